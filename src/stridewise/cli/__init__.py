@@ -1,0 +1,77 @@
+"""The command line: each command parses, calls one library function and prints. No arithmetic here.
+
+Results go to standard output, everything else to standard error. Exit codes: 0 done, 1 error, 2 usage, 3 findings
+at the asked level, 130 interrupted. A command's file is imported only when the command runs, so `--help` is quick.
+"""
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+import click
+
+import stridewise
+from stridewise.errors import StridewiseError
+
+# name -> (module, one line for --help); kept here so that --help imports no command.
+_COMMANDS = {
+    "show": ("stridewise.cli.show", "Sizes, strides, fields and costs of every layer; several plans side by side."),
+    "check": ("stridewise.cli.check", "Findings about a network's strides; exit 3 when there are any at the chosen level."),
+    "set": ("stridewise.cli.set", "Change strides: complete a request to a consistent plan, check it, write it."),
+    "fit": ("stridewise.cli.fit", "Which strides a data set permits, without training."),
+    "search": ("stridewise.cli.search", "Choose strides for a task: exact cost front, shortlist, short trainings."),
+    "slide": ("stridewise.cli.slide", "One convolution, shown: window, product, sum, step, feature map."),
+    "demo": ("stridewise.cli.demo", "The whole path on built-in data, in a few minutes."),
+    "ops": ("stridewise.cli.ops", "The operations Stridewise has rules for."),
+}
+
+
+class _LazyGroup(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module = importlib.import_module(_COMMANDS[cmd_name][0])
+        command = module.command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in _COMMANDS.items()])
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(stridewise.__version__, prog_name="stridewise")
+@click.option("--debug", is_flag=True, help="Show a traceback when something goes wrong.")
+@click.pass_context
+def cli(ctx: click.Context, debug: bool) -> None:
+    """See, change, measure and choose the stride of every layer of any CNN."""
+    ctx.obj = {"debug": debug}
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command line and exit with its code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in arguments
+    try:
+        result = cli.main(args=[a for a in arguments if a != "--debug"], prog_name="stridewise", standalone_mode=False)
+        sys.exit(result if isinstance(result, int) else 0)
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(0)
+    except StridewiseError as error:
+        if debug:
+            raise
+        click.echo(f"error: {' '.join(str(error).split())}", err=True)
+        sys.exit(error.exit_code)

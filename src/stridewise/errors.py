@@ -1,0 +1,40 @@
+"""What can go wrong, each kind with a class of its own. A message is one line: where, what, what to do."""
+
+
+class StridewiseError(Exception):
+    """Base of every error a user can meet. The command line prints its text as one line and exits with `exit_code`."""
+
+    exit_code = 1
+
+
+class GeometryError(StridewiseError):
+    """No window fits, or sizes that must agree do not."""
+
+
+class TraceError(StridewiseError):
+    """The model could not be run on shapes alone, or its input does not suit it."""
+
+
+class PlanError(StridewiseError):
+    """A plan, or a request for one, that this network cannot take. The network is left as it was."""
+
+
+class LoadError(StridewiseError):
+    """A model, weights or file that cannot be found, read or trusted."""
+
+
+class DataError(StridewiseError):
+    """A data set that cannot be read or does not hold what the task needs."""
+
+
+class MissingExtraError(StridewiseError):
+    """An optional library is needed and is not installed."""
+
+    def __init__(self, library: str, extra: str, purpose: str) -> None:
+        super().__init__(f"{purpose} needs {library}, which is not installed: pip install 'stridewise[{extra}]'")
+
+
+class UsageError(StridewiseError):
+    """A request that contradicts itself or names something that does not exist."""
+
+    exit_code = 2
