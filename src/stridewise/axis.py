@@ -1,0 +1,444 @@
+"""Arithmetic of one axis: sizes, steps and fields of windows, resizes, crops. Exact integers and Fractions, stdlib only.
+
+A *map* says, for one axis, how the positions of an output lie over the positions of an input. Each map answers three
+questions: how long the output is (`out_size`), how far apart its positions are (`step`, input positions per output
+position) and which input positions each output position reads (`taps`). Fields follow from the taps alone, so a field
+is right for strides, dilation, transposed convolution and resizing alike.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from functools import lru_cache
+from typing import TypeAlias
+
+from stridewise.errors import GeometryError
+
+# Beyond this many phases a field is given as a hull (marked approximate): such resizes have no small period.
+MAX_PHASES = 128
+
+
+def same_padding(size: int, kernel: int, stride: int, dilation: int) -> tuple[int, int]:
+    """Begin and end padding of TensorFlow's "SAME" at an input of `size` positions; the odd one goes to the end.
+
+    Source: TensorFlow "Neural network ops", padding SAME; ONNX Conv `auto_pad=SAME_UPPER`.
+    """
+    total = max((-(-size // stride) - 1) * stride + (kernel - 1) * dilation + 1 - size, 0)
+    return total // 2, total - total // 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Field:
+    """Which input positions each position of a tensor depends on, along one axis.
+
+    `spans[r]` is the (first, last) input position that position r reads; position r + k * period reads the same span
+    moved by k * advance. None stands for a phase that reads nothing. `period` is 1 except below a resize or a
+    transposed convolution. `approximate` marks a hull (an upper bound) where no exact period is kept.
+    """
+
+    advance: int
+    spans: tuple[tuple[int, int] | None, ...]
+    approximate: bool = False
+
+    @property
+    def period(self) -> int:
+        """Positions after which the pattern of spans repeats."""
+        return len(self.spans)
+
+    @property
+    def jump(self) -> Fraction:
+        """Input positions between neighbouring positions of this tensor: its cumulative stride."""
+        return Fraction(self.advance, len(self.spans))
+
+    @property
+    def size(self) -> int:
+        """Input positions of the largest span: the receptive field."""
+        return max((last - first + 1 for first, last in filter(None, self.spans)), default=0)
+
+    @property
+    def start(self) -> int:
+        """First input position that position 0 depends on (negative: in the padding)."""
+        return self.spans[0][0] if self.spans[0] else 0
+
+    @property
+    def centre(self) -> Fraction:
+        """Mean over the phases of the spans' centres, at position 0."""
+        jump = self.jump
+        centres = [Fraction(s[0] + s[1], 2) - r * jump for r, s in enumerate(self.spans) if s]
+        return sum(centres, Fraction(0)) / len(centres) if centres else Fraction(0)
+
+    def at(self, position: int) -> tuple[int, int] | None:
+        """The (first, last) input position that `position` depends on."""
+        turn, phase = divmod(position, len(self.spans))
+        span = self.spans[phase]
+        return span and (span[0] + turn * self.advance, span[1] + turn * self.advance)
+
+
+SELF = Field(advance=1, spans=((0, 0),))
+
+
+@lru_cache(maxsize=65536)
+def _through(field: Field, advance: int, taps: tuple[Sequence[int], ...]) -> Field:
+    """The field of a map's output whose phase r reads the input positions `taps[r]`, `advance` further each turn."""
+    if len(taps) == 1 and len(field.spans) == 1:
+        span = field.spans[0]
+        if span is None or not taps[0]:
+            return Field(advance=advance * field.advance, spans=(None,), approximate=field.approximate)
+        first, last = taps[0][0], taps[0][-1]
+        moved = (span[0] + first * field.advance, span[1] + last * field.advance)
+        return Field(advance=advance * field.advance, spans=(moved,), approximate=field.approximate)
+    turns = field.period // math.gcd(advance, field.period)
+    if turns * len(taps) > MAX_PHASES:
+        return _hull_through(field, advance, taps)
+    spans = [
+        _union(field.at(tap + turn * advance) for tap in phase_taps) for turn in range(turns) for phase_taps in taps
+    ]
+    return _shortest(
+        Field(
+            advance=turns * advance * field.advance // field.period, spans=tuple(spans), approximate=field.approximate
+        )
+    )
+
+
+def _hull_through(field: Field, advance: int, taps: tuple[Sequence[int], ...]) -> Field:
+    """One span that holds every phase's, moved by the mean step: an upper bound."""
+    step = Fraction(advance, len(taps)) * field.jump
+    first = last = Fraction(0)
+    for phase, phase_taps in enumerate(taps):
+        for tap in phase_taps:
+            span = field.at(tap)
+            if span:
+                first = min(first, span[0] - phase * step)
+                last = max(last, span[1] - phase * step)
+    return _nominal(step, math.floor(first), math.ceil(last))
+
+
+def _nominal(step: Fraction, first: int, last: int) -> Field:
+    """A field of the given jump whose every phase is the span first..last moved by the jump, rounded outwards."""
+    if step.denominator > MAX_PHASES:
+        step = step.limit_denominator(MAX_PHASES)
+    spans = tuple((first + math.floor(r * step), last + math.ceil(r * step)) for r in range(step.denominator))
+    return Field(advance=max(step.numerator, 1), spans=spans, approximate=True)
+
+
+def _union(spans: Iterable[tuple[int, int] | None]) -> tuple[int, int] | None:
+    """The smallest span that holds all of `spans`; None when none reads anything."""
+    present = [span for span in spans if span]
+    if not present:
+        return None
+    return min(span[0] for span in present), max(span[1] for span in present)
+
+
+def _shortest(field: Field) -> Field:
+    """The same field with the smallest period."""
+    period = field.period
+    for shorter in range(1, period // 2 + 1):
+        if period % shorter or field.advance * shorter % period:
+            continue
+        short = replace(field, advance=field.advance * shorter // period, spans=field.spans[:shorter])
+        if all(short.at(r) == field.spans[r] for r in range(shorter, period)):
+            return short
+    return field
+
+
+@lru_cache(maxsize=65536)
+def join_fields(fields: tuple[Field, ...]) -> Field:
+    """The field of a sum or concatenation: per position the hull of the parts' spans.
+
+    Parts of different jumps (a resize that does not divide) keep the first one's jump and are marked approximate.
+    """
+    first = fields[0]
+    if all(field == first for field in fields):
+        return first
+    period = math.lcm(*(field.period for field in fields))
+    if period > MAX_PHASES or any(field.jump != first.jump for field in fields):
+        low = min((s[0] for f in fields for s in f.spans if s), default=0)
+        return _nominal(first.jump, low, low + max(field.size for field in fields))
+    spans = tuple(_union(field.at(position) for field in fields) for position in range(period))
+    approximate = any(field.approximate for field in fields)
+    return _shortest(Field(advance=int(first.jump * period), spans=spans, approximate=approximate))
+
+
+def smallest_field(fields: tuple[Field, ...]) -> Field:
+    """The part whose field is smallest: what the shortest path lets in."""
+    return min(fields, key=lambda field: field.size)
+
+
+class _Map:
+    """What all maps of one axis share."""
+
+    __slots__ = ()
+
+    def out_size(self, size: int) -> int:
+        """Output length for an input of `size` positions. Raises GeometryError where nothing fits."""
+        raise NotImplementedError
+
+    def step(self, size: int) -> Fraction:
+        """Input positions per output position."""
+        advance, taps = self.taps(size)
+        return Fraction(advance, len(taps))
+
+    def taps(self, size: int) -> tuple[int, tuple[Sequence[int], ...]]:
+        """(advance, taps): phase r of the output reads input positions taps[r]; each turn reads `advance` further."""
+        raise NotImplementedError
+
+    def field(self, field: Field, size: int) -> Field:
+        """The field of the output, given that of an input with `size` positions."""
+        return _through(field, *self.taps(size))
+
+    def unread(self, size: int) -> int:
+        """Positions at the end, padding included, that the last window does not reach."""
+        return 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window(_Map):
+    """A convolution's or pooling's window. Negative padding crops.
+
+    `same` recomputes the padding from the incoming size (dynamic SAME: "end" puts the odd one last, "begin" first).
+    """
+
+    kernel: int = 1
+    stride: int = 1
+    dilation: int = 1
+    pad_begin: int = 0
+    pad_end: int = 0
+    ceil_mode: bool = False
+    same: str = ""
+
+    @property
+    def span(self) -> int:
+        """Input positions from the window's first to its last element."""
+        return (self.kernel - 1) * self.dilation + 1
+
+    def padding(self, size: int) -> tuple[int, int]:
+        """(begin, end) padding at an input of `size` positions."""
+        if not self.same:
+            return self.pad_begin, self.pad_end
+        begin, end = same_padding(size, self.kernel, self.stride, self.dilation)
+        return (begin, end) if self.same == "end" else (end, begin)
+
+    def out_size(self, size: int) -> int:
+        """Output length for an input of `size` positions.
+
+        Raises: GeometryError when no window fits.
+        Source: torch MaxPool2d, "Shape"; with ceil_mode a last window that starts in the end padding is dropped.
+        """
+        begin, end = self.padding(size) if self.same else (self.pad_begin, self.pad_end)
+        span = (self.kernel - 1) * self.dilation + 1
+        steps, rest = divmod(size + begin + end - span, self.stride)
+        out = steps + 1
+        if self.ceil_mode and rest > 0:
+            out += 1
+            if (out - 1) * self.stride >= size + begin:
+                out -= 1
+        if out < 1 or size < 1:
+            raise GeometryError(f"no window fits: span {span} on {size} positions padded by {begin}+{end}")
+        return out
+
+    def step(self, size: int) -> Fraction:
+        """The stride."""
+        return Fraction(self.stride)
+
+    def taps(self, size: int) -> tuple[int, tuple[Sequence[int], ...]]:
+        """One phase: the window's elements, from -pad_begin on."""
+        begin = self.padding(size)[0]
+        return self.stride, (range(-begin, -begin + self.span, self.dilation),)
+
+    def unread(self, size: int) -> int:
+        """Rows at the end (padding included) that no window reaches; 0 with ceil_mode."""
+        begin, end = self.padding(size)
+        return max(size + begin + end - self.span - (self.out_size(size) - 1) * self.stride, 0)
+
+    @property
+    def coverage(self) -> Fraction:
+        """Share of the input positions that some window reads: residues modulo the stride that the elements hit."""
+        hit = {element * self.dilation % self.stride for element in range(self.kernel)}
+        return Fraction(len(hit), self.stride)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transposed(_Map):
+    """A transposed convolution's window: each input position paints `kernel` output positions, `stride` apart."""
+
+    kernel: int
+    stride: int = 1
+    dilation: int = 1
+    pad_begin: int = 0
+    pad_end: int = 0
+    output_padding: int = 0
+
+    def out_size(self, size: int) -> int:
+        """Output length. Source: torch ConvTranspose2d, "Shape"."""
+        span = (self.kernel - 1) * self.dilation + 1
+        out = (size - 1) * self.stride + span + self.output_padding - self.pad_begin - self.pad_end
+        if out < 1 or size < 1:
+            raise GeometryError(f"transposed convolution leaves {out} positions from {size}")
+        return out
+
+    def taps(self, size: int) -> tuple[int, tuple[Sequence[int], ...]]:
+        """`stride` phases: output j reads input i where j = i * stride - pad_begin + k * dilation."""
+        phases = []
+        for phase in range(self.stride):
+            reach = (phase + self.pad_begin - element * self.dilation for element in range(self.kernel))
+            phases.append(tuple(sorted(at // self.stride for at in reach if at % self.stride == 0)))
+        return 1, tuple(phases)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resize(_Map):
+    """Interpolation by a fixed `factor` (output positions per input position) or to a fixed number of positions `to`.
+
+    `mode`: nearest, nearest-exact, linear, cubic, area. `scale` overrides the input positions per output position.
+    Source: torch interpolate; half-pixel coordinates unless `align_corners`.
+    """
+
+    factor: Fraction | None = None
+    to: int | None = None
+    mode: str = "nearest"
+    align_corners: bool = False
+    antialias: bool = False
+
+    def out_size(self, size: int) -> int:
+        """Output length: floor(size * factor), or `to`."""
+        out = self.to if self.to is not None else math.floor(size * self._factor)
+        if out < 1 or size < 1:
+            raise GeometryError(f"resize leaves {out} positions from {size}")
+        return out
+
+    @property
+    def _factor(self) -> Fraction:
+        assert self.factor is not None
+        return self.factor
+
+    def step(self, size: int) -> Fraction:
+        """Input positions per output position (nominal: without regard to align_corners)."""
+        return 1 / self.factor if self.factor is not None else Fraction(size, self.out_size(size))
+
+    def taps(self, size: int) -> tuple[int, tuple[Sequence[int], ...]]:
+        """Phases of the interpolation's source coordinate."""
+        step = self.step(size)
+        if self.align_corners and self.mode in ("linear", "cubic"):
+            out = self.out_size(size)
+            step = Fraction(size - 1, out - 1) if out > 1 and size > 1 else step
+        if step.denominator > 4 * MAX_PHASES:
+            step = step.limit_denominator(4 * MAX_PHASES)
+        return step.numerator, tuple(self._phase(r, step) for r in range(step.denominator))
+
+    def _phase(self, position: int, step: Fraction) -> tuple[int, ...]:
+        if self.mode == "nearest":
+            return (math.floor(position * step),)
+        if self.mode == "nearest-exact":
+            return (math.floor((position + Fraction(1, 2)) * step),)
+        if self.mode == "area":
+            return tuple(range(math.floor(position * step), math.ceil((position + 1) * step)))
+        at = position * step if self.align_corners else (position + Fraction(1, 2)) * step - Fraction(1, 2)
+        radius = 1 if self.mode == "linear" else 2
+        if self.antialias and step > 1:
+            reach = radius * step
+            return tuple(range(math.floor(at - reach) + 1, math.ceil(at + reach)))
+        if at.denominator == 1:
+            return (int(at),)
+        return tuple(range(math.floor(at) - radius + 1, math.floor(at) + radius + 1))
+
+    def field(self, field: Field, size: int) -> Field:
+        """The field of the output; with align_corners the jump stays the nominal one, so the field is a hull."""
+        advance, taps = self.taps(size)
+        nominal = self.step(size)
+        if Fraction(advance, len(taps)) == nominal:
+            return _through(field, advance, taps)
+        reach = max(field.at(t + 1)[1] - field.at(t)[0] for t in range(field.period))  # type: ignore[index]
+        start = field.start
+        return _nominal(nominal * field.jump, start - reach // 2, start + reach)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adaptive(_Map):
+    """Adaptive pooling to `to` positions. Source: torch adaptive_avg_pool2d (start floor, end ceil)."""
+
+    to: int
+
+    def out_size(self, size: int) -> int:
+        """`to`, whatever comes in."""
+        return self.to
+
+    def taps(self, size: int) -> tuple[int, tuple[Sequence[int], ...]]:
+        """Cell i reads floor(i * size / to) to ceil((i + 1) * size / to)."""
+        step = Fraction(size, self.to)
+        phases = (range(math.floor(i * step), math.ceil((i + 1) * step)) for i in range(step.denominator))
+        return step.numerator, tuple(phases)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slice(_Map):
+    """`x[start:stop:stride]`; a negative start or stop counts from the end, None stands for the end."""
+
+    start: int = 0
+    stop: int | None = None
+    stride: int = 1
+
+    def out_size(self, size: int) -> int:
+        """Length of the slice. Raises GeometryError when it is empty."""
+        out = len(range(*slice(self.start, self.stop, self.stride).indices(size)))
+        if out < 1:
+            raise GeometryError(f"slice {self.start}:{self.stop}:{self.stride} of {size} positions is empty")
+        return out
+
+    def step(self, size: int) -> Fraction:
+        """The slice's stride."""
+        return Fraction(self.stride)
+
+    def taps(self, size: int) -> tuple[int, tuple[Sequence[int], ...]]:
+        """One phase: the position the slice begins at."""
+        begin = self.start if self.start >= 0 else max(size + self.start, 0)
+        return self.stride, ((begin,),)
+
+    @property
+    def coverage(self) -> Fraction:
+        """Share of the positions read."""
+        return Fraction(1, self.stride)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Whole(_Map):
+    """All positions at once: global pooling, a mean over the axis. One position is left."""
+
+    def out_size(self, size: int) -> int:
+        """One position."""
+        return 1
+
+    def step(self, size: int) -> Fraction:
+        """All of them."""
+        return Fraction(size)
+
+    def taps(self, size: int) -> tuple[int, tuple[Sequence[int], ...]]:
+        """Every position."""
+        return max(size, 1), (range(size),)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repeat(_Map):
+    """Each position `times` in a row, or (`blocks`) a window of `window` positions gathered into one: rearrangements.
+
+    Depth-to-space repeats; space-to-depth gathers.
+    """
+
+    times: int = 1
+    window: int = 1
+
+    def out_size(self, size: int) -> int:
+        """size / window * times. Raises GeometryError when the window does not divide the size."""
+        if size % self.window:
+            raise GeometryError(f"{size} positions do not divide into blocks of {self.window}")
+        return size // self.window * self.times
+
+    def taps(self, size: int) -> tuple[int, tuple[Sequence[int], ...]]:
+        """Every phase of a block reads the whole block."""
+        return self.window, tuple(range(self.window) for _ in range(self.times))
+
+
+AxisMap: TypeAlias = Window | Transposed | Resize | Adaptive | Slice | Whole | Repeat
+IDENTITY = Window()

@@ -1,0 +1,386 @@
+"""Turns a stream of calls into a Graph: what both front ends share. No torch, no onnx."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from stridewise.axis import Resize
+from stridewise.errors import GeometryError
+from stridewise.ir import Graph, Grid, Node, Pin, Slot, Tensor, Unknown
+from stridewise.ops.call import Call, Draft, Reading, Value, volume_of
+from stridewise.ops.layout import Digit, LayoutError, whole_axis
+from stridewise.ops.registry import Op
+
+
+@dataclass(slots=True)
+class ModuleCall:
+    """One call of a module: its path, which call of it this is, and what ran directly in it."""
+
+    path: str
+    number: int
+    parent: ModuleCall | None
+    leaf: bool
+    direct: int = 0
+    below: bool = False
+    output: int | None = None
+    inserted: tuple[str, tuple[int, ...]] | None = None
+
+
+@dataclass(slots=True)
+class Builder:
+    """Collects tensors, nodes and grids while calls arrive in executed order."""
+
+    tensors: list[Tensor] = field(default_factory=list)
+    nodes: list[dict[str, Any]] = field(default_factory=list)
+    owners: list[ModuleCall | None] = field(default_factory=list)
+    draft: Draft = field(default_factory=Draft)
+    unknown: list[tuple[int, str, str]] = field(default_factory=list)
+    inputs: list[tuple[str, int]] = field(default_factory=list)
+    layouts: list[Any] = field(default_factory=list)
+
+    def input(self, name: str, shape: Sequence[int], itemsize: int) -> Value:
+        """An input tensor: batch, channels, then one position axis for each further dimension."""
+        shape = tuple(shape)
+        grid = None
+        dims: tuple[Any, ...] = tuple((s,) for s in shape)
+        if len(shape) > 2:
+            sizes = shape[2:]
+            grid = self.draft.add("input", sizes, input_=True)
+            dims = ((shape[0],), (shape[1],), *((Digit(grid, a, 1, s),) for a, s in enumerate(sizes)))
+        value = Value(shape, dims, grid, len(self.tensors))
+        self._tensor(value, itemsize, None)
+        self.inputs.append((name, value.index or 0))
+        return value
+
+    def _tensor(self, value: Value, itemsize: int, storage: int | None) -> None:
+        index = len(self.tensors)
+        value.index = index
+        self.layouts.append(value.dims)
+        self.tensors.append(
+            Tensor(
+                index=index,
+                shape=value.shape,
+                itemsize=itemsize,
+                storage=index if storage is None else storage,
+                grid=value.grid,
+                volume=volume_of(value.dims, value.shape, self.draft.grids),
+                known=value.dims is not None,
+            )
+        )
+
+    def add(
+        self,
+        op: Op | None,
+        target: str,
+        args: Sequence[Any],
+        kwargs: dict[str, Any],
+        outs: Sequence[tuple[tuple[int, ...], int, int | None]],
+        owner: ModuleCall | None,
+        operands: Sequence[Value],
+        onnx: bool = False,
+    ) -> list[Value]:
+        """Read one call; `outs` are (shape, itemsize, index of the operand whose memory it shares). Returns the outputs."""
+        index = len(self.nodes)
+        self.draft.node = index
+        reading = self._read(op, target, args, kwargs, [o[0] for o in outs], owner, operands, onnx)
+        facts = [*reading.outs, *[(None, None)] * (len(outs) - len(reading.outs))]
+        values = []
+        for (shape, itemsize, alias), (dims, grid) in zip(outs, facts, strict=False):
+            value = Value(shape, dims, grid, origin="data", spread=reading.spread)
+            storage = None if alias is None else self.tensors[alias].storage
+            self._tensor(value, itemsize, storage)
+            values.append(value)
+        if owner is not None and (reading.site or reading.counted):
+            owner.direct += 1
+            above = owner.parent
+            while above is not None and not above.below:
+                above.below = True
+                above = above.parent
+        self.nodes.append(
+            {
+                "op": op.name if op else "unknown",
+                "target": target,
+                "inputs": tuple(v.index for v in operands if v.index is not None),
+                "outputs": tuple(v.index for v in values),
+                "grid": reading.grid,
+                "site": reading.site,
+                "counted": reading.counted,
+                "macs": reading.macs,
+                "params": sum(v.weights for v in operands if v.index is None),
+                "attrs": reading.attrs,
+                "keeps": reading.keeps,
+            }
+        )
+        self.owners.append(owner)
+        return values
+
+    def _read(
+        self,
+        op: Op | None,
+        target: str,
+        args: Sequence[Any],
+        kwargs: dict[str, Any],
+        shapes: list[tuple[int, ...]],
+        owner: ModuleCall | None,
+        operands: Sequence[Value],
+        onnx: bool,
+    ) -> Reading:
+        path = owner.path if owner else ""
+        marks = len(self.draft.grids), len(self.draft.pins)
+        try:
+            if op is None:
+                raise LayoutError(f"no op describes '{target}'")
+            read = (op.read_onnx or op.read) if onnx else op.read
+            return read(Call(target, args, kwargs, shapes, self.draft, path))
+        except (LayoutError, GeometryError) as error:
+            del self.draft.grids[marks[0] :], self.draft.pins[marks[1] :]
+            return self._unread(op, target, shapes, operands, str(error))
+
+    def _unread(
+        self, op: Op | None, target: str, shapes: list[tuple[int, ...]], operands: Sequence[Value], why: str
+    ) -> Reading:
+        """The reading of a call that no rule covers: unknown where positions are at stake, plain otherwise."""
+        counted = op is not None and op.name in ("conv", "matmul", "attention")
+        touched = [v for v in operands if v.origin == "data" and (v.dims is None or _positions(v))]
+        grids = [v.grid for v in operands if v.grid is not None]
+        if not touched and op is None:
+            return Reading(outs=[(tuple((s,) for s in shape), grids[0] if grids else None) for shape in shapes])
+        if all(v.dims is not None for v in touched):
+            self.unknown.append((len(self.nodes), target, why))
+        reading = Reading(outs=[(None, None)] * len(shapes), counted=counted)
+        if counted:
+            reading.macs = _plain_macs(op, operands, shapes)
+        return reading
+
+    def graph(self, model: str, outputs: Sequence[int], params: int, **more: Any) -> Graph:
+        """The finished graph."""
+        keys = _keys(self.nodes, self.owners)
+        nodes = tuple(
+            Node(index=i, path=owner.path if owner else "", key=key, call=owner.number if owner else 1, **facts)
+            for i, (facts, owner, key) in enumerate(zip(self.nodes, self.owners, keys, strict=True))
+        )
+        unknown = tuple(
+            Unknown(
+                key=nodes[i].key or nodes[i].path,
+                op=target,
+                node=i,
+                message=_unknown_message(nodes[i], target, why, self.tensors),
+            )
+            for i, target, why in self.unknown
+        )
+        return Graph(
+            model=model,
+            inputs=tuple(self.inputs),
+            outputs=tuple(outputs),
+            tensors=tuple(self.tensors),
+            nodes=nodes,
+            grids=tuple(self.draft.grids),
+            pins=tuple(self.draft.pins),
+            unknown=unknown,
+            params=params,
+            last=_last_spatial(self.tensors, nodes, outputs, self.draft.grids),
+            **more,
+        )
+
+
+def _positions(value: Value) -> bool:
+    return value.dims is None or any(isinstance(a, Digit) for dim in value.dims for a in dim)
+
+
+def _plain_macs(op: Op | None, operands: Sequence[Value], shapes: list[tuple[int, ...]]) -> Any:
+    """Multiply-adds where the geometry is unknown, from the traced shapes alone."""
+    import math
+
+    from stridewise.ir import Volume
+
+    weight = next((v for v in operands if v.origin != "data" and len(v.shape) > 1), None)
+    if op is not None and op.name == "conv" and weight is not None:
+        return Volume(math.prod(shapes[0]) * math.prod(weight.shape[1:]))
+    inner = operands[-2].shape[-1] if len(operands) > 1 else 1
+    return Volume(math.prod(shapes[0]) * inner)
+
+
+def _unknown_message(node: Node, target: str, why: str, tensors: Sequence[Tensor]) -> str:
+    shapes = ", ".join(str(tensors[i].shape) for i in node.inputs)
+    where = node.key or node.path or "the model"
+    if why.startswith("no op describes"):
+        return f"{where}: {why} on ({shapes}). Describe it with sw.register, or pass --opaque {where}"
+    return f"{where}: '{target}' on ({shapes}) is not followed: {why}"
+
+
+_CALLED = {
+    "max_pool": "max_pool",
+    "avg_pool": "avg_pool",
+    "resize": "interpolate",
+    "attention": "scaled_dot_product_attention",
+    "columns": "unfold",
+    "slice": "slice",
+}
+
+
+def _function_name(facts: dict[str, Any]) -> str:
+    op, target = facts["op"], facts["target"]
+    if op == "conv":
+        base = "conv_transpose" if facts["attrs"].get("transposed") else "conv"
+        return f"{base}{len(facts['attrs'].get('kernel', (1, 1)))}d"
+    if op == "matmul":
+        return "linear" if facts["params"] else "matmul"
+    if op in ("max_pool", "avg_pool"):
+        return f"{_CALLED[op]}{len(facts['attrs']['kernel'])}d"
+    return str(_CALLED.get(op, target.split(".")[1] if "." in target else target))
+
+
+def _keys(nodes: Sequence[dict[str, Any]], owners: Sequence[ModuleCall | None]) -> list[str]:
+    """A unique name for every site and every op with multiply-adds (DESIGN 2)."""
+    keys: list[str] = []
+    used: dict[str, int] = {}
+    for facts, owner in zip(nodes, owners, strict=True):
+        if not (facts["site"] or facts["counted"]):
+            keys.append("")
+            continue
+        if facts.get("name"):
+            base = facts["name"]
+        elif owner is not None and owner.path and owner.direct == 1 and not owner.below:
+            base = owner.path
+        else:
+            name = _function_name(facts)
+            base = f"{owner.path}/{name}" if owner is not None and owner.path else name
+        used[base] = used.get(base, 0) + 1
+        keys.append(base if used[base] == 1 else f"{base}#{used[base]}")
+    return keys
+
+
+def _last_spatial(
+    tensors: Sequence[Tensor], nodes: Sequence[Node], outputs: Sequence[int], grids: Sequence[Grid]
+) -> int | None:
+    """The last tensor with positions on the way to the first output, before global pooling."""
+    if not outputs:
+        return None
+    made_by = {t: node for node in nodes for t in node.outputs}
+    best, seen, todo = None, set(), [outputs[0]]
+    while todo:
+        tensor = todo.pop()
+        if tensor in seen:
+            continue
+        seen.add(tensor)
+        grid = tensors[tensor].grid
+        if grid is not None and grids[grid].local and all(grids[grid].local) and not tensors[tensor].volume.over == ():
+            best = tensor if best is None else max(best, tensor)
+            continue
+        node = made_by.get(tensor)
+        if node is not None:
+            todo.extend(node.inputs)
+    return best
+
+
+def with_slots(graph: Graph, builder: Builder, calls: Sequence[ModuleCall]) -> Graph:
+    """The graph with its slots: modules whose output is, at that moment, all that later ops will read."""
+    last_use: dict[int, int] = {}
+    for node in graph.nodes:
+        for tensor in node.inputs:
+            last_use[tensor] = node.index
+    for tensor in graph.outputs:
+        last_use[tensor] = len(graph.nodes)
+    alive: set[int] = {t for _, t in graph.inputs if t in last_use}
+    cuts: set[int] = set()
+    for node in graph.nodes:
+        alive.update(t for t in node.outputs if t in last_use)
+        alive.difference_update([t for t in node.inputs if last_use[t] == node.index])
+        if len(alive) == 1:
+            cuts |= alive
+    slots: dict[int, list[ModuleCall]] = {}
+    repeated = {c.path for c in calls if c.number > 1}
+    for call in calls:
+        if call.output in cuts and call.path and call.path not in repeated:
+            slots.setdefault(call.output, []).append(call)  # type: ignore[arg-type]
+    chosen: dict[int, Slot] = {}
+    for tensor, at in sorted(slots.items()):
+        grid, dims = graph.tensors[tensor].grid, builder.layouts[tensor]
+        if grid is None or dims is None or not all(graph.grids[grid].local) or tensor in graph.outputs:
+            continue
+        if len(dims) != 2 + len(graph.grids[grid].sizes) or any(whole_axis(d) is None for d in dims[2:]):
+            continue
+        inner = [c for c in at if not c.leaf]
+        key = max(inner, key=lambda c: c.path.count(".")) if inner else min(at, key=lambda c: c.path.count("."))
+        step = next((c.inserted for c in at if c.inserted), None)
+        # Of the places on one grid the last one counts: after the norm and the activation.
+        chosen[grid] = Slot(
+            key=next((c.path for c in at if c.inserted), key.path),
+            aliases=tuple(c.path for c in at if c is not key),
+            grid=grid,
+            tensor=tensor,
+            stride=step[1] if step else (1,) * len(graph.grids[grid].sizes),
+            kind=step[0] if step else "",
+        )
+    return replace(graph, slots=tuple(chosen[g] for g in sorted(chosen, key=lambda g: chosen[g].tensor)))
+
+
+def with_links(graph: Graph, other: Graph | None) -> Graph:
+    """The graph with its constant sizes settled by a second trace at another input size (DESIGN 3.4).
+
+    A size that is another tensor's at both is free and follows it; one that stays is fixed and pinned.
+    """
+    if not any(grid.kind == "fixed" or _adaptive_link(grid, graph) for grid in graph.grids):
+        return graph
+    twin = other if other is not None and len(other.grids) == len(graph.grids) else None
+    grids, pins = list(graph.grids), list(graph.pins)
+    for grid in graph.grids:
+        adaptive = _adaptive_link(grid, graph)
+        if grid.kind != "fixed" and not adaptive:
+            continue
+        again = twin.grids[grid.index].sizes if twin else grid.sizes
+        if again != grid.sizes and twin is not None:
+            found = _reference(graph, twin, grid)
+            if found is not None:
+                grids[grid.index] = replace(grid, kind="follow", sources=(*grid.sources, found))
+                pins = [p for p in pins if p.grid != grid.index]
+                continue
+            factors = _factors(graph, twin, grid)
+            if factors is not None:
+                grids[grid.index] = replace(grid, kind="map", maps=factors)
+                pins = [p for p in pins if p.grid != grid.index]
+                continue
+        if not adaptive and grid.node is not None:
+            by = "x".join(map(str, grid.sizes))
+            pins.append(
+                Pin(
+                    kind="size",
+                    grid=grid.index,
+                    node=grid.node,
+                    sizes=grid.sizes,
+                    message=f"resized to {by}, a constant",
+                )
+            )
+    return replace(graph, grids=tuple(grids), pins=tuple(pins))
+
+
+def _adaptive_link(grid: Grid, graph: Graph) -> bool:
+    return any(p.grid == grid.index and p.kind == "size" for p in graph.pins)
+
+
+def _reference(graph: Graph, twin: Graph, grid: Grid) -> int | None:
+    """The latest grid before `grid` that measures the same in both traces."""
+    for other in reversed(graph.grids[: grid.index]):
+        same = other.sizes == grid.sizes and twin.grids[other.index].sizes == twin.grids[grid.index].sizes
+        if same and all(other.local) and other.index not in grid.sources:
+            return other.index
+    return None
+
+
+def _factors(graph: Graph, twin: Graph, grid: Grid) -> tuple[Any, ...] | None:
+    """Fixed factors that give the grid's sizes from its source in both traces."""
+    from fractions import Fraction
+
+    if not grid.sources or grid.kind != "fixed":
+        return None
+    before, after = graph.grids[grid.sources[0]].sizes, twin.grids[grid.sources[0]].sizes
+    maps = []
+    for a, (n, m) in enumerate(zip(grid.sizes, twin.grids[grid.index].sizes, strict=True)):
+        factor = Fraction(n, before[a])
+        change = grid.maps[a]
+        if factor * after[a] != m or not isinstance(change, Resize):
+            return None
+        maps.append(replace(change, factor=factor, to=None))
+    return tuple(maps)

@@ -1,0 +1,112 @@
+"""A structural copy of a model: the same modules, parameters as shapes on the meta device, no weight copied.
+
+Tracing runs on this copy, in eval mode, so the user's model keeps its hooks, buffers, attributes and modes whatever
+happens. Modules are rebuilt from their `__dict__`; lists, tuples, dicts and bound methods inside are followed.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+_ATOMS = (int, float, bool, str, bytes, type(None), type, torch.dtype, torch.device, torch.Size, types.FunctionType)
+
+
+class Cloner:
+    """Copies modules and what they hold; remembers what it copied, so that shared parts stay shared."""
+
+    def __init__(self, wrap: Callable[[nn.Module, str, Callable[..., Any], bool], Callable[..., Any]]) -> None:
+        self.memo: dict[int, Any] = {}
+        self.keep: list[Any] = []
+        self.wrap = wrap
+
+    def module(self, module: nn.Module, path: str = "") -> nn.Module:
+        """The copy of `module`, its forward wrapped by `wrap(copy, path, forward, leaf)`."""
+        found = self.memo.get(id(module))
+        if found is not None:
+            return found  # type: ignore[no-any-return]
+        cls = type(module)
+        copy: nn.Module = cls.__new__(cls)
+        self.memo[id(module)] = copy
+        state = dict(module.__dict__)
+        parameters, buffers, modules = state["_parameters"], state["_buffers"], state["_modules"]
+        state["_parameters"] = {k: self.tensor(p) for k, p in parameters.items()}
+        state["_buffers"] = {k: self.tensor(b) for k, b in buffers.items()}
+        state["_modules"] = {
+            k: None if m is None else self.module(m, f"{path}.{k}" if path else k) for k, m in modules.items()
+        }
+        for name, value in state.items():
+            if name[0] == "_" and name in _OWN or isinstance(value, _ATOMS):
+                continue
+            state[name] = self.value(value)
+        for name in _HOOKS:
+            if state.get(name):
+                state[name] = type(state[name])((k, self.value(h)) for k, h in state[name].items())
+        state["training"] = False
+        forward = state.pop("forward", None)
+        object.__setattr__(copy, "__dict__", state)
+        if forward is None:
+            forward = types.MethodType(cls.forward, copy)
+        state["forward"] = self.wrap(copy, path, forward, not modules)
+        return copy
+
+    def tensor(self, tensor: torch.Tensor | None) -> torch.Tensor | None:
+        """The same shape, strides and dtype on the meta device."""
+        if tensor is None:
+            return None
+        found = self.memo.get(id(tensor))
+        if found is not None:
+            return found  # type: ignore[no-any-return]
+        if isinstance(tensor, nn.parameter.UninitializedTensorMixin):
+            copy: torch.Tensor = tensor
+        elif tensor.layout != torch.strided:
+            copy = torch.empty(tensor.shape, dtype=tensor.dtype, device="meta")
+        else:
+            copy = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
+        self.memo[id(tensor)] = copy
+        self.keep.append(tensor)
+        return copy
+
+    def value(self, value: Any) -> Any:
+        """A copy of a container, method, module or tensor that leads back into the model; anything else as it is."""
+        if isinstance(value, nn.Module):
+            return self.module(value, "")
+        if isinstance(value, torch.Tensor):
+            return self.tensor(value)
+        kind = type(value)
+        if kind is list:
+            return [self.value(v) for v in value]
+        if kind is tuple:
+            return tuple(self.value(v) for v in value)
+        if kind is dict:
+            return {k: self.value(v) for k, v in value.items()}
+        if kind is set or isinstance(value, _ATOMS):
+            return value
+        if kind is types.MethodType and id(value.__self__) in self.memo:
+            return types.MethodType(value.__func__, self.memo[id(value.__self__)])
+        return value
+
+
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks")
+_OWN = {
+    "_parameters",
+    "_buffers",
+    "_modules",
+    "_non_persistent_buffers_set",
+    "_backward_pre_hooks",
+    "_backward_hooks",
+    "_is_full_backward_hook",
+    "_forward_hooks",
+    "_forward_hooks_with_kwargs",
+    "_forward_hooks_always_called",
+    "_forward_pre_hooks",
+    "_forward_pre_hooks_with_kwargs",
+    "_state_dict_hooks",
+    "_state_dict_pre_hooks",
+    "_load_state_dict_pre_hooks",
+    "_load_state_dict_post_hooks",
+}

@@ -1,0 +1,183 @@
+"""The graph every front end fills and every analysis reads. Frozen; sizes under other inputs or plans follow from it.
+
+A *tensor* lies on a *grid*: the lattice of positions that all pointwise descendants of one op share. Grids carry the
+geometry, tensors carry bytes, nodes carry work. A volume (elements of a tensor, multiply-adds of a node) is a constant
+times the sizes of the grid axes it extends over, so that a what-if is a walk over the grids and a few products.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any, Literal, TypeAlias
+
+from stridewise.axis import AxisMap
+
+Sizes: TypeAlias = tuple[int, ...]
+GridSizes: TypeAlias = Sequence[Sizes]
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """`scale` times the product of the sizes of `over`: pairs of (grid, axis), with repeats."""
+
+    scale: int | Fraction = 0
+    over: tuple[tuple[int, int], ...] = ()
+
+    def at(self, sizes: GridSizes) -> int:
+        """The volume when grid g measures `sizes[g]`."""
+        total: int | Fraction = self.scale
+        for grid, axis in self.over:
+            total *= sizes[grid][axis]
+        return int(total)
+
+    def times(self, other: Volume) -> Volume:
+        """The product of two volumes."""
+        return Volume(self.scale * other.scale, self.over + other.over)
+
+    @staticmethod
+    def of(total: int, over: tuple[tuple[int, int], ...], sizes: GridSizes) -> Volume:
+        """The volume that is `total` at these sizes."""
+        area = math.prod(sizes[grid][axis] for grid, axis in over)
+        scale = Fraction(total, area) if area else Fraction(0)
+        return Volume(int(scale) if scale.denominator == 1 else scale, over)
+
+
+GridKind: TypeAlias = Literal["input", "map", "join", "concat", "follow", "fixed", "unknown"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grid:
+    """A lattice of positions, one size an axis, and how it came about.
+
+    kind: `input`; `map` (one source, one map an axis); `join` (sources agree in size where both extend);
+    `concat` (sources end to end along `axis`); `follow` (resized to the sizes of the second source);
+    `fixed` (sizes that never change); `unknown` (an op without a rule).
+    local: per axis, whether positions are still told apart there (False after a mean over the axis: size 1).
+    mixes: the op lets every position in (attention, group statistics).
+    """
+
+    index: int
+    kind: GridKind
+    sizes: Sizes
+    local: tuple[bool, ...]
+    node: int | None = None
+    sources: tuple[int, ...] = ()
+    maps: tuple[AxisMap, ...] = ()
+    axis: int = 0
+    mixes: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tensor:
+    """One value: `shape` as traced, bytes per element, the grid it lies on, and whose memory it shares (`storage`)."""
+
+    index: int
+    shape: tuple[int, ...]
+    itemsize: int
+    storage: int
+    grid: int | None
+    volume: Volume
+    known: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """One executed op.
+
+    op: the registry's name; target: what the framework calls it; path: the module that ran it; key: its unique name.
+    grid: the grid it made, if it made one. site: its window can step. macs: multiply-adds.
+    attrs: plain facts (kernel, groups, channels, mode) for reports and rewrites. keeps: what backward would keep.
+    """
+
+    index: int
+    op: str
+    target: str
+    path: str
+    key: str
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    grid: int | None = None
+    site: bool = False
+    counted: bool = False
+    macs: Volume = Volume()
+    params: int = 0
+    attrs: Mapping[str, Any] = field(default_factory=dict)
+    keeps: Literal["input", "inputs", "output", "none"] = "none"
+    call: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pin:
+    """Something that fixes sizes at a grid: a position table, a window split, a flattened head, a constant size."""
+
+    kind: Literal["position table", "window", "flatten", "size"]
+    grid: int
+    node: int
+    sizes: Sizes
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unknown:
+    """An op without a rule: what follows it is not known."""
+
+    key: str
+    op: str
+    message: str
+    node: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slot:
+    """A place after a module, on every path to the output, where a step can be inserted.
+
+    key: the module's path; aliases: other modules with the same output; grid, tensor: where it lies;
+    stride, kind: the step inserted there now (all 1 and "" where there is none), node: its op.
+    """
+
+    key: str
+    aliases: tuple[str, ...]
+    grid: int
+    tensor: int
+    stride: tuple[int, ...]
+    kind: str = ""
+    node: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Graph:
+    """A traced network. `inputs` are (name, tensor) pairs, `outputs` tensors; `last` is the last spatial tensor."""
+
+    model: str
+    inputs: tuple[tuple[str, int], ...]
+    outputs: tuple[int, ...]
+    tensors: tuple[Tensor, ...]
+    nodes: tuple[Node, ...]
+    grids: tuple[Grid, ...]
+    pins: tuple[Pin, ...] = ()
+    unknown: tuple[Unknown, ...] = ()
+    slots: tuple[Slot, ...] = ()
+    params: int = 0
+    last: int | None = None
+    declared: tuple[tuple[str, Any], ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def sites(self) -> tuple[Node, ...]:
+        """Nodes whose windows can step, in executed order."""
+        return tuple(node for node in self.nodes if node.site)
+
+    @property
+    def axes(self) -> int:
+        """Spatial axes of the main input."""
+        return len(self.grids[0].sizes) if self.grids else 0
+
+    def node_named(self, key: str) -> Node | None:
+        """The node called `key`; `#1` may be written or left out."""
+        for node in self.nodes:
+            if node.key and (node.key == key or f"{node.key}#1" == key):
+                return node
+        return None

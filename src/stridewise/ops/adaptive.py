@@ -1,0 +1,41 @@
+"""Adaptive pooling: to one position (everything is let in) or to a fixed number of positions."""
+
+from __future__ import annotations
+
+from stridewise.axis import Adaptive, AxisMap, Whole
+from stridewise.ops.call import Call, Reading
+from stridewise.ops.layout import is_plain
+from stridewise.ops.pool import each_axis
+from stridewise.ops.registry import Op, register
+
+
+def _read(call: Call) -> Reading:
+    x = call.value(0)
+    axes = int(call.target.split("pool")[1][0])
+    to = each_axis(call.arg(1, "output_size"), axes, 1)
+    where = range(len(x.shape) - axes, len(x.shape))
+    if all(size == 1 for size in to):
+        dims, grid = call.collapsed(x, list(where), keepdim=True)
+        return Reading(outs=[(dims, grid)] * len(call.outs), grid=grid, keeps="input")
+    if all(is_plain(x.known[w]) for w in where):
+        return Reading(outs=[(tuple((s,) for s in call.outs[0]), x.grid)] * len(call.outs))
+    maps: list[AxisMap] = [Whole() if size == 1 else Adaptive(to=size) for size in to]
+    x, grid = call.windowed(x, where, maps)
+    assert grid is not None
+    reading = call.dense(grid, x, where, keeps="input", attrs={"to": tuple(to)})
+    call.pin("size", grid, f"adaptive pooling to {'x'.join(map(str, to))} positions whatever comes in")
+    return reading
+
+
+register(
+    Op(
+        name="adaptive_pool",
+        about="pooling to a number of positions; to one position it lets everything in",
+        torch=tuple(
+            f"aten.{name}{axes}d"
+            for axes in (1, 2, 3)
+            for name in ("_adaptive_avg_pool", "adaptive_max_pool", "adaptive_avg_pool")
+        ),
+        read=_read,
+    )
+)

@@ -1,0 +1,383 @@
+"""What an op's rule sees and answers: a framework's call in plain values, and the draft of the graph it adds to."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from stridewise.axis import IDENTITY, AxisMap, Repeat, Resize, Slice, Transposed, Whole, Window
+from stridewise.ir import Grid, Pin, Volume
+from stridewise.ops.layout import Digit, Dim, Dims, LayoutError, digits, is_plain, plain, relabelled, whole_axis
+
+
+@dataclass(slots=True)
+class Value:
+    """An operand. `dims` None: its geometry is unknown. origin: data, weight (a parameter or made from some), made
+    (created in the forward: ranges, zeros). grid: the grid its positions lie on, also where none is left in the dims.
+    """
+
+    shape: tuple[int, ...]
+    dims: Dims | None
+    grid: int | None = None
+    index: int | None = None
+    origin: Literal["data", "weight", "made"] = "data"
+    spread: bool = False
+    weights: int = 0
+
+    @property
+    def known(self) -> Dims:
+        """The dims. Raises LayoutError where they are unknown."""
+        if self.dims is None:
+            raise LayoutError("follows an unknown op")
+        return self.dims
+
+
+@dataclass(slots=True)
+class Reading:
+    """What a rule answers: per output its dims and grid, and the facts of the node."""
+
+    outs: list[tuple[Dims | None, int | None]]
+    grid: int | None = None
+    site: bool = False
+    counted: bool = False
+    macs: Volume = field(default_factory=Volume)
+    attrs: dict[str, Any] = field(default_factory=dict)
+    keeps: Literal["input", "inputs", "output", "none"] = "none"
+    spread: bool = False
+
+
+@dataclass(slots=True)
+class Draft:
+    """The grids and pins found so far."""
+
+    grids: list[Grid] = field(default_factory=list)
+    pins: list[Pin] = field(default_factory=list)
+    node: int = 0
+
+    def add(
+        self,
+        kind: Any,
+        sizes: tuple[int, ...],
+        sources: tuple[int, ...] = (),
+        maps: tuple[AxisMap, ...] = (),
+        local: tuple[bool, ...] | None = None,
+        mixes: bool = False,
+        axis: int = 0,
+        input_: bool = False,
+    ) -> int:
+        """A new grid, made by the node being read; returns its index."""
+        if local is None:
+            local = self.grids[sources[0]].local if sources else (True,) * len(sizes)
+        grid = Grid(
+            index=len(self.grids),
+            kind=kind,
+            sizes=sizes,
+            local=local,
+            node=None if input_ else self.node,
+            sources=sources,
+            maps=maps,
+            axis=axis,
+            mixes=mixes,
+        )
+        self.grids.append(grid)
+        return grid.index
+
+    def sizes(self) -> list[tuple[int, ...]]:
+        """Traced sizes of every grid."""
+        return [grid.sizes for grid in self.grids]
+
+
+class Call:
+    """One call in plain values: `target`, `args` and `kwargs` with operands as Value, the outputs' shapes."""
+
+    __slots__ = ("args", "draft", "kwargs", "names", "outs", "path", "target")
+
+    def __init__(
+        self,
+        target: str,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        outs: Sequence[tuple[int, ...]],
+        draft: Draft,
+        path: str = "",
+    ) -> None:
+        self.target = target
+        self.args = args
+        self.kwargs = kwargs
+        self.outs = outs
+        self.draft = draft
+        self.path = path
+
+    def arg(self, position: int, name: str, default: Any = None) -> Any:
+        """The argument at `position`, or called `name`."""
+        if position < len(self.args):
+            return self.args[position]
+        return self.kwargs.get(name, default)
+
+    def value(self, position: int = 0) -> Value:
+        """The operand at `position`. Raises LayoutError where it is none or its geometry is unknown."""
+        value = self.args[position]
+        if not isinstance(value, Value):
+            raise LayoutError("takes no tensor here")
+        return value
+
+    def values(self) -> list[Value]:
+        """Every operand, in order, lists flattened."""
+        found: list[Value] = []
+        for arg in (*self.args, *self.kwargs.values()):
+            if isinstance(arg, Value):
+                found.append(arg)
+            elif isinstance(arg, list | tuple):
+                found.extend(a for a in arg if isinstance(a, Value))
+        return found
+
+    # -- answers -----------------------------------------------------------------------------------------------
+
+    def same(self, value: Value, **facts: Any) -> Reading:
+        """The output lies exactly where `value` lies."""
+        return Reading(outs=[(value.dims, value.grid)] * len(self.outs), **facts)
+
+    def dense(self, grid: int, value: Value, where: Sequence[int], **facts: Any) -> Reading:
+        """Output of a window op: `value`'s dims with the positions of `grid` in the dims `where`, the rest plain."""
+        made = self.draft.grids[grid]
+        axes = self.axes_of(value, where)
+        dims: list[Dim] = [(size,) for size in self.outs[0]]
+        for dim in range(min(where)):
+            if not is_plain(value.known[dim]) and math.prod(self.outs[0][dim : dim + 1]) == value.shape[dim]:
+                dims[dim] = relabelled((value.known[dim],), {value.grid or 0: grid})[0]
+        for dim, axis in zip(where, axes, strict=True):
+            if axis is not None and made.local[axis]:
+                dims[dim] = (Digit(grid, axis, 1, made.sizes[axis]),)
+        return Reading(outs=[(tuple(dims), grid)] * len(self.outs), grid=grid, **facts)
+
+    # -- grids -------------------------------------------------------------------------------------------------
+
+    def axes_of(self, value: Value, where: Sequence[int]) -> list[int | None]:
+        """The grid axis that each of the dims `where` holds, None for a plain dim."""
+        axes: list[int | None] = []
+        for dim in where:
+            found = {d.axis for d in digits(value.known[dim])}
+            if len(found) > 1:
+                raise LayoutError("two axes in one dimension")
+            axes.append(found.pop() if found else None)
+        return axes
+
+    def settle(self, value: Value, where: Sequence[int]) -> Value:
+        """The value with its positions on one grid, each of the dims `where` a whole axis of it or plain.
+
+        Rearrangements that left parts of an axis (space-to-depth, depth-to-space, patches) become a grid of their own.
+        """
+        dims = value.known
+        if all(is_plain(dims[d]) or whole_axis(dims[d]) for d in where):
+            return value
+        found = [d for w in where for d in digits(dims[w])]
+        grid = found[0].grid
+        if any(d.grid != grid for d in found):
+            raise LayoutError("positions of two grids")
+        source = self.draft.grids[grid]
+        maps: list[AxisMap] = [IDENTITY] * len(source.sizes)
+        for w in where:
+            if is_plain(dims[w]) or whole_axis(dims[w]):
+                continue
+            (axis, change) = _rearrangement(dims[w], source.sizes)
+            maps[axis] = change
+        made = self.mapped(grid, maps)
+        sizes = self.draft.grids[made].sizes
+        out = list(dims)
+        for w in where:
+            if not is_plain(dims[w]):
+                axis = digits(dims[w])[0].axis
+                out[w] = (Digit(made, axis, 1, sizes[axis]),)
+        for d, dim in enumerate(out):
+            if d not in where and not is_plain(dim):
+                out[d] = (value.shape[d],)
+        return Value(value.shape, tuple(out), made, value.index, value.origin)
+
+    def mapped(self, source: int, maps: Sequence[AxisMap], mixes: bool = False) -> int:
+        """A new grid: `maps` applied to grid `source`, one an axis (axes without positions stay as they are)."""
+        grid = self.draft.grids[source]
+        sizes, local, used = [], [], []
+        for size, is_local, change in zip(grid.sizes, grid.local, maps, strict=True):
+            keep = change if is_local else IDENTITY
+            sizes.append(keep.out_size(size))
+            local.append(is_local and not isinstance(keep, Whole))
+            used.append(keep)
+        return self.draft.add("map", tuple(sizes), (source,), tuple(used), tuple(local), mixes)
+
+    def windowed(self, value: Value, where: Sequence[int], maps: Sequence[AxisMap]) -> tuple[Value, int | None]:
+        """The settled value and the grid that `maps` (one for each of the dims `where`) make of its grid."""
+        value = self.settle(value, where)
+        axes = self.axes_of(value, where)
+        if all(axis is None for axis in axes):
+            return value, value.grid
+        grid = next(digits(value.known[w])[0].grid for w, axis in zip(where, axes, strict=True) if axis is not None)
+        by_axis: list[AxisMap] = [IDENTITY] * len(self.draft.grids[grid].sizes)
+        for axis, change in zip(axes, maps, strict=True):
+            if axis is not None:
+                by_axis[axis] = change
+        return value, self.mapped(grid, by_axis)
+
+    def mixed(self, value: Value) -> Reading:
+        """The output lies where `value` lies, and every position has let in every other."""
+        return self.remade(
+            value, lambda grid: self.draft.add("join", self.draft.grids[grid].sizes, (grid,), mixes=True)
+        )
+
+    def remade(self, value: Value, make: Any) -> Reading:
+        """The output is `value` with its grids replaced by `make(grid)`."""
+        used = {d.grid for dim in value.known for d in digits(dim)}
+        if not used:
+            return self.same(value)
+        new = {grid: make(grid) for grid in sorted(used)}
+        last = new[value.grid] if value.grid in new else max(new.values())
+        return Reading(outs=[(relabelled(value.known, new), last)] * len(self.outs), grid=last)
+
+    def collapsed(self, value: Value, where: Sequence[int], keepdim: bool) -> tuple[Dims, int | None]:
+        """Dims and grid after a reduction over the dims `where`."""
+        dims = value.known
+        gone = [d for w in where for d in digits(dims[w])]
+        grid, out = value.grid, list(dims)
+        if gone:
+            new: dict[int, int] = {}
+            for source in sorted({d.grid for d in gone}):
+                axes = {d.axis for d in gone if d.grid == source}
+                kept = {d.axis for i, dim in enumerate(dims) if i not in where for d in digits(dim) if d.grid == source}
+                maps: list[AxisMap] = [
+                    Whole() if a in axes - kept else IDENTITY for a in range(len(self.draft.grids[source].sizes))
+                ]
+                new[source] = self.mapped(source, maps, mixes=bool(axes & kept))
+            grid = new[value.grid] if value.grid in new else max(new.values())
+            out = list(relabelled(dims, new))
+        for w in where:
+            out[w] = (1,)
+        if not keepdim:
+            out = [dim for i, dim in enumerate(out) if i not in set(where)]
+        return tuple(out), grid
+
+    def joined(self, values: Sequence[Value], skip: int | None = None) -> tuple[Dims, int | None]:
+        """Dims and grid of the broadcast of `values` (aligned at the last dim); dim `skip` of the output is left plain."""
+        shape = self.outs[0]
+        dims: list[Dim] = [(size,) for size in shape]
+        sources: list[int] = []
+        for value in values:
+            if value.origin == "data" and value.grid is not None and value.grid not in sources:
+                sources.append(value.grid)
+        local: set[int] = set()
+        for position in range(len(shape)):
+            if position == skip:
+                continue
+            chosen: Dim | None = None
+            for value in values:
+                at = position - len(shape) + len(value.shape)
+                if at < 0 or value.origin != "data" or is_plain(value.known[at]):
+                    continue
+                dim = value.known[at]
+                local.update(d.grid for d in digits(dim))
+                if chosen is None:
+                    chosen = dim
+                elif [(d.axis, d.unit, d.count) for d in digits(dim)] != [
+                    (d.axis, d.unit, d.count) for d in digits(chosen)
+                ]:
+                    raise LayoutError("operands lay out their positions differently")
+            if chosen is not None:
+                dims[position] = chosen
+        self._pin_tables(values, dims)
+        if not local:
+            if len(sources) > 1:
+                return tuple(dims), self._join(sources)
+            return tuple(dims), sources[0] if sources else None
+        whole = sorted(local | set(sources))
+        if len(whole) == 1:
+            return tuple(dims), whole[0]
+        grid = self._join(sorted(local) + [s for s in sources if s not in local])
+        return relabelled(tuple(dims), dict.fromkeys(local, grid)), grid
+
+    def _join(self, sources: Sequence[int]) -> int:
+        grids = [self.draft.grids[s] for s in sources]
+        axes = max(len(g.sizes) for g in grids)
+        grids = [g for g in grids if len(g.sizes) == axes]
+        local = tuple(any(g.local[a] for g in grids) for a in range(axes))
+        sizes = tuple(max((g.sizes[a] for g in grids if g.local[a]), default=1) for a in range(axes))
+        return self.draft.add("join", sizes, tuple(g.index for g in grids), local=local)
+
+    def _pin_tables(self, values: Sequence[Value], dims: Sequence[Dim]) -> None:
+        """A parameter that extends over positions holds the size it was made for."""
+        for value in values:
+            if value.origin != "weight":
+                continue
+            for at, size in enumerate(value.shape):
+                position = at - len(value.shape) + len(dims)
+                found = digits(dims[position]) if position >= 0 else []
+                if size > 1 and found:
+                    self.pin("position table", found[0].grid, f"a parameter of shape {_by(value.shape)} is added here")
+                    break
+
+    def pin(self, kind: Any, grid: int, message: str) -> None:
+        """Record that something fixes the sizes of `grid`."""
+        if not any(p.grid == grid and p.kind == kind for p in self.draft.pins):
+            sizes = self.draft.grids[grid].sizes
+            self.draft.pins.append(Pin(kind=kind, grid=grid, node=self.draft.node, sizes=sizes, message=message))
+
+    # -- volumes -----------------------------------------------------------------------------------------------
+
+    def volume(self, dims: Dims | None, shape: Sequence[int]) -> Volume:
+        """The elements of a tensor of `shape` laid out as `dims`."""
+        return volume_of(dims, shape, self.draft.grids)
+
+
+def volume_of(dims: Dims | None, shape: Sequence[int], grids: Sequence[Grid]) -> Volume:
+    """The elements of a tensor of `shape` laid out as `dims`, as a product of grid sizes."""
+    total = math.prod(shape)
+    if dims is None:
+        return Volume(total)
+    over: list[tuple[int, int]] = []
+    for dim in dims:
+        for atom in dim:
+            if isinstance(atom, Digit):
+                over.append((atom.grid, atom.axis))
+    if not over:
+        return Volume(total)
+    # The parts of a split axis count once, a token-by-token product twice.
+    used: list[tuple[int, int]] = []
+    for pair in dict.fromkeys(over):
+        parts = [a.count for dim in dims for a in dim if isinstance(a, Digit) and (a.grid, a.axis) == pair]
+        size = grids[pair[0]].sizes[pair[1]]
+        repeats = 1
+        if size > 1:
+            while math.prod(parts) >= size ** (repeats + 1):
+                repeats += 1
+        used.extend([pair] * repeats)
+    return Volume.of(total, tuple(used), [g.sizes for g in grids])
+
+
+def _rearrangement(dim: Dim, sizes: Sequence[int]) -> tuple[int, AxisMap]:
+    """(axis, map) of a dim that holds a part of an axis and plain numbers: gathered and repeated positions."""
+    parts = digits(dim)
+    if len({d.axis for d in parts}) != 1:
+        raise LayoutError("two axes in one dimension")
+    first, axis = dim[0], parts[0].axis
+    if not isinstance(first, Digit) or len(parts) != 1 or parts[0].unit * parts[0].count != sizes[axis]:
+        raise LayoutError("positions in an order that no window gives")
+    times = math.prod(a for a in dim[1:] if isinstance(a, int))
+    return axis, Repeat(times=times, window=parts[0].unit)
+
+
+def _by(shape: Sequence[int]) -> str:
+    return "x".join(map(str, shape))
+
+
+__all__ = [
+    "Call",
+    "Draft",
+    "LayoutError",
+    "Reading",
+    "Resize",
+    "Slice",
+    "Transposed",
+    "Value",
+    "Window",
+    "plain",
+    "volume_of",
+]

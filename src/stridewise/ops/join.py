@@ -1,0 +1,39 @@
+"""Ops of several operands that are broadcast against each other: sums, products, gates, comparisons."""
+
+from __future__ import annotations
+
+from stridewise.ops.call import Call, Reading
+from stridewise.ops.registry import Op, register
+
+_NAMES = (
+    "add sub rsub mul div pow maximum minimum fmax fmin addcmul addcdiv lerp where masked_fill eq ne lt le gt ge "
+    "logical_and logical_or logical_xor bitwise_and bitwise_or remainder fmod atan2 floor_divide prelu _prelu_kernel true_divide "
+    "copysign hypot xlogy"
+).split()
+_LINEAR = {"add", "sub", "rsub", "add_", "sub_"}
+
+
+def joining(call: Call) -> Reading:
+    """The broadcast of all operands; one data operand among numbers and channel vectors stays where it lies."""
+    values = call.values()
+    data = [value for value in values if value.origin == "data"]
+    name = call.target.split(".")[1] if "." in call.target else call.target
+    keeps = "none" if name in _LINEAR else "inputs"
+    if len(data) == 1 and len(values) == 1 and data[0].shape == call.outs[0]:
+        return call.same(
+            data[0], keeps="none" if name in _LINEAR or name in ("mul", "div", "mul_", "div_") else "input"
+        )
+    dims, grid = call.joined(values)
+    made = grid if grid is not None and call.draft.grids[grid].node == call.draft.node else None
+    spread = all(value.spread or value.grid is None for value in data)
+    return Reading(outs=[(dims, grid)] * len(call.outs), grid=made, keeps=keeps, spread=spread)  # type: ignore[arg-type]
+
+
+register(
+    Op(
+        name="join",
+        about="sums, products, gates: operands must agree in size where both have positions",
+        torch=tuple(f"aten.{name}{end}" for name in _NAMES for end in ("", "_")),
+        read=joining,
+    )
+)

@@ -1,0 +1,67 @@
+"""Normalisation: per channel (nothing moves), over channels, over groups of positions (everything is let in)."""
+
+from __future__ import annotations
+
+from stridewise.ops.call import Call, Reading
+from stridewise.ops.layout import is_plain
+from stridewise.ops.registry import Op, register
+
+
+def _read_batch(call: Call) -> Reading:
+    x = call.value(0)
+    # Instance normalisation arrives here as batch normalisation with the input's own statistics.
+    reading = call.mixed(x) if call.arg(5, "training", False) is True else call.same(x)
+    reading.outs = [reading.outs[0], *[(None, None)] * (len(call.outs) - 1)]
+    reading.keeps = "input"
+    return reading
+
+
+def _read_layer(call: Call) -> Reading:
+    x = call.value(0)
+    over = len(call.arg(1, "normalized_shape"))
+    if all(is_plain(dim) for dim in x.known[len(x.shape) - over :]):
+        reading = call.same(x, keeps="input")
+    else:
+        reading = call.mixed(x)
+        reading.keeps = "input"
+    reading.outs = reading.outs[:1] + [(None, None)] * (len(call.outs) - 1)
+    return reading
+
+
+def _read_group(call: Call) -> Reading:
+    reading = call.mixed(call.value(0))
+    reading.outs = reading.outs[:1] + [(None, None)] * (len(call.outs) - 1)
+    reading.keeps = "input"
+    return reading
+
+
+register(
+    Op(
+        name="batch_norm",
+        about="batch normalisation with running statistics: a scale and a shift for each channel",
+        torch=(
+            "aten.native_batch_norm",
+            "aten._native_batch_norm_legit_no_training",
+            "aten._native_batch_norm_legit",
+            "aten.cudnn_batch_norm",
+            "aten._batch_norm_no_update",
+        ),
+        read=_read_batch,
+    )
+)
+register(
+    Op(
+        name="layer_norm",
+        about="normalisation over the last dimensions",
+        torch=("aten.native_layer_norm",),
+        read=_read_layer,
+    )
+)
+register(
+    Op(
+        name="group_norm",
+        about="normalisation over groups of channels and all positions",
+        torch=("aten.native_group_norm",),
+        read=_read_group,
+    )
+)

@@ -1,0 +1,48 @@
+"""Padding and cropping: constant, reflect, replicate, circular."""
+
+from __future__ import annotations
+
+from stridewise.axis import AxisMap, Window
+from stridewise.ops.call import Call, Reading
+from stridewise.ops.layout import digits
+from stridewise.ops.registry import Op, register
+
+
+def padding(call: Call, pairs: list[tuple[int, int]], mode: str) -> Reading:
+    """Operand 0 padded (negative: cropped) by (begin, end) pairs, one for each of its last dims."""
+    x = call.value(0)
+    where = [len(x.shape) - len(pairs) + i for i in range(len(pairs))]
+    maps: list[AxisMap] = []
+    used = []
+    for w, (begin, end) in zip(where, pairs, strict=True):
+        if digits(x.known[w]) and (begin or end):
+            used.append(w)
+            maps.append(Window(pad_begin=begin, pad_end=end))
+    facts = {"mode": mode, "pads": tuple(pairs)}
+    if not used:
+        dims = tuple(d if digits(d) else (s,) for d, s in zip(x.known, call.outs[0], strict=True))
+        return Reading(outs=[(dims, x.grid)], attrs=facts)
+    settled, grid = call.windowed(x, used, maps)
+    assert grid is not None
+    positions = [i for i, d in enumerate(settled.known) if digits(d)]
+    return call.dense(grid, settled, positions, attrs=facts)
+
+
+def _read(call: Call) -> Reading:
+    flat = call.arg(1, "pad")
+    pairs = [(flat[i], flat[i + 1]) for i in range(0, len(flat), 2)][::-1]
+    name = call.target.split(".")[1]
+    return padding(call, pairs, "constant" if name.startswith("constant") else name.split("_")[0])
+
+
+register(
+    Op(
+        name="pad",
+        about="padding (constant, reflect, replicate) and cropping by negative padding",
+        torch=(
+            "aten.constant_pad_nd",
+            *(f"aten.{kind}_pad{axes}d" for kind in ("reflection", "replication") for axes in (1, 2, 3)),
+        ),
+        read=_read,
+    )
+)

@@ -1,0 +1,68 @@
+"""Ops of one operand whose every element depends on its own position only."""
+
+from __future__ import annotations
+
+from stridewise.ops.call import Call, Reading
+from stridewise.ops.registry import Op, register
+
+_IN_PLACE_TOO = (
+    "relu relu6 leaky_relu elu selu celu gelu silu mish sigmoid hardsigmoid hardswish hardtanh tanh softplus softsign "
+    "logsigmoid threshold clamp clamp_min clamp_max abs neg exp exp2 expm1 log log2 log10 log1p sqrt rsqrt square "
+    "reciprocal sin cos tan erf floor ceil round trunc sign sgn bitwise_not logical_not nan_to_num dropout "
+    "native_dropout rrelu rrelu_with_noise hardshrink softshrink tanhshrink log_sigmoid_forward frac"
+).split()
+_COPIES = (
+    "clone",
+    "detach",
+    "detach_",
+    "alias",
+    "_to_copy",
+    "contiguous",
+    "lift_fresh",
+    "lift_fresh_copy",
+    "isnan",
+    "isinf",
+)
+_KEEP_OUTPUT = {"relu", "relu_", "sigmoid", "sigmoid_", "tanh", "tanh_", "exp", "sqrt", "rsqrt", "relu6", "elu_"}
+
+
+def _read(call: Call) -> Reading:
+    return call.same(call.value(0), keeps="input")
+
+
+def _read_output_kept(call: Call) -> Reading:
+    return call.same(call.value(0), keeps="output")
+
+
+def _read_free(call: Call) -> Reading:
+    return call.same(call.value(0))
+
+
+_targets = [f"aten.{name}{end}" for name in _IN_PLACE_TOO for end in ("", "_")]
+_output = tuple(t for t in _targets if t.removeprefix("aten.") in _KEEP_OUTPUT)
+register(
+    Op(
+        name="activation",
+        about="pointwise functions; backward keeps the input",
+        torch=tuple(t for t in _targets if t not in _output),
+        read=_read,
+        pointwise=True,
+    )
+)
+register(
+    Op(
+        name="saturating",
+        about="pointwise functions whose derivative follows from the output (ReLU, sigmoid, tanh)",
+        torch=_output,
+        read=_read_output_kept,
+        pointwise=True,
+    )
+)
+register(
+    Op(
+        name="copy",
+        about="copies, casts and aliases",
+        torch=tuple(f"aten.{name}" for name in _COPIES),
+        read=_read_free,
+    )
+)

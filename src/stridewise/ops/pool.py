@@ -1,0 +1,87 @@
+"""Maximum and average pooling over windows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from stridewise.axis import AxisMap, Window
+from stridewise.ops.call import Call, Reading
+from stridewise.ops.registry import Op, register
+
+
+def each_axis(value: Any, axes: int, default: int) -> list[int]:
+    """One entry an axis from an int, a list of one, a full list, or nothing."""
+    if value is None or value == [] or value == ():
+        return [default] * axes
+    entries = list(value) if isinstance(value, list | tuple) else [value]
+    return entries * axes if len(entries) == 1 else entries
+
+
+def pooling(call: Call, maps: list[AxisMap], kind: str, **attrs: Any) -> Reading:
+    """The reading of a pool with these windows over the last dims of operand 0."""
+    x = call.value(0)
+    where = range(len(x.shape) - len(maps), len(x.shape))
+    x, grid = call.windowed(x, where, maps)
+    facts: dict[str, Any] = {
+        "kernel": tuple(m.kernel for m in maps if isinstance(m, Window)),
+        "kind": kind,
+        "maps": tuple(maps),
+        "channels": (x.shape[-len(maps) - 1], call.outs[0][-len(maps) - 1]),
+        **attrs,
+    }
+    if grid is None or all(axis is None for axis in call.axes_of(x, where)):
+        return Reading(outs=[(tuple((s,) for s in call.outs[0]), grid)] * len(call.outs), attrs=facts)
+    reading = call.dense(grid, x, where, site=True, attrs=facts, keeps="input")
+    return reading
+
+
+def _axes(call: Call) -> int:
+    return int(call.target.split("pool")[1][0])
+
+
+def _read_max(call: Call) -> Reading:
+    axes = _axes(call)
+    kernel = each_axis(call.arg(1, "kernel_size"), axes, 1)
+    stride = each_axis(call.arg(2, "stride"), axes, 0)
+    padding = each_axis(call.arg(3, "padding"), axes, 0)
+    dilation = each_axis(call.arg(4, "dilation"), axes, 1)
+    ceil = bool(call.arg(5, "ceil_mode", False))
+    maps: list[AxisMap] = [
+        Window(kernel=k, stride=s or k, dilation=d, pad_begin=p, pad_end=p, ceil_mode=ceil)
+        for k, s, p, d in zip(kernel, stride, padding, dilation, strict=True)
+    ]
+    return pooling(call, maps, "max")
+
+
+def _read_average(call: Call) -> Reading:
+    axes = _axes(call)
+    kernel = each_axis(call.arg(1, "kernel_size"), axes, 1)
+    stride = each_axis(call.arg(2, "stride"), axes, 0)
+    padding = each_axis(call.arg(3, "padding"), axes, 0)
+    ceil = bool(call.arg(4, "ceil_mode", False))
+    maps: list[AxisMap] = [
+        Window(kernel=k, stride=s or k, pad_begin=p, pad_end=p, ceil_mode=ceil)
+        for k, s, p in zip(kernel, stride, padding, strict=True)
+    ]
+    count = bool(call.arg(5, "count_include_pad", True))
+    return pooling(call, maps, "average", count_include_pad=count, divisor=call.arg(6, "divisor_override"))
+
+
+register(
+    Op(
+        name="max_pool",
+        about="maximum over a window",
+        torch=("aten.max_pool2d_with_indices", "aten.max_pool3d_with_indices", "aten.max_pool2d", "aten.max_pool3d"),
+        read=_read_max,
+        site=True,
+    )
+)
+register(
+    Op(
+        name="avg_pool",
+        about="mean over a window",
+        torch=("aten.avg_pool2d", "aten.avg_pool3d", "aten.avg_pool1d"),
+        read=_read_average,
+        site=True,
+    )
+)

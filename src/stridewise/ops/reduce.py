@@ -1,0 +1,77 @@
+"""Reductions over dimensions: means, sums, maxima, norms. Over positions they let everything in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from stridewise.ops.call import Call, Reading
+from stridewise.ops.layout import digits, is_plain
+from stridewise.ops.registry import Op, register
+
+_KEEPS_SHAPE = (
+    "softmax",
+    "_softmax",
+    "_safe_softmax",
+    "_log_softmax",
+    "cumsum",
+    "cumprod",
+    "logcumsumexp",
+    "_logcumsumexp",
+)
+
+
+def reducing(call: Call, dims: Any, keepdim: bool) -> Reading:
+    """Operand 0 reduced over `dims` (None: all of them)."""
+    x = call.value(0)
+    rank = len(x.shape)
+    over = list(range(rank)) if dims is None or dims == [] else [dims] if isinstance(dims, int) else list(dims)
+    over = [d % rank for d in over]
+    out, grid = call.collapsed(x, over, keepdim)
+    made = grid if grid != x.grid else None
+    return Reading(outs=[(out, grid)] * len(call.outs), grid=made, keeps="input")
+
+
+def _read(call: Call) -> Reading:
+    name = call.target.split(".")[1]
+    first = 2 if name in ("linalg_vector_norm", "norm") else 1
+    dims = call.arg(first, "dim")
+    keep = call.arg(first + 1, "keepdim", False)
+    if name in ("var", "std", "var_mean"):
+        keep = call.kwargs.get("keepdim", call.arg(3, "keepdim", False))
+    if dims is not None and not isinstance(dims, int | list | tuple):
+        dims = None
+    return reducing(call, dims, bool(keep))
+
+
+def _read_same_shape(call: Call) -> Reading:
+    x = call.value(0)
+    dim = call.arg(1, "dim", -1) % len(x.shape)
+    # Attention weights: the positions that are summed over are let in by the product that follows.
+    held = {d.grid for d in digits(x.known[dim])}
+    pairwise = any(digits(d) for i, d in enumerate(x.known) if i != dim and not is_plain(d))
+    if held and not pairwise:
+        reading = call.mixed(x)
+        reading.keeps = "output"
+        return reading
+    return call.same(x, keeps="output")
+
+
+register(
+    Op(
+        name="reduce",
+        about="mean, sum, maximum, norm over dimensions",
+        torch=tuple(
+            f"aten.{n}"
+            for n in "mean sum amax amin max.dim min.dim prod var std var_mean linalg_vector_norm norm logsumexp any all argmax argmin".split()
+        ),
+        read=_read,
+    )
+)
+register(
+    Op(
+        name="softmax",
+        about="softmax and cumulative sums along a dimension",
+        torch=tuple(f"aten.{n}" for n in _KEEPS_SHAPE),
+        read=_read_same_shape,
+    )
+)

@@ -1,0 +1,60 @@
+"""Space-to-depth and back, channel shuffle, rolled positions."""
+
+from __future__ import annotations
+
+from stridewise.axis import AxisMap, Repeat, Window
+from stridewise.ops.call import Call, Reading
+from stridewise.ops.layout import digits
+from stridewise.ops.registry import Op, register
+
+
+def rearranging(call: Call, times: int, window: int) -> Reading:
+    """Operand 0 with each position repeated `times` or blocks of `window` gathered, over its last two dims."""
+    x = call.value(0)
+    where = range(len(x.shape) - 2, len(x.shape))
+    maps: list[AxisMap] = [Repeat(times=times, window=window)] * 2
+    x, grid = call.windowed(x, where, maps)
+    if grid is None or not any(digits(x.known[w]) for w in where):
+        return Reading(outs=[(tuple((s,) for s in call.outs[0]), grid)])
+    return call.dense(grid, x, where)
+
+
+def _read(call: Call) -> Reading:
+    factor = call.arg(1, "factor", 1)
+    return rearranging(call, 1, factor) if "unshuffle" in call.target else rearranging(call, factor, 1)
+
+
+def _read_channels(call: Call) -> Reading:
+    return call.same(call.value(0))
+
+
+def _read_roll(call: Call) -> Reading:
+    x = call.value(0)
+    shifts, dims = call.arg(1, "shifts"), call.arg(2, "dims", [])
+    where = [d % len(x.shape) for d in dims]
+    used = [(w, s) for w, s in zip(where, shifts, strict=True) if digits(x.known[w])]
+    if not used:
+        return call.same(x)
+    maps: list[AxisMap] = [Window(pad_begin=s, pad_end=-s) for _, s in used]
+    settled, grid = call.windowed(x, [w for w, _ in used], maps)
+    assert grid is not None
+    return call.dense(grid, settled, [i for i, d in enumerate(settled.known) if digits(d)])
+
+
+register(
+    Op(
+        name="shuffle",
+        about="space-to-depth and depth-to-space (pixel shuffle)",
+        torch=("aten.pixel_shuffle", "aten.pixel_unshuffle"),
+        read=_read,
+    )
+)
+register(
+    Op(
+        name="channel_shuffle",
+        about="channels in another order",
+        torch=("aten.channel_shuffle", "aten.native_channel_shuffle"),
+        read=_read_channels,
+    )
+)
+register(Op(name="roll", about="positions moved round (circular shift)", torch=("aten.roll",), read=_read_roll))

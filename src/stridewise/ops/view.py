@@ -1,0 +1,85 @@
+"""Views: reshape, permute, squeeze, expand. Positions are followed through all of them (layout.py)."""
+
+from __future__ import annotations
+
+from stridewise.ops.call import Call, Reading
+from stridewise.ops.layout import Dims, LayoutError, digits, is_plain, reshaped
+from stridewise.ops.registry import Op, register
+
+
+def reshaping(call: Call) -> Reading:
+    """Operand 0 with the output's shape, row-major."""
+    x = call.value(0)
+    dims = reshaped(x.known, call.outs[0])
+    before = {(d.grid, d.axis): d for dim in x.known for d in digits(dim) if d.unit == 1}
+    parts: dict[tuple[int, int], int] = {}
+    for dim in dims:
+        for d in digits(dim):
+            parts[d.grid, d.axis] = parts.get((d.grid, d.axis), 0) + 1
+    for (grid, axis), count in parts.items():
+        if count > 1 and (grid, axis) in before:
+            sizes = "x".join(str(d.count) for dim in dims for d in digits(dim) if (d.grid, d.axis) == (grid, axis))
+            call.pin("window", grid, f"positions are split into parts ({sizes} on axis {axis})")
+    return Reading(outs=[(dims, x.grid)], spread=x.spread)
+
+
+def _permuted(call: Call, order: list[int]) -> Reading:
+    x = call.value(0)
+    return Reading(outs=[(tuple(x.known[i] for i in order), x.grid)], spread=x.spread)
+
+
+def _read_permute(call: Call) -> Reading:
+    rank = len(call.value(0).shape)
+    return _permuted(call, [i % rank for i in call.arg(1, "dims")])
+
+
+def _read_transpose(call: Call) -> Reading:
+    rank = len(call.value(0).shape)
+    order = list(range(rank))
+    if "transpose" in call.target:
+        a, b = call.arg(1, "dim0") % rank, call.arg(2, "dim1") % rank
+        order[a], order[b] = order[b], order[a]
+    return _permuted(call, order if "transpose" in call.target else order[::-1])
+
+
+def _read_unsqueeze(call: Call) -> Reading:
+    x = call.value(0)
+    dim = call.arg(1, "dim") % (len(x.shape) + 1)
+    return Reading(outs=[((*x.known[:dim], (1,), *x.known[dim:]), x.grid)], spread=x.spread)
+
+
+def _read_squeeze(call: Call) -> Reading:
+    x = call.value(0)
+    which = call.arg(1, "dim")
+    dims = {which} if isinstance(which, int) else set(which if which is not None else range(len(x.shape)))
+    gone = {d % len(x.shape) for d in dims if x.shape[d] == 1}
+    if any(not is_plain(x.known[d]) for d in gone):
+        raise LayoutError("squeezed along an axis that holds positions at other sizes")
+    return Reading(outs=[(tuple(dim for i, dim in enumerate(x.known) if i not in gone), x.grid)], spread=x.spread)
+
+
+def _read_expand(call: Call) -> Reading:
+    x = call.value(0)
+    shape = call.outs[0]
+    lead = len(shape) - len(x.shape)
+    dims: Dims = tuple(
+        (size,) if i < lead or x.shape[i - lead] != size else x.known[i - lead] for i, size in enumerate(shape)
+    )
+    return Reading(outs=[(dims, x.grid)], spread=dims != x.dims or x.spread)
+
+
+register(
+    Op(
+        name="view",
+        about="reshape; tokens, windows and shuffles keep their positions",
+        torch=("aten.view", "aten._unsafe_view", "aten.reshape", "aten._reshape_alias", "aten.unflatten.int"),
+        read=reshaping,
+    )
+)
+register(Op(name="permute", about="dimensions in another order", torch=("aten.permute",), read=_read_permute))
+register(
+    Op(name="transpose", about="two dimensions exchanged", torch=("aten.transpose.int", "aten.t"), read=_read_transpose)
+)
+register(Op(name="unsqueeze", about="a dimension of one added", torch=("aten.unsqueeze",), read=_read_unsqueeze))
+register(Op(name="squeeze", about="dimensions of one removed", torch=("aten.squeeze",), read=_read_squeeze))
+register(Op(name="expand", about="a value spread over a dimension", torch=("aten.expand",), read=_read_expand))
