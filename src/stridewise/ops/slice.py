@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from stridewise.axis import IDENTITY, AxisMap, Slice, Whole
 from stridewise.ops.call import Call, Reading, Value
-from stridewise.ops.layout import Digit, Dim, Dims, Extra, LayoutError, digits, whole_axis
+from stridewise.ops.layout import Digit, Dim, Dims, Extra, LayoutError, digits
 from stridewise.ops.registry import Op, register
 
 _END = 2**62
@@ -20,7 +20,7 @@ def _cut(call: Call, x: Value, dim: int, start: int, stop: int, stride: int) -> 
         return _cut_extra(call, x, dim, start, stop, stride)
     if not digits(inner):
         return (*x.known[:dim], (count,), *x.known[dim + 1 :]), x.grid
-    if whole_axis(inner) is None:
+    if call.whole(inner) is None:
         raise LayoutError("sliced along positions that are split or merged")
     at_end = stop >= x.shape[dim]
     # An end counted from the back keeps its distance at other sizes; torch resolves it before the call is seen.
