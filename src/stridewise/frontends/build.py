@@ -314,7 +314,11 @@ def with_slots(graph: Graph, builder: Builder, calls: Sequence[ModuleCall]) -> G
             stride=step[1] if step else (1,) * len(graph.grids[grid].sizes),
             kind=step[0] if step else "",
         )
-    return replace(graph, slots=tuple(chosen[g] for g in sorted(chosen, key=lambda g: chosen[g].tensor)))
+    return replace(
+        graph,
+        slots=tuple(chosen[g] for g in sorted(chosen, key=lambda g: chosen[g].tensor)),
+        modules=tuple({c.path: c.output for c in calls if c.output is not None}.items()),
+    )
 
 
 def with_links(graph: Graph, other: Graph | None) -> Graph:
