@@ -16,7 +16,10 @@ from stridewise.errors import StridewiseError
 # name -> (module, one line for --help); kept here so that --help imports no command.
 _COMMANDS = {
     "show": ("stridewise.cli.show", "Sizes, strides, fields and costs of every layer; several plans side by side."),
-    "check": ("stridewise.cli.check", "Findings about a network's strides; exit 3 when there are any at the chosen level."),
+    "check": (
+        "stridewise.cli.check",
+        "Findings about a network's strides; exit 3 when there are any at the chosen level.",
+    ),
     "set": ("stridewise.cli.set", "Change strides: complete a request to a consistent plan, check it, write it."),
     "fit": ("stridewise.cli.fit", "Which strides a data set permits, without training."),
     "search": ("stridewise.cli.search", "Choose strides for a task: exact cost front, shortlist, short trainings."),
