@@ -107,7 +107,7 @@ def command(
 
 
 def _per_axis(text: str) -> Any:
-    """2 as a number, 4x2 as a tuple, 0:1 as a pair for each axis; any other word as it stands, for the library to judge."""
+    """2 as a number, 4x2 as a tuple, 0:1 as a pair for each axis; other words as they are, for the library to judge."""
     entries = [_sides(entry) for entry in text.split("x")]
     if len(entries) > 1:
         return tuple(entries)

@@ -35,7 +35,7 @@ _INK, _SOFT = (28, 32, 38), (92, 98, 108)
 _FIRST, _NEXT = (213, 94, 0), (0, 114, 178)  # vermillion and blue: Okabe and Ito's colour-blind safe set
 _TITLE, _HEAD, _TEXT = 24, 20, 15  # letter heights in pixels
 _GAP, _MARGIN, _LINE = 24, 28, 21
-_HEAD_LINES = 4
+_HEAD_LINES = 4  # a title and three lines
 _PLAIN = str.maketrans({"×": "x"})  # Pillow's own font has no multiplication sign
 
 
@@ -121,10 +121,10 @@ def _windows_panel(one: Slide, frame: Frame) -> "Image":
     """The input with the middle of every window, two neighbouring windows, and what none of them reads."""
     from PIL import ImageDraw
 
-    image = _image(hatched(input_panel(one, frame), unread(one, frame)))
+    image = _image(hatched(input_panel(one, frame), unread(one, frame), lines=frame.zoom >= 8))
     draw = ImageDraw.Draw(image)
     if min(one.stride) * frame.zoom >= 8:
-        radius = min(5.0, max(1.5, 0.13 * min(one.stride) * frame.zoom))
+        radius = min(4.0, max(1.5, 0.13 * min(one.stride) * frame.zoom))
         rows, columns = (
             [(sum(window_span(axis, cell)) / 2 - low) * frame.zoom for cell in range(axis.out_size)]
             for axis, low in zip(one.axes, frame.begin, strict=True)
@@ -153,12 +153,12 @@ def _cells_panel(one: Slide, scale: Scale, frame: Frame, channel: int) -> "Image
 def _two_cells(one: Slide, frame: Frame) -> list[tuple[tuple[int, ...], tuple[int, int, int]]]:
     """The cell in the middle of the frame and the next one along the row; the first is drawn last, on top."""
     middle = []
-    for axis, low, high in zip(one.axes, frame.begin, frame.stop, strict=True):
+    for axis, low, high, following in zip(one.axes, frame.begin, frame.stop, (0, 1), strict=True):
         at = int(((low + high) / 2 - cell_span(axis, 0)[0]) // axis.stride)
-        middle.append(min(max(at, 0), axis.out_size - 1))
+        middle.append(max(0, min(at, axis.out_size - 1 - following)))
     row, column = middle
-    following = [((row, column + 1), _NEXT)] if column + 1 < one.axes[1].out_size else []
-    return [*following, ((row, column), _FIRST)]
+    beside = [((row, column + 1), _NEXT)] if column + 1 < one.axes[1].out_size else []
+    return [*beside, ((row, column), _FIRST)]
 
 
 def _dot(draw: "ImageDraw", x: float, y: float, radius: float) -> None:
@@ -186,13 +186,14 @@ def _first_column(
         top, left, bottom, right = (edge * share for edge in (*detail.begin, *detail.stop))
         _outline(ImageDraw.Draw(whole), (left, top, right, bottom), _INK)
     kind = "colour" if len(first.picture) == 3 else "luminance"
-    of = f", filter {channel} of {len(first.feature_map)}" if first.groups == 1 < len(first.feature_map) else ""
-    about = ["input", " × ".join(map(str, sizes)) + f", {kind}", f"kernel {first.kernel}{of}", ""]
-    side = min(panel, 280)
+    of = f"filter {channel} of {len(first.feature_map)}" if first.groups == 1 < len(first.feature_map) else ""
+    about = ["input", " × ".join(map(str, sizes)) + f", {kind}", of]
+    mean = ", mean over its input channels" if first.weight.shape[1] > 1 else ""
+    side = min(280, detail.zoom * (detail.stop[0] - detail.begin[0]))
     panels: list[Panel] = [] if all_in_detail else [("the input, with the detail's frame", whole)]
     return about, [
         *panels,
-        ("the kernel", _kernel_panel(first, channel, side)),
+        (f"the kernel{mean}", _kernel_panel(first, channel, side)),
         ("scale of the maps", _legend(scale, panel)),
     ]
 
@@ -202,7 +203,7 @@ def _kernel_panel(one: Slide, channel: int, side: int) -> "Image":
     from PIL import ImageDraw
 
     taps = one.weight[channel].mean(axis=0)
-    zoom = max(1, side // max(taps.shape))
+    zoom = min(80, max(1, side // max(taps.shape)))
     limit = float(np.abs(taps).max()) or 1.0
     colours = Scale(low=-limit, high=limit, signed=True).colour(taps)
     image = _image(np.kron(colours, np.ones((zoom, zoom, 1), dtype=np.uint8)))
@@ -211,7 +212,7 @@ def _kernel_panel(one: Slide, channel: int, side: int) -> "Image":
         place = (column * zoom, row * zoom, (column + 1) * zoom - 1, (row + 1) * zoom - 1)
         if zoom >= 8:
             draw.rectangle(place, outline=(255, 255, 255))
-        if zoom >= 36:
+        if _width(f"{tap:.2g}", _TEXT) < zoom - 4:
             dark = colours[row, column].mean() < 130
             middle = ((column + 0.5) * zoom, (row + 0.5) * zoom)
             _write(draw, middle, f"{tap:.2g}", _TEXT, (255, 255, 255) if dark else _INK, "mm")
@@ -230,7 +231,7 @@ def _legend(scale: Scale, width: int) -> "Image":
     for value, x, anchor in ((scale.low, 0, "la"), (middle, width / 2, "ma"), (scale.high, width, "ra")):
         _write(draw, (x, 29), f"{value:.3g}", _TEXT, anchor=anchor)
     entries = ["the middle of a window", "a window, and the cell it fills", "the next one along the row"]
-    for at, words in enumerate([*entries, "never read by any window", "padding, or no cell here"]):
+    for at, words in enumerate([*entries, "pale or hatched: never read", "padding, or no cell here"]):
         _key(image, at, 62 + 26 * at)
         _write(draw, (34, 62 + 26 * at + 9), words, _TEXT, anchor="lm")
     return image

@@ -29,6 +29,7 @@ _SIGNED = [
     (107, 48, 4),
 ]
 _GREY = [(0, 0, 0), (255, 255, 255)]
+_SHADES = 511  # odd: zero has a shade of its own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,8 +43,11 @@ class Scale:
     def colour(self, values: Array) -> Rgb:
         """Shape: (...) -> (..., 3)."""
         stops = np.array(_SIGNED if self.signed else _GREY, dtype=np.float64)
-        places = np.linspace(self.low, self.high, len(stops))
-        return np.stack([np.interp(values, places, part) for part in stops.T], axis=-1).round().astype(np.uint8)
+        shades = np.linspace(0, len(stops) - 1, _SHADES)
+        table = np.stack([np.interp(shades, np.arange(len(stops)), part) for part in stops.T], axis=-1)
+        place = (values - self.low) * ((_SHADES - 1) / (self.high - self.low))
+        found: Rgb = table.round().astype(np.uint8)[np.clip(np.rint(place), 0, _SHADES - 1).astype(np.int16)]
+        return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,12 +73,17 @@ class Frame:
 
 
 def scale_of(slides: Sequence[Slide], channel: int) -> Scale:
-    """One scale for all maps: grey 0 to 1 for a kernel that keeps brightness, else by the largest magnitudes met."""
+    """One scale for all maps: the picture's own for a kernel that keeps brightness, else by the largest magnitudes."""
     maps = [one.feature_map[channel] for one in slides]
     if np.isclose(slides[0].weight[channel].sum(), 1.0):
-        return Scale(low=0.0, high=max(1.0, float(slides[0].picture.max())), signed=False)
+        return _brightness(slides[0])
     limit = max(float(np.quantile(np.abs(values), 0.995)) for values in maps) or 1.0
     return Scale(low=-limit, high=limit, signed=True)
+
+
+def _brightness(one: Slide) -> Scale:
+    """Black to white as in the picture itself: 0 to 1, or as far as its values reach."""
+    return Scale(low=min(0.0, float(one.picture.min())), high=max(1.0, float(one.picture.max())), signed=False)
 
 
 def cell_span(axis: Axis, cell: int) -> tuple[float, float]:
@@ -110,7 +119,7 @@ def input_panel(one: Slide, frame: Frame) -> Rgb:
     sizes = one.picture.shape[1:]
     real = [(place >= 0) & (place < size) for place, size in zip(places, sizes, strict=True)]
     index = np.ix_(*(np.clip(place, 0, size - 1) for place, size in zip(places, sizes, strict=True)))
-    scale = Scale(low=min(0.0, float(one.picture.min())), high=max(1.0, float(one.picture.max())), signed=False)
+    scale = _brightness(one)
     channels = one.picture if len(one.picture) == 3 else [one.picture[0]] * 3
     colours = np.stack([scale.colour(part[index])[..., 0] for part in channels], axis=-1)
     colours[~np.logical_and.outer(*real)] = EMPTY
@@ -129,18 +138,19 @@ def unread(one: Slide, frame: Frame) -> Mask:
     return mask
 
 
-def hatched(colours: Rgb, mask: Mask) -> Rgb:
-    """Pale, with diagonal lines, where the mask is true."""
+def hatched(colours: Rgb, mask: Mask, *, lines: bool = True) -> Rgb:
+    """Pale where the mask is true, with diagonal lines unless the parts are too small for them."""
     rows, columns = np.indices(mask.shape)
-    lines = ((rows + columns) % 8 < 2)[..., None]
-    over = np.where(lines, np.array(_HATCH), np.array(_PALE))
-    return np.where(mask[..., None], (0.4 * colours + 0.6 * over).astype(np.uint8), colours)
+    on_line: Mask = np.asarray((rows + columns) % 8 < 2) & lines
+    over = np.where(on_line[..., None], np.array(_HATCH), np.array(_PALE))
+    keep = 0.4 if lines else 0.2
+    return np.where(mask[..., None], (keep * colours + (1 - keep) * over).astype(np.uint8), colours)
 
 
 def detail_frame(slides: Sequence[Slide], panel: int) -> Frame:
     """The part of the picture shown enlarged: all of it with its padding if that fits, else where it varies most."""
     sizes = slides[0].picture.shape[1:]
-    wanted = max(24, max(6 * axis.stride + axis.span for one in slides for axis in one.axes))
+    wanted = max(16, max(4 * axis.stride + axis.span for one in slides for axis in one.axes))
     if max(sizes) <= 1.5 * wanted:
         begin = tuple(-max(pads) for pads in zip(*([axis.begin for axis in one.axes] for one in slides), strict=True))
         stop = tuple(
@@ -156,11 +166,15 @@ def detail_frame(slides: Sequence[Slide], panel: int) -> Frame:
 
 
 def _busiest(grey: Array, counts: Sequence[int]) -> tuple[int, ...]:
-    """Where a part of this many positions an axis changes most from one position to the next."""
-    change = np.zeros_like(grey)
-    for at in range(grey.ndim):
-        change += np.abs(np.diff(grey, axis=at, append=np.take(grey, [-1], axis=at)))
-    sums = np.pad(np.cumsum(np.cumsum(change, axis=0), axis=1), [(1, 0), (1, 0)])
-    rows, columns = counts
-    parts = sums[rows:, columns:] - sums[:-rows, columns:] - sums[rows:, :-columns] + sums[:-rows, :-columns]
-    return tuple(int(at) for at in np.unravel_index(np.argmax(parts), parts.shape))
+    """Where a part of this many positions an axis changes most from block to block: shapes count, grain does not."""
+    block = max(1, min(counts) // 5)
+    rows, columns = (size // block * block for size in grey.shape)
+    blocks = grey[:rows, :columns].reshape(rows // block, block, columns // block, block).mean(axis=(1, 3))
+    change: Array = np.zeros_like(blocks)
+    for at in range(2):
+        change += np.abs(np.diff(blocks, axis=at, append=np.take(blocks, [-1], axis=at)))
+    high, wide = (min(count // block, size) for count, size in zip(counts, blocks.shape, strict=True))
+    sums: Array = np.pad(change.cumsum(axis=0).cumsum(axis=1), [(1, 0), (1, 0)])
+    parts = sums[high:, wide:] - sums[:-high, wide:] - sums[high:, :-wide] + sums[:-high, :-wide]
+    found = np.unravel_index(np.argmax(parts), parts.shape)
+    return tuple(min(int(at) * block, size - count) for at, size, count in zip(found, grey.shape, counts, strict=True))
