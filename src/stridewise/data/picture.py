@@ -110,7 +110,8 @@ def _rgb(image: Image.Image) -> Bytes:
 def _to_bytes(values: npt.NDArray[Any]) -> Bytes:
     # 16-bit pictures keep their upper byte; Pillow itself would clip them to white.
     top = values.max(initial=0)
-    return (np.clip(values, 0, 65535) / (257.0 if top > 255 else 1.0)).astype(np.uint8)
+    scaled: Bytes = (np.clip(values, 0, 65535) / (257.0 if top > 255 else 1.0)).astype(np.uint8)
+    return scaled
 
 
 def _three_channels(pixels: Bytes) -> Bytes:

@@ -63,7 +63,9 @@ def glyph(ink: Floats, height: int) -> Floats:
     cut = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     width = max(2, round(height * cut.shape[1] / cut.shape[0]))
     enlarged = Image.fromarray(cut).resize((width, height), Image.Resampling.BICUBIC)
-    return np.clip((np.asarray(enlarged, np.float32) - 0.15) / 0.7, 0.0, 1.0)  # faint ink would show as a haze
+    # faint ink would show as a haze around the digit
+    opacity: Floats = np.clip((np.asarray(enlarged, np.float32) - 0.15) / 0.7, 0.0, 1.0)
+    return opacity
 
 
 def paste(canvas: Floats, opacity: Floats, corner: Size, rng: np.random.Generator) -> None:
