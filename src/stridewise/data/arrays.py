@@ -107,7 +107,7 @@ def _load(root: Path) -> dict[str, npt.NDArray[Any]]:
             size = sum(entry.file_size for entry in archive.infolist())
         if size > _BYTES_LIMIT:
             raise DataError(f"{root}: {size:,} bytes when unpacked, the limit is {_BYTES_LIMIT:,}: split it")
-        with np.load(root, allow_pickle=False) as archive:
+        with root.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             return {key: archive[key] for key in archive.files}
     except DataError:
         raise

@@ -28,10 +28,9 @@ def cached(name: str, make: Callable[[], Arrays]) -> Arrays:
     The file is written beside its place and renamed, so a reader never meets half of it.
     """
     path = cache_folder() / f"{name}.npz"
-    with (
-        contextlib.suppress(OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile),
-        np.load(path, allow_pickle=False) as kept,
-    ):
+    broken = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile)
+    # np.load is given an open file: of a broken one that it opened itself it would not let go
+    with contextlib.suppress(*broken), path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
         return {key: kept[key] for key in kept.files}
     made = make()
     with contextlib.suppress(OSError):  # no cache, no harm: it is made again next time

@@ -26,11 +26,19 @@ _BANDS = ("#4477aa", "#66ccee", "#228833", "#ccbb44", "#ee6677", "#aa3377")
 def as_html(result: FitResult) -> str:
     """The page as text; every name in it is escaped."""
     parts = [f"<h1>Strides for {escape(result.data)}</h1>", f"<p>{escape(headline(result))}</p>"]
-    parts += [f"<p><strong>{escape(verdict(result))}</strong></p>", *(_table(table) for table in tables(result))]
+    parts += [
+        f"<p><strong>{escape(_sentence(verdict(result)))}</strong></p>",
+        *(_table(table) for table in tables(result)),
+    ]
     if result.sizes:
-        caption = size_line(result) or ""
+        line = size_line(result) or ""
+        caption = f"{line}. From the band of a stride on, a square object always contains a cell centre of that stride."
         strides = singles([row.strides for row in result.rows])
-        parts += ["<h2>Object sizes</h2>", drawing(result.sizes, strides), f"<p>{escape(caption)}</p>"]
+        parts += [
+            "<h2>Object sizes</h2>",
+            drawing(result.sizes, strides),
+            f'<p class="note">{escape(_sentence(caption))}</p>',
+        ]
     parts += _listing("Pictures that lose objects", lost_lines(result, names=5))
     left_out = str(result.report).splitlines() if result.report.dropped or result.report.notes else []
     parts += _listing("What was left out", tuple(left_out))
@@ -79,6 +87,10 @@ def drawing(sizes: Sizes, strides: tuple[Stride, ...]) -> str:
     return f'<svg role="img" aria-label="{label}" viewBox="0 0 {_WIDTH} {_HEIGHT}">{"".join(parts)}</svg>'
 
 
+def _sentence(text: str) -> str:
+    return text[0].upper() + text[1:]
+
+
 def _tick(across: float, value: float) -> str:
     return f'<text x="{across:.1f}" y="{_HEIGHT - _BOTTOM + 16}" text-anchor="middle">{value:g}</text>'
 
@@ -87,7 +99,7 @@ def _table(table: Table) -> str:
     head = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in table.head)
     rows = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in table.rows)
     notes = "".join(f'<p class="note">{escape(note)}</p>' for note in table.notes)
-    title = f"<h2>{escape(table.title[0].upper() + table.title[1:])}</h2>"
+    title = f"<h2>{escape(_sentence(table.title))}</h2>"
     return f'{title}<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>{notes}'
 
 

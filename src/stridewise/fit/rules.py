@@ -6,6 +6,7 @@ from stridewise.errors import UsageError
 from stridewise.findings import Finding
 from stridewise.fit.result import BoxRow, FitResult, Limits, MaskRow
 from stridewise.fit.strides import StrideSet, Wanted, stride_set, written
+from stridewise.fit.tables import percent
 
 
 def findings(result: FitResult, strides: str | Sequence[Wanted]) -> tuple[Finding, ...]:
@@ -43,14 +44,14 @@ def _row(result: FitResult, strides: StrideSet) -> BoxRow | MaskRow:
 
 def _loss(row: BoxRow | MaskRow, limits: Limits) -> str:
     if isinstance(row, MaskRow):
-        return f"rounded labels keep a mean IoU of {row.miou:.1%} ({limits.miou:.0%} wanted)"
+        return f"rounded labels keep a mean IoU of {percent(row.miou)} ({percent(limits.miou, 0)} wanted)"
     figures = row.overall
-    missed, few = 1 - (figures.reachable or 0.0), figures.cells_p5 or 0.0
-    if (figures.reachable or 0.0) < limits.reachable:
-        return (
-            f"{missed:.1%} of {figures.objects:,} objects contain no cell centre ({1 - limits.reachable:.1%} allowed)"
-        )
-    return f"the smallest 5 % of {figures.objects:,} objects have {few:g} cells or fewer ({limits.cells} wanted)"
+    reachable = figures.reachable or 0.0
+    if reachable < limits.reachable:
+        allowed = percent(1 - limits.reachable)
+        return f"{percent(1 - reachable)} of {figures.objects:,} objects contain no cell centre ({allowed} allowed)"
+    few = f"{figures.cells_p5 or 0:g} cell centre{'' if figures.cells_p5 == 1 else 's'} or fewer"
+    return f"the smallest 5 % of {figures.objects:,} objects contain {few} ({limits.cells} wanted)"
 
 
 def _finding(severity: str, strides: StrideSet, message: str) -> Finding:

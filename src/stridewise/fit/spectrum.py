@@ -24,6 +24,7 @@ def energy_kept(picture: Bytes | Floats, strides: Sequence[Stride]) -> Floats | 
     centred = (grey - (grey * window).sum() / window.sum()) * window
     power = np.abs(np.fft.rfft2(centred)) ** 2
     power[:, 1 : (grey.shape[1] + 1) // 2] *= 2  # the columns whose mirror image rfft2 leaves out
+    power[0, 0] = 0.0
     total = float(power.sum())
     if total <= 1e-12 * max(1.0, float((grey**2).sum())):
         return None

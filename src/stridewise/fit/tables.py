@@ -52,9 +52,9 @@ def verdict(result: FitResult) -> str:
     """The recommendation, the rule it follows and what it does not know."""
     limits = result.limits
     rule = {
-        "detect": f">= {_percent(limits.reachable, 0)} reachable and >= {limits.cells} cells at the 5th percentile",
-        "segment": f">= {_percent(limits.miou, 0)} mean IoU of rounded labels",
-        "classify": f">= {_percent(limits.energy, 0)} of the pixels' spectral energy",
+        "detect": f">= {percent(limits.reachable, 0)} reachable and >= {limits.cells} cells at the 5th percentile",
+        "segment": f">= {percent(limits.miou, 0)} mean IoU of rounded labels",
+        "classify": f">= {percent(limits.energy, 0)} of the pixels' spectral energy",
     }[result.task]
     row = None if result.recommended is None else result.row(result.recommended)
     if row is None:
@@ -94,8 +94,8 @@ def _boxes(result: FitResult) -> tuple[Table, Table]:
     body = []
     for row in rows:
         figures = row.overall
-        cells = [_percent(figures.reachable), _number(figures.cells_p5), _number(figures.cells_median)]
-        cells += [_percent(figures.shared), _percent(figures.shared_classes), f"{row.positions:,.0f}"]
+        cells = [percent(figures.reachable), _number(figures.cells_p5), _number(figures.cells_median)]
+        cells += [percent(figures.shared), percent(figures.shared_classes), f"{row.positions:,.0f}"]
         body.append((_marked(result, row), *cells))
     notes = [
         "reachable: contains a cell centre; cells: centres inside; share a cell: two object centres in one finest cell"
@@ -104,13 +104,13 @@ def _boxes(result: FitResult) -> tuple[Table, Table]:
     if result.receptive_field and field.field_median is not None and field.larger_than_field is not None:
         notes.append(
             f"receptive field {written((result.receptive_field,))}: median {field.field_median:.1f} times the object; "
-            f"{_percent(field.larger_than_field)} of the objects are larger than the field"
+            f"{percent(field.larger_than_field)} of the objects are larger than the field"
         )
     main = Table(title="stride sets", head=tuple(head), rows=tuple(body), notes=tuple(notes))
     names = [(row.classes[index].objects, [row.classes[index] for row in rows]) for index in range(len(result.classes))]
     order = sorted(names, key=lambda entry: (entry[0] == 0, min(f.reachable or 0.0 for f in entry[1]), -entry[0]))
     classes = tuple(
-        (own[0].name, f"{count:,}", *(f"{_percent(f.reachable)} / {_number(f.cells_p5):>3}" for f in own))
+        (own[0].name, f"{count:,}", *(f"{percent(f.reachable)} / {_number(f.cells_p5):>3}" for f in own))
         for count, own in order[:CLASSES_SHOWN]
     )
     title = "by class: reachable / cells at the 5th percentile" + _first_of(len(names))
@@ -122,7 +122,7 @@ def _masks(result: FitResult) -> tuple[Table, Table]:
     body = tuple(
         (
             _marked(result, row),
-            *(_percent(value) for value in (row.miou, row.boundary_f1, row.vanished)),
+            *(percent(value) for value in (row.miou, row.boundary_f1, row.vanished)),
             f"{row.positions:,.0f}",
         )
         for row in rows
@@ -137,7 +137,7 @@ def _masks(result: FitResult) -> tuple[Table, Table]:
         (
             rows[0].classes[k].name,
             f"{rows[0].classes[k].components:,}",
-            *(f"{_percent(row.classes[k].iou)} / {_percent(row.classes[k].vanished, 0):>5}" for row in rows),
+            *(f"{percent(row.classes[k].iou)} / {percent(row.classes[k].vanished, 0):>5}" for row in rows),
         )
         for k in indices[:CLASSES_SHOWN]
     )
@@ -148,7 +148,7 @@ def _masks(result: FitResult) -> tuple[Table, Table]:
 def _spectrum(result: FitResult) -> tuple[Table, Table]:
     rows = [row for row in result.rows if isinstance(row, SpectrumRow)]
     body = tuple(
-        (_marked(result, row), _percent(row.overall.kept), _percent(row.overall.kept_p5), f"{row.positions:,.0f}")
+        (_marked(result, row), percent(row.overall.kept), percent(row.overall.kept_p5), f"{row.positions:,.0f}")
         for row in rows
     )
     note = "energy of the pixels below the Nyquist frequency of the step, the mean removed"
@@ -160,7 +160,7 @@ def _spectrum(result: FitResult) -> tuple[Table, Table]:
         (
             rows[0].classes[k].name,
             f"{rows[0].classes[k].pictures:,}",
-            *(_percent(row.classes[k].kept) for row in rows),
+            *(percent(row.classes[k].kept) for row in rows),
         )
         for k in indices[:CLASSES_SHOWN]
     )
@@ -180,7 +180,7 @@ def _lost(lost: Lost) -> str:
     return f"{lost.name} ({lost.count:,})"
 
 
-def _percent(value: float | None, digits: int = 1) -> str:
+def percent(value: float | None, digits: int = 1) -> str:
     """`99.0 %`; never rounded up to 100 while something is missing, nor down to 0 while something is there."""
     if value is None:
         return "-"
