@@ -103,9 +103,7 @@ def components(graph: Graph, axis: int = 0) -> Components:
         if site and of[source] == of[target]:
             inner.add(node)
         else:
-            edges.append(
-                Edge(source=of[source], target=of[target], node=node, grid=grid_index, ratio=ratio, site=site)
-            )
+            edges.append(Edge(source=of[source], target=of[target], node=node, grid=grid_index, ratio=ratio, site=site))
     return Components(axis=axis, of=of, count=len(order), edges=tuple(edges), inner=frozenset(inner))
 
 
@@ -231,7 +229,7 @@ def groups(graph: Graph) -> tuple[Group, ...]:
             members.setdefault(b, []).append(edge.node)
         else:
             fixed.add(b)
-    out = []
+    out: list[Group] = []
     for b, nodes in sorted(members.items(), key=lambda item: min(item[1])):
         stride = _through(graph, [e for e, of in zip(parts.edges, block, strict=True) if of == b])
         free = b not in fixed
