@@ -56,7 +56,8 @@ class Grid:
     `concat` (sources end to end along `axis`); `follow` (resized to the sizes of the second source);
     `fixed` (sizes that never change); `unknown` (an op without a rule).
     local: per axis, whether positions are still told apart there (False after a mean over the axis: size 1).
-    mixes: the op lets every position in (attention, group statistics).
+    mixes: the op lets every position in (attention, group statistics); a join that mixes takes its sizes from its
+    first source alone.
     """
 
     index: int
@@ -147,9 +148,12 @@ class Slot:
     node: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, weakref_slot=True)
 class Graph:
-    """A traced network. `inputs` are (name, tensor) pairs, `outputs` tensors; `last` is the last spatial tensor."""
+    """A traced network. `inputs` are (name, tensor) pairs, `outputs` tensors; `last` is the last spatial tensor.
+
+    Two graphs are equal when they are the same object, so that analyses may remember what they found for one.
+    """
 
     model: str
     inputs: tuple[tuple[str, int], ...]

@@ -157,14 +157,15 @@ class Call:
     def dense(self, grid: int, value: Value, where: Sequence[int], **facts: Any) -> Reading:
         """Output of a window op: `value`'s dims with the positions of `grid` in the dims `where`, the rest plain."""
         made = self.draft.grids[grid]
-        axes = self.axes_of(value, where)
+        old = made.sources[0]
         dims: list[Dim] = [(size,) for size in self.outs[0]]
-        for dim in range(min(where)):
-            if not is_plain(value.known[dim]) and math.prod(self.outs[0][dim : dim + 1]) == value.shape[dim]:
-                dims[dim] = relabelled((value.known[dim],), {value.grid or 0: grid})[0]
-        for dim, axis in zip(where, axes, strict=True):
-            if axis is not None and made.local[axis]:
-                dims[dim] = (Digit(grid, axis, 1, made.sizes[axis]),)
+        for at, dim in enumerate(value.known):
+            whole = self.whole(dim)
+            if at in where and whole is not None:
+                if made.local[whole.axis]:
+                    dims[at] = (Digit(grid, whole.axis, 1, made.sizes[whole.axis]),)
+            elif not is_plain(dim) and self.outs[0][at] == value.shape[at]:
+                dims[at] = relabelled((dim,), {old: grid})[0]
         return Reading(outs=[(tuple(dims), grid)] * len(self.outs), grid=grid, **facts)
 
     # -- grids -------------------------------------------------------------------------------------------------
@@ -179,13 +180,22 @@ class Call:
             axes.append(found.pop() if found else None)
         return axes
 
+    def whole(self, dim: Dim) -> Digit | None:
+        """The digit of a dimension that is exactly one whole axis, else None."""
+        digit = whole_axis(dim)
+        return digit if digit and digit.count == self.draft.grids[digit.grid].sizes[digit.axis] else None
+
+    def is_settled(self, value: Value, where: Sequence[int]) -> bool:
+        """Whether each of the dims `where` is plain or one whole axis."""
+        return all(is_plain(value.known[d]) or self.whole(value.known[d]) for d in where)
+
     def settle(self, value: Value, where: Sequence[int]) -> Value:
         """The value with its positions on one grid, each of the dims `where` a whole axis of it or plain.
 
         Rearrangements that left parts of an axis (space-to-depth, depth-to-space, patches) become a grid of their own.
         """
         dims = value.known
-        if all(is_plain(dims[d]) or whole_axis(dims[d]) for d in where):
+        if self.is_settled(value, where):
             return value
         found = [d for w in where for d in digits(dims[w])]
         grid = found[0].grid
@@ -194,7 +204,7 @@ class Call:
         source = self.draft.grids[grid]
         maps: list[AxisMap] = [IDENTITY] * len(source.sizes)
         for w in where:
-            if is_plain(dims[w]) or whole_axis(dims[w]):
+            if is_plain(dims[w]) or self.whole(dims[w]):
                 continue
             (axis, change) = _rearrangement(dims[w], source.sizes)
             maps[axis] = change
@@ -223,15 +233,25 @@ class Call:
 
     def windowed(self, value: Value, where: Sequence[int], maps: Sequence[AxisMap]) -> tuple[Value, int | None]:
         """The settled value and the grid that `maps` (one for each of the dims `where`) make of its grid."""
-        value = self.settle(value, where)
-        axes = self.axes_of(value, where)
-        if all(axis is None for axis in axes):
+        kept = not self.is_settled(value, where) and all(
+            change.out_size(value.shape[w]) == value.shape[w] for w, change in zip(where, maps, strict=True)
+        )
+        if not kept:
+            value = self.settle(value, where)
+        # Inside windows or on tokens, an op that keeps the size keeps the layout; only 1x1 may act on merged axes.
+        found = [{d.axis for d in digits(value.known[w])} for w in where]
+        grids = {d.grid for w in where for d in digits(value.known[w])}
+        if not grids:
             return value, value.grid
-        grid = next(digits(value.known[w])[0].grid for w, axis in zip(where, axes, strict=True) if axis is not None)
+        grid = max(grids)
         by_axis: list[AxisMap] = [IDENTITY] * len(self.draft.grids[grid].sizes)
-        for axis, change in zip(axes, maps, strict=True):
-            if axis is not None:
-                by_axis[axis] = change
+        for axes, change in zip(found, maps, strict=True):
+            if len(axes) == 1:
+                by_axis[next(iter(axes))] = change
+            elif axes and change != IDENTITY:
+                raise LayoutError("a window over two axes in one dimension")
+        if len(grids) > 1:
+            raise LayoutError("positions of two grids")
         return value, self.mapped(grid, by_axis)
 
     def mixed(self, value: Value) -> Reading:
@@ -275,41 +295,50 @@ class Call:
         """Dims and grid of the broadcast of `values` (aligned at the last dim); dim `skip` of the output is left plain."""
         shape = self.outs[0]
         dims: list[Dim] = [(size,) for size in shape]
-        sources: list[int] = []
-        for value in values:
-            if value.origin == "data" and value.grid is not None and value.grid not in sources:
-                sources.append(value.grid)
-        local: set[int] = set()
+        groups: list[set[int]] = []
+        gates: list[int] = []
         for position in range(len(shape)):
-            if position == skip:
-                continue
-            chosen: Dim | None = None
-            for value in values:
-                at = position - len(shape) + len(value.shape)
-                if at < 0 or value.origin != "data" or is_plain(value.known[at]):
-                    continue
-                dim = value.known[at]
-                local.update(d.grid for d in digits(dim))
-                if chosen is None:
-                    chosen = dim
-                elif [(d.axis, d.unit, d.count) for d in digits(dim)] != [
-                    (d.axis, d.unit, d.count) for d in digits(chosen)
-                ]:
-                    raise LayoutError("operands lay out their positions differently")
-            if chosen is not None:
-                dims[position] = chosen
+            if position != skip:
+                dims[position] = self._meet(values, position - len(shape), groups) or dims[position]
+        for value in values:
+            held = {d.grid for dim in value.known for d in digits(dim)} if value.origin == "data" else set()
+            if value.grid is not None and not held and value.grid not in gates:
+                gates.append(value.grid)
         self._pin_tables(values, dims)
-        if not local:
-            if len(sources) > 1:
-                return tuple(dims), self._join(sources)
-            return tuple(dims), sources[0] if sources else None
-        whole = sorted(local | set(sources))
-        if len(whole) == 1:
-            return tuple(dims), whole[0]
-        grid = self._join(sorted(local) + [s for s in sources if s not in local])
-        return relabelled(tuple(dims), dict.fromkeys(local, grid)), grid
+        if not groups:
+            return tuple(dims), self._join(gates) if len(gates) > 1 else gates[0] if gates else None
+        new: dict[int, int] = {}
+        last = max(max(group) for group in groups)
+        for group in sorted(groups, key=max):
+            extra = [g for g in gates if g not in group] if last in group else []
+            if len(group) + len(extra) > 1:
+                grid = self._join([*sorted(group), *extra])
+                new.update(dict.fromkeys(group, grid))
+        return relabelled(tuple(dims), new), new.get(last, last)
+
+    def _meet(self, values: Sequence[Value], at: int, groups: list[set[int]]) -> Dim | None:
+        """What the operands hold at output dim `at` (counted from the end); grids that meet there share a group."""
+        chosen: Dim | None = None
+        met: set[int] = set()
+        for value in values:
+            if -at > len(value.shape) or value.origin != "data" or is_plain(value.known[at]):
+                continue
+            dim = value.known[at]
+            met.update(d.grid for d in digits(dim))
+            order = [(d.axis, d.unit, d.count) for d in digits(dim)]
+            if chosen is not None and order != [(d.axis, d.unit, d.count) for d in digits(chosen)]:
+                raise LayoutError("operands lay out their positions differently")
+            chosen = dim if chosen is None else chosen
+        if met:
+            touching = [g for g in groups if g & met]
+            for group in touching:
+                groups.remove(group)
+                met |= group
+            groups.append(met)
+        return chosen
 
     def _join(self, sources: Sequence[int]) -> int:
+        """A join of these grids (those of another number of axes only let in what they let in)."""
         grids = [self.draft.grids[s] for s in sources]
         axes = max(len(g.sizes) for g in grids)
         grids = [g for g in grids if len(g.sizes) == axes]

@@ -41,7 +41,7 @@ def convolution(call: Call, maps: list[AxisMap], transposed: bool, groups: int) 
     area = 1
     for k in kernel:
         area *= k
-    if grid is None or all(axis is None for axis in call.axes_of(x, where)):
+    if grid is None or grid == x.grid:
         reading = Reading(outs=[(tuple((size,) for size in call.outs[0]), grid)], counted=True, keeps="input")
     else:
         reading = call.dense(grid, x, where, site=True, counted=True, keeps="input")

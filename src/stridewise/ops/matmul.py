@@ -40,7 +40,7 @@ def product(call: Call, a: Value, b: Value, out: Dims, summed: tuple[Dim, int]) 
         base = max(kept)
         if len(kept) == 1:
             rest = tuple(s for s in dict.fromkeys(sources) if s != base)
-            grid = call.draft.add("join", grids[base].sizes, (base, *rest), local=grids[base].local)
+            grid = call.draft.add("join", grids[base].sizes, (base, *rest), local=grids[base].local, mixes=True)
             out = relabelled(out, {base: grid})
         else:
             grid = base

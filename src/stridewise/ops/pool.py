@@ -48,7 +48,7 @@ def pooling(call: Call, maps: list[AxisMap], kind: str, **attrs: Any) -> Reading
         "channels": (x.shape[-len(maps) - 1], call.outs[0][-len(maps) - 1]),
         **attrs,
     }
-    if grid is None or all(axis is None for axis in call.axes_of(x, where)):
+    if grid is None or grid == x.grid:
         return Reading(outs=[(tuple((s,) for s in call.outs[0]), grid)] * len(call.outs), attrs=facts)
     reading = call.dense(grid, x, where, site=True, attrs=facts, keeps="input")
     return reading

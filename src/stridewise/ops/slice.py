@@ -8,7 +8,7 @@ from typing import Any
 from stridewise.axis import IDENTITY, AxisMap, Slice, Whole
 from stridewise.ops.call import Call, Reading, Value
 from stridewise.ops.extent import Extent, whole
-from stridewise.ops.layout import Digit, Dim, Dims, Extra, LayoutError, digits, whole_axis
+from stridewise.ops.layout import Digit, Dim, Dims, Extra, LayoutError, digits
 from stridewise.ops.registry import Op, register
 
 _END = 2**62
@@ -29,7 +29,7 @@ def _cut(
         return _cut_extra(call, x, dim, start, stop, stride)
     if not digits(inner):
         return (*x.known[:dim], (count,), *x.known[dim + 1 :]), x.grid
-    if whole_axis(inner) is None:
+    if call.whole(inner) is None:
         raise LayoutError("sliced along positions that are split or merged")
     at_end = stop >= x.shape[dim]
     # An end counted from the back keeps its distance at other sizes; torch resolves it before the call is seen.
@@ -127,7 +127,7 @@ def _cut_computed(
     call: Call, x: Value, dim: int, start: int, stop: int, step: int, end: Any
 ) -> tuple[Dims, int | None]:
     """Dims and grid of a slice whose end was computed from a size: of this axis, or of another tensor's."""
-    own = whole_axis(x.known[dim])
+    own = call.whole(x.known[dim])
     if step < 0 or own is None:
         raise LayoutError("positions in reverse order" if step < 0 else "sliced along split positions")
     if end.same_axis(Extent(0, own.grid, own.axis)) and end.factor == 1:

@@ -1,0 +1,1 @@
+"""Graph -> frozen results: sizes, fields, costs, classes of strides, findings."""

@@ -1,0 +1,95 @@
+"""Receptive fields, cumulative strides and alignment of every grid (DESIGN 3.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+from stridewise.analyses.sizes import Maps
+from stridewise.axis import SELF, Field, Resize, join_fields, smallest_field
+from stridewise.ir import Graph, Grid, Sizes
+
+_NO_MAPS: Maps = {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fields:
+    """Per grid: its field an axis, the smallest field over paths, and whether everything is let in.
+
+    Units: input positions. `misaligned` lists joins whose branches have different centres: (grid, axis, centres).
+    """
+
+    full: tuple[tuple[Field, ...], ...]
+    least: tuple[tuple[Field, ...], ...]
+    everything: tuple[bool, ...]
+    misaligned: tuple[tuple[int, int, tuple[Fraction, ...]], ...]
+
+
+def fields(graph: Graph, sizes: Sequence[Sizes], maps: Maps = _NO_MAPS) -> Fields:
+    """The fields of every grid when grid g measures `sizes[g]`."""
+    full: list[tuple[Field, ...]] = []
+    least: list[tuple[Field, ...]] = []
+    everything: list[bool] = []
+    misaligned: list[tuple[int, int, tuple[Fraction, ...]]] = []
+    for grid in graph.grids:
+        sources = grid.sources
+        everything.append(grid.mixes or not all(grid.local) or any(everything[s] for s in sources))
+        if grid.kind == "input":
+            full.append((SELF,) * len(grid.sizes))
+            least.append((SELF,) * len(grid.sizes))
+        elif grid.kind == "map" or (grid.kind == "fixed" and sources):
+            before = sizes[sources[0]]
+            used = maps.get(grid.index, grid.maps)
+            inner = full[sources[0]]
+            out = tuple([m.field(f, n) for m, f, n in zip(used, inner, before, strict=True)])
+            full.append(out)
+            small = least[sources[0]]
+            if small == inner:
+                least.append(out)
+            else:
+                least.append(tuple([m.field(f, n) for m, f, n in zip(used, small, before, strict=True)]))
+        elif grid.kind == "follow":
+            full.append(_followed(grid, full, sizes))
+            least.append(_followed(grid, least, sizes))
+        else:
+            found = _sources_by_axis(graph, grid)
+            full.append(tuple(join_fields(tuple(full[s][a] for s in used)) for a, used in enumerate(found)))
+            least.append(tuple(smallest_field(tuple(least[s][a] for s in used)) for a, used in enumerate(found)))
+            if len(sources) > 1 and grid.kind == "join":
+                for axis, used in enumerate(found):
+                    parts = {full[s][axis] for s in used}
+                    if len(parts) > 1:
+                        centres = tuple(sorted({f.centre for f in parts}))
+                        if len(centres) > 1:
+                            misaligned.append((grid.index, axis, centres))
+    return Fields(full=tuple(full), least=tuple(least), everything=tuple(everything), misaligned=tuple(misaligned))
+
+
+def _sources_by_axis(graph: Graph, grid: Grid) -> list[list[int]]:
+    """Per axis the sources that have positions there (the first where none has)."""
+    if grid.mixes:
+        return [[grid.sources[0]]] * len(grid.sizes)
+    out = []
+    for axis in range(len(grid.sizes)):
+        local = [s for s in grid.sources if graph.grids[s].local[axis]]
+        out.append(local or list(grid.sources[:1]))
+    return out
+
+
+def _followed(grid: Grid, known: Sequence[tuple[Field, ...]], sizes: Sequence[Sizes]) -> tuple[Field, ...]:
+    """A resize to another tensor's size: the reference's jump gives the factor, the sizes where that is no help."""
+    source, reference = grid.sources[0], grid.sources[-1]
+    out = []
+    for axis, change in enumerate(grid.maps):
+        inner, target = known[source][axis], known[reference][axis]
+        factor = inner.jump / target.jump
+        if isinstance(change, Resize):
+            to = sizes[reference][axis]
+            nominal = replace(change, factor=factor, to=None)
+            exact = Fraction(to, sizes[source][axis]) == factor
+            field = nominal.field(inner, sizes[source][axis])
+            out.append(field if exact else Field(advance=field.advance, spans=field.spans, approximate=True))
+        else:
+            out.append(change.field(inner, sizes[source][axis]))
+    return tuple(out)

@@ -1,0 +1,76 @@
+"""Sizes of every grid at any input size and under any plan, from the geometry alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
+
+from stridewise.axis import AxisMap
+from stridewise.errors import GeometryError
+from stridewise.ir import Graph, Grid, Sizes
+
+# Grids whose maps a plan replaces.
+Maps: TypeAlias = Mapping[int, tuple[AxisMap, ...]]
+
+
+def where(graph: Graph, grid: Grid) -> str:
+    """The name of the op that made a grid, for messages."""
+    if grid.node is None:
+        return "input"
+    node = graph.nodes[grid.node]
+    return node.key or (f"{node.path}/{node.op}" if node.path else node.op)
+
+
+def grid_sizes(
+    graph: Graph,
+    inputs: Mapping[int, Sizes] | Sizes | None = None,
+    maps: Maps | None = None,
+    extra: Sequence[Grid] = (),
+) -> list[Sizes]:
+    """Positions of every grid, one size an axis.
+
+    inputs: sizes of the main input, or of each input grid; None keeps the traced ones. maps: replaced maps by grid.
+    Raises: GeometryError naming the op where no window fits or joined sizes differ.
+    """
+    given = inputs if isinstance(inputs, Mapping) else {} if inputs is None else {0: tuple(inputs)}
+    maps = maps or {}
+    sizes: list[Sizes] = []
+    for grid in graph.grids:
+        kind = grid.kind
+        if kind == "map":
+            source = sizes[grid.sources[0]]
+            used = maps.get(grid.index, grid.maps)
+            try:
+                sizes.append(tuple([m.out_size(n) for m, n in zip(used, source, strict=True)]))
+            except GeometryError as error:
+                raise GeometryError(f"{where(graph, grid)}: {error}") from error
+        elif kind == "join":
+            sizes.append(_joined(graph, grid, sizes))
+        elif kind == "input":
+            sizes.append(tuple(given.get(grid.index, grid.sizes)))
+        elif kind == "follow":
+            sizes.append(sizes[grid.sources[-1]])
+        elif kind == "concat":
+            first = list(sizes[grid.sources[0]])
+            first[grid.axis] = sum(sizes[s][grid.axis] for s in grid.sources)
+            sizes.append(tuple(first))
+        else:
+            sizes.append(grid.sizes)
+    return sizes
+
+
+def _joined(graph: Graph, grid: Grid, sizes: Sequence[Sizes]) -> Sizes:
+    """The size all sources share, per axis, leaving out those that have no positions there any more."""
+    first = sizes[grid.sources[0]]
+    if grid.mixes:  # attention and statistics: the first source says where, the others are let in
+        return first
+    if all(grid.local) and all(sizes[s] == first and graph.grids[s].local == grid.local for s in grid.sources):
+        return first
+    out = []
+    for axis, local in enumerate(grid.local):
+        found = [(s, sizes[s][axis]) for s in grid.sources if graph.grids[s].local[axis]]
+        if len({size for _, size in found}) > 1:
+            parts = ", ".join(f"{size} from {where(graph, graph.grids[s])}" for s, size in dict(found).items())
+            raise GeometryError(f"{where(graph, grid)}: sizes on axis {axis} differ: {parts}")
+        out.append(found[0][1] if local and found else 1)
+    return tuple(out)
