@@ -18,17 +18,21 @@ from stridewise.errors import UsageError as UsageError
 if TYPE_CHECKING:
     from stridewise.convolution import slide as slide
     from stridewise.fit import fit as fit
+    from stridewise.frontends.features import features as features
     from stridewise.frontends.load import load as load
     from stridewise.frontends.torch import trace as trace
     from stridewise.ops.registry import Op as Op
     from stridewise.ops.registry import register as register
+    from stridewise.report.show import show as show
 
 __version__ = "0.1.0"
 
 _ROOMS = {
     "slide": "stridewise.convolution",
     "fit": "stridewise.fit",
+    "features": "stridewise.frontends.features",
     "load": "stridewise.frontends.load",
+    "show": "stridewise.report.show",
     "trace": "stridewise.frontends.torch",
     "Op": "stridewise.ops.registry",
     "register": "stridewise.ops.registry",
