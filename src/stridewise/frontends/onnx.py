@@ -205,7 +205,13 @@ class _Walk:
         self._known(node.output[0], shape, tuple(entries), "made", TensorProto.INT64)
 
     def _known(
-        self, name: str, shape: tuple[int, ...], entries: tuple[Any, ...] | None, origin: Any, kind: int, weights: int = 0
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        entries: tuple[Any, ...] | None,
+        origin: Any,
+        kind: int,
+        weights: int = 0,
     ) -> None:
         value = Value(shape, tuple((s,) for s in shape), None, None, origin, False, weights, entries)
         self.values[name] = value
@@ -265,7 +271,9 @@ class _Walk:
             )
         except Exception as error:
             said = str(error).strip().splitlines()[-1].split("] ")[-1]
-            raise TraceError(f"{self.name}: {where} ({node.op_type}) does not take {_shapes(operands)}: {said}") from error
+            raise TraceError(
+                f"{self.name}: {where} ({node.op_type}) does not take {_shapes(operands)}: {said}"
+            ) from error
         return [found.get(n) for n in node.output]
 
     def _data(
@@ -276,7 +284,13 @@ class _Walk:
         types = dict(zip(node.output, self._types(node, operands, schema, where), strict=True))
         shapes = {n: _shape(types[n]) for n in names}
         op = None if node.domain or _under(owner.path, self.opaque) else find_onnx(node.op_type)
-        if schema is not None and not any(shapes.values()) and op is not None and op.pointwise and operands[0] is not None:
+        if (
+            schema is not None
+            and not any(shapes.values())
+            and op is not None
+            and op.pointwise
+            and operands[0] is not None
+        ):
             shapes[names[0]] = operands[0].shape
         if any(shape is None for shape in shapes.values()):
             op = None
@@ -319,7 +333,18 @@ def _standard(node: onnx.NodeProto) -> onnx.NodeProto:
     if node.domain not in ("com.microsoft", "com.ms.internal.nhwc") or node.op_type not in _STANDARD:
         return node
     op_type, operands = _STANDARD[node.op_type]
-    kept = {"strides", "pads", "dilations", "group", "kernel_shape", "auto_pad", "axis", "transA", "transB", "ceil_mode"}
+    kept = {
+        "strides",
+        "pads",
+        "dilations",
+        "group",
+        "kernel_shape",
+        "auto_pad",
+        "axis",
+        "transA",
+        "transB",
+        "ceil_mode",
+    }
     twin = helper.make_node(op_type, list(node.input)[operands], list(node.output)[:1], name=node.name)
     twin.attribute.extend(a for a in node.attribute if a.name in kept)
     twin.metadata_props.extend(node.metadata_props)
@@ -404,7 +429,9 @@ def _under(path: str, names: Sequence[str]) -> bool:
 
 
 def _shapes(operands: Sequence[Value | None]) -> str:
-    return ", ".join("x".join(map(str, v.shape)) or "a number" for v in operands if v is not None and v.origin == "data")
+    return ", ".join(
+        "x".join(map(str, v.shape)) or "a number" for v in operands if v is not None and v.origin == "data"
+    )
 
 
 __all__ = ["StridewiseError", "read_onnx"]

@@ -98,7 +98,9 @@ def as_tensor(entries: Array, elem_type: int) -> TensorProto | None:
     """Known entries as a constant for onnx's shape inference."""
     try:
         dtype = helper.tensor_dtype_to_np_dtype(elem_type)
-        return numpy_helper.from_array(np.array([number(e) for e in entries.ravel()]).reshape(entries.shape).astype(dtype))
+        return numpy_helper.from_array(
+            np.array([number(e) for e in entries.ravel()]).reshape(entries.shape).astype(dtype)
+        )
     except (KeyError, TypeError, ValueError):
         return None
 
