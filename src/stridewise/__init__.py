@@ -18,12 +18,20 @@ from stridewise.errors import UsageError as UsageError
 if TYPE_CHECKING:
     from stridewise.convolution import slide as slide
     from stridewise.fit import fit as fit
+    from stridewise.frontends.load import load as load
+    from stridewise.frontends.torch import trace as trace
+    from stridewise.ops.registry import Op as Op
+    from stridewise.ops.registry import register as register
 
 __version__ = "0.1.0"
 
 _ROOMS = {
     "slide": "stridewise.convolution",
     "fit": "stridewise.fit",
+    "load": "stridewise.frontends.load",
+    "trace": "stridewise.frontends.torch",
+    "Op": "stridewise.ops.registry",
+    "register": "stridewise.ops.registry",
 }
 
 

@@ -152,6 +152,8 @@ class Slot:
 class Graph:
     """A traced network. `inputs` are (name, tensor) pairs, `outputs` tensors; `last` is the last spatial tensor.
 
+    declared: strides the model states about itself. modules: module paths and the tensor each gave out last.
+
     Two graphs are equal when they are the same object, so that analyses may remember what they found for one.
     """
 
@@ -167,6 +169,7 @@ class Graph:
     params: int = 0
     last: int | None = None
     declared: tuple[tuple[str, Any], ...] = ()
+    modules: tuple[tuple[str, int], ...] = ()
     notes: tuple[str, ...] = ()
 
     @property

@@ -25,7 +25,7 @@ class ModuleCall:
     direct: int = 0
     below: bool = False
     output: int | None = None
-    inserted: tuple[str, tuple[int, ...]] | None = None
+    inserted: tuple[str, tuple[int, ...], int | None] | None = None
 
 
 @dataclass(slots=True)
@@ -296,15 +296,21 @@ def with_slots(graph: Graph, builder: Builder, calls: Sequence[ModuleCall]) -> G
     repeated = {c.path for c in calls if c.number > 1}
     for call in calls:
         if call.output in cuts and call.path and call.path not in repeated:
-            slots.setdefault(call.output, []).append(call)  # type: ignore[arg-type]
+            slots.setdefault(call.output, []).append(call)
     chosen: dict[int, Slot] = {}
+    last_site = max((node.index for node in graph.nodes if node.site), default=-1)
+    made_by = {t: node.index for node in graph.nodes for t in node.outputs}
+    inserted = {c.inserted[2] for c in calls if c.inserted and c.inserted[2] is not None}
+    before_step = {t for i in inserted for t in graph.nodes[i].inputs}
     for tensor, at in sorted(slots.items()):
+        if tensor in before_step or made_by.get(tensor, -1) >= last_site and not any(c.inserted for c in at):
+            continue  # the step that is there already, or nothing behind it that would get cheaper
         grid, dims = graph.tensors[tensor].grid, builder.layouts[tensor]
         if grid is None or dims is None or not all(graph.grids[grid].local) or tensor in graph.outputs:
             continue
         if len(dims) != 2 + len(graph.grids[grid].sizes) or any(whole_axis(d) is None for d in dims[2:]):
             continue
-        inner = [c for c in at if not c.leaf]
+        inner = [c for c in at if not c.leaf and (c.direct or c.below)]
         key = max(inner, key=lambda c: c.path.count(".")) if inner else min(at, key=lambda c: c.path.count("."))
         step = next((c.inserted for c in at if c.inserted), None)
         # Of the places on one grid the last one counts: after the norm and the activation.
@@ -315,8 +321,13 @@ def with_slots(graph: Graph, builder: Builder, calls: Sequence[ModuleCall]) -> G
             tensor=tensor,
             stride=step[1] if step else (1,) * len(graph.grids[grid].sizes),
             kind=step[0] if step else "",
+            node=step[2] if step else None,
         )
-    return replace(graph, slots=tuple(chosen[g] for g in sorted(chosen, key=lambda g: chosen[g].tensor)))
+    return replace(
+        graph,
+        slots=tuple(chosen[g] for g in sorted(chosen, key=lambda g: chosen[g].tensor)),
+        modules=tuple({c.path: c.output for c in calls if c.output is not None}.items()),
+    )
 
 
 def with_links(graph: Graph, other: Graph | None) -> Graph:

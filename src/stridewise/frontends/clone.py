@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.parameter import UninitializedTensorMixin
 
 _ATOMS = (int, float, bool, str, bytes, type(None), type, torch.dtype, torch.device, torch.Size, types.FunctionType)
 
@@ -61,7 +62,7 @@ class Cloner:
         found = self.memo.get(id(tensor))
         if found is not None:
             return found  # type: ignore[no-any-return]
-        if isinstance(tensor, nn.parameter.UninitializedTensorMixin):
+        if isinstance(tensor, UninitializedTensorMixin):
             copy: torch.Tensor = tensor
         elif tensor.layout != torch.strided:
             copy = torch.empty(tensor.shape, dtype=tensor.dtype, device="meta")

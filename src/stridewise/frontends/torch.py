@@ -12,6 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from stridewise.errors import StridewiseError, TraceError
 from stridewise.frontends.build import Builder, ModuleCall, with_links, with_slots
 from stridewise.frontends.clone import Cloner
+from stridewise.frontends.step import step_of
 from stridewise.ir import Graph
 from stridewise.ops import find_torch
 from stridewise.ops.call import Value
@@ -119,7 +120,12 @@ class _Tracer(TorchDispatchMode):
                 self.alive.append(tensor)
 
     def wrap(self, copy: nn.Module, path: str, forward: Callable[..., Any], leaf: bool) -> Callable[..., Any]:
-        """The copy's forward, telling the tracer which module runs."""
+        """The copy's forward, telling the tracer which module runs; a step inserted behind it runs as part of it."""
+        step = step_of(copy)
+        if step is not None:
+            copy._forward_hooks = type(copy._forward_hooks)(
+                (k, h) for k, h in copy._forward_hooks.items() if h is not step
+            )
 
         def run(*args: Any, **kwargs: Any) -> Any:
             above = self.owner
@@ -128,6 +134,11 @@ class _Tracer(TorchDispatchMode):
             self.owner = call
             try:
                 out = forward(*args, **kwargs)
+                if step is not None:
+                    before = len(self.builder.nodes)
+                    out = step(copy, args, out)
+                    made = len(self.builder.nodes) > before
+                    call.inserted = (step.kind, step.stride, before if made else None)
             except Exception as error:
                 if not hasattr(error, "stridewise_where"):
                     error.stridewise_where = path  # type: ignore[attr-defined]

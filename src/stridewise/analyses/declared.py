@@ -1,0 +1,79 @@
+"""Declared strides against the real ones (SW201): `--declared`, timm's `feature_info`, a YOLO-style `stride`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from typing import TypeAlias
+
+from stridewise.analyses.sites import times
+from stridewise.analyses.state import State
+from stridewise.findings import Finding
+
+Stride: TypeAlias = tuple[Fraction, ...]
+
+
+def cumulative_stride(state: State, tensor: int) -> Stride | None:
+    """Input positions between neighbouring positions of a tensor, per axis; None where it has no positions left."""
+    grid = state.graph.tensors[tensor].grid
+    if grid is None or not all(state.graph.grids[grid].local) or not state.graph.tensors[tensor].volume.over:
+        return None
+    return tuple(f.jump for f in state.fields.full[grid])
+
+
+def levels(state: State) -> tuple[Stride, ...]:
+    """Cumulative strides at which features leave a level: before each downsampling, and of the last map, in order."""
+    graph, found = state.graph, []
+    for grid in graph.grids:
+        if grid.kind == "map" and len(grid.sizes) == graph.axes and all(grid.local):
+            before, after = state.fields.full[grid.sources[0]], state.fields.full[grid.index]
+            if any(a.jump > b.jump for a, b in zip(after, before, strict=True)):
+                found.append(tuple(f.jump for f in before))
+    outputs = [cumulative_stride(state, t) for t in graph.outputs]
+    if graph.last is not None:
+        outputs.append(cumulative_stride(state, graph.last))
+    found += [s for s in outputs if s is not None]
+    return tuple(dict.fromkeys(found))
+
+
+def pyramid(state: State) -> tuple[Stride, ...]:
+    """The strides a declaration is about: those of the outputs where there are several maps, else of the levels."""
+    outputs = [cumulative_stride(state, t) for t in state.graph.outputs]
+    maps = tuple(dict.fromkeys(s for s in outputs if s is not None))
+    return maps if len(maps) > 1 else levels(state)
+
+
+def declared_differs(state: State, declared: Sequence[int | Sequence[int]] | None) -> Iterator[Finding]:
+    """SW201 for what the caller declares and for what the model states about itself."""
+    if declared:
+        yield from _missing(state, declared, "declared", pyramid(state))
+    modules = dict(state.graph.modules)
+    for key, value in state.graph.declared:
+        if isinstance(value, tuple):
+            every = {tuple(f.jump for f in fields) for fields in state.fields.full[1:]}
+            real = pyramid(state)
+            yield from _missing(state, value, key, real if len(real) >= len(value) else tuple(sorted(every)))
+        elif key in modules:
+            found = cumulative_stride(state, modules[key])
+            if found is not None and any(s != value for s in found):
+                yield _finding(key, f"{key}: declared stride {value}, the real one is {times(found)}")
+
+
+def _missing(
+    state: State, declared: Sequence[int | Sequence[int]], key: str, real: Sequence[Stride]
+) -> Iterator[Finding]:
+    for entry in declared:
+        wanted = tuple(entry) if isinstance(entry, Sequence) else (entry,) * state.graph.axes
+        if wanted not in real:
+            known = ", ".join(_short(stride) for stride in real) or "none"
+            yield _finding(key, f"{key}: declared stride {_short(wanted)} is not among the real ones: {known}")
+
+
+def _short(stride: Sequence[object]) -> str:
+    """A stride once where it is the same on every axis."""
+    return str(stride[0]) if len(set(stride)) == 1 else times(stride)
+
+
+def _finding(key: str, message: str) -> Finding:
+    advice = "Correct the declaration, or change the strides with stridewise set"
+    return Finding(rule="SW201", severity="warning", key=key, message=f"{message}. {advice}")

@@ -1,0 +1,154 @@
+"""`check`: every rule of DESIGN 3.6 that needs the network alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import SupportsIndex, overload
+
+from stridewise.analyses.declared import declared_differs
+from stridewise.analyses.gridding import gridding
+from stridewise.analyses.sites import axis_names, site_findings, times
+from stridewise.analyses.sizes import Maps, where
+from stridewise.analyses.state import State, evaluate
+from stridewise.analyses.unread import never_read
+from stridewise.axis import Adaptive
+from stridewise.errors import GeometryError
+from stridewise.findings import Finding
+from stridewise.ir import Graph
+
+SEVERITIES = ("info", "warning", "error")
+
+
+class Findings(Sequence[Finding]):
+    """The findings about one network, most severe first; prints itself, one line each."""
+
+    __slots__ = ("_found", "model")
+
+    def __init__(self, model: str, found: Sequence[Finding]) -> None:
+        self.model = model
+        self._found = tuple(sorted(found, key=lambda f: -SEVERITIES.index(f.severity)))
+
+    @overload
+    def __getitem__(self, index: SupportsIndex) -> Finding: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Finding, ...]: ...
+    def __getitem__(self, index: SupportsIndex | slice) -> Finding | tuple[Finding, ...]:
+        return self._found[index]
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Findings) and (self.model, self._found) == (other.model, other._found)
+
+    def __hash__(self) -> int:
+        return hash((self.model, self._found))
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def __str__(self) -> str:
+        if not self._found:
+            return f"{self.model}: no findings"
+        return "\n".join(f"{f.rule} {f.severity:<7} {f.message}" for f in self._found)
+
+    def at_least(self, severity: str) -> tuple[Finding, ...]:
+        """The findings of this severity or a higher one."""
+        level = SEVERITIES.index(severity)
+        return tuple(f for f in self._found if SEVERITIES.index(f.severity) >= level)
+
+    def to_json(self) -> dict[str, object]:
+        """Plain values, schema "stridewise.check/1"."""
+        return {"schema": "stridewise.check/1", "model": self.model, "findings": [as_json(f) for f in self._found]}
+
+
+def as_json(finding: Finding) -> dict[str, str]:
+    """A finding in plain values."""
+    return {"rule": finding.rule, "severity": finding.severity, "key": finding.key, "message": finding.message}
+
+
+def check(
+    graph: Graph, declared: Sequence[int | Sequence[int]] | None = None, maps: Maps | None = None
+) -> Findings:
+    """What the rules have to say about a network's strides; maps: by grid, what a plan replaces.
+
+    declared: cumulative strides the network is said to have, such as (4, 8, 16, 32).
+    """
+    try:
+        state = evaluate(graph, maps)
+    except GeometryError as error:
+        place = str(error).split(":", 1)[0]
+        return Findings(graph.model, [Finding(rule="SW202", severity="error", key=place, message=str(error))])
+    return Findings(graph.model, findings(state, declared))
+
+
+def findings(state: State, declared: Sequence[int | Sequence[int]] | None = None) -> list[Finding]:
+    """The findings about an evaluated network, by rule."""
+    found = [
+        *site_findings(state),
+        *_misaligned(state),
+        *gridding(state),
+        *never_read(state),
+        *declared_differs(state, declared),
+        *_pinned(state),
+    ]
+    return sorted(found, key=lambda f: f.rule)
+
+
+def _misaligned(state: State) -> Iterator[Finding]:
+    """SW103: the parts of a sum or concatenation are centred on different input positions."""
+    joins: dict[int, dict[int, str]] = {}
+    for grid, axis, centres in state.fields.misaligned:
+        joins.setdefault(grid, {})[axis] = f"{float(max(centres) - min(centres)):g}"
+    for grid, apart in joins.items():
+        name = where(state.graph, state.graph.grids[grid])
+        amounts = " and ".join(dict.fromkeys(apart.values()))
+        yield Finding(
+            rule="SW103",
+            severity="warning",
+            key=name,
+            message=f"{name}: branches meet with centres {amounts} input positions apart"
+            f"{axis_names(sorted(apart), state.graph.axes)}. Pad or crop one of them so that they lie on each other",
+        )
+
+
+def _pinned(state: State) -> Iterator[Finding]:
+    """SW202: what fixes the input size, or forbids a change of stride before it; an error where the size is missed."""
+    graph = state.graph
+    loose = _moving(graph)
+    for pin in graph.pins:
+        node = graph.nodes[pin.node]
+        name = node.key or (f"{node.path}/{node.op}" if node.path else node.op)
+        now = state.sizes[pin.grid]
+        missed = now != pin.sizes and pin.kind in ("position table", "flatten")
+        if not missed and not loose[pin.grid] and pin.kind != "size":
+            continue  # an adaptive pool before it makes the size: nothing is fixed for the input
+        yield Finding(
+            rule="SW202",
+            severity="error" if missed else "warning" if loose[pin.grid] or pin.kind != "size" else "info",
+            key=name,
+            message=f"{name}: {pin.message}, made for {times(pin.sizes)}"
+            + (f" but {times(now)} arrive: the forward fails" if missed else "")
+            + f". {_ADVICE[pin.kind]}",
+        )
+
+
+_ADVICE = {
+    "position table": "Resize the table with the stride or the input",
+    "window": "Keep a multiple of the window, or make the model anew for another size",
+    "flatten": "Pool adaptively before the flatten",
+    "size": "Strides before it change what it resizes, not what comes out",
+}
+
+
+def _moving(graph: Graph) -> list[bool]:
+    """Per grid, whether its sizes move with the input's."""
+    moves: list[bool] = []
+    for grid in graph.grids:
+        if grid.kind == "input":
+            moves.append(True)
+        elif grid.kind == "fixed" or any(isinstance(m, Adaptive) for m in grid.maps):
+            moves.append(False)
+        else:
+            moves.append(any(moves[s] for s in grid.sources))
+    return moves

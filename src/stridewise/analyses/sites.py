@@ -1,0 +1,180 @@
+"""Findings about one site at a time: what its windows read, drop, cut and paint (SW101, SW102, SW104 to SW106)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+
+from stridewise.analyses.limits import lossless_inputs, remainder
+from stridewise.analyses.state import State
+from stridewise.axis import AxisMap, Transposed, Window
+from stridewise.findings import Finding
+from stridewise.ir import Node
+
+
+def axis_names(axes: Sequence[int], of: int) -> str:
+    """Which axes are meant, for a message; nothing when it is all of them."""
+    if len(axes) == of:
+        return ""
+    names = {1: ("length",), 2: ("height", "width"), 3: ("depth", "height", "width")}.get(of)
+    return " along " + " and ".join(names[a] if names else f"axis {a}" for a in axes)
+
+
+def times(values: Sequence[object]) -> str:
+    """Sizes or strides as people write them: 224×224, one value once when it is asked for a step ("2", "1×2")."""
+    return "×".join(str(v) for v in values)
+
+
+def percent(share: Fraction | float) -> str:
+    """A share in per cent: one decimal below ten."""
+    value = float(share) * 100
+    return f"{value:.0f} %" if value >= 9.95 or value == int(value) else f"{value:.1f} %"
+
+
+def coverage(windows: Sequence[AxisMap]) -> Fraction:
+    """Share of the input positions that some window of a site reads (all axes together).
+
+    Per axis the share of the residues modulo the stride that the dilated window hits; 1 for what does not step.
+    """
+    return math.prod((w.coverage for w in windows if isinstance(w, Window)), start=Fraction(1))
+
+
+def channel_ceiling(node: Node, windows: Sequence[AxisMap]) -> Fraction | None:
+    """Values a site can give out for each value that comes in: C_out / (C_in * stride of every axis)."""
+    channels = node.attrs.get("channels")
+    if not channels or not windows:
+        return None
+    steps = math.prod((w.step(1) if isinstance(w, Window | Transposed) else Fraction(1) for w in windows))
+    return Fraction(channels[1]) / (channels[0] * Fraction(steps))
+
+
+def unread_positions(state: State) -> Iterator[Finding]:
+    """SW101: a site steps over positions that none of its windows reads."""
+    for node in state.graph.sites:
+        windows = state.windows(node)
+        share = coverage(windows)
+        if share == 1:
+            continue
+        w = max((w for w in windows if isinstance(w, Window)), key=lambda w: 1 - w.coverage)
+        why = (
+            f"kernel {w.kernel} is smaller than stride {w.stride}"
+            if math.gcd(w.dilation, w.stride) == 1
+            else f"dilation {w.dilation} and stride {w.stride} share the factor {math.gcd(w.dilation, w.stride)}"
+        )
+        yield Finding(
+            rule="SW101",
+            severity="info",
+            key=node.key,
+            message=f"{node.key}: its windows read {percent(share)} of the positions: {why}. "
+            f"Widen the kernel, or average before the step",
+        )
+
+
+def dropped_rows(state: State) -> Iterator[Finding]:
+    """SW102: at this input size windows leave a remainder; one finding a site, with the nearest sizes without any."""
+    advice: str | None = None
+    for node in state.graph.sites:
+        windows, before = state.windows(node), state.sizes[state.incoming(node)]
+        left = [remainder(w, n) if isinstance(w, Window) and w.stride > 1 else 0 for w, n in zip(windows, before, strict=True)]
+        axes = [a for a, rest in enumerate(left) if rest]
+        if not axes:
+            continue
+        if advice is None:
+            advice = _without_remainder(state)
+        first = windows[axes[0]]
+        assert isinstance(first, Window)
+        what = _what_is_left(first, before[axes[0]], left[axes[0]])
+        yield Finding(
+            rule="SW102",
+            severity="info",
+            key=node.key,
+            message=f"{node.key}: {what} at {times(before)}{axis_names(axes, len(windows))}. {advice}",
+        )
+
+
+def _what_is_left(window: Window, size: int, rest: int) -> str:
+    begin, end = window.padding(size)
+    if window.same:
+        return f"SAME padding is one-sided ({begin} before, {end} behind)"
+    if window.ceil_mode:
+        return f"its last window hangs over the end by {rest}"
+    if rest <= end:
+        return f"its padding is one-sided ({begin} before, {end - rest} of {end} behind)"
+    return f"the last {rest - max(end, 0)} of its rows are dropped"
+
+
+def _without_remainder(state: State) -> str:
+    """The nearest input sizes that leave no remainder anywhere, as a hint."""
+    parts = []
+    for axis, (below, above) in enumerate(lossless_inputs(state.graph, state.maps)):
+        found = [str(n) for n in (below, above) if n is not None and n != state.sizes[0][axis]]
+        parts.append(" or ".join(dict.fromkeys(found)) if found else "")
+    if len(set(parts)) == 1:
+        return f"No remainder anywhere at input size {parts[0]}" if parts[0] else "No input size is free of remainders"
+    known = [f"{p}{axis_names([a], len(parts))}" for a, p in enumerate(parts) if p]
+    return f"No remainder anywhere at input size {', '.join(known)}"
+
+
+def saturated(state: State) -> Iterator[Finding]:
+    """SW104: the smallest field over all paths covers the whole input before the layer, so its window sees no more."""
+    size = state.sizes[0]
+    for node in state.graph.sites:
+        assert node.grid is not None
+        before, own = state.fields.least[state.incoming(node)], state.fields.least[node.grid]
+        local = state.graph.grids[node.grid].local
+        if len(own) != len(size) or not all(local):
+            continue
+        if all(b.size >= n and o.size > n for b, o, n in zip(before, own, size, strict=True)):
+            yield Finding(
+                rule="SW104",
+                severity="info",
+                key=node.key,
+                message=f"{node.key}: every path into it sees {times([f.size for f in before])} positions already, "
+                f"the input has {times(size)}. Use a larger input, or fewer or later steps",
+            )
+
+
+def channel_cuts(state: State) -> Iterator[Finding]:
+    """SW105: fewer values can leave a site than come in."""
+    for node in state.graph.sites:
+        ceiling = channel_ceiling(node, state.windows(node))
+        if ceiling is None or ceiling >= 1:
+            continue
+        given, taken = node.attrs["channels"]
+        steps = [str(w.step(1)) for w in state.windows(node) if isinstance(w, Window | Transposed)]
+        yield Finding(
+            rule="SW105",
+            severity="info",
+            key=node.key,
+            message=f"{node.key}: at most {percent(ceiling)} of the values that come in can go out "
+            f"({given} to {taken} channels, step {times(steps)})",
+        )
+
+
+def uneven_overlap(state: State) -> Iterator[Finding]:
+    """SW106: windows of a transposed convolution that paint neighbouring positions unequally often."""
+    for node in state.graph.sites:
+        for axis, w in enumerate(state.windows(node)):
+            if not isinstance(w, Transposed) or w.stride == 1:
+                continue
+            hits = [0] * w.stride
+            for element in range(w.kernel):
+                hits[element * w.dilation % w.stride] += 1
+            if len(set(hits)) > 1:
+                yield Finding(
+                    rule="SW106",
+                    severity="warning",
+                    key=node.key,
+                    message=f"{node.key}: kernel {w.kernel} is not a multiple of stride {w.stride} on axis {axis}: "
+                    f"neighbouring positions get {min(hits)} to {max(hits)} products (checkerboard). "
+                    f"Use kernel {(w.kernel // w.stride + 1) * w.stride}",
+                )
+                break
+
+
+def site_findings(state: State) -> list[Finding]:
+    """Every finding of this file, by rule."""
+    return [f for rule in (unread_positions, dropped_rows, saturated, channel_cuts, uneven_overlap) for f in rule(state)]
+
+

@@ -1,0 +1,93 @@
+"""A label mask, decoded only when it is asked for: class ids or colours in the file, class indices out of `load`."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from stridewise.data.picture import Bytes, PictureError, Size, opened
+
+IGNORE = 255
+"""The index, in a loaded mask, of pixels that belong to no class and count nowhere."""
+
+_UNKNOWN = 65535
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Codes:
+    """How a mask file writes its classes: `values[k]` is class k's id, or its colour as 0xRRGGBB when `coloured`."""
+
+    values: tuple[int, ...]
+    ignored: tuple[int, ...] = (IGNORE,)
+    coloured: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Mask:
+    """A mask by its path (with the `codes` it is written in) or by its class indices."""
+
+    name: str
+    source: Path | Bytes
+    codes: Codes | None = None
+
+    def size(self) -> Size:
+        """Height and width from the header alone. Raises: PictureError."""
+        if isinstance(self.source, np.ndarray):
+            return (self.source.shape[0], self.source.shape[1])
+        with opened(self.name, self.source) as image:
+            return (image.height, image.width)
+
+    def load(self, size: Size | None = None) -> Bytes:
+        """Class index of every pixel, (height, width) uint8, `IGNORE` where none counts; nearest neighbour to `size`.
+
+        Raises: PictureError when it cannot be decoded, or holds an id or colour that no class has.
+        """
+        indices = self.source if isinstance(self.source, np.ndarray) else self._decoded()
+        if size is None or size == indices.shape:
+            return indices
+        return np.asarray(Image.fromarray(indices).resize((size[1], size[0]), Image.Resampling.NEAREST))
+
+    def _decoded(self) -> Bytes:
+        codes = self.codes
+        if codes is None:
+            raise PictureError(self.name, "a mask file of unknown classes")
+        raw = raw_codes(self, coloured=codes.coloured)
+        table = _table(codes)
+        found = table[np.clip(raw, -1, len(table) - 1)]  # the last entry of an id table is no id: unknown
+        if (found == _UNKNOWN).any():
+            strange = np.unique(raw[found == _UNKNOWN])[:3]
+            raise PictureError(self.name, _unknown(strange, coloured=codes.coloured))
+        return found.astype(np.uint8)
+
+
+def raw_codes(mask: Mask, *, coloured: bool) -> npt.NDArray[np.int32]:
+    """What the file holds at every pixel, (height, width): ids, or 0xRRGGBB. Raises: PictureError."""
+    assert isinstance(mask.source, Path)
+    with opened(mask.name, mask.source) as image:
+        if coloured:
+            channels = np.asarray(image.convert("RGB")).astype(np.int32)
+            return channels @ np.array([1 << 16, 1 << 8, 1], np.int32)
+        pixels = np.asarray(image)
+    if pixels.ndim == 3:
+        if (pixels[:, :, :3] != pixels[:, :, :1]).any():
+            raise PictureError(
+                mask.name, "a coloured mask where ids were expected: give `R G B name` lines in classes.txt"
+            )
+        pixels = pixels[:, :, 0]
+    return pixels.astype(np.int32)
+
+
+@lru_cache(maxsize=4)
+def _table(codes: Codes) -> npt.NDArray[np.uint16]:
+    table = np.full((1 << 24) if codes.coloured else (1 << 16) + 1, _UNKNOWN, np.uint16)
+    table[list(codes.ignored)] = IGNORE
+    table[list(codes.values)] = np.arange(len(codes.values))
+    return table
+
+
+def _unknown(strange: npt.NDArray[np.int32], *, coloured: bool) -> str:
+    shown = ", ".join(f"#{code:06x}" if coloured else str(code) for code in strange)
+    return f"{'colour' if coloured else 'id'} {shown} belongs to no class"

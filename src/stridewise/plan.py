@@ -1,0 +1,186 @@
+"""The plan: which sites and slots change, to what, and what they were. Read from and written to TOML (DESIGN 5)."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from stridewise.errors import PlanError
+
+FORMAT = 1
+KINDS = ("stride", "blur", "polyphase", "mean", "max", "space-to-depth")
+BORDERS = ("reflect", "zero", "circular")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """What a plan says of one site or slot. stride, was: one entry an axis; downsample: how the step is made;
+    filter: the blur's taps (2 to 7); border: how a blur continues the map."""
+
+    stride: tuple[int, ...]
+    was: tuple[int, ...]
+    downsample: str = "stride"
+    filter: int | None = None
+    border: str = "reflect"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A completed plan: only what differs, each with what it was. `str()` lists it; `write` and `read` keep it as TOML.
+
+    keep_weights: steps that go are replaced by dilation, so that trained weights stay exact. means: "dense" or "grid".
+    """
+
+    sites: Mapping[str, Setting] = field(default_factory=dict)
+    insert: Mapping[str, Setting] = field(default_factory=dict)
+    model: str = ""
+    input: tuple[int, ...] = ()
+    keep_weights: bool = False
+    means: str = "dense"
+    output_stride: tuple[int, ...] = ()
+
+    def __str__(self) -> str:
+        rows = [f"{key}: {_by(s.was)} -> {_by(s.stride)}{_kind(s)}" for key, s in self.sites.items()]
+        rows += [f"+{key}: {_by(s.was)} -> {_by(s.stride)}{_kind(s)}" for key, s in self.insert.items()]
+        return "\n".join(rows) or "the plan changes nothing"
+
+    def __bool__(self) -> bool:
+        return bool(self.sites or self.insert)
+
+    def to_toml(self) -> str:
+        """The plan as TOML text."""
+        import tomli_w
+
+        text: dict[str, Any] = {"format": FORMAT}
+        if self.model:
+            text["model"] = self.model
+        if self.input:
+            text["input"] = list(self.input)
+        if self.keep_weights:
+            text["keep_weights"] = True
+            text["means"] = self.means
+        if self.sites:
+            text["sites"] = {key: _written(s) for key, s in self.sites.items()}
+        if self.insert:
+            text["insert"] = {key: _written(s) for key, s in self.insert.items()}
+        if self.output_stride:
+            text["expect"] = {"output_stride": list(self.output_stride)}
+        return tomli_w.dumps(text)
+
+    def write(self, path: str | Path) -> None:
+        """Write the plan to a file, whole or not at all. Raises PlanError where it cannot be written."""
+        write_text(Path(path), self.to_toml(), PlanError)
+
+    @staticmethod
+    def read(path: str | Path) -> Plan:
+        """The plan in a file. Raises PlanError naming the key that is unknown or wrong."""
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise PlanError(f"{path}: not a readable plan: {getattr(error, 'strerror', None) or error}") from error
+        return Plan.from_toml(text, str(path))
+
+    @staticmethod
+    def from_toml(text: str, name: str = "plan") -> Plan:
+        """The plan in TOML text. Raises PlanError."""
+        try:
+            found = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise PlanError(f"{name}: not TOML: {error}") from error
+        known = {"format", "model", "input", "keep_weights", "means", "sites", "insert", "expect"}
+        _refuse_unknown(name, found, known)
+        if found.get("format") != FORMAT:
+            raise PlanError(f"{name}: format {found.get('format')!r} is not {FORMAT}, the one this version reads")
+        if found.get("means", "dense") not in ("dense", "grid"):
+            raise PlanError(f"{name}: means is 'dense' or 'grid', not {found['means']!r}")
+        expect = found.get("expect", {})
+        _refuse_unknown(f"{name}: expect", expect, {"output_stride"})
+        return Plan(
+            sites=_settings(name, "sites", found.get("sites", {})),
+            insert=_settings(name, "insert", found.get("insert", {})),
+            model=str(found.get("model", "")),
+            input=tuple(found.get("input", ())),
+            keep_weights=bool(found.get("keep_weights", False)),
+            means=found.get("means", "dense"),
+            output_stride=tuple(expect.get("output_stride", ())),
+        )
+
+
+def check_stride(where: str, stride: Any) -> tuple[int, ...]:
+    """A stride as one whole number from 1 an axis. Raises PlanError."""
+    entries = stride if isinstance(stride, list | tuple) else [stride]
+    if not entries or any(not isinstance(s, int) or isinstance(s, bool) or s < 1 for s in entries):
+        raise PlanError(f"{where}: a stride is a whole number from 1 (or one an axis, as 1x2), not {stride!r}")
+    return tuple(entries)
+
+
+def write_text(path: Path, text: str, error: type[Exception]) -> None:
+    """Write a text file through a temporary one beside it. Raises `error` in one line."""
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except OSError as problem:
+        raise error(f"{path}: cannot be written: {problem.strerror}") from problem
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except OSError as problem:
+        Path(name).unlink(missing_ok=True)
+        raise error(f"{path}: cannot be written: {problem.strerror}") from problem
+
+
+def _refuse_unknown(name: str, found: Mapping[str, Any], known: set[str]) -> None:
+    for key in found:
+        if key not in known:
+            raise PlanError(f"{name}: unknown key '{key}'; known are {', '.join(sorted(known))}")
+
+
+def _settings(name: str, table: str, rows: Mapping[str, Any]) -> dict[str, Setting]:
+    out = {}
+    for key, row in rows.items():
+        where = f'{name}: {table}."{key}"'
+        if not isinstance(row, Mapping):
+            raise PlanError(f"{where}: a table is wanted")
+        _refuse_unknown(where, row, {"stride", "was", "downsample", "filter", "border"})
+        kind = row.get("downsample", "max" if table == "insert" else "stride")
+        if kind not in KINDS:
+            raise PlanError(f"{where}: downsample '{kind}' is none of {', '.join(KINDS)}")
+        if row.get("border", "reflect") not in BORDERS:
+            raise PlanError(f"{where}: border '{row['border']}' is none of {', '.join(BORDERS)}")
+        taps = row.get("filter")
+        if taps is not None and (not isinstance(taps, int) or not 2 <= taps <= 7):
+            raise PlanError(f"{where}: filter is a whole number from 2 to 7, not {taps!r}")
+        stride = check_stride(where, row["stride"]) if "stride" in row else ()
+        was = check_stride(where, row["was"]) if "was" in row else (1,) * len(stride) if table == "insert" else stride
+        if not stride and kind == "stride":
+            raise PlanError(f"{where}: says neither a stride nor a downsample kind")
+        out[key] = Setting(stride=stride, was=was, downsample=kind, filter=taps, border=row.get("border", "reflect"))
+    return out
+
+
+def _written(setting: Setting) -> dict[str, Any]:
+    row: dict[str, Any] = {}
+    if setting.stride:
+        row["stride"] = list(setting.stride)
+        row["was"] = list(setting.was)
+    if setting.downsample != "stride":
+        row["downsample"] = setting.downsample
+    if setting.filter is not None:
+        row["filter"] = setting.filter
+    if setting.border != "reflect":
+        row["border"] = setting.border
+    return row
+
+
+def _by(sizes: tuple[int, ...]) -> str:
+    return "x".join(map(str, sizes)) if len(set(sizes)) != 1 else str(sizes[0])
+
+
+def _kind(setting: Setting) -> str:
+    return "" if setting.downsample == "stride" else f" ({setting.downsample}{setting.filter or ''})"

@@ -1,0 +1,312 @@
+"""`show`: every size, stride, field and cost of a network as plain rows, for one or several plans."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, Protocol
+
+from stridewise.analyses import cost
+from stridewise.analyses.findings import findings
+from stridewise.analyses.limits import smallest_input
+from stridewise.analyses.sites import channel_ceiling, coverage
+from stridewise.analyses.sizes import Maps
+from stridewise.analyses.state import State, evaluate
+from stridewise.analyses.strides import Group, groups
+from stridewise.axis import AxisMap, Resize, Transposed, Window
+from stridewise.findings import Finding
+from stridewise.ir import Graph, Node, Sizes
+
+Numbers = tuple[Fraction, ...]
+
+
+class Planned(Protocol):
+    """What `show` needs of a plan: its name, and the maps it replaces in a graph."""
+
+    def maps(self, graph: Graph) -> Maps:
+        """Replaced maps by grid."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layer:
+    """One site, or one op with multiply-adds; geometry an entry an axis, None where no positions are left.
+
+    Units: kernel, stride, dilation, padding, sizes in positions of the layer's input; cumulative_stride,
+    receptive_field and start in input positions; share and coverage are fractions of 1; macs multiply-adds.
+    """
+
+    key: str
+    op: str
+    kernel: Sizes
+    stride: Numbers
+    dilation: Sizes
+    padding: tuple[tuple[int, int], ...]
+    groups: int
+    channels: tuple[int, int] | None
+    in_size: Sizes
+    out_size: Sizes
+    cumulative_stride: tuple[Fraction | None, ...]
+    receptive_field: Sizes
+    start: Sizes
+    everything: bool
+    approximate: bool
+    field_share: tuple[float, ...]
+    macs: int
+    params: int
+    activations: int
+    read_coverage: float
+    channel_ceiling: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """One output of the network: its size, cumulative stride and field, an entry an axis."""
+
+    name: str
+    size: Sizes
+    cumulative_stride: tuple[Fraction | None, ...]
+    receptive_field: Sizes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Totals:
+    """The network as a whole; geometry is that of the last spatial tensor. kept_bytes: with train, else None."""
+
+    macs: int
+    params: int
+    activations: int
+    peak_activation_bytes: int
+    output_stride: Numbers
+    receptive_field: Sizes
+    start: Sizes
+    smallest_input: tuple[int | None, ...]
+    out_size: Sizes
+    kept_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """The network under one plan ("" is as it came).
+
+    forks: joins of branches with different centres, as (layers before it, cumulative stride).
+    """
+
+    plan: str
+    totals: Totals
+    outputs: tuple[Output, ...]
+    layers: tuple[Layer, ...]
+    findings: tuple[Finding, ...]
+    forks: tuple[tuple[int, Numbers], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlotRow:
+    """A place where a step can be inserted."""
+
+    key: str
+    aliases: tuple[str, ...]
+    size: Sizes
+    cumulative_stride: Numbers
+    stride: Sizes
+    kind: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What `show` found: the network as it is, then each plan. str() is a table, also in a notebook."""
+
+    model: str
+    inputs: tuple[tuple[str, tuple[int, ...]], ...]
+    batch: int
+    train: bool
+    views: tuple[View, ...]
+    groups: tuple[Group, ...]
+    slots: tuple[SlotRow, ...]
+    unknown: tuple[tuple[str, str, str], ...]
+    notes: tuple[str, ...]
+
+    @property
+    def totals(self) -> Totals:
+        """The totals of the network as it is."""
+        return self.views[0].totals
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers of the network as it is."""
+        return self.views[0].layers
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """The findings about the network as it is."""
+        return self.views[0].findings
+
+    def __str__(self) -> str:
+        from stridewise.report.text import render
+
+        return render(self)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, schema "stridewise.show/1" (DESIGN 7)."""
+        from stridewise.report.json import show_json
+
+        return show_json(self)
+
+    def to_html(self) -> str:
+        """One self-contained page."""
+        from stridewise.report.html import page
+
+        return page(self)
+
+    def _repr_html_(self) -> str:
+        from stridewise.report.html import fragment
+
+        return fragment(self)
+
+
+def show(graph: Graph, plans: Sequence[Planned] = (), batch: int = 1, train: bool = False) -> Report:
+    """Every size, stride, field and cost of a network, as it is and under each plan.
+
+    batch: pictures at once, for the bytes. train: also the bytes of activations that backward keeps.
+    Raises: GeometryError naming the op where a plan leaves nothing to fit.
+    """
+    named: list[tuple[str, Maps]] = [("", {}), *((_plan_name(p, i), p.maps(graph)) for i, p in enumerate(plans, 1))]
+    states = [evaluate(graph, maps) for _, maps in named]
+    views = tuple(_view(state, name, batch, train) for state, (name, _) in zip(states, named, strict=True))
+    return Report(
+        model=graph.model,
+        inputs=tuple((name, (batch, *graph.tensors[t].shape[1:])) for name, t in graph.inputs),
+        batch=batch,
+        train=train,
+        views=views,
+        groups=groups(graph),
+        slots=_slots(states[0]),
+        unknown=tuple((u.key, u.op, u.message) for u in graph.unknown),
+        notes=graph.notes,
+    )
+
+
+def _plan_name(plan: Planned, number: int) -> str:
+    return str(getattr(plan, "name", "") or f"plan {number}")
+
+
+def _view(state: State, plan: str, batch: int, train: bool) -> View:
+    graph = state.graph
+    layers = tuple(_layer(state, node) for node in graph.nodes if node.key)
+    return View(
+        plan=plan,
+        totals=_totals(state, layers, batch, train),
+        outputs=tuple(_output(state, i, t) for i, t in enumerate(graph.outputs)),
+        layers=layers,
+        findings=tuple(findings(state)),
+        forks=tuple(dict.fromkeys(_fork(state, grid) for grid, _, _ in state.fields.misaligned)),
+    )
+
+
+def _fork(state: State, grid: int) -> tuple[int, Numbers]:
+    """Where a misaligned join stands: how many layers run before it, and its cumulative stride."""
+    node = state.graph.grids[grid].node or 0
+    before = sum(1 for n in state.graph.nodes[:node] if n.key)
+    return before, tuple(f.jump for f in state.fields.full[grid])
+
+
+def _totals(state: State, layers: Sequence[Layer], batch: int, train: bool) -> Totals:
+    graph, sizes = state.graph, state.sizes
+    grid = None if graph.last is None else graph.tensors[graph.last].grid
+    fields = state.fields.full[grid] if grid is not None else ()
+    return Totals(
+        macs=sum(layer.macs for layer in layers) * batch,
+        params=graph.params,
+        activations=sum(layer.activations for layer in layers) * batch,
+        peak_activation_bytes=cost.peak_bytes(graph, sizes) * batch,
+        output_stride=tuple(f.jump for f in fields),
+        receptive_field=tuple(f.size for f in fields),
+        start=tuple(f.start for f in fields),
+        smallest_input=smallest_input(graph, state.maps),
+        out_size=sizes[grid] if grid is not None else (),
+        kept_bytes=cost.kept_bytes(graph, sizes) * batch if train else None,
+    )
+
+
+def _output(state: State, number: int, tensor: int) -> Output:
+    grid = state.graph.tensors[tensor].grid
+    strides, fields = _geometry(state, grid)
+    return Output(
+        name=f"output {number}" if len(state.graph.outputs) > 1 else "output",
+        size=state.sizes[grid] if grid is not None else (),
+        cumulative_stride=strides,
+        receptive_field=fields,
+    )
+
+
+def _geometry(state: State, grid: int | None) -> tuple[tuple[Fraction | None, ...], Sizes]:
+    """Cumulative strides and field sizes on a grid; a stride is None where no positions are left on the axis."""
+    if grid is None:
+        return (), ()
+    fields = state.fields.full[grid]
+    local = state.graph.grids[grid].local
+    strides = tuple([f.jump if here else None for f, here in zip(fields, local, strict=True)])
+    return strides, tuple([f.size for f in fields])
+
+
+def _layer(state: State, node: Node) -> Layer:
+    """The row of one node."""
+    graph, sizes, attrs = state.graph, state.sizes, node.attrs
+    grid = graph.tensors[node.outputs[0]].grid
+    windows: tuple[AxisMap, ...] = ()
+    if node.site:
+        windows = state.windows(node)
+        before: int | None = state.incoming(node)
+    else:
+        before = next((graph.tensors[t].grid for t in node.inputs), None)
+    in_size = sizes[before] if before is not None else ()
+    strides, reach = _geometry(state, grid)
+    fields = state.fields.full[grid] if grid is not None else ()
+    whole = sizes[0]
+    out = graph.tensors[node.outputs[0]]
+    ceiling = channel_ceiling(node, windows)
+    kernel = tuple([w.kernel if isinstance(w, Window | Transposed) else 1 for w in windows])
+    return Layer(
+        key=node.key,
+        op="conv_transpose" if attrs.get("transposed") else node.op,
+        kernel=kernel if windows and not isinstance(windows[0], Resize) else tuple(attrs.get("kernel", ())),
+        stride=tuple([w.step(n) for w, n in zip(windows, in_size, strict=False)]),
+        dilation=tuple([w.dilation if isinstance(w, Window | Transposed) else 1 for w in windows]),
+        padding=tuple([_padding(w, n) for w, n in zip(windows, in_size, strict=False)]),
+        groups=int(attrs.get("groups", 1)),
+        channels=attrs.get("channels"),
+        in_size=in_size,
+        out_size=sizes[grid] if grid is not None else (),
+        cumulative_stride=strides,
+        receptive_field=reach,
+        start=tuple([f.start for f in fields]),
+        everything=grid is not None and state.fields.everything[grid],
+        approximate=any(f.approximate for f in fields),
+        field_share=tuple([r / n for r, n in zip(reach, whole, strict=False)]),
+        macs=node.macs.at(sizes),
+        params=node.params,
+        activations=out.volume.at(sizes) + int(attrs.get("products", 0)) if node.counted else 0,
+        read_coverage=float(coverage(windows)),
+        channel_ceiling=None if ceiling is None else float(ceiling),
+    )
+
+
+def _padding(window: AxisMap, size: int) -> tuple[int, int]:
+    if isinstance(window, Window):
+        return window.padding(size)
+    return (window.pad_begin, window.pad_end) if isinstance(window, Transposed) else (0, 0)
+
+
+def _slots(state: State) -> tuple[SlotRow, ...]:
+    return tuple(
+        SlotRow(
+            key=slot.key,
+            aliases=slot.aliases,
+            size=state.sizes[slot.grid],
+            cumulative_stride=tuple(f.jump for f in state.fields.full[slot.grid]),
+            stride=slot.stride,
+            kind=slot.kind,
+        )
+        for slot in state.graph.slots
+    )
+

@@ -1,0 +1,212 @@
+"""Reports as text: lines of styled pieces, joined to plain text or drawn by rich in the command line."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from itertools import groupby
+from typing import TypeAlias
+
+from stridewise.report.fold import Row, folded
+from stridewise.report.ladder import rungs
+from stridewise.report.show import Layer, Report, Totals, View
+from stridewise.report.units import binary, by, change, count, once, shortened
+
+WIDTH = 100
+# A line is pieces of (text, style); styles: "", head, dim, step, warning, error.
+Line: TypeAlias = list[tuple[str, str]]
+
+
+def render(report: Report, width: int = WIDTH) -> str:
+    """The whole report as plain text."""
+    return "\n".join("".join(text for text, _ in line).rstrip() for line in lines(report, width))
+
+
+def lines(report: Report, width: int = WIDTH) -> list[Line]:
+    """The report line by line: what it is, totals, ladder, layers, findings, what is unknown."""
+    shapes = ", ".join(f"{n + ' ' if len(report.inputs) > 1 else ''}{by(s)}" for n, s in report.inputs)
+    out: list[Line] = [[(report.model, "head"), (f"   input {shapes}", "")], []]
+    if len(report.views) == 1:
+        out += _totals(report, report.views[0].totals)
+    else:
+        out += _side_by_side(report, width)
+    for view in report.views:
+        title = f"Stride ladder, {view.plan or 'as it is'}" if len(report.views) > 1 else "Stride ladder"
+        out += [[], [(title, "head")], *_ladder(report, view, width)]
+    if len(report.views) == 1:
+        out += [[], *_layers(report.views[0].layers, width)]
+    else:
+        out += [[], *_changed_layers(report, width)]
+    for view in report.views:
+        out += _findings(view, width, len(report.views) > 1)
+    for _, _, message in report.unknown:
+        out.append([("unknown ", "warning"), (message, "")])
+    return out + [[("note ", "dim"), (note, "")] for note in report.notes]
+
+
+def _facts(report: Report, totals: Totals) -> list[tuple[str, str]]:
+    """What the totals say, by name."""
+    share = [f / n for f, n in zip(totals.receptive_field, report.inputs[0][1][2:], strict=False)]
+    facts = [
+        ("multiply-adds", count(totals.macs)),
+        ("parameters", count(totals.params)),
+        ("activations", count(totals.activations)),
+        ("peak memory", binary(totals.peak_activation_bytes)),
+    ]
+    if totals.kept_bytes is not None:
+        facts.append(("kept for backward", binary(totals.kept_bytes)))
+    facts += [
+        ("output stride", once(totals.output_stride)),
+        ("last map", by(totals.out_size)),
+        ("receptive field", f"{by(totals.receptive_field)} ({max(share, default=0):.2g} of the input)"),
+        ("smallest input", by(totals.smallest_input)),
+    ]
+    return facts
+
+
+def _totals(report: Report, totals: Totals) -> list[Line]:
+    facts = _facts(report, totals)
+    out: list[Line] = []
+    for start in range(0, len(facts), 4 if len(facts) < 9 else 5):
+        line: Line = []
+        for name, value in facts[start : start + (4 if len(facts) < 9 else 5)]:
+            line += [(f"{name} ", "dim"), (value, ""), ("   ", "")]
+        out.append(line)
+    return out
+
+
+def _side_by_side(report: Report, width: int) -> list[Line]:
+    """The totals of every plan in columns, with the change against the network as it is."""
+    first = report.views[0].totals
+    names = [view.plan or "as it is" for view in report.views]
+    column = max(min((width - 20) // len(names), 30), 14)
+    out: list[Line] = [[(" " * 20, ""), *((f"{shortened(name, column - 1):<{column}}", "head") for name in names)]]
+    numbers = [(v.totals.macs, v.totals.params, v.totals.activations, v.totals.peak_activation_bytes) for v in report.views]
+    if first.kept_bytes is not None:
+        numbers = [(*n, v.totals.kept_bytes or 0) for n, v in zip(numbers, report.views, strict=True)]
+    tables = [_facts(report, view.totals) for view in report.views]
+    for row, (name, _) in enumerate(tables[0]):
+        line: Line = [(f"{name:<20}", "dim")]
+        for v, table in enumerate(tables):
+            text = table[row][1].split(" (")[0]
+            if v and row < len(numbers[0]):
+                text = f"{text}  {change(numbers[v][row], numbers[0][row])}"
+            line.append((f"{text:<{column}}", "" if text == tables[0][row][1].split(" (")[0] or not v else "step"))
+        out.append(line)
+    return out
+
+
+def _ladder(report: Report, view: View, width: int) -> list[Line]:
+    label = max(width * 36 // 100, 24)
+    ladder = rungs(view, report.inputs[0][1][2:], width - label - 22, label)
+    stride = max([6, *(len(rung.stride) for rung in ladder)])
+    size = max([4, *(len(rung.size) for rung in ladder)])
+    out: list[Line] = [[(f"{'stride':>{stride}}  {'size':>{size}}  depth →", "dim")]]
+    bar = width - label - 22
+    for rung in ladder:
+        out.append(
+            [
+                (f"{rung.stride:>{stride}}", ""),
+                (f"  {rung.size:>{size}}  ", "dim"),
+                (f"{rung.bar:<{bar}}  ", "step"),
+                (rung.steps, ""),
+            ]
+        )
+    return out
+
+
+_HEADS = ("op", "kernel", "step", "channels", "size", "stride", "field", "MACs", "params")
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    """One row of the layer table, without its name."""
+    x = row.first
+    dilated = f" d{once(x.dilation)}" if any(d != 1 for d in x.dilation) else ""
+    grouped = "" if x.groups == 1 else " dw" if x.channels and x.groups == x.channels[0] else f" g{x.groups}"
+    reach = once(x.receptive_field) if row.repeats == 1 or x.everything else f"{once(x.receptive_field)}…{once(row.last.receptive_field)}"
+    return (
+        _short_op(x) + grouped,
+        (once(x.kernel, "") + dilated),
+        "" if all(s == 1 for s in x.stride) else once(x.stride, ""),
+        f"{x.channels[0]}→{x.channels[1]}" if x.channels else "",
+        by(x.out_size, ""),
+        "" if None in x.cumulative_stride else once(x.cumulative_stride, ""),
+        "all" if x.everything else ("~" if x.approximate else "") + reach,
+        count(x.macs) if x.macs else "",
+        count(x.params) if x.params else "",
+    )
+
+
+def _short_op(layer: Layer) -> str:
+    return {"conv_transpose": "up-conv", "max_pool": "max", "avg_pool": "mean", "matmul": "linear"}.get(layer.op, layer.op)
+
+
+def _table(rows: Sequence[tuple[str, ...]], heads: Sequence[str], width: int, styles: Sequence[str]) -> list[Line]:
+    """Columns aligned: the first two to the left, numbers to the right, the first shortened to fit the width."""
+    wide = [max(len(row[c]) for row in (tuple(heads), *rows)) for c in range(len(heads))]
+    rest = sum(wide[1:]) + 2 * (len(heads) - 1)
+    wide[0] = max(min(wide[0], width - rest), 12)
+
+    def line(row: Sequence[str], style: str) -> Line:
+        cells = [f"{shortened(row[0], wide[0]):<{wide[0]}}", f"{row[1]:<{wide[1]}}"]
+        cells += [f"{cell:>{w}}" for cell, w in zip(row[2:], wide[2:], strict=True)]
+        return [("  ".join(cells), style)]
+
+    return [line(heads, "dim"), *(line(row, style) for row, style in zip(rows, styles, strict=True))]
+
+
+def _layers(layers: Sequence[Layer], width: int) -> list[Line]:
+    rows = folded(layers)
+    cells = [(row.name + (f" ×{row.repeats}" if row.repeats > 1 else ""), *_cells(row)) for row in rows]
+    styles = ["step" if any(s != 1 for s in row.first.stride) else "" for row in rows]
+    return _table(cells, ("layer", *_HEADS), width, styles)
+
+
+def _changed_layers(report: Report, width: int) -> list[Line]:
+    """The layers whose row differs from the network as it is, one line a plan."""
+    first = {layer.key: layer for layer in report.layers}
+    rows: list[tuple[str, ...]] = []
+    styles: list[str] = []
+    for view in report.views[1:]:
+        for row in folded(view.layers):
+            before = first.get(row.first.key)
+            if before is None or before.stride != row.first.stride or before.dilation != row.first.dilation:
+                name = row.name + (f" ×{row.repeats}" if row.repeats > 1 else "")
+                if before is not None:
+                    rows.append((name, *_cells(Row(name=name, first=before, last=before, repeats=1, at=0))))
+                    styles.append("dim")
+                rows.append((f"  {view.plan}", *_cells(row)))
+                styles.append("step")
+    if not rows:
+        return [[("No layer's step or dilation differs.", "")]]
+    return [[("Layers that differ", "head")], *_table(rows, ("layer", *_HEADS), width, styles)]
+
+
+def _findings(view: View, width: int, named: bool) -> list[Line]:
+    """The findings, those of one rule and severity together; of many only the first is written out."""
+    if not view.findings:
+        return []
+    out: list[Line] = [[], [(f"Findings{', ' + (view.plan or 'as it is') if named else ''}", "head")]]
+    ranked = sorted(view.findings, key=lambda f: ({"error": 0, "warning": 1}.get(f.severity, 2), f.rule))
+    for (severity, rule), group in groupby(ranked, key=lambda f: (f.severity, f.rule)):
+        found = list(group)
+        shown = found if severity == "error" or len(found) < 3 else found[:1]
+        style = severity if severity != "info" else "dim"
+        for finding in shown:
+            text = finding.message
+            for at, piece in enumerate(_wrapped(text, width - 15)):
+                out.append([(f"{rule} {severity:<7} " if not at else " " * 14, style), (piece, "")])
+        if len(found) > len(shown):
+            rest = [f.key for f in found[1:]]
+            names = ", ".join(rest)
+            text = f"likewise {len(rest)} more: {names}"
+            out.append([(" " * 14, ""), (text if len(text) <= width - 15 else text[: width - 16] + "…", "dim")])
+    return out
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+
+
+    return textwrap.wrap(text, width, break_long_words=False) or [""]
+
+

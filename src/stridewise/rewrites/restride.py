@@ -1,0 +1,340 @@
+"""A graph under a plan: windows with new steps, steps inserted at slots, sizes and volumes anew. (Graph, Plan) -> Graph."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from stridewise.analyses.sizes import grid_sizes, where
+from stridewise.analyses.strides import site_grids
+from stridewise.axis import IDENTITY, AxisMap, Window
+from stridewise.errors import GeometryError, PlanError
+from stridewise.ir import Graph, Grid, Node, Sizes, Slot, Tensor, Volume
+from stridewise.plan import Plan, Setting
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restrided:
+    """A graph under a plan, and the end padding that windows got so that parallel paths still meet: (key, axis, rows)."""
+
+    graph: Graph
+    pads: tuple[tuple[str, int, int], ...] = ()
+
+
+def restride(graph: Graph, plan: Plan, inputs: Sizes | None = None) -> Restrided:
+    """The graph of the network under `plan`, at the traced or the given input size.
+
+    Raises: PlanError where the plan names what the network does not have, or sizes no longer agree.
+    """
+    maps = _maps(graph, plan)
+    for key, setting in plan.insert.items():
+        slot = _slot(graph, key, setting)
+        if slot.node is not None:
+            maps[graph.nodes[slot.node].grid or 0] = _pool(setting.stride)
+    try:
+        sizes, pads, maps = settled(graph, maps, inputs)
+    except GeometryError as error:
+        raise PlanError(f"the plan does not fit: {error}") from error
+    grids = tuple(
+        replace(g, sizes=sizes[g.index], maps=maps.get(g.index, g.maps))
+        if sizes[g.index] != g.sizes or g.index in maps
+        else g
+        for g in graph.grids
+    )
+    out = replace(graph, grids=grids, slots=tuple(_slot_now(s, plan) for s in graph.slots))
+    out = _without_idle_steps(out)
+    for key, setting in plan.insert.items():
+        slot = next(s for s in out.slots if s.key == key or key in s.aliases)
+        if slot.node is None and any(s > 1 for s in setting.stride):
+            out = _inserted(out, slot, setting)
+    return Restrided(graph=with_sizes(out, inputs), pads=pads)
+
+
+def with_sizes(graph: Graph, inputs: Sizes | None = None) -> Graph:
+    """The graph with every shape as it is when the main input measures `inputs`. Raises PlanError where nothing fits."""
+    try:
+        sizes = grid_sizes(graph, inputs)
+    except GeometryError as error:
+        raise PlanError(f"the plan does not fit: {error}") from error
+    grids = tuple(g if g.sizes == s else replace(g, sizes=s) for g, s in zip(graph.grids, sizes, strict=True))
+    old = [g.sizes for g in graph.grids]
+    tensors = tuple(_resized(t, old, sizes) for t in graph.tensors)
+    return replace(graph, grids=grids, tensors=tensors)
+
+
+def _resized(tensor: Tensor, old: Sequence[Sizes], new: Sequence[Sizes]) -> Tensor:
+    """The tensor's shape at new sizes, where its spatial dims show plainly which they are."""
+    if not tensor.volume.over or tensor.grid is None or len(tensor.shape) < 3:
+        return tensor
+    before, after = old[tensor.grid], new[tensor.grid]
+    if tensor.shape[-len(before) :] == before:
+        return replace(tensor, shape=(*tensor.shape[: -len(before)], *after))
+    if tensor.shape[1:-1] == before:
+        return replace(tensor, shape=(tensor.shape[0], *after, tensor.shape[-1]))
+    return tensor
+
+
+def _maps(graph: Graph, plan: Plan) -> dict[int, tuple[AxisMap, ...]]:
+    """The replaced maps by grid. Raises PlanError for a site that is not there or is not as the plan says it was."""
+    steppable = site_grids(graph)
+    out: dict[int, tuple[AxisMap, ...]] = {}
+    for key, setting in plan.sites.items():
+        node = graph.node_named(key)
+        if node is None or node.index not in steppable:
+            raise PlanError(
+                f"{key}: {graph.model} has no such site; the plan was made for {plan.model or 'another network'}"
+            )
+        grid = graph.grids[steppable[node.index]]
+        now = tuple(m.stride if isinstance(m, Window) else 1 for m in grid.maps)
+        if setting.stride and len(setting.stride) != len(now):
+            raise PlanError(f"{key}: {len(setting.stride)} strides for {len(now)} axes")
+        if setting.was and setting.was != now:
+            raise PlanError(
+                f"{key}: steps by {_by(now)}, the plan says it was {_by(setting.was)}: another network, or changed already"
+            )
+        if setting.stride:
+            out[grid.index] = tuple(
+                replace(m, stride=s) if isinstance(m, Window) else m
+                for m, s in zip(grid.maps, setting.stride, strict=True)
+            )
+    return out
+
+
+def _slot(graph: Graph, key: str, setting: Setting) -> Slot:
+    for slot in graph.slots:
+        if slot.key == key or key in slot.aliases:
+            if setting.was and setting.was != slot.stride:
+                raise PlanError(
+                    f"+{key}: steps by {_by(slot.stride)}, the plan says it was {_by(setting.was)}: another network, or "
+                    "changed already"
+                )
+            if len(setting.stride) != len(slot.stride):
+                raise PlanError(f"+{key}: {len(setting.stride)} strides for {len(slot.stride)} axes")
+            return slot
+    raise PlanError(f"+{key}: {graph.model} has no such slot; the plan was made for another network")
+
+
+def _slot_now(slot: Slot, plan: Plan) -> Slot:
+    for key in (slot.key, *slot.aliases):
+        if key in plan.insert:
+            setting = plan.insert[key]
+            return replace(slot, stride=setting.stride, kind=setting.downsample)
+    return slot
+
+
+def settled(
+    graph: Graph, maps: dict[int, tuple[AxisMap, ...]], inputs: Sizes | None = None
+) -> tuple[list[Sizes], tuple[tuple[str, int, int], ...], dict[int, tuple[AxisMap, ...]]]:
+    """(sizes, pads, maps) where a changed window that falls short of a parallel path got the missing end padding.
+
+    Raises: GeometryError where no end padding of a changed window makes the sizes meet.
+    """
+    maps = dict(maps)
+    pads: dict[tuple[int, int], int] = {}
+    for _ in range(4 * len(maps) + 1):
+        try:
+            sizes = grid_sizes(graph, inputs, maps)
+            names = {g: where(graph, graph.grids[g]) for g, _ in pads}
+            return sizes, tuple((names[g], axis, rows) for (g, axis), rows in sorted(pads.items())), maps
+        except GeometryError as error:
+            short = _short(graph, maps, inputs)
+            if short is None:
+                raise error
+            grid, axis, rows = short
+            change = maps[grid][axis]
+            assert isinstance(change, Window)
+            pads[grid, axis] = pads.get((grid, axis), 0) + rows
+            new = list(maps[grid])
+            new[axis] = replace(change, pad_end=change.pad_end + rows)
+            maps[grid] = tuple(new)
+    raise GeometryError("sizes of parallel paths cannot be made to meet")
+
+
+def _short(graph: Graph, maps: Mapping[int, tuple[AxisMap, ...]], inputs: Sizes | None) -> tuple[int, int, int] | None:
+    """The changed window (grid, axis, missing rows) on the shorter side of the first join that does not meet."""
+    sizes: list[Sizes] = []
+    for grid in graph.grids:
+        if grid.kind == "join" and not grid.mixes:
+            for axis, local in enumerate(grid.local):
+                found = [(s, sizes[s][axis]) for s in grid.sources if local and graph.grids[s].local[axis]]
+                if len({n for _, n in found}) > 1:
+                    longest = max(n for _, n in found)
+                    for source, size in found:
+                        hit = _changed_before(graph, maps, source, axis) if size < longest else None
+                        if hit is not None:
+                            change = maps[hit][axis]
+                            assert isinstance(change, Window)
+                            return hit, axis, (longest - size) * change.stride
+                    return None
+        try:
+            sizes.append(_one(graph, grid, sizes, maps, inputs))
+        except GeometryError:
+            return None
+    return None
+
+
+def _one(
+    graph: Graph, grid: Grid, sizes: Sequence[Sizes], maps: Mapping[int, tuple[AxisMap, ...]], inputs: Sizes | None
+) -> Sizes:
+    """One grid's size given those before it."""
+    if grid.kind == "input":
+        return tuple(inputs) if inputs is not None and grid.index == 0 else grid.sizes
+    if grid.kind == "map":
+        used = maps.get(grid.index, grid.maps)
+        return tuple(m.out_size(n) for m, n in zip(used, sizes[grid.sources[0]], strict=True))
+    if grid.kind == "follow":
+        return sizes[grid.sources[-1]]
+    if grid.kind == "concat":
+        first = list(sizes[grid.sources[0]])
+        first[grid.axis] = sum(sizes[s][grid.axis] for s in grid.sources)
+        return tuple(first)
+    if grid.kind == "join":
+        return sizes[grid.sources[0]] if all(graph.grids[grid.sources[0]].local) else grid.sizes
+    return grid.sizes
+
+
+def _changed_before(graph: Graph, maps: Mapping[int, tuple[AxisMap, ...]], grid: int, axis: int) -> int | None:
+    """The changed window nearest before `grid` with only steps of one between."""
+    while True:
+        if grid in maps and isinstance(maps[grid][axis], Window):
+            return grid
+        found = graph.grids[grid]
+        change = found.maps[axis] if found.kind == "map" else IDENTITY
+        if (
+            found.kind not in ("map", "join")
+            or not isinstance(change, Window)
+            or change.stride != 1
+            or not found.sources
+        ):
+            return None
+        grid = found.sources[0]
+
+
+def _pool(stride: Sequence[int]) -> tuple[AxisMap, ...]:
+    """The window of a step inserted at a slot: as large as its step."""
+    return tuple(Window(kernel=s, stride=s) for s in stride)
+
+
+def _without_idle_steps(graph: Graph) -> Graph:
+    """Inserted steps of 1 are no op any more: their output shares its input's memory."""
+    idle = {s.node for s in graph.slots if s.node is not None and all(n == 1 for n in s.stride)}
+    if not idle:
+        return graph
+    tensors = list(graph.tensors)
+    nodes = list(graph.nodes)
+    for index in idle:
+        node = graph.nodes[index]
+        for t in node.outputs:
+            tensors[t] = replace(tensors[t], storage=tensors[node.inputs[0]].storage)
+        nodes[index] = replace(node, site=False, keeps="none")
+    for i, tensor in enumerate(tensors):
+        root = tensors[tensor.storage].storage
+        if root != tensor.storage:
+            tensors[i] = replace(tensor, storage=root)
+    return replace(graph, tensors=tuple(tensors), nodes=tuple(nodes))
+
+
+def _inserted(graph: Graph, slot: Slot, setting: Setting) -> Graph:
+    """The graph with a pool behind the slot's tensor; whatever came later refers to the new one."""
+    made_by = max((n.index for n in graph.nodes if slot.tensor in n.outputs), default=-1)
+    at_node = made_by + 1
+    at_tensor, source = max(graph.nodes[made_by].outputs, default=slot.tensor) + 1, graph.tensors[slot.tensor]
+    at_grid = max((g.index for g in graph.grids if g.node is None or g.node <= made_by), default=-1) + 1
+
+    def node_of(i: int | None) -> int | None:
+        return i if i is None or i < at_node else i + 1
+
+    def grid_of(i: int | None, later: bool) -> int | None:
+        if i == slot.grid and later:
+            return at_grid
+        return i if i is None or i < at_grid else i + 1
+
+    def tensor_of(i: int, later: bool) -> int:
+        if i == slot.tensor and later:
+            return at_tensor
+        return i if i < at_tensor else i + 1
+
+    def volume(v: Volume, later: bool) -> Volume:
+        return Volume(v.scale, tuple((grid_of(g, later) or 0, a) for g, a in v.over))
+
+    def moved_grid(g: Grid) -> Grid:
+        later = g.index >= at_grid
+        sources = tuple(grid_of(s, later) or 0 for s in g.sources)
+        return replace(g, index=grid_of(g.index, False) or 0, node=node_of(g.node), sources=sources)
+
+    def moved_tensor(t: Tensor) -> Tensor:
+        later = t.index >= at_tensor
+        storage = tensor_of(t.storage, later)
+        if later and graph.tensors[t.storage].storage == source.storage:
+            storage = at_tensor
+        return replace(
+            t,
+            index=tensor_of(t.index, False),
+            storage=storage,
+            grid=grid_of(t.grid, later),
+            volume=volume(t.volume, later),
+        )
+
+    def moved_node(n: Node) -> Node:
+        later = n.index >= at_node
+        return replace(
+            n,
+            index=node_of(n.index) or 0,
+            inputs=tuple(tensor_of(t, later) for t in n.inputs),
+            outputs=tuple(tensor_of(t, False) for t in n.outputs),
+            grid=grid_of(n.grid, later),
+            macs=volume(n.macs, later),
+        )
+
+    maps = _pool(setting.stride)
+    new_grid = replace(
+        graph.grids[slot.grid], index=at_grid, kind="map", sources=(slot.grid,), maps=maps, node=at_node, mixes=False
+    )
+    new_tensor = replace(
+        source,
+        index=at_tensor,
+        storage=at_tensor,
+        grid=at_grid,
+        volume=Volume(source.volume.scale, tuple((at_grid, a) for _, a in source.volume.over)),
+    )
+    op = "max_pool" if setting.downsample == "max" else "avg_pool"
+    new_node = Node(
+        index=at_node,
+        op=op,
+        target=f"slot.{op}",
+        path=slot.key,
+        key=f"+{slot.key}",
+        inputs=(slot.tensor,),
+        outputs=(at_tensor,),
+        grid=at_grid,
+        site=True,
+        attrs={"kernel": setting.stride, "maps": maps, "kind": setting.downsample, "channels": (source.shape[1],) * 2},
+        keeps="input",
+    )
+    nodes, tensors, grids = list(graph.nodes), list(graph.tensors), list(graph.grids)
+    return replace(
+        graph,
+        nodes=(*map(moved_node, nodes[:at_node]), new_node, *map(moved_node, nodes[at_node:])),
+        tensors=(*map(moved_tensor, tensors[:at_tensor]), new_tensor, *map(moved_tensor, tensors[at_tensor:])),
+        grids=(*map(moved_grid, grids[:at_grid]), new_grid, *map(moved_grid, grids[at_grid:])),
+        inputs=tuple((n, tensor_of(t, False)) for n, t in graph.inputs),
+        outputs=tuple(tensor_of(t, True) for t in graph.outputs),
+        pins=tuple(
+            replace(p, node=node_of(p.node) or 0, grid=grid_of(p.grid, (p.node >= at_node)) or 0) for p in graph.pins
+        ),
+        unknown=tuple(replace(u, node=node_of(u.node) or 0) for u in graph.unknown),
+        slots=tuple(
+            replace(
+                s,
+                grid=grid_of(s.grid, s.tensor > slot.tensor) or 0,
+                tensor=tensor_of(s.tensor, False),
+                node=at_node if s.key == slot.key else node_of(s.node),
+            )
+            for s in graph.slots
+        ),
+        last=None if graph.last is None else tensor_of(graph.last, True),
+    )
+
+
+def _by(sizes: Sequence[int]) -> str:
+    return "x".join(map(str, sizes))
