@@ -65,7 +65,7 @@ def windows(draw: Any) -> tuple[str, dict[str, Any], tuple[int, int]]:
     return op, facts, tuple(pair(3, 13))
 
 
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None, derandomize=True)
 @given(windows())
 def test_windows(drawn: tuple[str, dict[str, Any], tuple[int, int]]) -> None:
     op, facts, size = drawn
@@ -74,10 +74,11 @@ def test_windows(drawn: tuple[str, dict[str, Any], tuple[int, int]]) -> None:
     data = net.bytes(net.add(op, "x", *operands, **facts))
     pads = facts.get("pads", [0] * 4)
     spans = [(k - 1) * d + 1 for k, d in zip(facts["kernel_shape"], facts.get("dilations", (1, 1)), strict=True)]
-    if not op.endswith("Transpose") and "SAME" not in facts.get("auto_pad", "") and not facts.get("ceil_mode"):
+    if not op.endswith("Transpose") and "SAME" not in facts.get("auto_pad", ""):
         padded = [n + pads[a] + pads[a + 2] for a, n in enumerate(size)]
         if any(span > room for span, room in zip(spans, padded, strict=True)):
             # onnxruntime rounds towards zero and gives one position, or an empty tensor.
+            assume(not facts.get("ceil_mode"))
             with pytest.raises(TraceError, match=f"{op}.*(no window fits|leaves nothing)"):
                 read_onnx(data, (2, *size))
             return
@@ -88,10 +89,12 @@ def test_windows(drawn: tuple[str, dict[str, Any], tuple[int, int]]) -> None:
     check(data, 2, *size)
 
 
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None, derandomize=True)
 @given(
-    scales=st.lists(st.sampled_from([0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 1.25]), min_size=2, max_size=2),
-    size=st.lists(st.integers(4, 13), min_size=2, max_size=2),
+    scales=st.lists(
+        st.sampled_from([0.1, 0.3, 1 / 3, 0.5, 0.7, 0.9, 1.0, 1.1, 1.5, 2.0, 3.0, 1.25]), min_size=2, max_size=2
+    ),
+    size=st.lists(st.integers(10, 19), min_size=2, max_size=2),
     mode=st.sampled_from(["nearest", "linear", "cubic"]),
     place=st.sampled_from(["half_pixel", "align_corners", "asymmetric", "pytorch_half_pixel"]),
     sized=st.booleans(),

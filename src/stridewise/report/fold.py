@@ -69,7 +69,5 @@ def _merged(inner: Sequence[Row], segments: Sequence[Sequence[Row]], depth: int)
         parts = row.name.split(".")
         parts[depth] = f"{first}-{last}"
         end = segments[-1][offset[row.at]].last if row.repeats == 1 else segments[-1][-1].last
-        out.append(
-            Row(name=".".join(parts), first=row.first, last=end, repeats=row.repeats * len(segments), at=row.at)
-        )
+        out.append(Row(name=".".join(parts), first=row.first, last=end, repeats=row.repeats * len(segments), at=row.at))
     return out

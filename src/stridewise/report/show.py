@@ -309,4 +309,3 @@ def _slots(state: State) -> tuple[SlotRow, ...]:
         )
         for slot in state.graph.slots
     )
-

@@ -81,7 +81,9 @@ def _side_by_side(report: Report, width: int) -> list[Line]:
     names = [view.plan or "as it is" for view in report.views]
     column = max(min((width - 20) // len(names), 30), 14)
     out: list[Line] = [[(" " * 20, ""), *((f"{shortened(name, column - 1):<{column}}", "head") for name in names)]]
-    numbers = [(v.totals.macs, v.totals.params, v.totals.activations, v.totals.peak_activation_bytes) for v in report.views]
+    numbers = [
+        (v.totals.macs, v.totals.params, v.totals.activations, v.totals.peak_activation_bytes) for v in report.views
+    ]
     if first.kept_bytes is not None:
         numbers = [(*n, v.totals.kept_bytes or 0) for n, v in zip(numbers, report.views, strict=True)]
     tables = [_facts(report, view.totals) for view in report.views]
@@ -123,7 +125,11 @@ def _cells(row: Row) -> tuple[str, ...]:
     x = row.first
     dilated = f" d{once(x.dilation)}" if any(d != 1 for d in x.dilation) else ""
     grouped = "" if x.groups == 1 else " dw" if x.channels and x.groups == x.channels[0] else f" g{x.groups}"
-    reach = once(x.receptive_field) if row.repeats == 1 or x.everything else f"{once(x.receptive_field)}…{once(row.last.receptive_field)}"
+    reach = (
+        once(x.receptive_field)
+        if row.repeats == 1 or x.everything
+        else f"{once(x.receptive_field)}…{once(row.last.receptive_field)}"
+    )
     return (
         _short_op(x) + grouped,
         (once(x.kernel, "") + dilated),
@@ -138,7 +144,9 @@ def _cells(row: Row) -> tuple[str, ...]:
 
 
 def _short_op(layer: Layer) -> str:
-    return {"conv_transpose": "up-conv", "max_pool": "max", "avg_pool": "mean", "matmul": "linear"}.get(layer.op, layer.op)
+    return {"conv_transpose": "up-conv", "max_pool": "max", "avg_pool": "mean", "matmul": "linear"}.get(
+        layer.op, layer.op
+    )
 
 
 def _table(rows: Sequence[tuple[str, ...]], heads: Sequence[str], width: int, styles: Sequence[str]) -> list[Line]:
@@ -206,7 +214,4 @@ def _findings(view: View, width: int, named: bool) -> list[Line]:
 
 def _wrapped(text: str, width: int) -> list[str]:
 
-
     return textwrap.wrap(text, width, break_long_words=False) or [""]
-
-
