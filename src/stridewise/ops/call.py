@@ -52,11 +52,12 @@ class Reading:
 
 @dataclass(slots=True)
 class Draft:
-    """The grids and pins found so far."""
+    """The grids and pins found so far; `cuts`: grids cropped to another's size on some axes: (from, to, axes)."""
 
     grids: list[Grid] = field(default_factory=list)
     pins: list[Pin] = field(default_factory=list)
     node: int = 0
+    cuts: dict[int, tuple[int, int, tuple[int, ...]]] = field(default_factory=dict)
 
     def add(
         self,
