@@ -16,16 +16,20 @@ from stridewise.errors import TraceError as TraceError
 from stridewise.errors import UsageError as UsageError
 
 if TYPE_CHECKING:
+    from stridewise.analyses.findings import check as check
     from stridewise.convolution import slide as slide
     from stridewise.fit import fit as fit
     from stridewise.frontends.load import load as load
     from stridewise.frontends.torch import trace as trace
     from stridewise.ops.registry import Op as Op
     from stridewise.ops.registry import register as register
+    from stridewise.report.show import show as show
 
 __version__ = "0.1.0"
 
 _ROOMS = {
+    "check": "stridewise.analyses.findings",
+    "show": "stridewise.report.show",
     "slide": "stridewise.convolution",
     "fit": "stridewise.fit",
     "load": "stridewise.frontends.load",

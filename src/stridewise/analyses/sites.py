@@ -45,8 +45,8 @@ def channel_ceiling(node: Node, windows: Sequence[AxisMap]) -> Fraction | None:
     channels = node.attrs.get("channels")
     if not channels or not windows:
         return None
-    steps = math.prod((w.step(1) if isinstance(w, Window | Transposed) else Fraction(1) for w in windows))
-    return Fraction(channels[1]) / (channels[0] * Fraction(steps))
+    steps = math.prod(w.step(1) if isinstance(w, Window | Transposed) else Fraction(1) for w in windows)
+    return Fraction(channels[1], channels[0]) / Fraction(steps)
 
 
 def unread_positions(state: State) -> Iterator[Finding]:
@@ -76,7 +76,10 @@ def dropped_rows(state: State) -> Iterator[Finding]:
     advice: str | None = None
     for node in state.graph.sites:
         windows, before = state.windows(node), state.sizes[state.incoming(node)]
-        left = [remainder(w, n) if isinstance(w, Window) and w.stride > 1 else 0 for w, n in zip(windows, before, strict=True)]
+        left = [
+            remainder(w, n) if isinstance(w, Window) and w.stride > 1 else 0
+            for w, n in zip(windows, before, strict=True)
+        ]
         axes = [a for a, rest in enumerate(left) if rest]
         if not axes:
             continue
@@ -175,6 +178,6 @@ def uneven_overlap(state: State) -> Iterator[Finding]:
 
 def site_findings(state: State) -> list[Finding]:
     """Every finding of this file, by rule."""
-    return [f for rule in (unread_positions, dropped_rows, saturated, channel_cuts, uneven_overlap) for f in rule(state)]
-
-
+    return [
+        f for rule in (unread_positions, dropped_rows, saturated, channel_cuts, uneven_overlap) for f in rule(state)
+    ]
