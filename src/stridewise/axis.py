@@ -9,7 +9,7 @@ is right for strides, dilation, transposed convolution and resizing alike.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
@@ -288,12 +288,21 @@ class Transposed(_Map):
         return 1, tuple(phases)
 
 
+_ROUNDINGS: dict[str, Callable[[Fraction], int]] = {
+    "floor": math.floor,
+    "ceil": math.ceil,
+    "prefer_floor": lambda at: math.ceil(at - Fraction(1, 2)),
+    "prefer_ceil": lambda at: math.floor(at + Fraction(1, 2)),
+}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resize(_Map):
     """Interpolation by a fixed `factor` (output positions per input position) or to a fixed number of positions `to`.
 
     `mode`: nearest, nearest-exact, linear, cubic, area. `scale` overrides the input positions per output position.
-    Source: torch interpolate; half-pixel coordinates unless `align_corners`.
+    Source: torch interpolate; half-pixel coordinates unless `align_corners`. ONNX Resize says more: `asymmetric`
+    coordinates (position * step) and, for nearest, a `rounding`: floor, ceil, prefer_floor, prefer_ceil.
     """
 
     factor: Fraction | None = None
@@ -301,6 +310,8 @@ class Resize(_Map):
     mode: str = "nearest"
     align_corners: bool = False
     antialias: bool = False
+    asymmetric: bool = False
+    rounding: str = ""
 
     def out_size(self, size: int) -> int:
         """Output length: floor(size * factor), or `to`."""
@@ -321,7 +332,7 @@ class Resize(_Map):
     def taps(self, size: int) -> tuple[int, tuple[Sequence[int], ...]]:
         """Phases of the interpolation's source coordinate."""
         step = self.step(size)
-        if self.align_corners and self.mode in ("linear", "cubic"):
+        if self.align_corners and (self.mode in ("linear", "cubic") or self.rounding):
             out = self.out_size(size)
             step = Fraction(size - 1, out - 1) if out > 1 and size > 1 else step
         if step.denominator > 4 * MAX_PHASES:
@@ -329,13 +340,16 @@ class Resize(_Map):
         return step.numerator, tuple(self._phase(r, step) for r in range(step.denominator))
 
     def _phase(self, position: int, step: Fraction) -> tuple[int, ...]:
+        cornered = self.align_corners or self.asymmetric
+        at = position * step if cornered else (position + Fraction(1, 2)) * step - Fraction(1, 2)
+        if self.rounding:
+            return (_ROUNDINGS[self.rounding](at),)
         if self.mode == "nearest":
             return (math.floor(position * step),)
         if self.mode == "nearest-exact":
             return (math.floor((position + Fraction(1, 2)) * step),)
         if self.mode == "area":
             return tuple(range(math.floor(position * step), math.ceil((position + 1) * step)))
-        at = position * step if self.align_corners else (position + Fraction(1, 2)) * step - Fraction(1, 2)
         radius = 1 if self.mode == "linear" else 2
         if self.antialias and step > 1:
             reach = radius * step

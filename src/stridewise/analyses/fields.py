@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from stridewise.analyses.sizes import Maps
@@ -86,9 +86,7 @@ def _followed(grid: Grid, known: Sequence[tuple[Field, ...]], sizes: Sequence[Si
         factor = inner.jump / target.jump
         if isinstance(change, Resize):
             to = sizes[reference][axis]
-            nominal = Resize(
-                factor=factor, mode=change.mode, align_corners=change.align_corners, antialias=change.antialias
-            )
+            nominal = replace(change, factor=factor, to=None)
             exact = Fraction(to, sizes[source][axis]) == factor
             field = nominal.field(inner, sizes[source][axis])
             out.append(field if exact else Field(advance=field.advance, spans=field.spans, approximate=True))

@@ -135,6 +135,8 @@ class Builder:
             read = (op.read_onnx or op.read) if onnx else op.read
             return read(Call(target, args, kwargs, shapes, self.draft, path))
         except (LayoutError, GeometryError) as error:
+            if onnx and isinstance(error, GeometryError):
+                raise  # no framework ran before: a size that does not fit is found here
             del self.draft.grids[marks[0] :], self.draft.pins[marks[1] :]
             return self._unread(op, target, shapes, operands, str(error))
 

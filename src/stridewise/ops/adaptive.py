@@ -27,6 +27,12 @@ def _read(call: Call) -> Reading:
     return reading
 
 
+def _read_onnx(call: Call) -> Reading:
+    x = call.value(0)
+    dims, grid = call.collapsed(x, list(range(2, len(x.shape))), keepdim=True)
+    return Reading(outs=[(dims, grid)], grid=grid, keeps="input")
+
+
 register(
     Op(
         name="adaptive_pool",
@@ -36,6 +42,8 @@ register(
             for axes in (1, 2, 3)
             for name in ("_adaptive_avg_pool", "adaptive_max_pool", "adaptive_avg_pool")
         ),
+        onnx=("GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool"),
         read=_read,
+        read_onnx=_read_onnx,
     )
 )

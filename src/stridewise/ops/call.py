@@ -16,6 +16,7 @@ from stridewise.ops.layout import Digit, Dim, Dims, LayoutError, digits, is_plai
 class Value:
     """An operand. `dims` None: its geometry is unknown. origin: data, weight (a parameter or made from some), made
     (created in the forward: ranges, zeros). grid: the grid its positions lie on, also where none is left in the dims.
+    content: the entries of a small constant where they are known (numbers, or an Extent where a size was read).
     """
 
     shape: tuple[int, ...]
@@ -25,6 +26,7 @@ class Value:
     origin: Literal["data", "weight", "made"] = "data"
     spread: bool = False
     weights: int = 0
+    content: tuple[Any, ...] | None = None
 
     @property
     def known(self) -> Dims:
@@ -132,6 +134,19 @@ class Call:
             elif isinstance(arg, list | tuple):
                 found.extend(a for a in arg if isinstance(a, Value))
         return found
+
+    def constant(self, position: int, name: str) -> list[Any] | None:
+        """The entries of the constant operand at `position`, or of the attribute `name`; None where neither is given.
+
+        Raises: LayoutError where the operand's entries are computed from data.
+        """
+        value = self.args[position] if position < len(self.args) else None
+        if value is None:
+            given = self.kwargs.get(name)
+            return list(given) if isinstance(given, list | tuple) else None if given is None else [given]
+        if value.content is None:
+            raise LayoutError(f"its {name} are computed from the data")
+        return list(value.content)
 
     # -- answers -----------------------------------------------------------------------------------------------
 

@@ -60,5 +60,18 @@ def _read_stack(call: Call) -> Reading:
     return concatenation(call, lifted, dim)
 
 
-register(Op(name="concat", about="concatenation along channels or positions", torch=("aten.cat",), read=_read))
+def _read_onnx(call: Call) -> Reading:
+    return concatenation(call, call.values(), call.kwargs.get("axis", 1))
+
+
+register(
+    Op(
+        name="concat",
+        about="concatenation along channels or positions",
+        torch=("aten.cat",),
+        onnx=("Concat",),
+        read=_read,
+        read_onnx=_read_onnx,
+    )
+)
 register(Op(name="stack", about="stacking along a new dimension", torch=("aten.stack",), read=_read_stack))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
 
 from stridewise.axis import AxisMap, Transposed, Window
+from stridewise.errors import TraceError
 from stridewise.ir import Volume
 from stridewise.ops.call import Call, Reading
+from stridewise.ops.pool import each_axis, onnx_windows
 from stridewise.ops.registry import Op, register
 
 
@@ -55,12 +58,60 @@ def _read(call: Call) -> Reading:
     return convolution(call, maps, transposed, call.arg(8, "groups", 1))
 
 
+def _read_onnx(call: Call) -> Reading:
+    picked = (0, 3) if call.target == "QLinearConv" else (0, 1)
+    call = Call(call.target, [call.args[i] for i in picked], call.kwargs, call.outs, call.draft, call.path)
+    weight, transposed, groups = call.value(1).shape, call.target == "ConvTranspose", call.kwargs.get("group", 1)
+    wanted, given = weight[0] if transposed else weight[1] * groups, call.value(0).shape[1]
+    if wanted != given:
+        raise TraceError(f"a weight of {_by(weight)} takes {wanted} channels, and {given} come in")
+    maps = _onnx_transposed(call, weight[2:]) if transposed else onnx_windows(call, weight[2:])
+    reading = convolution(call, maps, transposed, groups)
+    if call.kwargs.get("output_shape") and reading.grid is not None:
+        call.pin("size", reading.grid, f"its output_shape is the constant {_by(call.kwargs['output_shape'])}")
+    return reading
+
+
+def _onnx_transposed(call: Call, kernel: Sequence[int]) -> list[AxisMap]:
+    """Windows of ONNX's ConvTranspose; `output_shape` and `auto_pad` say the padding by its sum.
+
+    Source: ONNX operator specification, ConvTranspose, `pads` and `output_shape`.
+    """
+    axes, auto = len(kernel), call.kwargs.get("auto_pad", "NOTSET")
+    strides, dilations, extra = (
+        each_axis(call.kwargs.get(name), axes, default)
+        for name, default in (("strides", 1), ("dilations", 1), ("output_padding", 0))
+    )
+    pads = list(call.kwargs.get("pads") or [0] * 2 * axes)
+    wanted = call.kwargs.get("output_shape") or [None] * axes
+    sizes = call.value(0).shape[2:]
+    maps: list[AxisMap] = []
+    for at, (k, s, d, o, to) in enumerate(zip(kernel, strides, dilations, extra, wanted[-axes:], strict=True)):
+        begin, end = (0, 0) if auto == "VALID" else (pads[at], pads[at + axes])
+        span = (k - 1) * d + 1
+        if to is not None or auto.startswith("SAME"):
+            out = to if to is not None else sizes[at] * s
+            total = (sizes[at] - 1) * s + span + o - out
+            # What the windows do not reach of a wanted size is filled up at the end.
+            total, o = max(total, 0), o + max(-total, 0)
+            begin = total // 2 if auto == "SAME_UPPER" else total - total // 2
+            end = total - begin
+        maps.append(Transposed(kernel=k, stride=s, dilation=d, pad_begin=begin, pad_end=end, output_padding=o))
+    return maps
+
+
+def _by(sizes: Sequence[int]) -> str:
+    return "x".join(map(str, sizes))
+
+
 register(
     Op(
         name="conv",
         about="convolution and transposed convolution; the window steps by the stride",
         torch=("aten.convolution",),
+        onnx=("Conv", "ConvTranspose", "QLinearConv", "ConvInteger"),
         read=_read,
+        read_onnx=_read_onnx,
         site=True,
     )
 )

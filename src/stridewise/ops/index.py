@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from stridewise.ops.call import Call, Reading, Value
-from stridewise.ops.layout import LayoutError, digits
+from stridewise.ops.extent import whole
+from stridewise.ops.layout import Extra, LayoutError, digits
 from stridewise.ops.registry import Op, register
+from stridewise.ops.slice import selecting
 
 
 def _read(call: Call) -> Reading:
@@ -29,5 +31,41 @@ def _read_select(call: Call) -> Reading:
     return Reading(outs=[((*x.known[:dim], (call.outs[0][dim],), *x.known[dim + 1 :]), x.grid)])
 
 
+def _read_onnx(call: Call) -> Reading:
+    """Gather: the table's own dimensions take the place of the axis."""
+    x, table = call.value(0), call.value(1)
+    axis = call.kwargs.get("axis", 0) % len(x.shape)
+    if digits(x.known[axis]) or isinstance(x.known[axis][0], Extra):
+        if len(table.shape) or table.content is None:
+            raise LayoutError("positions picked by a table")
+        return selecting(call, axis, whole(table.content[0]))
+    grid = x.grid if x.origin == "data" else table.grid
+    return Reading(outs=[((*x.known[:axis], *table.known, *x.known[axis + 1 :]), grid)])
+
+
+def _read_onnx_table(call: Call) -> Reading:
+    """Picking and placing by tables, where no positions are at stake."""
+    found = [v for v in call.values() if v.origin == "data"]
+    if any(digits(dim) for v in found for dim in v.known):
+        raise LayoutError("positions picked by a table")
+    return Reading(outs=[(tuple((s,) for s in shape), found[0].grid if found else None) for shape in call.outs])
+
+
+register(
+    Op(
+        name="gather",
+        about="picking by indices along one dimension",
+        onnx=("Gather",),
+        read=_read_onnx,
+    )
+)
+register(
+    Op(
+        name="table",
+        about="picking and placing by tables of indices, away from positions",
+        onnx=("GatherElements", "GatherND", "ScatterElements", "ScatterND", "Scatter", "TopK", "OneHot", "NonZero"),
+        read=_read_onnx_table,
+    )
+)
 register(Op(name="index", about="picking channels by a table", torch=("aten.index.Tensor",), read=_read))
 register(Op(name="index_select", about="picking along a dimension", torch=("aten.index_select",), read=_read_select))

@@ -10,7 +10,11 @@ _NAMES = (
     "logical_and logical_or logical_xor bitwise_and bitwise_or remainder fmod atan2 floor_divide prelu _prelu_kernel true_divide "
     "copysign hypot xlogy"
 ).split()
-_LINEAR = {"add", "sub", "rsub", "add_", "sub_"}
+_ONNX = (
+    "Add Sub Mul Div Pow Max Min Sum Mean Mod Where PRelu Equal Less LessOrEqual Greater GreaterOrEqual And Or Xor "
+    "BitShift BitwiseAnd BitwiseOr BitwiseXor"
+).split()
+_LINEAR = {"add", "sub", "rsub", "add_", "sub_", "Add", "Sub", "Sum", "Mean"}
 
 
 def joining(call: Call) -> Reading:
@@ -34,6 +38,7 @@ register(
         name="join",
         about="sums, products, gates: operands must agree in size where both have positions",
         torch=tuple(f"aten.{name}{end}" for name in _NAMES for end in ("", "_")),
+        onnx=tuple(_ONNX),
         read=joining,
     )
 )

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from stridewise.axis import IDENTITY, AxisMap, Whole
 from stridewise.ir import Volume
 from stridewise.ops.call import Call, Reading, Value, volume_of
-from stridewise.ops.layout import Dim, Dims, digits, is_plain, relabelled
+from stridewise.ops.layout import Dim, Dims, LayoutError, digits, is_plain, merged, relabelled
 from stridewise.ops.registry import Op, register
 
 
@@ -65,6 +66,49 @@ def _batch(a: Value, b: Value) -> Dims:
     return tuple(x if not is_plain(x) else y for x, y in zip(a.known[:-2], b.known[:-2], strict=True))
 
 
+_QUANTISED = {"QLinearMatMul": (0, 3), "MatMulInteger": (0, 1)}
+
+
+def _read_onnx(call: Call) -> Reading:
+    first, second = _QUANTISED.get(call.target, (0, 1))
+    a, b = call.value(first), call.value(second)
+    left = a.known if len(a.shape) > 1 else ((1,), *a.known)
+    right = b.known if len(b.shape) > 1 else (*b.known, (1,))
+    if call.kwargs.get("transA", 0):
+        left = (*left[:-2], left[-1], left[-2])
+    if call.kwargs.get("transB", 0):
+        right = (*right[:-2], right[-1], right[-2])
+    batch = _spread(left[:-2], right[:-2], call.outs[0])
+    rows: Dims = (left[-2],) if len(a.shape) > 1 else ()
+    columns: Dims = (right[-1],) if len(b.shape) > 1 else ()
+    summed = left[-1] if digits(left[-1]) else right[-2]
+    size = a.shape[-2] if call.kwargs.get("transA", 0) else a.shape[-1]
+    return product(call, a, b, (*batch, *rows, *columns), (summed, size))
+
+
+def _spread(a: Dims, b: Dims, shape: Sequence[int]) -> Dims:
+    """Batch dims broadcast against each other, aligned at the last."""
+    rank = max(len(a), len(b))
+    a, b = ((1,),) * (rank - len(a)) + a, ((1,),) * (rank - len(b)) + b
+    return tuple(x if not is_plain(x) else y if not is_plain(y) else (n,) for x, y, n in zip(a, b, shape, strict=False))
+
+
+def _read_einsum(call: Call) -> Reading:
+    """A product of two operands whose letters occur once in each."""
+    equation = call.kwargs["equation"].replace(" ", "")
+    operands, _, result = equation.partition("->")
+    terms = operands.split(",")
+    if len(terms) != 2 or "->" not in equation or "." in equation or any(len(set(t)) != len(t) for t in terms):
+        raise LayoutError(f"the equation {equation} is not a product of two operands")
+    a, b = call.value(0), call.value(1)
+    left, right = dict(zip(terms[0], a.known, strict=True)), dict(zip(terms[1], b.known, strict=True))
+    sizes = dict(zip(terms[0], a.shape, strict=True)) | dict(zip(terms[1], b.shape, strict=True))
+    dims = {k: left[k] if k in left and (k not in right or not is_plain(left[k])) else right[k] for k in sizes}
+    gone = [k for k in sizes if k not in result]
+    summed = merged([atom for k in gone for atom in dims[k]])
+    return product(call, a, b, tuple(dims[k] for k in result), (summed, math.prod(sizes[k] for k in gone)))
+
+
 def _read_attention(call: Call) -> Reading:
     query, key, value = call.value(0), call.value(1), call.value(2)
     out = (*query.known[:-1], value.known[-1])
@@ -83,7 +127,17 @@ register(
         name="matmul",
         about="matrix products: linear layers, attention",
         torch=("aten.mm", "aten.addmm", "aten.addmm_", "aten.bmm", "aten.baddbmm", "aten.baddbmm_"),
+        onnx=("MatMul", "Gemm", "QLinearMatMul", "MatMulInteger"),
         read=_read,
+        read_onnx=_read_onnx,
+    )
+)
+register(
+    Op(
+        name="einsum",
+        about="a product of two tensors by an equation: attention written out",
+        onnx=("Einsum",),
+        read=_read_einsum,
     )
 )
 register(

@@ -35,6 +35,28 @@ def _read_group(call: Call) -> Reading:
     return reading
 
 
+def _read_onnx_batch(call: Call) -> Reading:
+    x = call.value(0)
+    reading = call.mixed(x) if call.kwargs.get("training_mode", 0) else call.same(x)
+    reading.outs = [reading.outs[0], *[(None, None)] * (len(call.outs) - 1)]
+    reading.keeps = "input"
+    return reading
+
+
+def _read_onnx_layer(call: Call) -> Reading:
+    x = call.value(0)
+    axis = call.kwargs.get("axis", -1) % len(x.shape)
+    over = range(axis, axis + 1 if call.target == "LpNormalization" else len(x.shape))
+    reading = call.same(x) if all(is_plain(x.known[i]) for i in over) else call.mixed(x)
+    reading.outs = reading.outs[:1] + [(None, None)] * (len(call.outs) - 1)
+    reading.keeps = "input"
+    return reading
+
+
+def _read_onnx_local(call: Call) -> Reading:
+    return call.same(call.value(0), keeps="input")
+
+
 register(
     Op(
         name="batch_norm",
@@ -46,7 +68,9 @@ register(
             "aten.cudnn_batch_norm",
             "aten._batch_norm_no_update",
         ),
+        onnx=("BatchNormalization",),
         read=_read_batch,
+        read_onnx=_read_onnx_batch,
     )
 )
 register(
@@ -54,7 +78,9 @@ register(
         name="layer_norm",
         about="normalisation over the last dimensions",
         torch=("aten.native_layer_norm",),
+        onnx=("LayerNormalization", "RMSNormalization", "LpNormalization"),
         read=_read_layer,
+        read_onnx=_read_onnx_layer,
     )
 )
 register(
@@ -62,6 +88,15 @@ register(
         name="group_norm",
         about="normalisation over groups of channels and all positions",
         torch=("aten.native_group_norm",),
+        onnx=("InstanceNormalization", "GroupNormalization", "MeanVarianceNormalization"),
         read=_read_group,
+    )
+)
+register(
+    Op(
+        name="local_norm",
+        about="normalisation over neighbouring channels (local response normalisation)",
+        onnx=("LRN",),
+        read=_read_onnx_local,
     )
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from stridewise.axis import AxisMap, Window
 from stridewise.ops.call import Call, Reading
+from stridewise.ops.extent import whole
 from stridewise.ops.layout import digits
 from stridewise.ops.registry import Op, register
 
@@ -35,6 +36,20 @@ def _read(call: Call) -> Reading:
     return padding(call, pairs, "constant" if name.startswith("constant") else name.split("_")[0])
 
 
+_ONNX_MODES = {"edge": "replication", "reflect": "reflection", "wrap": "circular"}
+
+
+def _read_onnx(call: Call) -> Reading:
+    rank = len(call.value(0).shape)
+    flat = [whole(e) for e in call.constant(1, "pads") or call.kwargs.get("paddings") or []]
+    axes = [whole(e) % rank for e in call.constant(3, "axes") or range(rank)]
+    pairs = [(0, 0)] * rank
+    for axis, begin, end in zip(axes, flat[: len(axes)], flat[len(axes) :], strict=True):
+        pairs[axis] = (begin, end)
+    mode = call.kwargs.get("mode", "constant")
+    return padding(call, pairs, _ONNX_MODES.get(mode, mode))
+
+
 register(
     Op(
         name="pad",
@@ -43,6 +58,8 @@ register(
             "aten.constant_pad_nd",
             *(f"aten.{kind}_pad{axes}d" for kind in ("reflection", "replication") for axes in (1, 2, 3)),
         ),
+        onnx=("Pad",),
         read=_read,
+        read_onnx=_read_onnx,
     )
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from stridewise.ops.call import Call, Reading
+from stridewise.ops.layout import plain
 from stridewise.ops.registry import Op, register
 
 _IN_PLACE_TOO = (
@@ -26,6 +27,16 @@ _COPIES = (
 _KEEP_OUTPUT = {"relu", "relu_", "sigmoid", "sigmoid_", "tanh", "tanh_", "exp", "sqrt", "rsqrt", "relu6", "elu_"}
 
 
+_ONNX = (
+    "LeakyRelu Elu Selu Celu Gelu Mish HardSwish HardSigmoid Swish Softplus Softsign ThresholdedRelu Shrink Clip Abs Neg "
+    "Log Reciprocal Sin Cos Tan Sinh Cosh Asin Acos Atan Asinh Acosh Atanh Erf Floor Ceil Round Sign Not BitwiseNot Trilu "
+    "Bernoulli"
+).split()
+_ONNX_COPIES = (
+    "Identity Cast CastLike Dropout QuantizeLinear DequantizeLinear DynamicQuantizeLinear IsNaN IsInf".split()
+)
+
+
 def _read(call: Call) -> Reading:
     return call.same(call.value(0), keeps="input")
 
@@ -38,6 +49,12 @@ def _read_free(call: Call) -> Reading:
     return call.same(call.value(0))
 
 
+def _read_onnx_copy(call: Call) -> Reading:
+    x = call.value(0)
+    same = [len(shape) == len(x.shape) for shape in call.outs]
+    return Reading(outs=[(x.known, x.grid) if s else (plain(o), None) for s, o in zip(same, call.outs, strict=True)])
+
+
 _targets = [f"aten.{name}{end}" for name in _IN_PLACE_TOO for end in ("", "_")]
 _output = tuple(t for t in _targets if t.removeprefix("aten.") in _KEEP_OUTPUT)
 register(
@@ -45,6 +62,7 @@ register(
         name="activation",
         about="pointwise functions; backward keeps the input",
         torch=tuple(t for t in _targets if t not in _output),
+        onnx=tuple(_ONNX),
         read=_read,
         pointwise=True,
     )
@@ -54,6 +72,7 @@ register(
         name="saturating",
         about="pointwise functions whose derivative follows from the output (ReLU, sigmoid, tanh)",
         torch=_output,
+        onnx=("Relu", "Sigmoid", "Tanh", "Exp", "Sqrt"),
         read=_read_output_kept,
         pointwise=True,
     )
@@ -63,6 +82,8 @@ register(
         name="copy",
         about="copies, casts and aliases",
         torch=tuple(f"aten.{name}" for name in _COPIES),
+        onnx=tuple(_ONNX_COPIES),
         read=_read_free,
+        read_onnx=_read_onnx_copy,
     )
 )

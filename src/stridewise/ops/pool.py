@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from stridewise.axis import AxisMap, Window
@@ -15,6 +16,24 @@ def each_axis(value: Any, axes: int, default: int) -> list[int]:
         return [default] * axes
     entries = list(value) if isinstance(value, list | tuple) else [value]
     return entries * axes if len(entries) == 1 else entries
+
+
+def onnx_windows(call: Call, kernel: Sequence[int]) -> list[AxisMap]:
+    """The windows that ONNX's `strides`, `pads`, `dilations`, `auto_pad` and `ceil_mode` say.
+
+    Source: ONNX operator specification, Conv, MaxPool and AveragePool.
+    """
+    axes = len(kernel)
+    strides = each_axis(call.kwargs.get("strides"), axes, 1)
+    dilations = each_axis(call.kwargs.get("dilations"), axes, 1)
+    auto = call.kwargs.get("auto_pad", "NOTSET")
+    pads = [0] * 2 * axes if auto != "NOTSET" else list(call.kwargs.get("pads") or [0] * 2 * axes)
+    same = {"SAME_UPPER": "end", "SAME_LOWER": "begin"}.get(auto, "")
+    ceil = bool(call.kwargs.get("ceil_mode", 0))
+    return [
+        Window(kernel=k, stride=s, dilation=d, pad_begin=b, pad_end=e, ceil_mode=ceil, same=same)
+        for k, s, d, b, e in zip(kernel, strides, dilations, pads[:axes], pads[axes:], strict=True)
+    ]
 
 
 def pooling(call: Call, maps: list[AxisMap], kind: str, **attrs: Any) -> Reading:
@@ -67,12 +86,23 @@ def _read_average(call: Call) -> Reading:
     return pooling(call, maps, "average", count_include_pad=count, divisor=call.arg(6, "divisor_override"))
 
 
+def _read_onnx(call: Call) -> Reading:
+    kind = {"MaxPool": "max", "AveragePool": "average", "LpPool": "lp"}[call.target]
+    maps = onnx_windows(call, call.kwargs["kernel_shape"])
+    if kind != "average":
+        return pooling(call, maps, kind)
+    count = bool(call.kwargs.get("count_include_pad", 0))
+    return pooling(call, maps, kind, count_include_pad=count, divisor=None)
+
+
 register(
     Op(
         name="max_pool",
         about="maximum over a window",
         torch=("aten.max_pool2d_with_indices", "aten.max_pool3d_with_indices", "aten.max_pool2d", "aten.max_pool3d"),
+        onnx=("MaxPool",),
         read=_read_max,
+        read_onnx=_read_onnx,
         site=True,
     )
 )
@@ -81,7 +111,10 @@ register(
         name="avg_pool",
         about="mean over a window",
         torch=("aten.avg_pool2d", "aten.avg_pool3d", "aten.avg_pool1d"),
+        onnx=("AveragePool",),
         read=_read_average,
+        read_onnx=_read_onnx,
         site=True,
     )
 )
+register(Op(name="lp_pool", about="p-norm over a window", onnx=("LpPool",), read=_read_onnx, site=True))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from stridewise.ops.call import Call, Reading
+from stridewise.ops.call import Call, Reading, Value
+from stridewise.ops.extent import whole
 from stridewise.ops.layout import digits, is_plain
 from stridewise.ops.registry import Op, register
 
@@ -43,9 +44,38 @@ def _read(call: Call) -> Reading:
     return reducing(call, dims, bool(keep))
 
 
-def _read_same_shape(call: Call) -> Reading:
+_ONNX = "Mean Sum Max Min Prod SumSquare LogSum LogSumExp L1 L2".split()
+
+
+def _read_onnx(call: Call) -> Reading:
+    keep = bool(call.kwargs.get("keepdims", 1))
+    if call.target in ("ArgMax", "ArgMin"):
+        return reducing(call, call.kwargs.get("axis", 0), keep)
+    axes = call.constant(1, "axes")
+    if not axes and call.kwargs.get("noop_with_empty_axes", 0):
+        return call.same(call.value(0))
+    return reducing(call, [whole(axis) for axis in axes or []], keep)
+
+
+def _read_onnx_same_shape(call: Call) -> Reading:
     x = call.value(0)
-    dim = call.arg(1, "dim", -1) % len(x.shape)
+    if call.target == "CumSum":
+        return _normalised(call, x, whole((call.constant(1, "axis") or [0])[0]))
+    axis = call.kwargs.get("axis", -1)
+    # Before opset 13 everything from the axis on is one dimension.
+    if call.kwargs.get("since", 13) < 13 and any(digits(d) for d in x.known[axis % len(x.shape) + 1 :]):
+        reading = call.mixed(x)
+        reading.keeps = "output"
+        return reading
+    return _normalised(call, x, axis)
+
+
+def _read_same_shape(call: Call) -> Reading:
+    return _normalised(call, call.value(0), call.arg(1, "dim", -1))
+
+
+def _normalised(call: Call, x: Value, dim: int) -> Reading:
+    dim %= len(x.shape)
     # Attention weights: the positions that are summed over are let in by the product that follows.
     held = {d.grid for d in digits(x.known[dim])}
     pairwise = any(digits(d) for i, d in enumerate(x.known) if i != dim and not is_plain(d))
@@ -64,7 +94,9 @@ register(
             f"aten.{n}"
             for n in "mean sum amax amin max.dim min.dim prod var std var_mean linalg_vector_norm norm logsumexp any all argmax argmin".split()
         ),
+        onnx=(*(f"Reduce{name}" for name in _ONNX), "ArgMax", "ArgMin"),
         read=_read,
+        read_onnx=_read_onnx,
     )
 )
 register(
@@ -72,6 +104,8 @@ register(
         name="softmax",
         about="softmax and cumulative sums along a dimension",
         torch=tuple(f"aten.{n}" for n in _KEEPS_SHAPE),
+        onnx=("Softmax", "LogSoftmax", "Hardmax", "CumSum"),
         read=_read_same_shape,
+        read_onnx=_read_onnx_same_shape,
     )
 )

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
-from stridewise.axis import AxisMap, Resize
-from stridewise.ops.call import Call, Reading
-from stridewise.ops.layout import Digit, Dim, is_plain
+from stridewise.axis import IDENTITY, AxisMap, Resize, Window
+from stridewise.ops.call import Call, Reading, Value
+from stridewise.ops.extent import Extent, whole
+from stridewise.ops.layout import Digit, Dim, LayoutError, digits, is_plain, plain
 from stridewise.ops.registry import Op, register
 
 _MODES = {
@@ -66,6 +69,105 @@ def resizing(call: Call, axes: int, factors: list[float | None], mode: str, alig
     return Reading(outs=[(tuple(dims), grid)], grid=grid, attrs={**facts, "maps": tuple(by_axis)})
 
 
+def _read_onnx(call: Call) -> Reading:
+    """Resize and Upsample of every opset: by scales, to sizes of the file, or to sizes read from a tensor."""
+    x = call.value(0)
+    like = _onnx_mode(call)
+    rank, at_scales = len(x.shape), 2 if call.kwargs.get("since", 11) >= 11 and call.target == "Resize" else 1
+    axes = [a % rank for a in call.kwargs.get("axes") or range(rank)]
+    scales, sizes = call.constant(at_scales, "scales"), call.constant(at_scales + 1, "sizes")
+    if sizes and call.kwargs.get("keep_aspect_ratio_policy", "stretch") != "stretch":
+        raise LayoutError("resized with its aspect ratio kept")
+    x = call.settle(x, [w for w in range(rank) if digits(x.known[w])])
+    facts: dict[str, Any] = {"mode": like.mode, "align_corners": like.align_corners, "antialias": like.antialias}
+    facts |= {"kernel": (), "channels": (x.shape[1], call.outs[0][1])}
+    where = [w for w in range(rank) if digits(x.known[w])]
+    facts["to"] = tuple(call.outs[0][w] for w in where)
+    if not where:
+        return Reading(outs=[(plain(call.outs[0]), x.grid)], spread=True, attrs=facts)
+    if scales and not any(isinstance(scale, Extent) for scale in scales):
+        by = dict(zip(axes, scales, strict=True))
+        factors = [Fraction(by.get(w, 1)).limit_denominator(4096) for w in where]
+        maps: list[AxisMap] = [replace(like, factor=factor) for factor in factors]
+        x, grid = call.windowed(x, where, maps)
+        assert grid is not None
+        facts |= {"maps": tuple(maps), "factor": tuple(factors)}
+        return call.dense(grid, x, where, site=True, attrs=facts)
+    wanted = dict(zip(axes, sizes or [Extent(call.outs[0][a]) for a in axes], strict=True))
+    return _to_sizes(call, x, where, [wanted.get(w, call.outs[0][w]) for w in where], like, facts)
+
+
+def _onnx_mode(call: Call) -> Resize:
+    """The interpolation, its coordinates and rounding. Source: ONNX operator specification, Resize."""
+    mode = {"bilinear": "linear"}.get(call.kwargs.get("mode", "nearest"), call.kwargs.get("mode", "nearest"))
+    # Resize 10 and Upsample know one coordinate and one rounding.
+    place = call.kwargs.get("coordinate_transformation_mode", "asymmetric")
+    if place not in ("half_pixel", "pytorch_half_pixel", "asymmetric", "align_corners"):
+        raise LayoutError(f"resized with coordinates '{place}'")
+    asymmetric, align = place == "asymmetric", place == "align_corners"
+    rounding = call.kwargs.get("nearest_mode", "floor").removeprefix("round_") if mode == "nearest" else ""
+    if mode == "nearest" and (asymmetric, rounding) == (True, "floor"):
+        return Resize(factor=Fraction(1), mode="nearest")
+    return Resize(
+        factor=Fraction(1),
+        mode=mode,
+        align_corners=align,
+        antialias=bool(call.kwargs.get("antialias", 0)),
+        asymmetric=asymmetric,
+        rounding=rounding,
+    )
+
+
+def _to_sizes(
+    call: Call, x: Value, where: Sequence[int], wanted: Sequence[Any], like: Resize, facts: dict[str, Any]
+) -> Reading:
+    """`x` resized to `wanted` positions: a number is fixed for ever, an Extent follows what it was read from."""
+    axes, grids = call.axes_of(x, where), call.draft.grids
+    source = digits(x.known[where[0]])[0].grid
+    by_axis = {a: e for a, e in zip(axes, wanted, strict=True) if a is not None}
+    own = [isinstance(e, Extent) and e.grid == source and e.axis == a and not e.offset for a, e in by_axis.items()]
+    if all(own):
+        maps: list[AxisMap] = [replace(like, factor=entry.factor) for entry in by_axis.values()]
+        x, made = call.windowed(x, where, maps)
+        assert made is not None
+        return call.dense(made, x, where, attrs={**facts, "maps": tuple(maps)})
+    to = {a: whole(e) for a, e in by_axis.items()}
+    steps = tuple(
+        replace(like, factor=None, to=to[a]) if a in to else IDENTITY for a in range(len(grids[source].sizes))
+    )
+    sizes = tuple(to.get(a, size) for a, size in enumerate(grids[source].sizes))
+    reference = _reference(call, by_axis)
+    if reference is not None:
+        grid = call.draft.add("follow", sizes, (source, reference), steps)
+    else:
+        grid = call.draft.add("fixed", sizes, (source,), steps)
+        by = "x".join(str(whole(e)) for e in wanted)
+        computed = any(isinstance(entry, Extent) for entry in wanted)
+        how = "computed from sizes in a way that is not followed" if computed else "a constant of the file"
+        call.pin("size", grid, f"resized to {by}, {how}")
+    return call.dense(grid, x, where, attrs={**facts, "maps": steps})
+
+
+def _reference(call: Call, wanted: dict[int, Any]) -> int | None:
+    """The grid whose sizes are `wanted` (one Extent an axis), made where they are its sizes times a factor."""
+    if any(not isinstance(e, Extent) or e.grid is None or e.axis != a for a, e in wanted.items()):
+        return None
+    named = {entry.grid for entry in wanted.values()}
+    if len(named) != 1:
+        return None
+    grid: int = named.pop()
+    if len(wanted) != len(call.draft.grids[grid].sizes):
+        return None
+    for change in ("factor", "offset"):
+        maps: list[AxisMap] = [
+            Resize(factor=wanted[a].factor) if change == "factor" else Window(pad_end=int(wanted[a].offset))
+            for a in sorted(wanted)
+        ]
+        if any(e.factor != 1 if change == "factor" else e.offset for e in wanted.values()):
+            grid = call.mapped(grid, maps)
+    return grid if call.draft.grids[grid].sizes == tuple(whole(wanted[a]) for a in sorted(wanted)) else None
+
+
 def _read(call: Call) -> Reading:
     name = call.target.split(".")[1].removeprefix("upsample_").removeprefix("_upsample_")
     antialias = name.endswith("_aa")
@@ -90,7 +192,9 @@ register(
             "aten._upsample_bilinear2d_aa",
             "aten._upsample_bicubic2d_aa",
         ),
+        onnx=("Resize", "Upsample"),
         read=_read,
+        read_onnx=_read_onnx,
         site=True,
     )
 )

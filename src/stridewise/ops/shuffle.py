@@ -24,6 +24,11 @@ def _read(call: Call) -> Reading:
     return rearranging(call, 1, factor) if "unshuffle" in call.target else rearranging(call, factor, 1)
 
 
+def _read_onnx(call: Call) -> Reading:
+    block = call.kwargs["blocksize"]
+    return rearranging(call, block, 1) if call.target == "DepthToSpace" else rearranging(call, 1, block)
+
+
 def _read_channels(call: Call) -> Reading:
     return call.same(call.value(0))
 
@@ -46,7 +51,9 @@ register(
         name="shuffle",
         about="space-to-depth and depth-to-space (pixel shuffle)",
         torch=("aten.pixel_shuffle", "aten.pixel_unshuffle"),
+        onnx=("DepthToSpace", "SpaceToDepth"),
         read=_read,
+        read_onnx=_read_onnx,
     )
 )
 register(

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 from stridewise.axis import IDENTITY, AxisMap, Slice, Whole
 from stridewise.ops.call import Call, Reading, Value
+from stridewise.ops.extent import Extent, whole
 from stridewise.ops.layout import Digit, Dim, Dims, Extra, LayoutError, digits
 from stridewise.ops.registry import Op, register
 
 _END = 2**62
 
 
-def _cut(call: Call, x: Value, dim: int, start: int, stop: int, stride: int) -> tuple[Dims, int | None]:
-    """Dims and grid of x[start:stop:stride] along `dim` (all three resolved against the traced size)."""
+def _cut(
+    call: Call, x: Value, dim: int, start: int, stop: int, stride: int, absolute: bool = False
+) -> tuple[Dims, int | None]:
+    """Dims and grid of x[start:stop:stride] along `dim` (all three resolved against the traced size).
+
+    absolute: the stop stays where it is at other sizes; else it keeps its distance from the end.
+    """
     inner: Dim = x.known[dim]
     count = len(range(start, stop, stride))
     if count == x.shape[dim] or (stride == 1 and start == 0 and stop >= x.shape[dim]):
@@ -24,7 +33,7 @@ def _cut(call: Call, x: Value, dim: int, start: int, stop: int, stride: int) -> 
         raise LayoutError("sliced along positions that are split or merged")
     at_end = stop >= x.shape[dim]
     # An end counted from the back keeps its distance at other sizes; torch resolves it before the call is seen.
-    change = Slice(start=start, stop=None if at_end else stop - x.shape[dim], stride=stride)
+    change = Slice(start=start, stop=None if at_end else stop if absolute else stop - x.shape[dim], stride=stride)
     maps: list[AxisMap] = [change]
     settled, grid = call.windowed(x, [dim], maps)
     assert grid is not None
@@ -63,9 +72,13 @@ def _read(call: Call) -> Reading:
 
 
 def _read_select(call: Call) -> Reading:
+    return selecting(call, call.arg(1, "dim", 0) % len(call.value(0).shape), call.arg(2, "index", 0))
+
+
+def selecting(call: Call, dim: int, index: int) -> Reading:
+    """One index of the dimension `dim` of operand 0; the dimension is gone."""
     x = call.value(0)
-    dim = call.arg(1, "dim", 0) % len(x.shape)
-    index = call.arg(2, "index", 0) % x.shape[dim]
+    index %= x.shape[dim]
     dims, grid = _cut(call, x, dim, index, index + 1, 1)
     if digits(dims[dim]):
         # One position picked out of many: what is left has no place on the axis any more.
@@ -88,6 +101,64 @@ def _read_split(call: Call) -> Reading:
     return Reading(outs=list(outs))
 
 
+def _read_onnx(call: Call) -> Reading:
+    x = call.value(0)
+    starts, ends = call.constant(1, "starts") or [], call.constant(2, "ends") or []
+    axes = call.constant(3, "axes") or list(range(len(starts)))
+    steps = call.constant(4, "steps") or [1] * len(starts)
+    first = x.grid
+    for axis, *bounds in zip(axes, starts, ends, steps, strict=True):
+        dim = whole(axis) % len(x.shape)
+        size = x.shape[dim]
+        start, stop, step = slice(*map(whole, bounds)).indices(size)
+        count = len(range(start, stop, step))
+        if count == size and step == 1:
+            continue
+        if digits(x.known[dim]) and (step < 0 or isinstance(bounds[1], Extent)):
+            dims, grid = _cut_computed(call, x, dim, start, stop, step, bounds[1])
+        else:
+            dims, grid = _cut(call, x, dim, start, stop, step, absolute=0 < whole(bounds[1]) < size)
+        x = Value((*x.shape[:dim], count, *x.shape[dim + 1 :]), dims, grid, x.index, x.origin, x.spread)
+    facts = {"dim": whole(axes[-1]), "step": whole(steps[-1])}
+    return Reading(outs=[(x.dims, x.grid)], grid=x.grid if x.grid != first else None, attrs=facts, spread=x.spread)
+
+
+def _cut_computed(
+    call: Call, x: Value, dim: int, start: int, stop: int, step: int, end: Any
+) -> tuple[Dims, int | None]:
+    """Dims and grid of a slice whose end was computed from a size: of this axis, or of another tensor's."""
+    own = call.whole(x.known[dim])
+    if step < 0 or own is None:
+        raise LayoutError("positions in reverse order" if step < 0 else "sliced along split positions")
+    if end.same_axis(Extent(0, own.grid, own.axis)) and end.factor == 1:
+        return _cut(call, x, dim, start, stop, step)
+    dims, grid = _cut(call, x, dim, start, stop, step, absolute=True)
+    assert grid is not None
+    made = call.draft.grids[grid]
+    if (
+        end.grid is not None
+        and start == 0
+        and step == 1
+        and end.axis == own.axis
+        and (end.factor, end.offset) == (1, 0)
+    ):
+        # Cropped to the size of another tensor, as in a U-Net without padding.
+        call.draft.grids[grid] = replace(made, kind="follow", sources=(*made.sources, end.grid))
+    else:
+        call.pin("size", grid, f"sliced to {stop - start} positions, computed from sizes in a way that is not followed")
+    return dims, grid
+
+
+def _read_onnx_split(call: Call) -> Reading:
+    x = call.value(0)
+    dim = call.kwargs.get("axis", 0) % len(x.shape)
+    outs, at = [], 0
+    for shape in call.outs:
+        outs.append(_cut(call, x, dim, at, at + shape[dim], 1))
+        at += shape[dim]
+    return Reading(outs=list(outs))
+
+
 def _read_unbind(call: Call) -> Reading:
     x = call.value(0)
     dim = call.arg(1, "dim", 0) % len(x.shape)
@@ -101,7 +172,9 @@ register(
         name="slice",
         about="x[start:stop:step]; a step is a stride",
         torch=("aten.slice.Tensor", "aten.slice"),
+        onnx=("Slice",),
         read=_read,
+        read_onnx=_read_onnx,
     )
 )
 register(Op(name="select", about="one index of a dimension", torch=("aten.select.int",), read=_read_select))
@@ -110,7 +183,9 @@ register(
         name="split",
         about="parts of a dimension",
         torch=("aten.split.Tensor", "aten.split_with_sizes", "aten.unsafe_split.Tensor"),
+        onnx=("Split",),
         read=_read_split,
+        read_onnx=_read_onnx_split,
     )
 )
 register(Op(name="unbind", about="every index of a dimension", torch=("aten.unbind.int",), read=_read_unbind))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from stridewise.ops.call import Call, Reading
+from stridewise.ops.call import Call, Reading, Value
+from stridewise.ops.extent import Extent, whole
 from stridewise.ops.layout import Dims, LayoutError, digits, is_plain, reshaped
 from stridewise.ops.registry import Op, register
 
@@ -51,7 +52,10 @@ def _read_unsqueeze(call: Call) -> Reading:
 def _read_squeeze(call: Call) -> Reading:
     x = call.value(0)
     which = call.arg(1, "dim")
-    dims = {which} if isinstance(which, int) else set(which if which is not None else range(len(x.shape)))
+    return _squeezed(x, {which} if isinstance(which, int) else set(which if which is not None else range(len(x.shape))))
+
+
+def _squeezed(x: Value, dims: set[int]) -> Reading:
     gone = {d % len(x.shape) for d in dims if x.shape[d] == 1}
     if any(not is_plain(x.known[d]) for d in gone):
         raise LayoutError("squeezed along an axis that holds positions at other sizes")
@@ -68,18 +72,96 @@ def _read_expand(call: Call) -> Reading:
     return Reading(outs=[(dims, x.grid)], spread=dims != x.dims or x.spread)
 
 
+def _read_onnx_reshape(call: Call) -> Reading:
+    reading = reshaping(call)
+    wanted = call.constant(1, "shape") or []
+    dims = reading.outs[0][0] or ()
+    # A number in the file is a size for ever, unless it is -1 (what is left) or 0 (as before); a read size follows.
+    for entry, dim in zip(wanted, dims, strict=False):
+        held = [d for d in digits(dim) if d.count > 1]
+        if held and not isinstance(entry, Extent) and entry > 0:
+            by = "x".join(str(whole(e)) for e in wanted)
+            call.pin("size", held[0].grid, f"reshaped to {by}, a constant of the file")
+    return reading
+
+
+def _read_onnx_transpose(call: Call) -> Reading:
+    rank = len(call.value(0).shape)
+    return _permuted(call, list(call.kwargs.get("perm") or reversed(range(rank))))
+
+
+def _read_onnx_squeeze(call: Call) -> Reading:
+    x, axes = call.value(0), call.constant(1, "axes")
+    return _squeezed(x, set(range(len(x.shape))) if axes is None else {whole(a) for a in axes})
+
+
+def _read_onnx_unsqueeze(call: Call) -> Reading:
+    x, rank = call.value(0), len(call.outs[0])
+    added = {whole(a) % rank for a in call.constant(1, "axes") or []}
+    rest = iter(x.known)
+    dims: Dims = tuple((1,) if i in added else next(rest) for i in range(rank))
+    return Reading(outs=[(dims, x.grid)], spread=x.spread)
+
+
+def _read_onnx_tile(call: Call) -> Reading:
+    x = call.value(0)
+    if any(digits(dim) and out != size for dim, out, size in zip(x.known, call.outs[0], x.shape, strict=True)):
+        raise LayoutError("positions repeated as a whole")
+    dims: Dims = tuple(d if digits(d) else (size,) for d, size in zip(x.known, call.outs[0], strict=True))
+    return Reading(outs=[(dims, x.grid)], spread=dims != x.dims or x.spread)
+
+
 register(
     Op(
         name="view",
         about="reshape; tokens, windows and shuffles keep their positions",
         torch=("aten.view", "aten._unsafe_view", "aten.reshape", "aten._reshape_alias", "aten.unflatten.int"),
+        onnx=("Reshape",),
         read=reshaping,
+        read_onnx=_read_onnx_reshape,
     )
 )
-register(Op(name="permute", about="dimensions in another order", torch=("aten.permute",), read=_read_permute))
+register(Op(name="flatten", about="dimensions merged into two", onnx=("Flatten",), read=reshaping))
+register(
+    Op(
+        name="permute",
+        about="dimensions in another order",
+        torch=("aten.permute",),
+        onnx=("Transpose",),
+        read=_read_permute,
+        read_onnx=_read_onnx_transpose,
+    )
+)
 register(
     Op(name="transpose", about="two dimensions exchanged", torch=("aten.transpose.int", "aten.t"), read=_read_transpose)
 )
-register(Op(name="unsqueeze", about="a dimension of one added", torch=("aten.unsqueeze",), read=_read_unsqueeze))
-register(Op(name="squeeze", about="dimensions of one removed", torch=("aten.squeeze",), read=_read_squeeze))
-register(Op(name="expand", about="a value spread over a dimension", torch=("aten.expand",), read=_read_expand))
+register(
+    Op(
+        name="unsqueeze",
+        about="a dimension of one added",
+        torch=("aten.unsqueeze",),
+        onnx=("Unsqueeze",),
+        read=_read_unsqueeze,
+        read_onnx=_read_onnx_unsqueeze,
+    )
+)
+register(
+    Op(
+        name="squeeze",
+        about="dimensions of one removed",
+        torch=("aten.squeeze",),
+        onnx=("Squeeze",),
+        read=_read_squeeze,
+        read_onnx=_read_onnx_squeeze,
+    )
+)
+register(
+    Op(
+        name="expand",
+        about="a value spread over a dimension",
+        torch=("aten.expand",),
+        onnx=("Expand",),
+        read=_read_expand,
+    )
+)
+register(Op(name="tile", about="a value repeated along a dimension", onnx=("Tile",), read=_read_onnx_tile))

@@ -1,0 +1,143 @@
+"""Loading an ONNX file without its weights' data, and settling the shapes of its inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TypeAlias
+
+import onnx
+from google.protobuf.message import DecodeError
+
+from stridewise.errors import LoadError, TraceError
+
+InputSpec: TypeAlias = Sequence[int] | Mapping[str, Sequence[int]]
+# A protobuf message cannot be larger.
+_LARGEST = 2**31 - 1
+_DEFAULT = 224
+
+
+def load(source: str | Path | bytes) -> tuple[onnx.ModelProto, Path | None, str]:
+    """The model, the folder its external data lie in, and a name for messages. External data are left where they are.
+
+    Raises: LoadError where the file is missing, too large, damaged or no ONNX model.
+    """
+    if isinstance(source, bytes | bytearray | memoryview):
+        return _parsed(bytes(source), "the given bytes"), None, "the given bytes"
+    path = Path(source)
+    try:
+        size = path.stat().st_size
+        if path.is_dir():
+            raise LoadError(f"{path}: is a folder, an ONNX file is wanted")
+        if size > _LARGEST:
+            raise LoadError(
+                f"{path}: {size / 2**30:.1f} GiB in one file, and protobuf reads 2 GiB at most. "
+                "Save it with its weights beside it: onnx.save(model, path, save_as_external_data=True)"
+            )
+        data = path.read_bytes()
+    except OSError as error:
+        raise LoadError(f"{path}: {(error.strerror or str(error)).lower()}") from error
+    return _parsed(data, str(path)), path.parent, path.name
+
+
+def _parsed(data: bytes, where: str) -> onnx.ModelProto:
+    if not data:
+        raise LoadError(f"{where}: is empty, an ONNX model is wanted")
+    try:
+        model = onnx.ModelProto.FromString(data)
+    except DecodeError as error:
+        raise LoadError(
+            f"{where}: is damaged, cut short or no ONNX model ({len(data)} bytes do not parse). "
+            "Download or export it again"
+        ) from error
+    if not model.graph.node or not model.opset_import:
+        raise LoadError(f"{where}: holds no ONNX graph. An exported model (.onnx) is wanted")
+    if model.functions:
+        from onnx import inliner
+
+        model = inliner.inline_local_functions(model)
+    return model
+
+
+def input_shapes(
+    graph: onnx.GraphProto, spec: InputSpec | None, name: str, batch: int | None = None
+) -> dict[str, tuple[tuple[int, ...], bool]]:
+    """Per input its full shape as the file lays it out, and whether its channels come last.
+
+    spec: channels and sizes, without the batch (1, or `batch`); None takes the file's own sizes.
+    Raises: TraceError where an input is named that is not there, has another rank or other channels than the file says.
+    """
+    constants = {tensor.name for tensor in graph.initializer}
+    infos = {info.name: info for info in graph.input if info.name not in constants}
+    if not infos:
+        raise TraceError(f"{name}: the file has no input")
+    given = _named(spec, infos, name)
+    return {key: _shape(info, given.get(key), name, batch or 1) for key, info in infos.items()}
+
+
+def _named(
+    spec: InputSpec | None, infos: Mapping[str, onnx.ValueInfoProto], name: str
+) -> dict[str, tuple[int, ...]]:
+    if spec is None:
+        return {}
+    named = dict(spec) if isinstance(spec, Mapping) else {next(iter(infos)): spec}
+    if "" in named:
+        named[next(iter(infos))] = named.pop("")
+    for key, shape in named.items():
+        if key not in infos:
+            raise TraceError(f"{name}: has no input '{key}'; its inputs are {', '.join(infos)}")
+        if any(not isinstance(n, int) or isinstance(n, bool) or n < 1 for n in shape):
+            raise TraceError(f"{name}: input {key}: sizes are whole numbers from 1, not {tuple(shape)}")
+    return {key: tuple(shape) for key, shape in named.items()}
+
+
+def _shape(
+    info: onnx.ValueInfoProto, given: tuple[int, ...] | None, name: str, batch: int
+) -> tuple[tuple[int, ...], bool]:
+    if not info.type.HasField("tensor_type"):
+        raise TraceError(f"{name}: input {info.name} is no tensor")
+    kind = info.type.tensor_type
+    own = [d.dim_value if d.HasField("dim_value") and d.dim_value > 0 else None for d in kind.shape.dim]
+    if not kind.HasField("shape"):
+        own = [None] * ((len(given) if given else 3) + 1)
+    rank = len(own)
+    if given is not None and len(given) == rank and rank < 3:
+        return given, False
+    if given is not None and len(given) != rank - 1:
+        wanted = "x".join(str(d or "?") for d in own[1:])
+        raise TraceError(f"{name}: input {info.name} takes {wanted} after the batch, not {_by(given)}: --input")
+    # Channels last, as TensorFlow lays pictures out: few entries in the last dimension, not in the second.
+    last = rank >= 4 and own[-1] in (1, 2, 3, 4) and own[1] not in (1, 2, 3, 4)
+    channels, sizes = (own[-1], own[1:-1]) if last else (own[1] if rank > 1 else None, own[2:])
+    if given is not None:
+        if channels is not None and given and given[0] != channels:
+            raise TraceError(
+                f"{name}: input {info.name} takes {channels} channels, not {given[0]}: --input {channels}{_rest(given)}"
+            )
+        channels, sizes = given[0] if given else None, list(given[1:])
+    elif rank > 1 and channels is None:
+        raise TraceError(
+            f"{name}: the file does not say the channels of input {info.name} ({_by(own)}): give --input CHANNELSxSIZES"
+        )
+    filled = [size if size is not None else _DEFAULT for size in sizes]
+    if rank < 2:
+        return tuple(d or 1 for d in own), False
+    return ((batch, *filled, channels or 1) if last else (batch, channels or 1, *filled)), last
+
+
+def fixed_batch(graph: onnx.GraphProto) -> int | None:
+    """The batch the file was made for, where it fixes one above 1."""
+    constants = {tensor.name for tensor in graph.initializer}
+    for info in graph.input:
+        dims = info.type.tensor_type.shape.dim
+        if info.name not in constants and len(dims) > 2:
+            return dims[0].dim_value if dims[0].dim_value > 1 else None
+    return None
+
+
+def _rest(given: tuple[int, ...]) -> str:
+    return "".join(f"x{n}" for n in given[1:])
+
+
+def _by(shape: Sequence[int | None]) -> str:
+    return "x".join(str(n or "?") for n in shape)

@@ -1,0 +1,77 @@
+"""Module paths of ONNX nodes, from what the exporter wrote beside them, and the module calls they make up."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass, field
+
+import onnx
+
+from stridewise.frontends.build import ModuleCall
+
+_SCOPES = "pkg.torch.onnx.name_scopes"
+
+
+def scopes(node: onnx.NodeProto) -> list[str] | None:
+    """Module paths around a node, outermost first; None where the file does not say.
+
+    Source: torch.onnx: node metadata `pkg.torch.onnx.name_scopes` (a list of paths, the operation's own name last);
+    node names `/layer1/layer1.0/conv1/Conv` of the exporter through TorchScript, where a numbered module repeats the
+    name of the list it is in.
+    """
+    for entry in node.metadata_props:
+        if entry.key == _SCOPES:
+            try:
+                paths = ast.literal_eval(entry.value)
+            except (SyntaxError, ValueError):
+                return None
+            return [str(path).split("@")[0] for path in paths[:-1] if path]
+    parts = node.name.split("/")
+    if len(parts) < 2 or parts[0] or not parts[-1].startswith(node.op_type):
+        return None
+    paths, before = [], ""
+    for part in parts[1:-1]:
+        above = paths[-1] if paths else ""
+        if before and part.startswith(f"{before}."):
+            paths.append(above + part.removeprefix(before))
+        else:
+            paths.append(f"{above}.{part}" if above else part)
+        before = part
+    return paths
+
+
+@dataclass(slots=True)
+class Owners:
+    """Turns node names into module calls: entering and leaving scopes as the nodes come."""
+
+    stack: list[ModuleCall] = field(default_factory=list)
+    calls: list[ModuleCall] = field(default_factory=list)
+    numbers: dict[str, int] = field(default_factory=dict)
+
+    def of(self, node: onnx.NodeProto) -> ModuleCall:
+        """The module call that runs `node`; a node without scopes is a module of its own name."""
+        paths = scopes(node)
+        if paths is None:
+            own = node.name or node.op_type
+            self.numbers[own] = self.numbers.get(own, 0) + 1
+            return ModuleCall(own, self.numbers[own], None, True)
+        while self.stack and self.stack[-1].path not in paths:
+            self.calls.append(self.stack.pop())
+        for path in paths[len(self.stack) :]:
+            above = self.stack[-1] if self.stack else None
+            if above is not None:
+                above.leaf = False
+            self.numbers[path] = self.numbers.get(path, 0) + 1
+            self.stack.append(ModuleCall(path, self.numbers[path], above, True))
+        return self.stack[-1] if self.stack else ModuleCall("", 1, None, False)
+
+    def made(self, tensors: list[int]) -> None:
+        """Tell every open module what the node just read has made: the last of it is the module's output."""
+        for call in self.stack:
+            call.output = tensors[0] if len(tensors) == 1 else None
+
+    def close(self) -> list[ModuleCall]:
+        """All module calls, in the order they ended."""
+        while self.stack:
+            self.calls.append(self.stack.pop())
+        return self.calls
