@@ -205,7 +205,7 @@ def show(graph: Graph, plans: Sequence[Plan] | Mapping[str, Plan] = (), batch: i
 
 def _view(state: State, plan: str, batch: int, train: bool) -> View:
     graph = state.graph
-    layers = tuple(_layer(state, node) for node in graph.nodes if node.key)
+    layers = tuple(_layer(state, node, batch) for node in graph.nodes if node.key)
     return View(
         plan=plan,
         totals=_totals(state, layers, batch, train),
@@ -241,9 +241,9 @@ def _totals(state: State, layers: Sequence[Layer], batch: int, train: bool) -> T
     grid = None if graph.last is None else graph.tensors[graph.last].grid
     fields = state.fields.full[grid] if grid is not None else ()
     return Totals(
-        macs=sum(layer.macs for layer in layers) * batch,
+        macs=sum(layer.macs for layer in layers),
         params=graph.params,
-        activations=sum(layer.activations for layer in layers) * batch,
+        activations=sum(layer.activations for layer in layers),
         peak_activation_bytes=cost.peak_bytes(graph, sizes) * batch,
         output_stride=tuple(f.jump for f in fields),
         receptive_field=tuple(f.size for f in fields),
@@ -275,7 +275,7 @@ def _geometry(state: State, grid: int | None) -> tuple[tuple[Fraction | None, ..
     return strides, tuple([f.size for f in fields])
 
 
-def _layer(state: State, node: Node) -> Layer:
+def _layer(state: State, node: Node, batch: int) -> Layer:
     """The row of one node."""
     graph, sizes, attrs = state.graph, state.sizes, node.attrs
     grid = graph.tensors[node.outputs[0]].grid
@@ -309,9 +309,9 @@ def _layer(state: State, node: Node) -> Layer:
         everything=grid is not None and state.fields.everything[grid],
         approximate=any(f.approximate for f in fields),
         field_share=tuple([r / n for r, n in zip(reach, whole, strict=False)]),
-        macs=node.macs.at(sizes),
+        macs=node.macs.at(sizes) * batch,
         params=node.params,
-        activations=out.volume.at(sizes) + int(attrs.get("products", 0)) if node.counted else 0,
+        activations=(out.volume.at(sizes) + int(attrs.get("products", 0))) * batch if node.counted else 0,
         read_coverage=float(coverage(windows)),
         channel_ceiling=None if ceiling is None else float(ceiling),
     )
