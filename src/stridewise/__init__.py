@@ -16,6 +16,7 @@ from stridewise.errors import TraceError as TraceError
 from stridewise.errors import UsageError as UsageError
 
 if TYPE_CHECKING:
+    from stridewise.analyses.findings import check as check
     from stridewise.convolution import slide as slide
     from stridewise.fit import fit as fit
     from stridewise.frontends.features import features as features
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _ROOMS = {
+    "check": "stridewise.analyses.findings",
+    "show": "stridewise.report.show",
     "slide": "stridewise.convolution",
     "fit": "stridewise.fit",
     "features": "stridewise.frontends.features",
