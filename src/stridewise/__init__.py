@@ -16,16 +16,22 @@ from stridewise.errors import TraceError as TraceError
 from stridewise.errors import UsageError as UsageError
 
 if TYPE_CHECKING:
+    from stridewise.api import apply as apply
+    from stridewise.api import plan as plan
     from stridewise.convolution import slide as slide
     from stridewise.fit import fit as fit
     from stridewise.frontends.load import load as load
     from stridewise.frontends.torch import trace as trace
     from stridewise.ops.registry import Op as Op
     from stridewise.ops.registry import register as register
+    from stridewise.plans import Plan as Plan
 
 __version__ = "0.1.0"
 
 _ROOMS = {
+    "apply": "stridewise.api",
+    "plan": "stridewise.api",
+    "Plan": "stridewise.plans",
     "slide": "stridewise.convolution",
     "fit": "stridewise.fit",
     "load": "stridewise.frontends.load",
