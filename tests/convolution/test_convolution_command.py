@@ -38,7 +38,8 @@ def test_it_prints_the_figures_of_every_stride_and_writes_the_drawing(run, tmp_p
     assert "cost     1,260 multiply-adds, 13 % of stride 1; 80 of them on padding" in found.stdout
     assert "reads    74.1 % of the picture's positions" in found.stdout
     assert found.stderr == f"wrote {tmp_path / 'out' / 'slide.png'}\n"
-    assert Image.open(tmp_path / "out" / "slide.png").format == "PNG"
+    with Image.open(tmp_path / "out" / "slide.png") as image:
+        assert image.format == "PNG"
     assert [file.name for file in (tmp_path / "out").iterdir()] == ["slide.png"]
 
 
