@@ -81,7 +81,7 @@ class Builder:
         operands: Sequence[Value],
         onnx: bool = False,
     ) -> list[Value]:
-        """Read one call; `outs` are (shape, itemsize, index of the operand whose memory it shares). Returns the outputs."""
+        """The outputs of one call; `outs` are (shape, itemsize, index of the operand whose memory it shares)."""
         index = len(self.nodes)
         self.draft.node = index
         reading = self._read(op, target, args, kwargs, [o[0] for o in outs], owner, operands, onnx)
@@ -268,7 +268,7 @@ def _last_spatial(
             continue
         seen.add(tensor)
         grid = tensors[tensor].grid
-        if grid is not None and grids[grid].local and all(grids[grid].local) and not tensors[tensor].volume.over == ():
+        if grid is not None and grids[grid].local and all(grids[grid].local) and tensors[tensor].volume.over:
             best = tensor if best is None else max(best, tensor)
             continue
         node = made_by.get(tensor)

@@ -293,7 +293,7 @@ class Call:
         return tuple(out), grid
 
     def joined(self, values: Sequence[Value], skip: int | None = None) -> tuple[Dims, int | None]:
-        """Dims and grid of the broadcast of `values` (aligned at the last dim); dim `skip` of the output is left plain."""
+        """Dims and grid of the broadcast of `values` (aligned at the last dim); output dim `skip` is left plain."""
         shape = self.outs[0]
         dims: list[Dim] = [(size,) for size in shape]
         groups: list[set[int]] = []
