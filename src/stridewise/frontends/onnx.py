@@ -21,7 +21,7 @@ except ImportError as error:
 from stridewise.frontends.build import Builder, with_slots
 from stridewise.frontends.onnx_file import InputSpec, fixed_batch, input_shapes, load
 from stridewise.frontends.onnx_names import Owners
-from stridewise.frontends.onnx_shapes import LIMIT, Array, as_tensor, folded, shape_entries
+from stridewise.frontends.onnx_shapes import LIMIT, Array, as_tensor, folded, resized, shape_entries
 from stridewise.ir import Graph
 from stridewise.ops import find_onnx
 from stridewise.ops.call import Value
@@ -283,6 +283,8 @@ class _Walk:
         names = [n for n in node.output if n]
         types = dict(zip(node.output, self._types(node, operands, schema, where), strict=True))
         shapes = {n: _shape(types[n]) for n in names}
+        if node.op_type in ("Resize", "Upsample") and operands[0] is not None and shapes[names[0]]:
+            shapes[names[0]] = _scaled(operands, facts) or shapes[names[0]]
         op = None if node.domain or _under(owner.path, self.opaque) else find_onnx(node.op_type)
         if (
             schema is not None
@@ -314,6 +316,15 @@ class _Walk:
 
 
 _PRODUCT = helper.make_node("ReduceProd", ["x"], ["y"], keepdims=0)
+
+
+def _scaled(operands: Sequence[Value | None], facts: Mapping[str, Any]) -> tuple[int, ...] | None:
+    """The sizes of a Resize by scales; None where it is one to sizes."""
+    at = 2 if len(operands) > 2 else 1
+    given = operands[at] if at < len(operands) else None
+    scales = facts.get("scales") if given is None else given.content
+    x = operands[0]
+    return resized(x.shape, scales, facts.get("axes") or range(len(x.shape))) if scales and x is not None else None
 
 
 def _weight(shape: tuple[int, ...], weights: int, entries: tuple[Any, ...] | None) -> Value:
