@@ -28,12 +28,20 @@ _KEEP_OUTPUT = {"relu", "relu_", "sigmoid", "sigmoid_", "tanh", "tanh_", "exp", 
 
 
 _ONNX = (
-    "LeakyRelu Elu Selu Celu Gelu Mish HardSwish HardSigmoid Swish Softplus Softsign ThresholdedRelu Shrink Clip Abs Neg "
-    "Log Reciprocal Sin Cos Tan Sinh Cosh Asin Acos Atan Asinh Acosh Atanh Erf Floor Ceil Round Sign Not BitwiseNot Trilu "
-    "Bernoulli"
+    "LeakyRelu Elu Selu Celu Gelu Mish HardSwish HardSigmoid Swish Softplus Softsign ThresholdedRelu Shrink Clip Abs "
+    "Neg Log Reciprocal Sin Cos Tan Sinh Cosh Asin Acos Atan Asinh Acosh Atanh Erf Floor Ceil Round Sign Not "
+    "BitwiseNot Trilu Bernoulli"
 ).split()
 _ONNX_COPIES = (
-    "Identity Cast CastLike Dropout QuantizeLinear DequantizeLinear DynamicQuantizeLinear IsNaN IsInf".split()
+    "Identity",
+    "Cast",
+    "CastLike",
+    "Dropout",
+    "QuantizeLinear",
+    "DequantizeLinear",
+    "DynamicQuantizeLinear",
+    "IsNaN",
+    "IsInf",
 )
 
 
@@ -82,7 +90,7 @@ register(
         name="copy",
         about="copies, casts and aliases",
         torch=tuple(f"aten.{name}" for name in _COPIES),
-        onnx=tuple(_ONNX_COPIES),
+        onnx=_ONNX_COPIES,
         read=_read_free,
         read_onnx=_read_onnx_copy,
     )
