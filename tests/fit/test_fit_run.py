@@ -1,5 +1,6 @@
 """From a data set to a result, its text, JSON, page and findings, and the command that prints them."""
 
+import doctest
 import json
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 from PIL import Image
 
 import stridewise.cli
+import stridewise.fit.strides
 from stridewise.data import Boxes, Dataset, Mask, Picture, Report, Sample, digit_scenes, digits
 from stridewise.errors import DataError, UsageError
 from stridewise.fit import FitResult, Limits, findings, fit, stride_set
@@ -255,6 +257,12 @@ def test_progress_counts_to_the_end(npz: str) -> None:
     assert isinstance(result, FitResult)
     assert seen[-1] == (6, 6)
     assert len(seen) == 12  # once while reading, once while judging
+
+
+def test_the_examples_in_docstrings_hold() -> None:
+    outcome = doctest.testmod(stridewise.fit.strides)
+    assert outcome.attempted > 0
+    assert outcome.failed == 0
 
 
 def test_stride_sets_read_as_they_are_written() -> None:

@@ -37,7 +37,11 @@ def coverage(windows: Sequence[AxisMap]) -> Fraction:
 
     Per axis the share of the residues modulo the stride that the dilated window hits; 1 for what does not step.
     """
-    return math.prod((w.coverage for w in windows if isinstance(w, Window)), start=Fraction(1))
+    steps = [w for w in windows if isinstance(w, Window) and w.stride > 1]
+    return math.prod((w.coverage for w in steps), start=Fraction(1)) if steps else _ALL
+
+
+_ALL = Fraction(1)
 
 
 def channel_ceiling(node: Node, windows: Sequence[AxisMap]) -> Fraction | None:
@@ -45,8 +49,13 @@ def channel_ceiling(node: Node, windows: Sequence[AxisMap]) -> Fraction | None:
     channels = node.attrs.get("channels")
     if not channels or not windows:
         return None
-    steps = math.prod((w.step(1) if isinstance(w, Window | Transposed) else Fraction(1) for w in windows))
-    return Fraction(channels[1]) / (channels[0] * Fraction(steps))
+    given, taken = channels
+    for window in windows:
+        if isinstance(window, Window):
+            given *= window.stride
+        elif isinstance(window, Transposed):
+            taken *= window.stride
+    return Fraction(taken, given)
 
 
 def unread_positions(state: State) -> Iterator[Finding]:
@@ -54,7 +63,7 @@ def unread_positions(state: State) -> Iterator[Finding]:
     for node in state.graph.sites:
         windows = state.windows(node)
         share = coverage(windows)
-        if share == 1:
+        if share is _ALL or share == 1:
             continue
         w = max((w for w in windows if isinstance(w, Window)), key=lambda w: 1 - w.coverage)
         why = (
@@ -76,7 +85,12 @@ def dropped_rows(state: State) -> Iterator[Finding]:
     advice: str | None = None
     for node in state.graph.sites:
         windows, before = state.windows(node), state.sizes[state.incoming(node)]
-        left = [remainder(w, n) if isinstance(w, Window) and w.stride > 1 else 0 for w, n in zip(windows, before, strict=True)]
+        if all(not isinstance(w, Window) or w.stride == 1 for w in windows):
+            continue
+        left = [
+            remainder(w, n) if isinstance(w, Window) and w.stride > 1 else 0
+            for w, n in zip(windows, before, strict=True)
+        ]
         axes = [a for a, rest in enumerate(left) if rest]
         if not axes:
             continue
@@ -123,7 +137,7 @@ def saturated(state: State) -> Iterator[Finding]:
         assert node.grid is not None
         before, own = state.fields.least[state.incoming(node)], state.fields.least[node.grid]
         local = state.graph.grids[node.grid].local
-        if len(own) != len(size) or not all(local):
+        if len(own) != len(size) or own[0].size <= size[0] or not all(local):
             continue
         if all(b.size >= n and o.size > n for b, o, n in zip(before, own, size, strict=True)):
             yield Finding(
@@ -175,6 +189,6 @@ def uneven_overlap(state: State) -> Iterator[Finding]:
 
 def site_findings(state: State) -> list[Finding]:
     """Every finding of this file, by rule."""
-    return [f for rule in (unread_positions, dropped_rows, saturated, channel_cuts, uneven_overlap) for f in rule(state)]
-
-
+    return [
+        f for rule in (unread_positions, dropped_rows, saturated, channel_cuts, uneven_overlap) for f in rule(state)
+    ]

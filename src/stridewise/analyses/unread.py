@@ -110,7 +110,9 @@ def waste(state: State) -> tuple[Waste, ...]:
             continue
         demand = wanted[asked[0]]
         for other in asked[1:]:
-            demand = united(demand, wanted[other]) if graph.tensors[other].grid == graph.tensors[asked[0]].grid else None
+            demand = (
+                united(demand, wanted[other]) if graph.tensors[other].grid == graph.tensors[asked[0]].grid else None
+            )
         grid = graph.tensors[asked[0]].grid
         by = {s for t in asked for s in skippers.get(t, ())} if demand is not None else set()
         if node.counted and demand is not None and grid is not None and _by_position(node, grid, len(sizes[grid])):

@@ -13,7 +13,7 @@ from stridewise.errors import PlanError, StridewiseError
 from stridewise.frontends.step import EndPad, Step, step_of
 from stridewise.frontends.torch import InputSpec, trace
 from stridewise.ir import Graph, Node
-from stridewise.plan import Plan
+from stridewise.plans import Plan
 from stridewise.rewrites.restride import restride
 
 

@@ -303,7 +303,7 @@ def with_slots(graph: Graph, builder: Builder, calls: Sequence[ModuleCall]) -> G
     inserted = {c.inserted[2] for c in calls if c.inserted and c.inserted[2] is not None}
     before_step = {t for i in inserted for t in graph.nodes[i].inputs}
     for tensor, at in sorted(slots.items()):
-        if tensor in before_step or made_by.get(tensor, -1) >= last_site and not any(c.inserted for c in at):
+        if tensor in before_step or (made_by.get(tensor, -1) >= last_site and not any(c.inserted for c in at)):
             continue  # the step that is there already, or nothing behind it that would get cheaper
         grid, dims = graph.tensors[tensor].grid, builder.layouts[tensor]
         if grid is None or dims is None or not all(graph.grids[grid].local) or tensor in graph.outputs:

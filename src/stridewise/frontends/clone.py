@@ -41,7 +41,7 @@ class Cloner:
             k: None if m is None else self.module(m, f"{path}.{k}" if path else k) for k, m in modules.items()
         }
         for name, value in state.items():
-            if name[0] == "_" and name in _OWN or isinstance(value, _ATOMS):
+            if (name[0] == "_" and name in _OWN) or isinstance(value, _ATOMS):
                 continue
             state[name] = self.value(value)
         for name in _HOOKS:

@@ -50,7 +50,7 @@ _KEPT = {"strides", "pads", "dilations", "group", "kernel_shape", "auto_pad", "a
 
 
 def standard(node: onnx.NodeProto) -> onnx.NodeProto:
-    """An op of onnxruntime's own as the standard one it stands for; other nodes, channels-last ones too, as they are."""
+    """An op of onnxruntime's own as the standard one it stands for; others, channels-last ones too, as they are."""
     if node.domain == "ai.onnx":
         node.domain = ""
     last = any(a.name == "channels_last" and a.i for a in node.attribute)

@@ -6,12 +6,64 @@ from stridewise.ops.call import Call, Reading
 from stridewise.ops.layout import plain
 from stridewise.ops.registry import Op, register
 
-_IN_PLACE_TOO = (
-    "relu relu6 leaky_relu elu selu celu gelu silu mish sigmoid hardsigmoid hardswish hardtanh tanh softplus softsign "
-    "logsigmoid threshold clamp clamp_min clamp_max abs neg exp exp2 expm1 log log2 log10 log1p sqrt rsqrt square "
-    "reciprocal sin cos tan erf floor ceil round trunc sign sgn bitwise_not logical_not nan_to_num dropout "
-    "native_dropout rrelu rrelu_with_noise hardshrink softshrink tanhshrink log_sigmoid_forward frac"
-).split()
+_IN_PLACE_TOO = [
+    "relu",
+    "relu6",
+    "leaky_relu",
+    "elu",
+    "selu",
+    "celu",
+    "gelu",
+    "silu",
+    "mish",
+    "sigmoid",
+    "hardsigmoid",
+    "hardswish",
+    "hardtanh",
+    "tanh",
+    "softplus",
+    "softsign",
+    "logsigmoid",
+    "threshold",
+    "clamp",
+    "clamp_min",
+    "clamp_max",
+    "abs",
+    "neg",
+    "exp",
+    "exp2",
+    "expm1",
+    "log",
+    "log2",
+    "log10",
+    "log1p",
+    "sqrt",
+    "rsqrt",
+    "square",
+    "reciprocal",
+    "sin",
+    "cos",
+    "tan",
+    "erf",
+    "floor",
+    "ceil",
+    "round",
+    "trunc",
+    "sign",
+    "sgn",
+    "bitwise_not",
+    "logical_not",
+    "nan_to_num",
+    "dropout",
+    "native_dropout",
+    "rrelu",
+    "rrelu_with_noise",
+    "hardshrink",
+    "softshrink",
+    "tanhshrink",
+    "log_sigmoid_forward",
+    "frac",
+]
 _COPIES = (
     "clone",
     "detach",
@@ -27,12 +79,47 @@ _COPIES = (
 _KEEP_OUTPUT = {"relu", "relu_", "sigmoid", "sigmoid_", "tanh", "tanh_", "exp", "sqrt", "rsqrt", "relu6", "elu_"}
 
 
-_ONNX = (
-    "LeakyRelu Elu Selu Celu Gelu Mish HardSwish HardSigmoid Swish Softplus Softsign ThresholdedRelu Shrink Clip Abs "
-    "Neg Log Reciprocal Sin Cos Tan Sinh Cosh Asin Acos Atan Asinh Acosh Atanh Erf Floor Ceil Round Sign Not "
-    "BitwiseNot Trilu Bernoulli"
-).split()
-_ONNX_COPIES = (
+_ONNX = [
+    "LeakyRelu",
+    "Elu",
+    "Selu",
+    "Celu",
+    "Gelu",
+    "Mish",
+    "HardSwish",
+    "HardSigmoid",
+    "Swish",
+    "Softplus",
+    "Softsign",
+    "ThresholdedRelu",
+    "Shrink",
+    "Clip",
+    "Abs",
+    "Neg",
+    "Log",
+    "Reciprocal",
+    "Sin",
+    "Cos",
+    "Tan",
+    "Sinh",
+    "Cosh",
+    "Asin",
+    "Acos",
+    "Atan",
+    "Asinh",
+    "Acosh",
+    "Atanh",
+    "Erf",
+    "Floor",
+    "Ceil",
+    "Round",
+    "Sign",
+    "Not",
+    "BitwiseNot",
+    "Trilu",
+    "Bernoulli",
+]
+_ONNX_COPIES = [
     "Identity",
     "Cast",
     "CastLike",
@@ -42,7 +129,7 @@ _ONNX_COPIES = (
     "DynamicQuantizeLinear",
     "IsNaN",
     "IsInf",
-)
+]
 
 
 def _read(call: Call) -> Reading:
@@ -90,7 +177,7 @@ register(
         name="copy",
         about="copies, casts and aliases",
         torch=tuple(f"aten.{name}" for name in _COPIES),
-        onnx=_ONNX_COPIES,
+        onnx=tuple(_ONNX_COPIES),
         read=_read_free,
         read_onnx=_read_onnx_copy,
     )

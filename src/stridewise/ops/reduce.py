@@ -44,7 +44,7 @@ def _read(call: Call) -> Reading:
     return reducing(call, dims, bool(keep))
 
 
-_ONNX = "Mean Sum Max Min Prod SumSquare LogSum LogSumExp L1 L2".split()
+_ONNX = ["Mean", "Sum", "Max", "Min", "Prod", "SumSquare", "LogSum", "LogSumExp", "L1", "L2"]
 
 
 def _read_onnx(call: Call) -> Reading:
@@ -92,7 +92,25 @@ register(
         about="mean, sum, maximum, norm over dimensions",
         torch=tuple(
             f"aten.{n}"
-            for n in "mean sum amax amin max.dim min.dim prod var std var_mean linalg_vector_norm norm logsumexp any all argmax argmin".split()
+            for n in [
+                "mean",
+                "sum",
+                "amax",
+                "amin",
+                "max.dim",
+                "min.dim",
+                "prod",
+                "var",
+                "std",
+                "var_mean",
+                "linalg_vector_norm",
+                "norm",
+                "logsumexp",
+                "any",
+                "all",
+                "argmax",
+                "argmin",
+            ]
         ),
         onnx=(*(f"Reduce{name}" for name in _ONNX), "ArgMax", "ArgMin"),
         read=_read,

@@ -10,7 +10,7 @@ from stridewise.analyses.strides import site_grids
 from stridewise.axis import IDENTITY, AxisMap, Window
 from stridewise.errors import GeometryError, PlanError
 from stridewise.ir import Graph, Grid, Node, Sizes, Slot, Tensor, Volume
-from stridewise.plan import Plan, Setting
+from stridewise.plans import Plan, Setting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
