@@ -6,64 +6,13 @@ from stridewise.ops.call import Call, Reading
 from stridewise.ops.layout import plain
 from stridewise.ops.registry import Op, register
 
-_IN_PLACE_TOO = [
-    "relu",
-    "relu6",
-    "leaky_relu",
-    "elu",
-    "selu",
-    "celu",
-    "gelu",
-    "silu",
-    "mish",
-    "sigmoid",
-    "hardsigmoid",
-    "hardswish",
-    "hardtanh",
-    "tanh",
-    "softplus",
-    "softsign",
-    "logsigmoid",
-    "threshold",
-    "clamp",
-    "clamp_min",
-    "clamp_max",
-    "abs",
-    "neg",
-    "exp",
-    "exp2",
-    "expm1",
-    "log",
-    "log2",
-    "log10",
-    "log1p",
-    "sqrt",
-    "rsqrt",
-    "square",
-    "reciprocal",
-    "sin",
-    "cos",
-    "tan",
-    "erf",
-    "floor",
-    "ceil",
-    "round",
-    "trunc",
-    "sign",
-    "sgn",
-    "bitwise_not",
-    "logical_not",
-    "nan_to_num",
-    "dropout",
-    "native_dropout",
-    "rrelu",
-    "rrelu_with_noise",
-    "hardshrink",
-    "softshrink",
-    "tanhshrink",
-    "log_sigmoid_forward",
-    "frac",
-]
+_IN_PLACE_TOO = (
+    "relu relu6 leaky_relu elu selu celu gelu silu mish sigmoid hardsigmoid hardswish hardtanh tanh softplus "
+    "softsign logsigmoid threshold clamp clamp_min clamp_max abs neg exp exp2 expm1 log log2 log10 log1p sqrt "
+    "rsqrt square reciprocal sin cos tan erf floor ceil round trunc sign sgn bitwise_not logical_not "
+    "nan_to_num dropout native_dropout rrelu rrelu_with_noise hardshrink softshrink tanhshrink "
+    "log_sigmoid_forward frac"
+).split()
 _COPIES = (
     "clone",
     "detach",
@@ -79,46 +28,11 @@ _COPIES = (
 _KEEP_OUTPUT = {"relu", "relu_", "sigmoid", "sigmoid_", "tanh", "tanh_", "exp", "sqrt", "rsqrt", "relu6", "elu_"}
 
 
-_ONNX = [
-    "LeakyRelu",
-    "Elu",
-    "Selu",
-    "Celu",
-    "Gelu",
-    "Mish",
-    "HardSwish",
-    "HardSigmoid",
-    "Swish",
-    "Softplus",
-    "Softsign",
-    "ThresholdedRelu",
-    "Shrink",
-    "Clip",
-    "Abs",
-    "Neg",
-    "Log",
-    "Reciprocal",
-    "Sin",
-    "Cos",
-    "Tan",
-    "Sinh",
-    "Cosh",
-    "Asin",
-    "Acos",
-    "Atan",
-    "Asinh",
-    "Acosh",
-    "Atanh",
-    "Erf",
-    "Floor",
-    "Ceil",
-    "Round",
-    "Sign",
-    "Not",
-    "BitwiseNot",
-    "Trilu",
-    "Bernoulli",
-]
+_ONNX = (
+    "LeakyRelu Elu Selu Celu Gelu Mish HardSwish HardSigmoid Swish Softplus Softsign ThresholdedRelu Shrink "
+    "Clip Abs Neg Log Reciprocal Sin Cos Tan Sinh Cosh Asin Acos Atan Asinh Acosh Atanh Erf Floor Ceil Round "
+    "Sign Not BitwiseNot Trilu Bernoulli"
+).split()
 _ONNX_COPIES = [
     "Identity",
     "Cast",

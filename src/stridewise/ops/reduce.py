@@ -44,7 +44,7 @@ def _read(call: Call) -> Reading:
     return reducing(call, dims, bool(keep))
 
 
-_ONNX = ["Mean", "Sum", "Max", "Min", "Prod", "SumSquare", "LogSum", "LogSumExp", "L1", "L2"]
+_ONNX = "Mean Sum Max Min Prod SumSquare LogSum LogSumExp L1 L2".split()
 
 
 def _read_onnx(call: Call) -> Reading:
@@ -92,25 +92,10 @@ register(
         about="mean, sum, maximum, norm over dimensions",
         torch=tuple(
             f"aten.{n}"
-            for n in [
-                "mean",
-                "sum",
-                "amax",
-                "amin",
-                "max.dim",
-                "min.dim",
-                "prod",
-                "var",
-                "std",
-                "var_mean",
-                "linalg_vector_norm",
-                "norm",
-                "logsumexp",
-                "any",
-                "all",
-                "argmax",
-                "argmin",
-            ]
+            for n in (
+                "mean sum amax amin max.dim min.dim prod var std var_mean linalg_vector_norm norm logsumexp any all "
+                "argmax argmin"
+            ).split()
         ),
         onnx=(*(f"Reduce{name}" for name in _ONNX), "ArgMax", "ArgMin"),
         read=_read,
