@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from stridewise.ops.registry import register as register
     from stridewise.plans import Plan as Plan
     from stridewise.report.show import show as show
+    from stridewise.search.front import front as front
 
 __version__ = "0.1.0"
 
@@ -46,6 +47,7 @@ _ROOMS = {
     "trace": "stridewise.frontends.torch",
     "Op": "stridewise.ops.registry",
     "register": "stridewise.ops.registry",
+    "front": "stridewise.search.front",
 }
 
 

@@ -30,7 +30,7 @@ def restride(graph: Graph, plan: Plan, inputs: Sizes | None = None) -> Restrided
     for key, setting in plan.insert.items():
         slot = _slot(graph, key, setting)
         if slot.node is not None:
-            maps[graph.nodes[slot.node].grid or 0] = _pool(setting.stride)
+            maps[graph.nodes[slot.node].grid or 0] = pool_of(setting.stride)
     try:
         sizes, pads, maps = settled(graph, maps, inputs)
     except GeometryError as error:
@@ -211,9 +211,18 @@ def _changed_before(graph: Graph, maps: Mapping[int, tuple[AxisMap, ...]], grid:
         grid = found.sources[0]
 
 
-def _pool(stride: Sequence[int]) -> tuple[AxisMap, ...]:
+def pool_of(stride: Sequence[int]) -> tuple[AxisMap, ...]:
     """The window of a step inserted at a slot: as large as its step."""
     return tuple(Window(kernel=s, stride=s) for s in stride)
+
+
+def opened(graph: Graph, keys: Sequence[str]) -> Graph:
+    """The graph with a step of 1 inserted at each of these slots, so that every plan is a change of windows alone."""
+    one = (1,) * graph.axes
+    for key in keys:
+        slot = next(s for s in graph.slots if s.key == key)
+        graph = _inserted(graph, slot, Setting(stride=one, was=one, downsample="max"))
+    return graph
 
 
 def _without_idle_steps(graph: Graph) -> Graph:
@@ -287,7 +296,7 @@ def _inserted(graph: Graph, slot: Slot, setting: Setting) -> Graph:
             macs=volume(n.macs, later),
         )
 
-    maps = _pool(setting.stride)
+    maps = pool_of(setting.stride)
     new_grid = replace(
         graph.grids[slot.grid], index=at_grid, kind="map", sources=(slot.grid,), maps=maps, node=at_node, mixes=False
     )
