@@ -35,7 +35,6 @@ _ROOMS = {
     "fit": "stridewise.fit",
     "features": "stridewise.frontends.features",
     "load": "stridewise.frontends.load",
-    "show": "stridewise.report.show",
     "trace": "stridewise.frontends.torch",
     "Op": "stridewise.ops.registry",
     "register": "stridewise.ops.registry",
