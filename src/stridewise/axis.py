@@ -1,4 +1,4 @@
-"""Arithmetic of one axis: sizes, steps and fields of windows, resizes, crops. Exact integers and Fractions, stdlib only.
+"""Arithmetic of one axis: sizes, steps and fields of windows, resizes, crops. Exact integers and Fractions.
 
 A *map* says, for one axis, how the positions of an output lie over the positions of an input. Each map answers three
 questions: how long the output is (`out_size`), how far apart its positions are (`step`, input positions per output

@@ -1,6 +1,7 @@
 """From a data set to a result, its text, JSON, page and findings, and the command that prints them."""
 
 import doctest
+import importlib
 import json
 import subprocess
 import sys
@@ -12,7 +13,6 @@ import pytest
 from PIL import Image
 
 import stridewise.cli
-import stridewise.fit.strides
 from stridewise.data import Boxes, Dataset, Mask, Picture, Report, Sample, digit_scenes, digits
 from stridewise.errors import DataError, UsageError
 from stridewise.fit import FitResult, Limits, findings, fit, stride_set
@@ -260,7 +260,7 @@ def test_progress_counts_to_the_end(npz: str) -> None:
 
 
 def test_the_examples_in_docstrings_hold() -> None:
-    outcome = doctest.testmod(stridewise.fit.strides)
+    outcome = doctest.testmod(importlib.import_module("stridewise.fit.strides"))
     assert outcome.attempted > 0
     assert outcome.failed == 0
 

@@ -100,7 +100,9 @@ def _moved(net: Net, x: str, draw: Any) -> str:
 def test_fields_of_drawn_chains(data: Any) -> None:
     net = Net("n", CHANNELS, "h", "w")
     x = net.conv("x", CHANNELS, CHANNELS, 1, 1)
-    for step in data.draw(st.lists(st.sampled_from([_conv, _transposed, _resize, _pool, _moved]), min_size=1, max_size=3)):
+    for step in data.draw(
+        st.lists(st.sampled_from([_conv, _transposed, _resize, _pool, _moved]), min_size=1, max_size=3)
+    ):
         x = step(net, x, data.draw)
     check(net.bytes(x), (38, 35), margin=8)
 

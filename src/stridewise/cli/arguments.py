@@ -14,7 +14,7 @@ from stridewise.errors import StridewiseError, UsageError
 
 if TYPE_CHECKING:
     from stridewise.ir import Graph
-    from stridewise.plan import Plan
+    from stridewise.plans import Plan
 
 Shape = tuple[int, ...]
 
@@ -84,7 +84,7 @@ def open_model(model: str, inputs: Sequence[str], trust: bool) -> "Graph":
 
 def read_plans(paths: Sequence[str]) -> "dict[str, Plan]":
     """Plans by the names of their files."""
-    from stridewise.plan import Plan
+    from stridewise.plans import Plan
 
     plans: dict[str, Plan] = {}
     for path in paths:
@@ -95,7 +95,7 @@ def read_plans(paths: Sequence[str]) -> "dict[str, Plan]":
 
 def write_page(path: Path, text: str) -> None:
     """Write a file whole or not at all, and say so on standard error."""
-    from stridewise.plan import write_text
+    from stridewise.plans import write_text
 
     write_text(path, text, StridewiseError)
     click.echo(f"wrote {path}", err=True)

@@ -18,7 +18,7 @@ from stridewise.ir import Graph, Node
 Stride: TypeAlias = int | tuple[int, ...]
 
 
-class _Enough(Exception):
+class _EnoughError(Exception):
     """Every map is there: the rest of the forward is not needed."""
 
 
@@ -53,14 +53,14 @@ class Features(nn.Module):
         def keep(name: str, output: torch.Tensor) -> torch.Tensor:
             found[name] = output.clone() if name in self._copied else output
             if len(found) == len(modules) and not torch.compiler.is_compiling():
-                raise _Enough
+                raise _EnoughError
             return output
 
         try:
             for name, module in modules.items():
                 module.__dict__["forward"] = _Kept(name, module, keep)
             self.model(*args, **kwargs)
-        except _Enough:
+        except _EnoughError:
             pass
         finally:
             for module in modules.values():

@@ -93,7 +93,10 @@ register(
         about="mean, sum, maximum, norm over dimensions",
         torch=tuple(
             f"aten.{n}"
-            for n in "mean sum amax amin max.dim min.dim prod var std var_mean linalg_vector_norm norm logsumexp any all argmax argmin".split()
+            for n in (
+                "mean sum amax amin max.dim min.dim prod var std var_mean linalg_vector_norm norm logsumexp any all "
+                "argmax argmin"
+            ).split()
         ),
         onnx=(*(f"Reduce{name}" for name in _ONNX), "ArgMax", "ArgMin"),
         read=_read,

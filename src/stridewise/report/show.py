@@ -18,7 +18,7 @@ from stridewise.axis import AxisMap, Resize, Transposed, Window
 from stridewise.errors import UsageError
 from stridewise.findings import Finding
 from stridewise.ir import Graph, Node, Sizes
-from stridewise.plan import Plan
+from stridewise.plans import Plan
 from stridewise.rewrites.restride import restride
 
 Numbers = tuple[Fraction, ...]
