@@ -16,6 +16,7 @@ from stridewise.errors import StridewiseError, TraceError
 from stridewise.frontends.answers import META, answer_for
 from stridewise.frontends.build import Builder, ModuleCall, has_constant_sizes, with_links, with_slots
 from stridewise.frontends.clone import Cloner
+from stridewise.frontends.hints import hint
 from stridewise.frontends.step import step_of
 from stridewise.ir import Graph
 from stridewise.ops import find_torch
@@ -208,7 +209,11 @@ def trace(model: nn.Module, input: InputSpec = (3, 224, 224), *, name: str = "",
         raise TraceError(f"trace: a torch.nn.Module is wanted, not {type(model).__name__}")
     shapes = _shapes(input)
     with _no_collection():
-        graph = _trace_once(model, shapes, name, opaque)
+        try:
+            graph = _trace_once(model, shapes, name, opaque)
+        except TraceError as error:
+            found = hint(model, shapes, lambda other: _trace_once(model, other, name, opaque))
+            raise TraceError(f"{error}; {found}" if found else str(error)) from error
         if has_constant_sizes(graph):
             graph = with_links(graph, _second(model, shapes, name, opaque))
     if not any(op.site for op in graph.nodes):
