@@ -66,7 +66,7 @@ def peak_bytes(graph: Graph, sizes: Sequence[Sizes]) -> int:
 def kept_bytes(graph: Graph, sizes: Sequence[Sizes], batch: int = 1) -> int:
     """Bytes of activations that backward keeps (weights not counted): the sum over storages some op saves.
 
-    An op that overwrites what it must keep saves a copy. `attrs["statistics"]`: elements kept once a batch (batch norm).
+    An op that overwrites what it must keep saves a copy. `attrs["statistics"]`: elements kept once a batch.
     Source: torch's derivatives.yaml for which operand each op saves; checked against saved_tensors_hooks.
     """
     kept: set[int] = set()

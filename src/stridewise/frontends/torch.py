@@ -62,7 +62,7 @@ class _Tracer(TorchDispatchMode):
     """Feeds every dispatched call to a Builder; answers pointwise ops and batch norm without running them."""
 
     def __init__(self, builder: Builder, weights: Mapping[int, Value]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.builder = builder
         self.values: dict[int, Value] = dict(weights)
         self.moved: dict[int, torch.Tensor] = {}
@@ -232,8 +232,8 @@ def _no_collection() -> Iterator[None]:
 
 def _second(model: nn.Module, shapes: Mapping[str, tuple[int, ...]], name: str, opaque: Sequence[str]) -> Graph | None:
     """The graph at a larger input, None when the network takes no other size."""
-    for grow in (lambda n: n + 64, lambda n: 2 * n):
-        larger = {k: (*s[:1], *(grow(n) for n in s[1:])) for k, s in shapes.items()}
+    for times, more in ((1, 64), (2, 0)):
+        larger = {k: (*s[:1], *(times * n + more for n in s[1:])) for k, s in shapes.items()}
         try:
             return _trace_once(model, larger, name, opaque)
         except StridewiseError:
