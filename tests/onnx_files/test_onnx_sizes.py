@@ -255,6 +255,16 @@ def test_attention_of_tokens() -> None:
     assert graph.grids[graph.tensors[graph.outputs[-1]].grid or 0].mixes or graph.grids[-1].kind == "join"
 
 
+def test_fused_attention() -> None:
+    net = Net(1, 3, "h", "w", opset=23)
+    x = net.conv("x", 8, 3, 4, 4, strides=[4, 4])
+    x = net.add("Transpose", net.add("Reshape", x, net.ints(0, 8, -1)), perm=[0, 2, 1])
+    x = net.add("Attention", x, x, x, q_num_heads=2, kv_num_heads=2)
+    graph = follows(net.bytes(x), (3, 16, 24), (3, 32, 16))
+    assert graph.nodes[-1].macs.at(grid_sizes(graph)) == 2 * 24 * 24 * 8
+    assert graph.grids[-1].mixes
+
+
 @pytest.mark.parametrize("opset", [9, 10, 11, 12, 13, 17, 18, 22])
 def test_every_opset_reads_its_own_forms(opset: int) -> None:
     """Pads, axes, scales and sizes moved from attributes to operands over the years."""

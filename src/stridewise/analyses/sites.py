@@ -115,7 +115,8 @@ def _what_is_left(window: Window, size: int, rest: int) -> str:
         return f"its last window hangs over the end by {rest}"
     if rest <= end:
         return f"its padding is one-sided ({begin} before, {end - rest} of {end} behind)"
-    return f"the last {rest - max(end, 0)} of its rows are dropped"
+    dropped = rest - max(end, 0)
+    return f"the last {dropped} positions are dropped" if dropped > 1 else "the last position is dropped"
 
 
 def _without_remainder(state: State) -> str:

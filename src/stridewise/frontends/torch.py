@@ -63,7 +63,7 @@ class _Tracer(TorchDispatchMode):
     """Feeds every dispatched call to a Builder; answers pointwise ops and batch norm without running them."""
 
     def __init__(self, builder: Builder, weights: Mapping[int, Value]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.builder = builder
         self.values: dict[int, Value] = dict(weights)
         self.moved: dict[int, torch.Tensor] = {}

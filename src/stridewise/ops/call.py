@@ -46,7 +46,7 @@ class Reading:
     counted: bool = False
     macs: Volume = field(default_factory=Volume)
     attrs: dict[str, Any] = field(default_factory=dict)
-    keeps: Literal["input", "inputs", "output", "none"] = "none"
+    keeps: Literal["input", "inputs", "output", "all", "none"] = "none"
     spread: bool = False
 
 

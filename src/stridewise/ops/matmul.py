@@ -152,6 +152,7 @@ register(
             "aten._scaled_dot_product_attention_math_for_mps",
             "aten.scaled_dot_product_attention",
         ),
+        onnx=("Attention",),
         read=_read_attention,
     )
 )

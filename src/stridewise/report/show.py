@@ -250,7 +250,7 @@ def _totals(state: State, layers: Sequence[Layer], batch: int, train: bool) -> T
         start=tuple(f.start for f in fields),
         smallest_input=smallest_input(graph, state.maps),
         out_size=sizes[grid] if grid is not None else (),
-        kept_bytes=cost.kept_bytes(graph, sizes) * batch if train else None,
+        kept_bytes=cost.kept_bytes(graph, sizes, batch) if train else None,
     )
 
 
