@@ -279,7 +279,7 @@ def _layer(state: State, node: Node, batch: int) -> Layer:
     """The row of one node."""
     graph, sizes, attrs = state.graph, state.sizes, node.attrs
     grid = graph.tensors[node.outputs[0]].grid
-    windows: tuple[AxisMap, ...] = ()
+    windows: tuple[AxisMap, ...] = attrs.get("maps", ())
     if node.site:
         windows = state.windows(node)
         before: int | None = state.incoming(node)
