@@ -39,7 +39,7 @@ class _Stepping:
     target: tuple[tuple[int, Stride] | None, ...]
     tables: tuple[tuple[dict[int, int], ...], ...]
     windows: tuple[tuple[AxisMap, ...], ...]
-    slot: bool
+    stride: tuple[Step, ...]
 
 
 class Follower:
@@ -70,7 +70,7 @@ class Follower:
             target=tuple(t and (t[0], _plain(t[1])) for t in instruction.target),
             tables=tuple(tuple({} for _ in instruction.axes) for _ in windows),
             windows=tuple(tuple(w[a] for a in instruction.axes) for w in windows),
-            slot=bool(move.slot),
+            stride=tuple(tuple(getattr(m, "stride", 1) for m in w) for w in windows),
         )
 
     def load(self, block: Block, key: Sequence[Any]) -> None:
@@ -90,15 +90,18 @@ class Follower:
         """Run a block whose first site takes its option of that number. None where the plan is not consistent."""
         changes = 0
         sizes = self.sizes
+        guesses = self.program.blocks[number].guesses
         for unknown in self.program.blocks[number].settles:
             self.unknowns[unknown] = None
         for instruction in self.ready[number]:
             kind = type(instruction)
             if kind is _Stepping:
-                chosen = self._step(instruction, option)
-                option = 0
+                chosen = self._step(instruction, option // guesses)
                 if chosen < 0 or not self._sized(instruction, chosen):
                     return None
+                if instruction.site.pads and not self._padded(instruction, chosen, option % guesses):
+                    return None
+                option = 0
                 step = instruction.options[chosen]
                 self.steps[instruction.move] = step
                 changes += step != instruction.today
@@ -108,6 +111,8 @@ class Follower:
             elif kind is Same:
                 first = sizes[instruction.parts[0]]
                 if any(sizes[p] != first for p in instruction.parts):
+                    return None
+                if instruction.held and all(sizes[h] for h in instruction.held):
                     return None
             elif kind is Pinned:
                 if sizes[instruction.at] != instruction.size:
@@ -159,6 +164,23 @@ class Follower:
                 return False
             sizes[after] = out
         return True
+
+    def _padded(self, ready: _Stepping, chosen: int, guess: int) -> bool:
+        """Add the positions that end padding gives (digits of `guess`) where the site falls short by as many."""
+        sizes, step = self.sizes, ready.stride[chosen]
+        changed = ready.options[chosen] != ready.today
+        for pad in ready.site.pads:
+            held = 0 if pad.first else sizes[pad.held]
+            guess, rows = divmod(guess, pad.most + 1)
+            if held and (changed or step[pad.axis] != 1):
+                return False
+            if rows:
+                if not changed or -(-sizes[pad.before] // step[pad.axis]) - sizes[pad.after] < rows:
+                    return False
+                sizes[pad.after] += rows
+                held = rows
+            sizes[pad.held] = held
+        return guess == 0
 
     def _mapped(self, instruction: Mapped) -> bool:
         size = self.sizes[instruction.before]

@@ -24,7 +24,7 @@ from stridewise.rewrites.complete import cumulative, steps_of
 from stridewise.rewrites.restride import with_sizes
 from stridewise.search.follow import Follower, Spent
 from stridewise.search.pareto import Ints, undominated
-from stridewise.search.program import Program, Site, compiled, unknown_of
+from stridewise.search.program import Program, compiled, unknown_of
 from stridewise.search.result import Front, OutputStride, Point, Points
 from stridewise.search.space import Space, Step, space
 
@@ -167,7 +167,7 @@ def _outgoing(program: Program, follower: Follower, number: int, points: _Points
     the last of its points, option, multiply-adds, peak, activations, changes."""
     block = program.blocks[number]
     before = program.blocks[number - 1] if number else None
-    options = range(_options(program, number))
+    options = range(block.options * block.guesses)
     states: dict[tuple[Any, ...], int] = {}
     rows = []
     for key, (first, last) in points.states.items():
@@ -179,12 +179,6 @@ def _outgoing(program: Program, follower: Follower, number: int, points: _Points
                 at = states.setdefault(follower.key(block), len(states))
                 rows.append((at, first, last, option, spent.macs, spent.peak, spent.activations, spent.changes))
     return list(states), np.array(rows, dtype=np.int64).reshape(-1, 8)
-
-
-def _options(program: Program, number: int) -> int:
-    """Options of the site that opens a block."""
-    site = program.blocks[number].instructions[0] if number else None
-    return len(program.moves[site.move].options) if isinstance(site, Site) else 1
 
 
 def _merged(

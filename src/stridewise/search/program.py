@@ -11,15 +11,32 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from math import prod
 from typing import TypeAlias
 
 from stridewise.analyses.cost import computed, lifetimes
-from stridewise.axis import AxisMap, Slice, Whole, Window
+from stridewise.axis import AxisMap, Whole, Window
 from stridewise.errors import PlanError
 from stridewise.ir import Grid, Volume
+from stridewise.rewrites.meet import keeps_size, meetings, short
 from stridewise.search.space import Move, Space
 
 Monomial: TypeAlias = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Pad:
+    """A window on the way to a join whose size a padded window may have set. Variable `held` is how many positions.
+
+    most: positions that this window may be given itself. after: the variable they are added to. first: none before it.
+    """
+
+    axis: int
+    held: int
+    most: int
+    before: int
+    after: int
+    first: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +54,7 @@ class Site:
     after: tuple[int, ...]
     local: tuple[bool, ...]
     choice: bool
+    pads: tuple[Pad, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +77,11 @@ class Total:
 
 @dataclass(frozen=True, slots=True)
 class Same:
-    """The variables must agree."""
+    """The variables must agree. held: how much padding set each part's size, where any may have: one must have none,
+    for padding only makes up for what a part lacks."""
 
     parts: tuple[int, ...]
+    held: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +99,16 @@ Instruction: TypeAlias = Site | Mapped | Total | Same | Pinned
 class Block:
     """Instructions from one choice to the next, and what is settled here: `monomials` are products of variables;
     macs, activations: {monomial: factor}; live: bytes alive at a node, as (monomial, factor) pairs, counted only when
-    the site of that number steps (-1: always). open: what later blocks read."""
+    the site of that number steps (-1: always). options: of the site that opens it; guesses: how many ways to pad it.
+    open: what later blocks read."""
 
     instructions: list[Instruction] = field(default_factory=list)
     macs: dict[Monomial, int] = field(default_factory=dict)
     activations: dict[Monomial, int] = field(default_factory=dict)
     live: list[tuple[int, tuple[tuple[Monomial, int], ...]]] = field(default_factory=list)
     monomials: tuple[Monomial, ...] = ()
+    options: int = 1
+    guesses: int = 1
     open_sizes: tuple[int, ...] = ()
     open_unknowns: tuple[int, ...] = ()
     settles: tuple[int, ...] = ()
@@ -138,6 +161,8 @@ class _Compiler:
         count = sum(p.count for p in space.parts)
         self.unknowns: list[Fraction | None] = [None] * count
         self.settled: dict[int, int] = {}
+        self.pads, self.holds = _paddable(space)
+        self.held: dict[tuple[int, int, int], int] = {}
         self.asked: dict[int, int] = {}
         for axis, tied in enumerate(space.tied):
             offset = sum(p.count for p in space.parts[:axis])
@@ -246,7 +271,7 @@ class _Compiler:
         return tuple(self._constant(size) for size in grid.sizes)
 
     def _mapped(self, change: AxisMap, before: int, local: bool) -> int:
-        if _keeps_size(change):
+        if keeps_size(change):
             return before
         if isinstance(change, Whole):
             return self._constant(1)
@@ -269,9 +294,10 @@ class _Compiler:
                 out.append(self._constant(1))
                 continue
             parts = tuple(dict.fromkeys(found))
-            if len(parts) > 1:
-                self._use(*parts)
-                self._emit(Same(parts))
+            held = tuple(self.held[h] for h in self.holds.get((grid.index, axis), ()) if h in self.held)
+            if len(parts) > 1 or held:
+                self._use(*parts, *held)
+                self._emit(Same(parts, held if len(held) == len(found) else ()))
             out.append(next((p for p in parts if self.sizes[p]), parts[0]))
         return tuple(out)
 
@@ -289,8 +315,11 @@ class _Compiler:
             keys = grid.maps
             before = self.vars[grid.sources[0]]
             return tuple(self._mapped(m, v, here) for m, v, here in zip(keys, before, grid.local, strict=True))
-        if new and len(move.options) > 1:
+        most = [self.pads.get((grid.index, a), (None, 0))[1] for a in range(len(grid.maps))]
+        if (new and len(move.options) > 1) or any(most):
             self.blocks.append(Block())
+            self.blocks[-1].options = len(move.options) if new else 1
+            self.blocks[-1].guesses = prod(m + 1 for m in most)
         self.settled.update(dict.fromkeys(new, len(self.blocks) - 1))
         for part in filter(None, (*source, *target)):
             self.asked[part[0]] = len(self.blocks) - 1
@@ -301,8 +330,12 @@ class _Compiler:
         for axis, windows in enumerate(tables):
             kept = axis if axis in self.axes else 0
             # Sites that step alike from one component to another with the same windows give the same sizes.
-            key = ("site", windows, before[axis], source[self.axes.index(kept)], target[self.axes.index(kept)])
-            var, made = self._var(key if grid.local[axis] else ("constant", 1), 0 if grid.local[axis] else 1)
+            key: tuple[object, ...] = ("constant", 1)
+            if grid.local[axis]:
+                ends = source[self.axes.index(kept)], target[self.axes.index(kept)]
+                own = (grid.index, axis) if most[axis] else ()
+                key = ("site", windows, before[axis], *ends, *own)
+            var, made = self._var(key, 0 if grid.local[axis] else 1)
             after.append(var)
             if made and grid.local[axis]:
                 fresh.append(axis)
@@ -318,9 +351,23 @@ class _Compiler:
                 after=tuple(after[a] for a in at) if fresh else (),
                 local=tuple(grid.local[a] for a in at) if fresh else (),
                 choice=bool(new),
+                pads=tuple(
+                    self._pad(grid.index, a, most[a], before[a], after[a])
+                    for a in range(len(most))
+                    if (grid.index, a) in self.pads
+                ),
             )
         )
         return tuple(after)
+
+    def _pad(self, grid: int, axis: int, most: int, before: int, after: int) -> Pad:
+        """What a site does to the padding that a join to come asks for."""
+        hold = self.pads[grid, axis][0]
+        first = hold not in self.held
+        if first:
+            self.held[hold] = self._var(("held", hold))[0]
+        self._use(self.held[hold])
+        return Pad(axis, self.held[hold], most, before, after, first)
 
     # -- costs -------------------------------------------------------------------------------------------------
 
@@ -406,8 +453,31 @@ def _largest(live: Sequence[tuple[int, dict[Monomial, int]]]) -> list[tuple[int,
     return kept
 
 
-def _keeps_size(change: AxisMap) -> bool:
-    """Whether the output is as long as the input, whatever its length."""
-    if isinstance(change, Window):
-        return change.stride == 1 and (bool(change.same) or change.pad_begin + change.pad_end == change.span - 1)
-    return isinstance(change, Slice) and change == Slice()
+Hold: TypeAlias = tuple[int, int, int]
+
+
+def _paddable(
+    space: Space,
+) -> tuple[dict[tuple[int, int], tuple[Hold, int]], dict[tuple[int, int], list[Hold]]]:
+    """For each (site's grid, axis) on a way to a join where some window may fall short: (the way, positions it may be
+    given itself); and the ways of each (join, axis)."""
+    sites: dict[tuple[int, int], tuple[Hold, int]] = {}
+    ways: dict[tuple[int, int], list[Hold]] = {}
+    for axis in range(space.graph.axes):
+        for join, chains in meetings(space.graph, axis).items():
+            for i, chain in enumerate(chains):
+                most = {g: _most_short(space, g, axis) for g in chain}
+                if any(most.values()):
+                    ways.setdefault((join, axis), []).append((join, i, axis))
+                    sites.update({(g, axis): ((join, i, axis), most[g]) for g in chain})
+    return sites, ways
+
+
+def _most_short(space: Space, grid: int, axis: int) -> int:
+    """Positions that a site's window falls short at most, at any of its changed steps."""
+    move = space.moves[grid]
+    windows = {move.windows(space.graph, step)[axis] for step in move.options if step != move.today}
+    return max(
+        (short(w, w.span * w.stride * 2 + r) for w in windows if isinstance(w, Window) for r in range(w.stride)),
+        default=0,
+    )
