@@ -250,7 +250,7 @@ def test_an_unknown_op_is_reported_and_never_guessed() -> None:
     graph = read_onnx(net.bytes("Conv_3_0"), (3, 32, 32))
     (unknown,) = graph.unknown
     assert unknown.message.startswith(
-        "wobble: no op describes 'Wobble' on ((1, 4, 15, 15)). Describe it with sw.register"
+        "wobble: no op describes 'Wobble' on ((1, 4, 15, 15),). Describe it with sw.register"
     )
     assert [tensor.known for tensor in graph.tensors] == [True, True, False, False, False]
     assert [node.key for node in graph.sites] == ["stem"]
