@@ -172,7 +172,7 @@ def never_read(state: State) -> Iterator[Finding]:
             severity="info",
             key=keys[0],
             message=f"{named}: {percent(max(p.share for p in parts))} of the positions are computed and never read: "
-            f"{_listed([_name(graph.nodes[n]) for n in by])} steps over them. "
+            f"{_listed([_name(graph.nodes[n]) for n in by])} step{'s' if len(by) == 1 else ''} over them. "
             f"Stepping in {keys[0]} instead saves {saved:,} multiply-adds ({percent(Fraction(saved, total))})",
         )
 

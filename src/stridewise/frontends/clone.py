@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.parameter import UninitializedTensorMixin
+from torch.nn.parameter import is_lazy
 
 # What holds nothing of the model; looked up by type, since most attributes are of these.
 _ATOMS = frozenset(
@@ -68,7 +68,7 @@ class Cloner:
         found = self.memo.get(id(tensor))
         if found is not None:
             return found  # type: ignore[no-any-return]
-        if isinstance(tensor, UninitializedTensorMixin):
+        if is_lazy(tensor):
             copy: torch.Tensor = tensor
         elif tensor.layout != torch.strided:
             copy = torch.empty(tensor.shape, dtype=tensor.dtype, device="meta")

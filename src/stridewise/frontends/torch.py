@@ -16,6 +16,8 @@ from stridewise.errors import StridewiseError, TraceError
 from stridewise.frontends.answers import META, answer_for
 from stridewise.frontends.build import Builder, ModuleCall, has_constant_sizes, with_links, with_slots
 from stridewise.frontends.clone import Cloner
+from stridewise.frontends.hints import hint
+from stridewise.frontends.same import may_pad_same, with_same_padding
 from stridewise.frontends.step import step_of
 from stridewise.ir import Graph
 from stridewise.ops import find_torch
@@ -62,7 +64,7 @@ class _Tracer(TorchDispatchMode):
     """Feeds every dispatched call to a Builder; answers pointwise ops and batch norm without running them."""
 
     def __init__(self, builder: Builder, weights: Mapping[int, Value]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.builder = builder
         self.values: dict[int, Value] = dict(weights)
         self.moved: dict[int, torch.Tensor] = {}
@@ -208,9 +210,18 @@ def trace(model: nn.Module, input: InputSpec = (3, 224, 224), *, name: str = "",
         raise TraceError(f"trace: a torch.nn.Module is wanted, not {type(model).__name__}")
     shapes = _shapes(input)
     with _no_collection():
-        graph = _trace_once(model, shapes, name, opaque)
+        try:
+            graph = _trace_once(model, shapes, name, opaque)
+        except TraceError as error:
+            found = hint(model, shapes, lambda other: _trace_once(model, other, name, opaque))
+            raise TraceError(f"{error}; {found}" if found else str(error)) from error
         if has_constant_sizes(graph):
             graph = with_links(graph, _second(model, shapes, name, opaque))
+        is_open = may_pad_same(graph)
+        for step in (1, 2, 4, 8, 16):  # each turns the remainder at one more level of strides of 2
+            twin = _second(model, shapes, name, opaque, (step,)) if is_open else None
+            if twin is not None:
+                graph, is_open = with_same_padding(graph, twin)
     if not any(op.site for op in graph.nodes):
         raise TraceError(
             f"{name or type(model).__name__}: no convolution or pooling was met: it has no strides to show"
@@ -230,10 +241,16 @@ def _no_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _second(model: nn.Module, shapes: Mapping[str, tuple[int, ...]], name: str, opaque: Sequence[str]) -> Graph | None:
-    """The graph at a larger input, None when the network takes no other size."""
-    for grow in (lambda n: n + 64, lambda n: 2 * n):
-        larger = {k: (*s[:1], *(grow(n) for n in s[1:])) for k, s in shapes.items()}
+def _second(
+    model: nn.Module,
+    shapes: Mapping[str, tuple[int, ...]],
+    name: str,
+    opaque: Sequence[str],
+    steps: Sequence[int | None] = (64, None),
+) -> Graph | None:
+    """The graph at an input larger by one of `steps` (None: twice as large), None when the network takes none."""
+    for step in steps:
+        larger = {k: (*s[:1], *(2 * n if step is None else n + step for n in s[1:])) for k, s in shapes.items()}
         try:
             return _trace_once(model, larger, name, opaque)
         except StridewiseError:

@@ -25,8 +25,14 @@ _COPIES = (
     "isnan",
     "isinf",
 )
-_KEEP_OUTPUT = {"relu", "relu_", "sigmoid", "sigmoid_", "tanh", "tanh_", "exp", "sqrt", "rsqrt", "relu6", "elu_"}
-
+# What torch's derivatives.yaml takes from the result, or from nothing; all others keep the operand.
+_KEEP_OUTPUT = {f"{n}{end}" for n in "relu sigmoid tanh exp sqrt rsqrt reciprocal".split() for end in ("", "_")} | {
+    "leaky_relu_",
+    "elu_",
+    "celu_",
+    "selu_",
+}
+_KEEP_NOTHING = {f"{n}{end}" for n in "neg floor ceil round trunc sign sgn".split() for end in ("", "_")}
 
 _ONNX = (
     "LeakyRelu Elu Selu Celu Gelu Mish HardSwish HardSigmoid Swish Softplus Softsign ThresholdedRelu Shrink "
@@ -47,7 +53,8 @@ _ONNX_COPIES = [
 
 
 def _read(call: Call) -> Reading:
-    return call.same(call.value(0), keeps="input")
+    free = call.target.removeprefix("aten.").split(".")[0] in _KEEP_NOTHING
+    return call.same(call.value(0), keeps="none" if free else "input")
 
 
 def _read_output_kept(call: Call) -> Reading:
