@@ -252,9 +252,7 @@ def audio():
 
 
 def volume():
-    return nn.Sequential(
-        nn.Conv3d(1, 4, (3, 5, 3), (1, 2, 2), (1, 2, 1)), nn.MaxPool3d((1, 2, 2)), nn.Conv3d(4, 2, 1)
-    )
+    return nn.Sequential(nn.Conv3d(1, 4, (3, 5, 3), (1, 2, 2), (1, 2, 1)), nn.MaxPool3d((1, 2, 2)), nn.Conv3d(4, 2, 1))
 
 
 def strided_slice():

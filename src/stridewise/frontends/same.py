@@ -23,7 +23,7 @@ class _Padded:
     pad_grid: int | None
 
     def rule(self) -> str:
-        """"end" or "begin" where the pads are those of "SAME" with the odd one there, else nothing."""
+        """ "end" or "begin" where the pads are those of "SAME" with the odd one there, else nothing."""
         both = {"end", "begin"}
         for window, pads, size in zip(self.windows, self.pads, self.sizes, strict=True):
             wanted = same_padding(size, window.kernel, window.stride, window.dilation)
@@ -87,9 +87,7 @@ def with_same_padding(graph: Graph, twin: Graph) -> tuple[Graph, bool]:
         maps = tuple(replace(w, same=rule) for w in here.windows)
         assert here.site.grid is not None
         if here.pad_grid is not None:
-            grids[here.pad_grid] = replace(
-                grids[here.pad_grid], sizes=here.sizes, maps=(IDENTITY,) * len(here.windows)
-            )
+            grids[here.pad_grid] = replace(grids[here.pad_grid], sizes=here.sizes, maps=(IDENTITY,) * len(here.windows))
         grids[here.site.grid] = replace(grids[here.site.grid], maps=maps)
         nodes[here.site.index] = replace(here.site, attrs={**here.site.attrs, "maps": maps})
     return replace(graph, grids=tuple(grids), nodes=tuple(nodes)), is_open

@@ -11,8 +11,8 @@ from stridewise.axis import AxisMap, Transposed, Window
 from stridewise.errors import TraceError
 from stridewise.ir import Volume
 from stridewise.ops.call import Call, Reading
-from stridewise.ops.pool import each_axis, onnx_windows
 from stridewise.ops.layout import digits
+from stridewise.ops.pool import each_axis, onnx_windows
 from stridewise.ops.registry import Op, register
 
 Each: TypeAlias = tuple[int, ...]
