@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from stridewise.fit import fit as fit
     from stridewise.frontends.features import features as features
     from stridewise.frontends.load import load as load
+    from stridewise.frontends.onnx import read_onnx as read_onnx
     from stridewise.frontends.torch import trace as trace
     from stridewise.ops.registry import Op as Op
     from stridewise.ops.registry import register as register
@@ -44,6 +45,7 @@ _ROOMS = {
     "features": "stridewise.frontends.features",
     "load": "stridewise.frontends.load",
     "trace": "stridewise.frontends.torch",
+    "read_onnx": "stridewise.frontends.onnx",
     "Op": "stridewise.ops.registry",
     "register": "stridewise.ops.registry",
 }

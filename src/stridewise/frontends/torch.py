@@ -17,6 +17,7 @@ from stridewise.frontends.answers import META, answer_for
 from stridewise.frontends.build import Builder, ModuleCall, has_constant_sizes, with_links, with_slots
 from stridewise.frontends.clone import Cloner
 from stridewise.frontends.cuts import has_open_cuts, with_cuts
+from stridewise.frontends.hints import hint
 from stridewise.frontends.same import may_pad_same, with_same_padding
 from stridewise.frontends.step import step_of
 from stridewise.frontends.writes import place_of, whole_of
@@ -235,7 +236,11 @@ def trace(model: nn.Module, input: InputSpec = (3, 224, 224), *, name: str = "",
         raise TraceError(f"trace: a torch.nn.Module is wanted, not {type(model).__name__}")
     shapes = _shapes(input)
     with _no_collection():
-        graph = _trace_once(model, shapes, name, opaque)
+        try:
+            graph = _trace_once(model, shapes, name, opaque)
+        except TraceError as error:
+            found = hint(model, shapes, lambda other: _trace_once(model, other, name, opaque))
+            raise TraceError(f"{error}; {found}" if found else str(error)) from error
         if has_constant_sizes(graph) or has_open_cuts(graph):
             other = _second(model, shapes, name, opaque)
             graph = with_cuts(with_links(graph, other), other)

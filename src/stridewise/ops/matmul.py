@@ -116,7 +116,7 @@ def _read_attention(call: Call) -> Reading:
     reading = product(call, query, value, out, (value.known[-2], value.shape[-2]))
     per = Volume(query.shape[-1] + value.shape[-1])
     reading.macs = scores.times(per)
-    reading.attrs["products"] = math.prod(query.shape[:-1]) * key.shape[-2]
+    reading.attrs["width"] = query.shape[-1] + value.shape[-1]
     reading.outs += [(None, None)] * (len(call.outs) - 1)
     return reading
 
