@@ -48,8 +48,8 @@ def front(
 
     Budgets: "0.7x" of the network as it is, or a whole number (multiply-adds, elements, bytes). output_stride: that of
     the last feature map. pyramid: cumulative strides at which some map must lie. min_field: input positions, per axis,
-    that the last map must see. smallest_map: positions that every map keeps on each axis. steps, slots, sites, per_axis: see
-    `space`. inputs: sizes of the main input, as traced unless given.
+    that the last map must see. smallest_map: positions that every map keeps on each axis. steps, slots, sites,
+    per_axis: see `space`. inputs: sizes of the main input, as traced unless given.
     Raises: PlanError in one line where nothing is free, no plan meets the limits, or there are too many to weigh.
     """
     graph = graph if inputs is None else with_sizes(graph, tuple(inputs))
@@ -151,11 +151,15 @@ def _result(
     strides = tuple(sorted(at))
     rows = [at[stride] for stride in strides]
     row = np.concatenate(rows)
+
+    def steps(at: int) -> tuple[Step, ...]:
+        return steps_to(program, layers, int(row[at]))
+
     shape = graph.tensors[graph.inputs[0][1]].shape[1:]
-    today = _today(graph, program)
     return Front(
-        model=graph.model,
-        input=shape,
+        graph=graph,
+        space=program.space,
+        steps=steps,
         points=Points(
             macs=points.macs[row],
             peak_bytes=points.peak[row],
@@ -163,13 +167,13 @@ def _result(
             changes=points.changes[row],
             stride=np.repeat(np.arange(len(strides)), [len(r) for r in rows]),
             strides=strides,
-            make=lambda at: plan_of(graph, program, layers, int(row[at])),
+            make=lambda at: completed(graph, program, steps(at)),
         ),
         current=Point(
             macs=now.macs,
             peak_bytes=now.peak,
             activations=now.activations,
-            output_stride=today,
+            output_stride=today(graph),
             changes=0,
             make=lambda: Plan(model=graph.model, input=shape),
         ),
@@ -185,7 +189,7 @@ def _output_stride(program: Program, key: Sequence[Any]) -> OutputStride:
     return tuple(int(s) if s.denominator == 1 else s for s in each) * every
 
 
-def _today(graph: Graph, program: Program) -> OutputStride:
+def today(graph: Graph) -> OutputStride:
     """The cumulative stride of the last feature map as the network is."""
     grid = graph.tensors[graph.last].grid if graph.last is not None else None
     if grid is None:
@@ -198,8 +202,8 @@ def _today(graph: Graph, program: Program) -> OutputStride:
     return tuple(out)
 
 
-def plan_of(graph: Graph, program: Program, layers: Sequence[Layer], row: int) -> Plan:
-    """The plan of a point, rebuilt from the options that led to it."""
+def steps_to(program: Program, layers: Sequence[Layer], row: int) -> tuple[Step, ...]:
+    """The step of each move at a point, rebuilt from the options that led to it."""
     options = []
     for layer in reversed(layers):
         options.append(int(layer.option[row]))
@@ -207,7 +211,7 @@ def plan_of(graph: Graph, program: Program, layers: Sequence[Layer], row: int) -
     follower = Follower(program)
     for number, option in enumerate(reversed(options)):
         assert follower.run(number, option) is not None
-    return completed(graph, program, follower.steps)
+    return tuple(follower.steps)
 
 
 def completed(graph: Graph, program: Program, steps: Sequence[Step]) -> Plan:

@@ -15,7 +15,7 @@ Sum = dict[Monomial, int]
 
 
 def tally(graph: Graph, moves: Sequence[Move], line: Line, grids: Sequence[Sequence[int]]) -> None:
-    """Add to each block its multiply-adds, activations and live bytes. grids: the variables of each grid, one an axis."""
+    """Add to each block its multiply-adds, activations and live bytes. grids: each grid's variables."""
     for node in graph.nodes:
         if node.counted:
             _count(line, "macs", polynomial(line, grids, node.macs))
@@ -41,7 +41,7 @@ def polynomial(line: Line, grids: Sequence[Sequence[int]], volume: Volume, times
                 variables.append(var)
         monomial = tuple(sorted(variables))
         if monomial and isinstance(scale, Fraction) and scale.denominator > 1:
-            scale, monomial = 1, (_floored(line, scale, monomial),)
+            scale, monomial = 1, (_floored(line, Fraction(scale), monomial),)
         out[monomial] = out.get(monomial, 0) + int(scale) * times
     return out
 
@@ -65,7 +65,7 @@ def _count(line: Line, which: str, volume: Sum) -> None:
 def _alive(
     graph: Graph, moves: Sequence[Move], line: Line, grids: Sequence[Sequence[int]]
 ) -> list[list[tuple[int, Sum]]]:
-    """Per block the bytes alive at each node that is settled there, with the slot whose step makes that node (or -1)."""
+    """Per block the bytes alive at each node settled there, with the slot whose step makes that node (or -1)."""
     found = lifetimes(graph)
     born: dict[int, list[Sum]] = {}
     dies: dict[int, list[Sum]] = {}
