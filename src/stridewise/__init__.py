@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from stridewise.ops.registry import register as register
     from stridewise.plans import Plan as Plan
     from stridewise.report.show import show as show
+    from stridewise.search.front import front as front
 
 __version__ = "0.1.0"
 
@@ -48,6 +49,7 @@ _ROOMS = {
     "read_onnx": "stridewise.frontends.onnx",
     "Op": "stridewise.ops.registry",
     "register": "stridewise.ops.registry",
+    "front": "stridewise.search.front",
 }
 
 
