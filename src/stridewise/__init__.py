@@ -12,6 +12,7 @@ from stridewise.errors import LoadError as LoadError
 from stridewise.errors import MissingExtraError as MissingExtraError
 from stridewise.errors import PlanError as PlanError
 from stridewise.errors import StridewiseError as StridewiseError
+from stridewise.errors import StudyError as StudyError
 from stridewise.errors import TraceError as TraceError
 from stridewise.errors import UsageError as UsageError
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from stridewise.frontends.torch import trace as trace
     from stridewise.ops.registry import Op as Op
     from stridewise.ops.registry import register as register
+    from stridewise.study.search import search as search
+    from stridewise.tasks.train import train as train
 
 __version__ = "0.1.0"
 
@@ -32,6 +35,8 @@ _ROOMS = {
     "trace": "stridewise.frontends.torch",
     "Op": "stridewise.ops.registry",
     "register": "stridewise.ops.registry",
+    "search": "stridewise.study.search",
+    "train": "stridewise.tasks.train",
 }
 
 
