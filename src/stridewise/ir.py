@@ -90,7 +90,8 @@ class Node:
 
     op: the registry's name; target: what the framework calls it; path: the module that ran it; key: its unique name.
     grid: the grid it made, if it made one. site: its window can step. macs: multiply-adds.
-    attrs: plain facts (kernel, groups, channels, mode) for reports and rewrites. keeps: what backward would keep.
+    attrs: plain facts (kernel, groups, channels, mode) for reports and rewrites. keeps: what backward would keep
+    ("all": the first operand and every output but the first, such as indices or statistics).
     """
 
     index: int
@@ -106,7 +107,7 @@ class Node:
     macs: Volume = Volume()
     params: int = 0
     attrs: Mapping[str, Any] = field(default_factory=dict)
-    keeps: Literal["input", "inputs", "output", "none"] = "none"
+    keeps: Literal["input", "inputs", "output", "all", "none"] = "none"
     call: int = 1
 
 

@@ -67,9 +67,7 @@ def as_json(finding: Finding) -> dict[str, str]:
     return {"rule": finding.rule, "severity": finding.severity, "key": finding.key, "message": finding.message}
 
 
-def check(
-    graph: Graph, declared: Sequence[int | Sequence[int]] | None = None, maps: Maps | None = None
-) -> Findings:
+def check(graph: Graph, declared: Sequence[int | Sequence[int]] | None = None, maps: Maps | None = None) -> Findings:
     """What the rules have to say about a network's strides; maps: by grid, what a plan replaces.
 
     declared: cumulative strides the network is said to have, such as (4, 8, 16, 32).

@@ -12,9 +12,12 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.parameter import UninitializedTensorMixin
+from torch.nn.parameter import is_lazy
 
-_ATOMS = (int, float, bool, str, bytes, type(None), type, torch.dtype, torch.device, torch.Size, types.FunctionType)
+# What holds nothing of the model; looked up by type, since most attributes are of these.
+_ATOMS = frozenset(
+    (int, float, bool, str, bytes, type(None), type, torch.dtype, torch.device, torch.Size, types.FunctionType)
+)
 
 
 class Cloner:
@@ -22,6 +25,7 @@ class Cloner:
 
     def __init__(self, wrap: Callable[[nn.Module, str, Callable[..., Any], bool], Callable[..., Any]]) -> None:
         self.memo: dict[int, Any] = {}
+        self.parameters: dict[int, torch.Tensor] = {}
         self.keep: list[Any] = []
         self.wrap = wrap
 
@@ -35,13 +39,15 @@ class Cloner:
         self.memo[id(module)] = copy
         state = dict(module.__dict__)
         parameters, buffers, modules = state["_parameters"], state["_buffers"], state["_modules"]
+        if parameters:
+            self.parameters.update((id(p), p) for p in parameters.values() if p is not None)
         state["_parameters"] = {k: self.tensor(p) for k, p in parameters.items()}
         state["_buffers"] = {k: self.tensor(b) for k, b in buffers.items()}
         state["_modules"] = {
             k: None if m is None else self.module(m, f"{path}.{k}" if path else k) for k, m in modules.items()
         }
         for name, value in state.items():
-            if name[0] == "_" and name in _OWN or isinstance(value, _ATOMS):
+            if type(value) in _ATOMS or name in _OWN:
                 continue
             state[name] = self.value(value)
         for name in _HOOKS:
@@ -62,7 +68,7 @@ class Cloner:
         found = self.memo.get(id(tensor))
         if found is not None:
             return found  # type: ignore[no-any-return]
-        if isinstance(tensor, UninitializedTensorMixin):
+        if is_lazy(tensor):
             copy: torch.Tensor = tensor
         elif tensor.layout != torch.strided:
             copy = torch.empty(tensor.shape, dtype=tensor.dtype, device="meta")
@@ -82,10 +88,10 @@ class Cloner:
         if kind is list:
             return [self.value(v) for v in value]
         if kind is tuple:
-            return tuple(self.value(v) for v in value)
+            return value if all(type(v) in _ATOMS for v in value) else tuple(self.value(v) for v in value)
         if kind is dict:
             return {k: self.value(v) for k, v in value.items()}
-        if kind is set or isinstance(value, _ATOMS):
+        if kind is set or kind in _ATOMS:
             return value
         if kind is types.MethodType and id(value.__self__) in self.memo:
             return types.MethodType(value.__func__, self.memo[id(value.__self__)])

@@ -13,7 +13,7 @@ from stridewise.analyses.strides import Components, Edge, blocks, components, si
 from stridewise.axis import Window
 from stridewise.errors import PlanError
 from stridewise.ir import Graph, Node, Slot
-from stridewise.plan import Plan, Setting, check_stride
+from stridewise.plans import KINDS, Plan, Setting, check_stride
 from stridewise.rewrites.cut import ENDLESS, smallest_cut
 
 # What changing an unnamed parallel site costs: one that steps today before one that does not, a window that covers
@@ -47,7 +47,7 @@ def make_plan(
     forbids it.
     """
     sites, slots = _resolved(graph, request or {})
-    steps = [dict(_steps(graph, axis)) for axis in range(graph.axes)]
+    steps = [dict(steps_of(graph, axis)) for axis in range(graph.axes)]
     before = [dict(s) for s in steps]
     if output_stride is not None:
         caps = _per_axis("output stride", output_stride, graph.axes)
@@ -92,15 +92,16 @@ def _within_maps(graph: Graph, settings: Mapping[str, Setting]) -> None:
     """Refuse steps larger than the map they step over."""
     for key, setting in settings.items():
         node = graph.node_named(key)
-        assert node is not None and node.grid is not None
+        assert node is not None
+        assert node.grid is not None
         sizes = graph.grids[graph.grids[node.grid].sources[0]].sizes
         if any(step > size for step, size in zip(setting.stride, sizes, strict=True)):
             by = "x".join(map(str, setting.stride))
             raise PlanError(f"{key}: a step of {by} is larger than the map it steps over ({'x'.join(map(str, sizes))})")
 
 
-def _steps(graph: Graph, axis: int) -> Mapping[int, int]:
-    """Today's step of every steppable site along an axis."""
+def steps_of(graph: Graph, axis: int) -> Mapping[int, int]:
+    """Today's step of every steppable site (node index) along an axis."""
     out = {}
     for node, grid in site_grids(graph).items():
         change = graph.grids[grid].maps[axis]
@@ -123,17 +124,16 @@ def parse_wish(where: str, text: Any, axes: int, kind: str) -> Wish:
         return text
     if not isinstance(text, str):
         return Wish(stride=_per_axis(where, text, axes), downsample=kind)
-    from stridewise.plan import KINDS
-
-    stride: tuple[int, ...] | None = None
+    first, *rest = text.split(":")
+    stride = None
+    if first.replace("x", "").isdigit():
+        stride = _per_axis(where, [int(n) for n in first.split("x")], axes)
+    else:
+        rest = [first, *rest]
     taps = None
-    for part in text.split(":"):
+    for part in rest:
         if part in KINDS:
             kind = part
-        elif stride is None and kind == "stride" and part.replace("x", "").isdigit():
-            stride = _per_axis(where, [int(n) for n in part.split("x")], axes)
-        elif stride is None and part.replace("x", "").isdigit() and taps is None and text.split(":")[0] == part:
-            stride = _per_axis(where, [int(n) for n in part.split("x")], axes)
         elif kind == "blur" and part.isdigit():
             taps = int(part)
         else:
@@ -192,7 +192,7 @@ def _stage(graph: Graph, name: str, inside: Sequence[Node], wish: Wish) -> dict[
     assert wish.stride is not None
     out: dict[int, list[int]] = {}
     for axis, want in enumerate(wish.stride):
-        parts, steps = components(graph, axis), _steps(graph, axis)
+        parts, steps = components(graph, axis), steps_of(graph, axis)
         ends = {e.node: e for e in parts.edges if e.site}
         block = dict(
             zip(
@@ -217,7 +217,7 @@ def _stage(graph: Graph, name: str, inside: Sequence[Node], wish: Wish) -> dict[
             step = steps[node.index]
             take = left if i == len(stepping) - 1 else step if left % step == 0 else 1
             left //= take
-            out.setdefault(node.index, [_steps(graph, a)[node.index] for a in range(graph.axes)])
+            out.setdefault(node.index, [steps_of(graph, a)[node.index] for a in range(graph.axes)])
             out[node.index][axis] = take
     return {n: Wish(stride=tuple(s), downsample=wish.downsample, filter=wish.filter) for n, s in out.items()}
 

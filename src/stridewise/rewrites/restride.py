@@ -1,4 +1,4 @@
-"""A graph under a plan: windows with new steps, steps inserted at slots, sizes and volumes anew. (Graph, Plan) -> Graph."""
+"""A graph under a plan: windows with new steps, steps inserted at slots, sizes anew. (Graph, Plan) -> Graph."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from stridewise.analyses.strides import site_grids
 from stridewise.axis import IDENTITY, AxisMap, Window
 from stridewise.errors import GeometryError, PlanError
 from stridewise.ir import Graph, Grid, Node, Sizes, Slot, Tensor, Volume
-from stridewise.plan import Plan, Setting
+from stridewise.plans import Plan, Setting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Restrided:
-    """A graph under a plan, and the end padding that windows got so that parallel paths still meet: (key, axis, rows)."""
+    """A graph under a plan, and the end padding that windows got so that parallel paths meet: (key, axis, rows)."""
 
     graph: Graph
     pads: tuple[tuple[str, int, int], ...] = ()
@@ -51,7 +51,7 @@ def restride(graph: Graph, plan: Plan, inputs: Sizes | None = None) -> Restrided
 
 
 def with_sizes(graph: Graph, inputs: Sizes | None = None) -> Graph:
-    """The graph with every shape as it is when the main input measures `inputs`. Raises PlanError where nothing fits."""
+    """The graph with every shape as it is when the input measures `inputs`. Raises PlanError where nothing fits."""
     try:
         sizes = grid_sizes(graph, inputs)
     except GeometryError as error:
@@ -90,7 +90,8 @@ def _maps(graph: Graph, plan: Plan) -> dict[int, tuple[AxisMap, ...]]:
             raise PlanError(f"{key}: {len(setting.stride)} strides for {len(now)} axes")
         if setting.was and setting.was != now:
             raise PlanError(
-                f"{key}: steps by {_by(now)}, the plan says it was {_by(setting.was)}: another network, or changed already"
+                f"{key}: steps by {_by(now)}, the plan says it was {_by(setting.was)}: another network, or changed "
+                "already"
             )
         if setting.stride:
             out[grid.index] = tuple(
@@ -105,8 +106,8 @@ def _slot(graph: Graph, key: str, setting: Setting) -> Slot:
         if slot.key == key or key in slot.aliases:
             if setting.was and setting.was != slot.stride:
                 raise PlanError(
-                    f"+{key}: steps by {_by(slot.stride)}, the plan says it was {_by(setting.was)}: another network, or "
-                    "changed already"
+                    f"+{key}: steps by {_by(slot.stride)}, the plan says it was {_by(setting.was)}: another network, "
+                    "or changed already"
                 )
             if len(setting.stride) != len(slot.stride):
                 raise PlanError(f"+{key}: {len(setting.stride)} strides for {len(slot.stride)} axes")

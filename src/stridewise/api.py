@@ -1,0 +1,46 @@
+"""Plans as the library offers them: `sw.plan` completes a request, `sw.apply` carries a plan out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stridewise.errors import PlanError
+from stridewise.ir import Graph
+from stridewise.plans import Plan
+from stridewise.rewrites.complete import make_plan
+
+if TYPE_CHECKING:
+    from stridewise.frontends.apply import Done
+
+
+def plan(
+    graph: Graph,
+    request: Mapping[str, Any] | None = None,
+    *,
+    output_stride: int | Sequence[int] | None = None,
+    keep_weights: bool = False,
+    means: str = "dense",
+) -> Plan:
+    """The consistent plan of the smallest change that gives what is asked for.
+
+    request: site, module or "+slot" -> a stride: 1, (1, 2), or text as on the command line ("2:blur:3").
+    output_stride: the most any map may step, one number or one an axis. keep_weights: steps that go become dilation.
+    means: "dense", or "grid" to take means on the coarse grid. Raises: PlanError naming what forbids it.
+    """
+    return make_plan(graph, request, output_stride=output_stride, keep_weights=keep_weights, means=means)
+
+
+def apply(model: Any, plan: Plan, *, input: Any = None, out: str | Path | None = None) -> Done:
+    """Carry `plan` out on a live model, in place; what it returns says what was done and takes it back (`undo()`).
+
+    Raises: PlanError in one line, the model left as it was.
+    """
+    if isinstance(model, str | Path):
+        raise PlanError(f"{model}: rewriting ONNX files is not in this version; apply the plan to the live model")
+    if out is not None:
+        raise PlanError("out: names the file an ONNX model is written to; a live model is changed in place")
+    from stridewise.frontends.apply import apply_to_model
+
+    return apply_to_model(model, plan, input=input)
