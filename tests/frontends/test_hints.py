@@ -13,7 +13,7 @@ def net() -> nn.Sequential:
 
 
 def test_a_size_too_small_names_the_layer_and_the_smallest_that_works():
-    with pytest.raises(TraceError, match="'2'.*the smallest size that works is 17x17") as error:
+    with pytest.raises(TraceError, match=r"'2'.*the smallest size that works is 17x17") as error:
         trace(net(), (3, 12, 12))
     assert "\n" not in str(error.value)
     net()(torch.zeros(1, 3, 17, 17))
@@ -22,9 +22,9 @@ def test_a_size_too_small_names_the_layer_and_the_smallest_that_works():
 
 
 def test_wrong_channels_and_axes_are_named():
-    with pytest.raises(TraceError, match="it takes 3 channels, not 1"):
+    with pytest.raises(TraceError, match=r"it takes 3 channels, not 1"):
         trace(net(), (1, 32, 32))
-    with pytest.raises(TraceError, match="it takes 2 axes beside the channels, not 1"):
+    with pytest.raises(TraceError, match=r"it takes 2 axes beside the channels, not 1"):
         trace(net(), (3, 32))
 
 
@@ -33,5 +33,5 @@ def test_a_forward_that_always_fails_gets_no_hint():
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             raise ValueError("boom")
 
-    with pytest.raises(TraceError, match="boom$"):
+    with pytest.raises(TraceError, match=r"boom$"):
         trace(Broken(), (3, 32, 32))

@@ -299,4 +299,4 @@ def test_positions_picked_by_data_are_unknown() -> None:
     graph = read_onnx(net.bytes(net.add("Gather", x, index, axis=2, name="pick")), (3, 16, 16))
     assert (
         graph.unknown[0].message == "pick: 'Gather' on ((1, 4, 14, 14),) is not followed: positions picked by a table"
-    )  # noqa: E501
+    )

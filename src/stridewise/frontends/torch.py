@@ -17,6 +17,7 @@ from stridewise.frontends.answers import META, answer_for
 from stridewise.frontends.build import Builder, ModuleCall, has_constant_sizes, with_links, with_slots
 from stridewise.frontends.clone import Cloner
 from stridewise.frontends.hints import hint
+from stridewise.frontends.same import may_pad_same, with_same_padding
 from stridewise.frontends.step import step_of
 from stridewise.ir import Graph
 from stridewise.ops import find_torch
@@ -216,6 +217,11 @@ def trace(model: nn.Module, input: InputSpec = (3, 224, 224), *, name: str = "",
             raise TraceError(f"{error}; {found}" if found else str(error)) from error
         if has_constant_sizes(graph):
             graph = with_links(graph, _second(model, shapes, name, opaque))
+        is_open = may_pad_same(graph)
+        for step in (1, 2, 4, 8, 16):  # each turns the remainder at one more level of strides of 2
+            twin = _second(model, shapes, name, opaque, (step,)) if is_open else None
+            if twin is not None:
+                graph, is_open = with_same_padding(graph, twin)
     if not any(op.site for op in graph.nodes):
         raise TraceError(
             f"{name or type(model).__name__}: no convolution or pooling was met: it has no strides to show"
@@ -235,10 +241,16 @@ def _no_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _second(model: nn.Module, shapes: Mapping[str, tuple[int, ...]], name: str, opaque: Sequence[str]) -> Graph | None:
-    """The graph at a larger input, None when the network takes no other size."""
-    for times, more in ((1, 64), (2, 0)):
-        larger = {k: (*s[:1], *(times * n + more for n in s[1:])) for k, s in shapes.items()}
+def _second(
+    model: nn.Module,
+    shapes: Mapping[str, tuple[int, ...]],
+    name: str,
+    opaque: Sequence[str],
+    steps: Sequence[int | None] = (64, None),
+) -> Graph | None:
+    """The graph at an input larger by one of `steps` (None: twice as large), None when the network takes none."""
+    for step in steps:
+        larger = {k: (*s[:1], *(2 * n if step is None else n + step for n in s[1:])) for k, s in shapes.items()}
         try:
             return _trace_once(model, larger, name, opaque)
         except StridewiseError:

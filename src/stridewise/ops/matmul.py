@@ -16,7 +16,7 @@ def product(call: Call, a: Value, b: Value, out: Dims, summed: tuple[Dim, int]) 
     """The product of `a` and `b` laid out as `out`, summed over the dim `summed` (its layout, its size)."""
     grids = call.draft.grids
     data = [v for v in (a, b) if v.origin == "data"]
-    macs = volume_of(out, call.outs[0], grids).times(volume_of((summed[0],), (summed[1],), grids))
+    macs = volume_of((*out, summed[0]), (*call.outs[0], summed[1]), grids)
     gone = digits(summed[0])
     facts = {"channels": (summed[1], call.outs[0][-1])}
     kept = {d.grid for dim in out for d in digits(dim)}

@@ -256,7 +256,8 @@ def _inserted(graph: Graph, slot: Slot, setting: Setting) -> Graph:
         return i if i < at_tensor else i + 1
 
     def volume(v: Volume, later: bool) -> Volume:
-        return Volume(v.scale, tuple((grid_of(g, later) or 0, a) for g, a in v.over))
+        terms = tuple(volume(term, later) for term in v.plus)
+        return Volume(v.scale, tuple((grid_of(g, later) or 0, a) for g, a in v.over), terms)
 
     def moved_grid(g: Grid) -> Grid:
         later = g.index >= at_grid
