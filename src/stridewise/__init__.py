@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     from stridewise.frontends.torch import trace as trace
     from stridewise.ops.registry import Op as Op
     from stridewise.ops.registry import register as register
-    from stridewise.study.search import search as search
-    from stridewise.tasks.train import train as train
     from stridewise.plans import Plan as Plan
     from stridewise.report.show import show as show
+    from stridewise.study.search import search as search
+    from stridewise.tasks.train import train as train
 
 __version__ = "0.1.0"
 

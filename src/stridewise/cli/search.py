@@ -47,7 +47,9 @@ def _stride(ctx: click.Context, option: click.Parameter, value: str | None) -> i
 @click.option("--size", metavar="S|HxW", callback=_size, help="Bring every picture to this size first.")
 @click.option("--max-macs", metavar="N", callback=_macs, help="0.8x of the network as it is, 300M, or a whole number.")
 @click.option("--output-stride", metavar="S|SxS", callback=_stride, help="Only plans with this output stride.")
-@click.option("--slots/--no-slots", default=None, help="Also step between modules. [default: where it steps there today]")
+@click.option(
+    "--slots/--no-slots", default=None, help="Also step between modules. [default: where it steps there today]"
+)
 @click.option("--trials", type=click.IntRange(2), default=8, show_default=True, help="Plans in the shortlist.")
 @click.option("--budget", type=click.IntRange(1), default=8, show_default=True, help="Epochs of a full training.")
 @click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, help="Full trainings of each finalist.")
@@ -76,7 +78,9 @@ def command(
         call = stored_call(resume)
     else:
         if model is None or options["data"] is None:
-            raise UsageError("search wants a MODEL and --data, as in: stridewise search builtin:resnet20 --data builtin:digits")
+            raise UsageError(
+                "search wants a MODEL and --data, as in: stridewise search builtin:resnet20 --data builtin:digits"
+            )
         given = {key: value for key, value in options.items() if value is not None}
         if "augment" in given:
             given["augment"] = tuple(given["augment"].split(","))

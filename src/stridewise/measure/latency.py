@@ -1,7 +1,8 @@
-"""How long networks take, end to end, measured in turn in one run so that a slow moment meets all of them (DESIGN 4.1)."""
+"""How long networks take, end to end, in turn in one run, so that a slow moment meets all of them (DESIGN 4.1)."""
 
 from __future__ import annotations
 
+import mmap
 import platform
 import statistics
 import threading
@@ -9,12 +10,14 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from stridewise.errors import UsageError
 
 MIN_ROUNDS = 10
 _WARM_UPS = 3
+_PAGE = mmap.PAGESIZE
 _LOOK_EVERY = 0.001  # seconds between looks at the process's memory
 
 
@@ -71,7 +74,9 @@ def latency(
     import torch
 
     if rounds < MIN_ROUNDS or not models:
-        raise UsageError(f"latency: {rounds} rounds of {len(models)} networks: measure one or more, {MIN_ROUNDS} rounds")
+        raise UsageError(
+            f"latency: {rounds} rounds of {len(models)} networks: measure one or more, {MIN_ROUNDS} rounds"
+        )
     device = torch.device(getattr(x, "device", "cpu"))
 
     def timed(call: Callable[..., Any]) -> float:
@@ -136,10 +141,10 @@ def _peak(call: Callable[[], float], device: Any) -> int | None:
     import torch
 
     if device.type == "cuda":
-        before = torch.cuda.memory_allocated(device)
+        held = torch.cuda.memory_allocated(device)
         torch.cuda.reset_peak_memory_stats(device)
         call()
-        return int(torch.cuda.max_memory_allocated(device) - before)
+        return int(torch.cuda.max_memory_allocated(device) - held)
     before = _resident()
     if before is None:
         return None
@@ -163,8 +168,7 @@ def _peak(call: Callable[[], float], device: Any) -> int | None:
 def _resident() -> int | None:
     """Bytes of this process in memory now. Source: proc(5), statm, second field, in pages."""
     try:
-        with open("/proc/self/statm", encoding="ascii") as file:
-            return int(file.read().split()[1]) * 4096
+        return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * _PAGE
     except OSError:
         return None
 

@@ -9,7 +9,7 @@ from typing import Any
 from stridewise.analyses import cost
 from stridewise.analyses.strides import groups
 from stridewise.ir import Graph
-from stridewise.plan import Plan
+from stridewise.plans import Plan
 from stridewise.rewrites.restride import restride
 
 

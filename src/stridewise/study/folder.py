@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from stridewise.errors import StudyError
-from stridewise.plan import write_text
+from stridewise.plans import write_text
 from stridewise.study.result import SearchResult
 
 PLAN, RESULT, PICTURE, PAGE = "plan.toml", "result.json", "front.png", "report.html"
@@ -28,7 +28,7 @@ def _write_bytes(path: Path, content: bytes) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         temporary.write_bytes(content)
-        os.replace(temporary, path)
+        temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise StudyError(f"{path}: cannot be written: {error.strerror}") from error

@@ -13,8 +13,7 @@ from stridewise.tasks.record import wilson
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """A mean with its 95 % interval, from `seeds` trainings; low and high are None where one seed says nothing of it.
-    """
+    """A mean with its 95 % interval, from `seeds` trainings; low and high are None where nothing is known of it."""
 
     mean: float
     low: float | None
@@ -25,15 +24,17 @@ class Estimate:
 def estimate(outcomes: Sequence[Outcome]) -> Estimate:
     """The mean score of one plan's trainings.
 
-    Two sources of chance add: the draw of the seed (variance between trainings / seeds) and the draw of the held-out
-    pictures (variance of a picture's mean correctness / pictures), the latter where pictures are known. Student's t with
-    seeds - 1 degrees. One training with pictures has its Wilson interval.
+    Two sources of chance add: the seed (variance between trainings / seeds) and, where they are known, the held-out
+    pictures (variance of a picture's mean correctness / pictures). Student's t with seeds - 1 degrees. One training
+    with pictures has its Wilson interval.
     """
     values = [o.value for o in outcomes]
     mean, seeds = fmean(values), len(values)
     pictures = _shares(outcomes)
     if seeds == 1:
-        low, high = wilson(round(mean * len(pictures)), len(pictures)) if pictures else (outcomes[0].low, outcomes[0].high)
+        low, high = (
+            wilson(round(mean * len(pictures)), len(pictures)) if pictures else (outcomes[0].low, outcomes[0].high)
+        )
         return Estimate(mean=mean, low=low, high=high, seeds=1)
     spread = variance(values) / seeds + _of_pictures(pictures)
     half = _t975(seeds - 1) * math.sqrt(spread)

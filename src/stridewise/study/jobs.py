@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from stridewise.data.records import Progress
 from stridewise.errors import StridewiseError, UsageError
-from stridewise.plan import Plan
+from stridewise.plans import Plan
 
 Score = Callable[..., Any]
 """score(plan, budget, seed) -> float, or a TrainRecord; larger is better. Where it takes them it is also given

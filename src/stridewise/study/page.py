@@ -50,7 +50,7 @@ def page(result: SearchResult) -> str:
         *(f'<p class="note">{escape(note)}</p>' for note in notes(result)),
         "<h2>The recommended plan</h2>",
         f"<pre>{escape(result.plan.to_toml())}</pre>",
-        "<p>Saved as plan.toml beside this page; <code>sw.apply(model, sw.Plan.read('plan.toml'))</code> carries it out.</p>"
+        "<p>Saved as plan.toml beside this page. To use it: <code>sw.apply(model, sw.Plan.read('plan.toml'))</code></p>"
         if result.plan
         else "<p>It changes nothing: the network keeps the strides it has.</p>",
         "<h2>How it was found</h2>",
@@ -58,7 +58,9 @@ def page(result: SearchResult) -> str:
     ]
     head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title>'
     body = "\n".join(parts)
-    return f'<!doctype html>\n<html lang="en"><head>{head}<style>{_STYLE}</style></head>\n<body>\n{body}\n</body></html>\n'
+    return (
+        f'<!doctype html>\n<html lang="en"><head>{head}<style>{_STYLE}</style></head>\n<body>\n{body}\n</body></html>\n'
+    )
 
 
 def _table(result: SearchResult) -> str:

@@ -68,14 +68,10 @@ def _look(row: Row, result: SearchResult) -> tuple[str, str, str]:
 
 def _front(axes: Any, result: SearchResult) -> None:
     points = sorted((macs / 1e6, made / 1e3) for macs, made, _ in result.front)
-    axes.plot(
-        [x for x, _ in points], [y for _, y in points], ".-", color=_FRONT, label="exact cost front", linewidth=1
-    )
+    axes.plot([x for x, _ in points], [y for _, y in points], ".-", color=_FRONT, label="exact cost front", linewidth=1)
     for row in result.rows:
         colour, _, marker = _look(row, result)
-        axes.plot(
-            [row.candidate.macs / 1e6], [row.candidate.activations / 1e3], marker, color=colour, markersize=7
-        )
+        axes.plot([row.candidate.macs / 1e6], [row.candidate.activations / 1e3], marker, color=colour, markersize=7)
     axes.set_xlabel("multiply-adds of one picture, millions (exact)")
     axes.set_ylabel("activations,\nthousands (exact)")
     axes.grid(alpha=0.25)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from stridewise.plan import Plan
+from stridewise.plans import Plan
 from stridewise.study.candidates import Candidate
 from stridewise.study.interval import Estimate
 from stridewise.study.jobs import Job, Outcome, Schedule
@@ -60,8 +60,8 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchResult:
-    """A study's answer. rows: the shortlist, the default first; front: (multiply-adds, activations, peak bytes) of every
-    plan on the exact front; state: "finished" or "interrupted"; seconds: of all trainings together."""
+    """A study's answer. rows: the shortlist, the default first; front: (multiply-adds, activations, peak bytes) of
+    every plan on the exact front; state: "finished" or "interrupted"; seconds: of all trainings together."""
 
     model: str
     task: str
@@ -107,7 +107,8 @@ class SearchResult:
             "front": {
                 "kind": {"macs": "exact", "activations": "exact", "peak_activation_bytes": "estimated"},
                 "points": [
-                    {"macs": macs, "activations": made, "peak_activation_bytes": peak} for macs, made, peak in self.front
+                    {"macs": macs, "activations": made, "peak_activation_bytes": peak}
+                    for macs, made, peak in self.front
                 ],
             },
             "seconds": self.seconds,
@@ -138,7 +139,9 @@ HEADINGS = ("plan", "multiply-adds", "", "accuracy", "95 % interval", "epochs", 
 def cells(row: Row, default: Row) -> tuple[str, ...]:
     """One row of the table."""
     found, cost, base = row.accuracy, row.candidate.macs, default.candidate.macs
-    interval = f"{found.low:.1%} to {found.high:.1%}" if found and found.low is not None and found.high is not None else ""
+    interval = (
+        f"{found.low:.1%} to {found.high:.1%}" if found and found.low is not None and found.high is not None else ""
+    )
     return (
         row.candidate.name,
         f"{cost / 1e6:,.1f} M",

@@ -1,4 +1,4 @@
-"""The coordinator of a study: rungs, then seeds; the store keeps every outcome, so the same call goes on where it was."""
+"""The coordinator of a study: rungs, then seeds. The store keeps every outcome; the same call goes on where it was."""
 
 from __future__ import annotations
 
@@ -43,6 +43,7 @@ class Coordinator:
     _spent: float = 0.0
     _begin: float = field(default_factory=time.monotonic)
     _ahead: list[int] = field(default_factory=list)
+    _left: list[Job] = field(default_factory=list)
     _finished: int = 0
 
     def carry_out(self, run: Run) -> None:
@@ -78,10 +79,10 @@ class Coordinator:
         self.store.enqueue(list(jobs))
         ready = [job for job in jobs if job in self.store.outcomes]
         self._finished += len(ready)
-        left = [job for job in jobs if job not in self.store.outcomes]
+        self._left = [job for job in jobs if job not in self.store.outcomes]
         deaths: Counter[Job] = Counter()
         while self.store.waiting():
-            for job, outcome in run(self._asked(), lambda job, done, total: self._watch(left, job, done / total)):
+            for job, outcome in run(self._asked(), lambda job, done, total: self._watch(job, done / total)):
                 if outcome is None:
                     deaths[job] += 1
                     if deaths[job] < _DEATHS:
@@ -90,9 +91,9 @@ class Coordinator:
                         continue
                     outcome = Outcome(error=f"its worker process died {_DEATHS} times: out of memory?")
                 self._keep(job, outcome)
-                left = [other for other in left if other != job]
+                self._left.remove(job)
                 self._finished += 1
-                self._watch(left, job, 0.0)
+                self._watch(job, 0.0)
         return {job: self.store.outcomes[job] for job in jobs}
 
     def _asked(self) -> Iterator[Job]:
@@ -111,19 +112,19 @@ class Coordinator:
     def _work(self, job: Job) -> float:
         return job.budget * self.candidates[job.plan].macs
 
-    def _watch(self, left: Sequence[Job], job: Job, share: float) -> None:
+    def _watch(self, job: Job, share: float) -> None:
         """Work out how far the study is: work is epochs times multiply-adds; what later rungs keep is not known yet."""
         if share:
             self._partly[job] = share
         spent = self._spent + sum(self._work(j) * s for j, s in self._partly.items())
         mean = sum(c.macs for c in self.candidates) / len(self.candidates)
-        ahead = sum(self._work(j) * (1 - self._partly.get(j, 0.0)) for j in left) + mean * sum(self._ahead)
+        ahead = sum(self._work(j) * (1 - self._partly.get(j, 0.0)) for j in self._left) + mean * sum(self._ahead)
         elapsed = time.monotonic() - self._begin
         names = dict.fromkeys(self.candidates[j.plan].name for j in self._partly)
         self.tell(
             Standing(
                 done=self._finished,
-                total=self._finished + len(left) + len(self._ahead),
+                total=self._finished + len(self._left) + len(self._ahead),
                 share=spent / (spent + ahead) if spent + ahead else 1.0,
                 seconds_left=elapsed * ahead / spent if spent else None,
                 doing=", ".join(names),

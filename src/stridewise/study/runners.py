@@ -17,7 +17,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-from stridewise.plan import Plan
+from stridewise.plans import Plan
 from stridewise.study.jobs import Job, Outcome, Score, Watcher, carry_out
 
 _TELL_EVERY = 0.25  # seconds between a worker's messages about its progress
@@ -37,12 +37,15 @@ def here(
 ) -> Iterator[Done]:
     """Run the jobs in this process, in order."""
     for job in jobs:
-        yield job, carry_out(
-            score,
-            plans[job.plan],
+        yield (
             job,
-            progress=lambda done, total, job=job: watch(job, done, total),  # type: ignore[misc]
-            checkpoint=checkpoint_of(checkpoints, job),
+            carry_out(
+                score,
+                plans[job.plan],
+                job,
+                progress=lambda done, total, job=job: watch(job, done, total),  # type: ignore[misc]
+                checkpoint=checkpoint_of(checkpoints, job),
+            ),
         )
 
 
@@ -56,7 +59,9 @@ class _Worker:
 class Workers:
     """`count` processes with `threads` threads each, ready for jobs; a context, which ends them."""
 
-    def __init__(self, score: Score, plans: Sequence[Plan], *, count: int, threads: int, checkpoints: Path | None) -> None:
+    def __init__(
+        self, score: Score, plans: Sequence[Plan], *, count: int, threads: int, checkpoints: Path | None
+    ) -> None:
         self._context = multiprocessing.get_context("spawn")
         self._make: Callable[[], _Worker] = lambda: self._started(score, plans, threads, checkpoints)
         self._workers = [self._make() for _ in range(count)]

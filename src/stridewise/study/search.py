@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from stridewise.data import Dataset
 from stridewise.errors import StudyError, UsageError
 from stridewise.ir import Graph
-from stridewise.plan import Plan
+from stridewise.plans import Plan
 from stridewise.study.candidates import given, shortlisted
 from stridewise.study.folder import CHECKPOINTS, write_files
 from stridewise.study.interval import difference, estimate
@@ -55,13 +55,13 @@ def search(
 ) -> SearchResult:
     """The stride plan to take for a task, with what speaks for it.
 
-    model: a graph, with `score` the user's own training code, `score(plan, budget, seed) -> float`, larger is better; or
-    a name as for `load` (or a function that makes a module), with `data` to train it on. max_macs: "0.8x" or a whole
-    number; output_stride, slots, sites: as for `front`; plans: this shortlist instead of the front's. trials: plans in
-    the shortlist; budget: epochs of a full training; seeds, finalists: full trainings. run: the folder that keeps the
-    study; the same call on it goes on where it stopped. workers: processes, 0 for this one. tell: called with how far
-    the study is. recipe: batch, rate, augment and so on, as for `train`.
-    Raises: StudyError, UsageError, PlanError, DataError, LoadError, one line each. An interrupt leaves the folder usable.
+    model: a graph, with `score` the user's own training code, `score(plan, budget, seed) -> float`, larger is better;
+    or a name as for `load` (or a function that makes a module), with `data` to train it on. max_macs: "0.8x" or a
+    whole number; output_stride, slots, sites: as for `front`; plans: this shortlist instead of the front's. trials:
+    plans in the shortlist; budget: epochs of a full training; seeds, finalists: full trainings. run: the folder that
+    keeps the study; the same call on it goes on where it stopped. workers: processes, 0 for this one. tell: called
+    with how far the study is. recipe: batch, rate, augment and so on, as for `train`.
+    Raises: StudyError, UsageError, PlanError, DataError, LoadError, one line each. An interrupt leaves usable files.
     """
     if score is None:
         if data is None:
@@ -72,12 +72,11 @@ def search(
     graph = model if isinstance(model, Graph) else score.graph() if isinstance(score, TrainScore) else None
     if graph is None:
         raise UsageError("search: a score of your own wants the network as a graph: sw.trace(model, (3, 224, 224))")
-    if plans is not None:
-        chosen, points = given(graph, plans), ()
-    else:
-        chosen, points = shortlisted(
-            graph, max_macs=max_macs, output_stride=output_stride, slots=slots, sites=sites, count=trials
-        )
+    chosen, points = (
+        shortlisted(graph, max_macs=max_macs, output_stride=output_stride, slots=slots, sites=sites, count=trials)
+        if plans is None
+        else (given(graph, plans), ())
+    )
     schedule = Schedule.halving(len(chosen), budget=budget, seeds=seeds, finalists=finalists)
     settings = {
         "model": graph.model,

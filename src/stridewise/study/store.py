@@ -203,9 +203,13 @@ def _locked(folder: Path) -> Any:
         lock = FileLock(folder / ".lock")
         lock.acquire(timeout=0)
     except Timeout as error:
-        raise StudyError(f"{folder}: another search works in this run folder: wait for it, or choose another --run") from error
+        raise StudyError(
+            f"{folder}: another search works in this run folder: wait for it, or choose another --run"
+        ) from error
     except OSError as error:
-        raise StudyError(f"{folder}: the run folder cannot be written ({error.strerror}): choose another --run") from error
+        raise StudyError(
+            f"{folder}: the run folder cannot be written ({error.strerror}): choose another --run"
+        ) from error
     return lock
 
 

@@ -10,7 +10,7 @@ from stridewise.data import Dataset, open_dataset
 from stridewise.data.records import Progress
 from stridewise.errors import UsageError
 from stridewise.ir import Graph
-from stridewise.plan import Plan
+from stridewise.plans import Plan
 from stridewise.tasks.record import TrainRecord
 
 if TYPE_CHECKING:
@@ -74,7 +74,9 @@ class TrainScore:
             progress=progress,
         )
 
-    def latency(self, plans: Mapping[str, Plan], tick: Progress | None = None, *, rounds: int = 30) -> tuple[Latency, ...]:
+    def latency(
+        self, plans: Mapping[str, Plan], tick: Progress | None = None, *, rounds: int = 30
+    ) -> tuple[Latency, ...]:
         """Latency of one picture through the network under each plan, measured in turn on one thread."""
         from stridewise.measure.latency import latency
         from stridewise.tasks.classify import network

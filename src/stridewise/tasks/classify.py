@@ -16,7 +16,7 @@ from stridewise.data.records import Progress
 from stridewise.errors import LoadError, StridewiseError
 from stridewise.frontends.apply import apply_to_model
 from stridewise.frontends.load import ModelSpec, load, resolve
-from stridewise.plan import Plan
+from stridewise.plans import Plan
 from stridewise.tasks.libraries import accuracy_metric
 from stridewise.tasks.loop import Recipe, fit
 from stridewise.tasks.pictures import Pictures, Splits
@@ -53,8 +53,9 @@ def build(source: Source, classes: int) -> nn.Module:
     if spec.kind in ("timm", "torchvision"):
         return load(spec, num_classes=classes)
     for name in ("num_classes", "classes"):
+        wanted: dict[str, Any] = {name: classes}
         try:
-            return load(spec, **{name: classes})
+            return load(spec, **wanted)
         except LoadError as error:
             if not isinstance(error.__cause__, TypeError):
                 raise
@@ -80,7 +81,9 @@ def network(source: Source, plan: Plan, splits: Splits) -> nn.Module:
         try:
             out = model(torch.zeros(2, *splits.shape))
         except RuntimeError as error:
-            raise LoadError(f"{name}: does not run on pictures of {splits.shape}: {str(error).splitlines()[0]}") from error
+            raise LoadError(
+                f"{name}: does not run on pictures of {splits.shape}: {str(error).splitlines()[0]}"
+            ) from error
     if not isinstance(out, torch.Tensor) or out.dim() not in (2, 4):
         raise LoadError(f"{name}: a classifier returns one tensor (N, classes), or a map (N, C, H, W) to pool")
     if out.dim() == 4:

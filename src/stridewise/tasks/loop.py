@@ -50,13 +50,15 @@ Judge = Callable[[nn.Module, Any], float]
 
 
 def fabric_for(recipe: Recipe) -> Any:
-    """A Fabric on one device. Raises: MissingExtraError without lightning; UsageError for a device that is not there."""
+    """A Fabric on one device. Raises: MissingExtraError; UsageError for a device that is not there."""
     fabric = fabric_class()
     with quiet():
         try:
             return fabric(accelerator=recipe.device, devices=1, precision=recipe.precision)
         except (RuntimeError, ValueError) as error:
-            raise UsageError(f"device '{recipe.device}', precision '{recipe.precision}': {_first_line(error)}") from error
+            raise UsageError(
+                f"device '{recipe.device}', precision '{recipe.precision}': {_first_line(error)}"
+            ) from error
 
 
 def fit(
@@ -88,7 +90,7 @@ def fit(
     fabric = fabric_for(recipe)
     with quiet():
         optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.rate, weight_decay=recipe.decay)
-        running, optimizer = fabric.setup(model.to(memory_format=torch.channels_last), optimizer)
+        running, optimizer = fabric.setup(channels_last(model), optimizer)
     state = {"model": running, "optimizer": optimizer}
     stamp = repr((name, epochs, seed, sorted(asdict(recipe).items())))
     curve = _resumed(fabric, checkpoint, state, stamp)
@@ -120,6 +122,14 @@ def fit(
     return tuple(curve), running
 
 
+def channels_last(model: nn.Module) -> nn.Module:
+    """The model with its 2-D weights laid out channels last, in which convolutions of few channels train faster."""
+    for parameter in model.parameters():
+        if parameter.dim() == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+    return model
+
+
 def share_of_rate(step: int, total: int) -> float:
     """The learning rate's share at a step: up in a line over the first tenth, then down along half a cosine."""
     warm = max(1, total // 10)
@@ -137,7 +147,7 @@ def _save(fabric: Any, path: Path, state: dict[str, Any]) -> None:
     try:
         with quiet():
             fabric.save(temporary, state)
-        os.replace(temporary, path)
+        temporary.replace(path)
     except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
         temporary.unlink(missing_ok=True)
         raise StridewiseError(f"{path}: the checkpoint cannot be written: {_first_line(error)}") from error
@@ -150,7 +160,7 @@ def _resumed(fabric: Any, path: Path | None, state: dict[str, Any], stamp: str) 
     try:
         with quiet():
             rest = fabric.load(path, weights_only=True)
-    except Exception as error:  # noqa: BLE001  a broken file shows itself in many ways; all mean the same here
+    except Exception as error:  # a broken file shows itself in many ways
         raise LoadError(f"{path}: not a readable checkpoint ({_first_line(error)}): delete it to begin anew") from error
     if rest.get("stamp") != stamp:
         raise LoadError(f"{path}: the checkpoint of another training: delete it or name another")

@@ -78,7 +78,7 @@ def to_tensors(dataset: Dataset, size: Size | None = None) -> Splits:
     held_pixels, held_labels = dataset.arrays(held, size=(height, width))
     mean, deviation = pixels.mean((0, 1, 2), dtype=np.float64), pixels.std((0, 1, 2), dtype=np.float64)
 
-    def standardised(values: np.ndarray, y: np.ndarray) -> Pictures:  # type: ignore[type-arg]
+    def standardised(values: np.ndarray, y: np.ndarray) -> Pictures:
         scaled = (values.astype(np.float32) - mean.astype(np.float32)) / np.maximum(deviation, 1.0).astype(np.float32)
         x = torch.from_numpy(scaled).permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
         return Pictures(x=x, y=torch.from_numpy(y))
@@ -101,8 +101,6 @@ def augmented(x: torch.Tensor, kinds: tuple[str, ...], generator: torch.Generato
         padded = functional.pad(x, [reach[1]] * 2 + [reach[0]] * 2, mode="replicate")
         starts = [torch.randint(2 * r + 1, (len(x),), generator=generator).tolist() for r in reach]
         rows, columns = x.shape[-2:]
-        moved = [
-            p[:, top : top + rows, left : left + columns] for p, top, left in zip(padded, *starts, strict=True)
-        ]
+        moved = [p[:, top : top + rows, left : left + columns] for p, top, left in zip(padded, *starts, strict=True)]
         x = torch.stack(moved).contiguous(memory_format=torch.channels_last)
     return x

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from stridewise.plan import Plan
+from stridewise.plans import Plan
 
 _Z95 = 1.959964  # the 97.5 % point of the normal distribution
 

@@ -8,7 +8,7 @@ from typing import Any
 from stridewise.data import Dataset, open_dataset
 from stridewise.data.records import Progress
 from stridewise.errors import UsageError
-from stridewise.plan import Plan
+from stridewise.plans import Plan
 from stridewise.tasks.classify import Source, classify
 from stridewise.tasks.loop import Recipe
 from stridewise.tasks.pictures import to_tensors
