@@ -205,7 +205,7 @@ def show(graph: Graph, plans: Sequence[Plan] | Mapping[str, Plan] = (), batch: i
 
 def _view(state: State, plan: str, batch: int, train: bool) -> View:
     graph = state.graph
-    layers = tuple(_layer(state, node, batch) for node in graph.nodes if node.key)
+    layers = tuple(_layer(state, node, batch) for node in graph.nodes if _is_layer(node))
     return View(
         plan=plan,
         totals=_totals(state, layers, batch, train),
@@ -223,9 +223,9 @@ def _marks(state: State) -> tuple[Mark, ...]:
     before, at = [], 0
     for node in graph.nodes:
         before.append(at)
-        at += bool(node.key)
+        at += _is_layer(node)
     for grid in graph.grids:
-        if grid.node is None or not grid.sources or not all(grid.local) or graph.nodes[grid.node].key:
+        if grid.node is None or not grid.sources or not all(grid.local) or _is_layer(graph.nodes[grid.node]):
             continue
         came = tuple(f.jump for f in state.fields.full[grid.sources[0]])
         stride = tuple(f.jump for f in state.fields.full[grid.index])
@@ -275,11 +275,16 @@ def _geometry(state: State, grid: int | None) -> tuple[tuple[Fraction | None, ..
     return strides, tuple([f.size for f in fields])
 
 
+def _is_layer(node: Node) -> bool:
+    """Whether a node has a row: sites, and ops with multiply-adds."""
+    return bool(node.key) and (node.site or node.counted)
+
+
 def _layer(state: State, node: Node, batch: int) -> Layer:
     """The row of one node."""
     graph, sizes, attrs = state.graph, state.sizes, node.attrs
     grid = graph.tensors[node.outputs[0]].grid
-    windows: tuple[AxisMap, ...] = attrs.get("maps", ())
+    windows: tuple[AxisMap, ...] = attrs.get("maps", ())  # of a convolution where no positions are left
     if node.site:
         windows = state.windows(node)
         before: int | None = state.incoming(node)
