@@ -44,7 +44,9 @@ def with_margin(pictures: torch.Tensor, reach: Sequence[int], mode: str) -> torc
     return pictures
 
 
-def views(pictures: Iterable[torch.Tensor], offsets: Iterable[Sequence[Sequence[int]]], size: Sequence[int]) -> torch.Tensor:
+def views(
+    pictures: Iterable[torch.Tensor], offsets: Iterable[Sequence[Sequence[int]]], size: Sequence[int]
+) -> torch.Tensor:
     """Every picture at every offset of its row, picture by picture: (pictures * offsets, channels, *size).
 
     pictures: (N, channels, *sizes) with their margin; offsets: per picture its offsets, one entry an axis.
