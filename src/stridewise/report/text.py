@@ -10,7 +10,8 @@ from typing import TypeAlias
 from stridewise.findings import Finding
 from stridewise.report.fold import Row, folded
 from stridewise.report.ladder import rungs
-from stridewise.report.show import Layer, Report, Totals, View
+from stridewise.report.rows import Layer, Totals, View
+from stridewise.report.show import Report
 from stridewise.report.units import binary, by, change, count, once, shortened
 
 WIDTH = 100
