@@ -80,7 +80,7 @@ def test_the_nearest_sizes_leave_no_remainder_and_all_between_do():
 def test_one_axis_alone_is_named():
     (finding,) = found(chain(nn.MaxPool2d(2)), "SW102", (3, 8, 9))
     assert finding.message == (
-        "0: the last position is dropped at 8×9 along width. No remainder anywhere at input size 8 or 10 along width"
+        "0: the last position is dropped at 8×9 along width. No remainder at input size 8 or 10 along width"
     )
 
 
@@ -130,13 +130,23 @@ def test_a_short_path_keeps_a_layer_productive():
     assert keys(chain(*parts.values()), "SW104", (1, 7, 7)) == ["3"]
 
 
+def test_what_counts_is_the_smallest_field_before_the_layer():
+    def forward(net, x):
+        y = net.b(net.a(x))
+        return net.d(y + net.c(y))
+
+    parts = {name: nn.Conv2d(1, 1, 3, padding=1) for name in "abc"}
+    net = Fn(forward, d=nn.Conv2d(1, 1, 5, padding=2), **parts)  # fields 5 (and 7) before d, 9 behind it
+    assert keys(net, "SW104", (1, 7, 7)) == []
+    assert keys(net, "SW104", (1, 5, 5)) == ["c", "d"]
+
+
 @pytest.mark.parametrize(("out", "stride", "ceiling"), [(31, 2, "97 %"), (32, 2, None), (8, 1, None), (7, 1, "88 %")])
 def test_a_channel_cut_is_said_below_one(out, stride, ceiling):
     fired = found(chain(nn.Conv2d(8, out, 3, stride, 1)), "SW105", (8, 16, 16))
+    step = ", step 2×2" if stride == 2 else ""
     assert [f.message for f in fired] == (
-        [f"0: at most {ceiling} of the values that come in can go out (8 to {out} channels, step {stride}×{stride})"]
-        if ceiling
-        else []
+        [f"0: at most {ceiling} of the values that come in can go out (8 to {out} channels{step})"] if ceiling else []
     )
 
 
