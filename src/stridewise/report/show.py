@@ -85,10 +85,10 @@ def show(graph: Graph, plans: Sequence[Plan] | Mapping[str, Plan] = (), batch: i
         raise UsageError(f"batch: a whole number from 1 is wanted, not {batch}")
     named = plans.items() if isinstance(plans, Mapping) else ((f"plan {i}", plan) for i, plan in enumerate(plans, 1))
     origin = evaluate(graph)
-    views, notes = [_view(origin, "", batch, train)], list(graph.notes)
+    views, notes = [view(origin, batch=batch, train=train)], list(graph.notes)
     for name, plan in named:
         changed = restride(graph, plan)
-        views.append(_view(evaluate(changed.graph), name, batch, train))
+        views.append(view(evaluate(changed.graph), name, batch=batch, train=train))
         notes += [
             f"{name}: {key} gets {rows} more rows of end padding on axis {axis}" for key, axis, rows in changed.pads
         ]
@@ -105,7 +105,8 @@ def show(graph: Graph, plans: Sequence[Plan] | Mapping[str, Plan] = (), batch: i
     )
 
 
-def _view(state: State, plan: str, batch: int, train: bool) -> View:
+def view(state: State, plan: str = "", *, batch: int = 1, train: bool = False, rules: bool = True) -> View:
+    """An evaluated network as rows; rules: look for findings too, the slowest part."""
     graph = state.graph
     layers = tuple(_layer(state, node, batch) for node in graph.nodes if _is_layer(node))
     return View(
@@ -113,7 +114,7 @@ def _view(state: State, plan: str, batch: int, train: bool) -> View:
         totals=_totals(state, layers, batch, train),
         outputs=tuple(_output(state, i, t) for i, t in enumerate(graph.outputs)),
         layers=layers,
-        findings=tuple(findings(state)),
+        findings=tuple(findings(state)) if rules else (),
         marks=_marks(state),
     )
 
