@@ -14,6 +14,7 @@ from stridewise.errors import LoadError as LoadError
 from stridewise.errors import MissingExtraError as MissingExtraError
 from stridewise.errors import PlanError as PlanError
 from stridewise.errors import StridewiseError as StridewiseError
+from stridewise.errors import StudyError as StudyError
 from stridewise.errors import TraceError as TraceError
 from stridewise.errors import UsageError as UsageError
 
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from stridewise.plans import Plan as Plan
     from stridewise.report.show import show as show
     from stridewise.search.front import front as front
+    from stridewise.study.search import search as search
+    from stridewise.tasks.train import train as train
 
 __version__ = "0.1.0"
 
@@ -50,6 +53,8 @@ _ROOMS = {
     "Op": "stridewise.ops.registry",
     "register": "stridewise.ops.registry",
     "front": "stridewise.search.front",
+    "search": "stridewise.study.search",
+    "train": "stridewise.tasks.train",
 }
 
 
