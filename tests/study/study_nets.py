@@ -37,7 +37,7 @@ def drawn(plan, budget, seed):
     return 0.5 + random.Random(f"{plan.to_toml()} {budget} {seed}").random() / 10
 
 
-LOGGED = '''
+LOGGED = """
 import os, sys, time
 sys.path.insert(0, {here!r})
 from study_nets import drawn, graph, plans
@@ -53,7 +53,7 @@ def score(plan, budget, seed):
 if __name__ == "__main__":
     search(graph(), score=score, plans=plans(), budget=4, run={run!r}, workers={workers})
     print("finished")
-'''
+"""
 
 
 def script(tmp_path: Path, *, pause: float, workers: int = 0) -> list[str]:
@@ -68,6 +68,4 @@ def script(tmp_path: Path, *, pause: float, workers: int = 0) -> list[str]:
 
 def started(command: list[str]) -> subprocess.Popen:
     """The study, running, in a group of processes of its own."""
-    return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)

@@ -126,7 +126,11 @@ def test_named_zoo_models_and_files_get_their_classes(tmp_path):
         ({"data": gratings(16, 8)}, DataError, "16 training pictures are fewer than a batch of 64"),
         ({"data": gratings(64, 8, classes=1)}, DataError, "of one class"),
         ({"data": replace(gratings(8, 8), splits={})}, DataError, "holds no pictures"),
-        ({"data": replace(gratings(8, 8), splits={"train": (), "val": gratings(8, 8).splits["val"]})}, DataError, "no pictures in 'train'"),
+        (
+            {"data": replace(gratings(8, 8), splits={"train": (), "val": gratings(8, 8).splits["val"]})},
+            DataError,
+            "no pictures in 'train'",
+        ),
         ({"model": Exploding}, StridewiseError, "the loss is not a number at step 1 of 8: lower the rate"),
         ({"model": lambda: Small(2)}, LoadError, "has 2 outputs, gratings has 4 classes"),
         ({"epochs": 0}, UsageError, "0 epochs"),
