@@ -1,1 +1,1 @@
-"""Measured, not computed: latency and memory of networks, as records with their conditions."""
+"""Measured, not computed: latency, memory, shift consistency, detail and accuracy, as records with their conditions."""
