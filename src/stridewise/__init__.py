@@ -14,6 +14,7 @@ from stridewise.errors import LoadError as LoadError
 from stridewise.errors import MissingExtraError as MissingExtraError
 from stridewise.errors import PlanError as PlanError
 from stridewise.errors import StridewiseError as StridewiseError
+from stridewise.errors import StudyError as StudyError
 from stridewise.errors import TraceError as TraceError
 from stridewise.errors import UsageError as UsageError
 
@@ -25,11 +26,15 @@ if TYPE_CHECKING:
     from stridewise.fit import fit as fit
     from stridewise.frontends.features import features as features
     from stridewise.frontends.load import load as load
+    from stridewise.frontends.onnx import read_onnx as read_onnx
     from stridewise.frontends.torch import trace as trace
     from stridewise.ops.registry import Op as Op
     from stridewise.ops.registry import register as register
     from stridewise.plans import Plan as Plan
     from stridewise.report.show import show as show
+    from stridewise.search.front import front as front
+    from stridewise.study.search import search as search
+    from stridewise.tasks.train import train as train
 
 __version__ = "0.1.0"
 
@@ -44,8 +49,12 @@ _ROOMS = {
     "features": "stridewise.frontends.features",
     "load": "stridewise.frontends.load",
     "trace": "stridewise.frontends.torch",
+    "read_onnx": "stridewise.frontends.onnx",
     "Op": "stridewise.ops.registry",
     "register": "stridewise.ops.registry",
+    "front": "stridewise.search.front",
+    "search": "stridewise.study.search",
+    "train": "stridewise.tasks.train",
 }
 
 

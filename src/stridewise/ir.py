@@ -21,21 +21,30 @@ GridSizes: TypeAlias = Sequence[Sizes]
 
 @dataclass(frozen=True, slots=True)
 class Volume:
-    """`scale` times the product of the sizes of `over`: pairs of (grid, axis), with repeats."""
+    """`scale` times the product of the sizes of `over` (pairs of grid and axis, with repeats), and the same of `plus`.
+
+    `plus` holds further terms: class tokens beside the positions are a constant number.
+    """
 
     scale: int | Fraction = 0
     over: tuple[tuple[int, int], ...] = ()
+    plus: tuple[Volume, ...] = ()
 
     def at(self, sizes: GridSizes) -> int:
         """The volume when grid g measures `sizes[g]`."""
         total: int | Fraction = self.scale
         for grid, axis in self.over:
             total *= sizes[grid][axis]
-        return int(total)
+        return int(total) + sum(term.at(sizes) for term in self.plus) if self.plus else int(total)
 
     def times(self, other: Volume) -> Volume:
         """The product of two volumes."""
-        return Volume(self.scale * other.scale, self.over + other.over)
+        terms = [Volume(a.scale * b.scale, a.over + b.over) for a in (self, *self.plus) for b in (other, *other.plus)]
+        return Volume(terms[0].scale, terms[0].over, tuple(terms[1:]))
+
+    def add(self, other: Volume) -> Volume:
+        """The sum of two volumes."""
+        return Volume(self.scale, self.over, (*self.plus, Volume(other.scale, other.over), *other.plus))
 
     @staticmethod
     def of(total: int, over: tuple[tuple[int, int], ...], sizes: GridSizes) -> Volume:

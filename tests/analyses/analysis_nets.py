@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
 
+import pytest
 import torch
 from torch import nn
 
 from stridewise.analyses.findings import check
 from stridewise.findings import Finding
+from stridewise.frontends.load import load
 from stridewise.frontends.torch import trace
 
 
@@ -59,3 +62,10 @@ def reach(net: nn.Module, shape: tuple[int, ...], at: tuple[int, ...]) -> set[tu
     positive(net)(x)[(0, 0, *at)].backward()
     assert x.grad is not None
     return {tuple(p) for p in (x.grad[0].abs().sum(0) > 0).nonzero().tolist()}
+
+
+def zoo(name: str, device: str = "meta") -> nn.Module:
+    """A torchvision network; the test is skipped where torchvision is not installed."""
+    if importlib.util.find_spec("torchvision") is None:
+        pytest.skip("torchvision is not installed")
+    return load(f"torchvision:{name}", device=device)

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from analysis_nets import chain
+from analysis_nets import chain, zoo
 from torch import nn
 
 from stridewise.analyses.cost import kept_bytes, peak_bytes
@@ -47,12 +47,33 @@ def test_an_activation_keeps_what_torch_keeps(act, in_place):
         assert kept_bytes(graph, grid_sizes(graph), batch) == really_kept(net, torch.zeros(batch, 3, 16, 16))
 
 
-@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3_small", "convnext_tiny", "densenet121", "squeezenet1_1"])
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3_small", "squeezenet1_1", "shufflenet_v2_x0_5"])
 def test_real_models_keep_what_torch_keeps(name):
-    torchvision = pytest.importorskip("torchvision", exc_type=(ImportError, RuntimeError))
-    net = no_dropout(torchvision.models.get_model(name, weights=None))
+    net = no_dropout(zoo(name, "cpu"))
     graph = trace(net, (3, 64, 64))
     assert kept_bytes(graph, grid_sizes(graph), 2) == really_kept(net, torch.zeros(2, 3, 64, 64))
+
+
+def test_gates_norms_and_attention_keep_what_torch_keeps():
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem, self.norm, self.group = nn.Conv2d(3, 8, 3, 2), nn.LayerNorm(8), nn.GroupNorm(2, 8)
+            self.wide, self.gate, self.scale = nn.Linear(8, 16), nn.Conv2d(8, 8, 1), nn.Parameter(torch.ones(16))
+            self.last = nn.Conv2d(8, 2, 3)
+
+        def forward(self, x):
+            x = self.group(self.stem(x))
+            x = x * torch.sigmoid(self.gate(x.mean((2, 3), keepdim=True)))
+            tokens = self.norm(x.flatten(2).transpose(1, 2))
+            tokens = nn.functional.gelu(self.wide(tokens) * self.scale)
+            mixed = torch.softmax(tokens @ tokens.transpose(1, 2) / 4, -1) @ tokens
+            pooled = nn.functional.adaptive_avg_pool2d(x, 2).sum()
+            return self.last(torch.cat([x, -x], 1)[:, 4:12]) + mixed.mean() + pooled
+
+    net = Net().train()
+    graph = trace(net, (3, 17, 17))
+    assert kept_bytes(graph, grid_sizes(graph), 2) == really_kept(net, torch.zeros(2, 3, 17, 17))
 
 
 def test_the_peak_is_the_most_that_is_alive_after_any_op():

@@ -77,6 +77,17 @@ def test_a_module_called_twice_and_two_ops_in_one_module() -> None:
     graph = read_onnx(net.bytes(x), (3, 64, 64))
     keys = [node.key for node in graph.sites]
     assert keys == ["shared", "shared#2", "down/max_pool2d", "down/max_pool2d#2", "avg_pool2d"]
+    assert [node.call for node in graph.sites[:2]] == [1, 2]
+
+
+def test_parameters_are_what_training_learns() -> None:
+    net = Net(1, 3, "h", "w", opset=17)
+    x = net.conv("x", 4, 3, 3, 3)
+    x = net.add("BatchNormalization", x, *(net.weight(4) for _ in range(4)))
+    x = net.add("Pad", net.add("Clip", x, net.constant(np.float32(0))), net.ints(0, 0, 1, 1, 0, 0, 1, 1))
+    graph = read_onnx(net.bytes(x), (3, 16, 16))
+    assert graph.params == 4 * 3 * 9 + 4 + 4
+    assert [node.params for node in graph.nodes] == [108, 8, 0, 0]
 
 
 # -- against torch --
@@ -249,9 +260,7 @@ def test_an_unknown_op_is_reported_and_never_guessed() -> None:
     net.conv(x, 4, 4, 3, 3, name="after")
     graph = read_onnx(net.bytes("Conv_3_0"), (3, 32, 32))
     (unknown,) = graph.unknown
-    assert unknown.message.startswith(
-        "wobble: no op describes 'Wobble' on ((1, 4, 15, 15),). Describe it with sw.register"
-    )
+    assert unknown.message.startswith("wobble: no op describes 'Wobble' on ")
     assert [tensor.known for tensor in graph.tensors] == [True, True, False, False, False]
     assert [node.key for node in graph.sites] == ["stem"]
 
@@ -297,6 +306,6 @@ def test_positions_picked_by_data_are_unknown() -> None:
     x = net.conv("x", 4, 3, 3, 3)
     index = net.constant(np.array([0, 3, 1], dtype=np.int64))
     graph = read_onnx(net.bytes(net.add("Gather", x, index, axis=2, name="pick")), (3, 16, 16))
-    assert (
-        graph.unknown[0].message == "pick: 'Gather' on ((1, 4, 14, 14),) is not followed: positions picked by a table"
-    )  # noqa: E501
+    message = graph.unknown[0].message
+    assert message.startswith("pick: 'Gather' on ")
+    assert message.endswith(" is not followed: positions picked by a table")

@@ -11,6 +11,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from onnx_nets import Net, exposed, run
 
+from stridewise.analyses.fields import fields
 from stridewise.analyses.sizes import grid_sizes
 from stridewise.errors import TraceError
 from stridewise.frontends.onnx import read_onnx
@@ -148,6 +149,16 @@ def test_squeeze_excite_and_quantised_ops() -> None:
     assert conv.attrs["kernel"] == (3, 3)
     assert conv.params == 6 * 8 * 9
     assert conv.macs.at(grid_sizes(graph)) == 6 * 8 * 9 * 8 * 18
+
+
+def test_reductions_along_one_axis() -> None:
+    net = Net(1, 4, "h", "w")
+    x = net.conv("x", 4, 4, 3, 3, strides=[2, 2])
+    rows = net.add("ReduceMax", x, net.ints(3), keepdims=0)
+    columns = net.add("Unsqueeze", net.add("ReduceSum", x, net.ints(2), keepdims=0), net.ints(2))
+    x = net.add("Mul", net.add("Mul", x, net.add("Unsqueeze", rows, net.ints(-1))), columns)
+    graph = follows(net.bytes(net.add("ReduceMean", x, net.ints(1), keepdims=0)), (4, 16, 24), (4, 20, 31))
+    assert fields(graph, grid_sizes(graph)).everything[-1]
 
 
 def test_rearrangements() -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import lru_cache
 
-from stridewise.ir import Graph, Node, Sizes
+from stridewise.ir import Graph, Node, Sizes, Volume
 
 
 def macs(graph: Graph, sizes: Sequence[Sizes]) -> int:
@@ -16,11 +17,15 @@ def macs(graph: Graph, sizes: Sequence[Sizes]) -> int:
 
 def activations(graph: Graph, sizes: Sequence[Sizes]) -> int:
     """Output elements of convolution, linear and matmul (timm's `macts`)."""
-    total = 0
-    for node in graph.nodes:
-        if node.counted:
-            total += graph.tensors[node.outputs[0]].volume.at(sizes) + int(node.attrs.get("products", 0))
-    return total
+    return sum(volume.at(sizes) for node in graph.nodes if node.counted for volume in computed(graph, node))
+
+
+def computed(graph: Graph, node: Node) -> tuple[Volume, ...]:
+    """What a counted op computes: its output, and the scores of fused attention (its MACs over the width of a score:
+    the channels of a query and of a value)."""
+    out = graph.tensors[node.outputs[0]].volume
+    width = node.attrs.get("width")
+    return (out, node.macs.times(Volume(Fraction(1, width)))) if width else (out,)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -113,7 +113,7 @@ def working(what: str) -> Iterator[None]:
         yield
 
 
-_STYLES = {"head": "bold", "dim": "dim", "step": "cyan", "warning": "yellow", "error": "bold red", "": ""}
+STYLES = {"head": "bold", "dim": "dim", "step": "cyan", "warning": "yellow", "error": "bold red", "": ""}
 
 
 def draw(lines: "Callable[[int], Sequence[Sequence[tuple[str, str]]]]") -> None:
@@ -127,4 +127,4 @@ def draw(lines: "Callable[[int], Sequence[Sequence[tuple[str, str]]]]") -> None:
 
     console = Console(no_color="NO_COLOR" in os.environ, highlight=False)
     for line in lines(max(shutil.get_terminal_size((100, 24)).columns, 80)):
-        console.print(Text.assemble(*((text, _STYLES[style]) for text, style in line)), soft_wrap=True)
+        console.print(Text.assemble(*((text, STYLES[style]) for text, style in line)), soft_wrap=True)

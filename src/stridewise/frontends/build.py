@@ -71,6 +71,10 @@ class Builder:
             )
         )
 
+    def measure_as(self, index: int, other: int) -> None:
+        """Give an empty tensor the volume of what it became when it was written to: it grows alike."""
+        self.tensors[index] = replace(self.tensors[index], volume=self.tensors[other].volume)
+
     def add(
         self,
         op: Op | None,

@@ -16,10 +16,15 @@ from stridewise.errors import StridewiseError, TraceError
 from stridewise.frontends.answers import META, answer_for
 from stridewise.frontends.build import Builder, ModuleCall, has_constant_sizes, with_links, with_slots
 from stridewise.frontends.clone import Cloner
+from stridewise.frontends.cuts import has_open_cuts, with_cuts
+from stridewise.frontends.hints import hint
+from stridewise.frontends.same import may_pad_same, with_same_padding
 from stridewise.frontends.step import step_of
+from stridewise.frontends.writes import place_of, whole_of
 from stridewise.ir import Graph
 from stridewise.ops import find_torch
 from stridewise.ops.call import Value
+from stridewise.ops.layout import reshaped
 from stridewise.ops.registry import Op, generation
 
 InputSpec: TypeAlias = Sequence[int] | Mapping[str, Sequence[int]]
@@ -28,7 +33,7 @@ InputSpec: TypeAlias = Sequence[int] | Mapping[str, Sequence[int]]
 class _Target:
     """What is known of a dispatcher function, looked up once."""
 
-    __slots__ = ("alias", "answer", "makes", "name", "op")
+    __slots__ = ("alias", "answer", "makes", "name", "op", "writes")
 
     def __init__(self, func: Any) -> None:
         self.name = str(func)
@@ -44,6 +49,8 @@ class _Target:
             self.alias = 0
         # Where a device can be asked for, the meta device is what the forward gets.
         self.makes = any(a.name == "device" for a in arguments)
+        # Pointwise ops leave positions where they are, also in a part of a tensor.
+        self.writes = in_place and not (self.op is not None and self.op.pointwise)
         self.answer = answer_for(self.op, self.name, in_place, len(returns))
 
 
@@ -114,7 +121,28 @@ class _Tracer(TorchDispatchMode):
         for tensor, value in zip(outs, values, strict=True):
             self.values[id(tensor)] = value
         self.alive.extend(outs)
+        if target.writes and args[0]._base is not None:
+            self._written(args[0], values[0], args)
         return out
+
+    def _written(self, view: torch.Tensor, part: Value, args: Sequence[Any]) -> None:
+        """Follow an in-place op on a view: the tensor it shows a part of has changed there."""
+        whole = whole_of(view)
+        if whole is None or any(isinstance(a, torch.Tensor) and a._base is whole for a in args[1:]):
+            return  # a border filled with the tensor's own positions (circular padding) reaches no further
+        held = self.values.get(id(whole)) or self._stranger(whole)
+        place = place_of(view, whole)
+        if place is not None and part.dims is not None:
+            layout = reshaped(part.dims, place[1])
+            part = Value(place[1], layout, part.grid, part.index, part.origin)
+        write = find_torch("stridewise.write") if place is not None else None
+        operands = [held, part]
+        specs = [(tuple(whole.shape), whole.element_size(), held.index)]
+        arguments = [held, part, place[0] if place else ()]
+        made = self.builder.add(write, "stridewise.write", arguments, {}, specs, self.owner, operands)
+        self.watch(whole, made[0])
+        if held.index is not None and made[0].index is not None:
+            self.builder.measure_as(held.index, made[0].index)
 
     def _execute(self, func: Any, target: _Target, args: Any, kwargs: Mapping[str, Any]) -> Any:
         """The call's output on the meta device, whatever device its operands or the forward name."""
@@ -208,9 +236,19 @@ def trace(model: nn.Module, input: InputSpec = (3, 224, 224), *, name: str = "",
         raise TraceError(f"trace: a torch.nn.Module is wanted, not {type(model).__name__}")
     shapes = _shapes(input)
     with _no_collection():
-        graph = _trace_once(model, shapes, name, opaque)
-        if has_constant_sizes(graph):
-            graph = with_links(graph, _second(model, shapes, name, opaque))
+        try:
+            graph = _trace_once(model, shapes, name, opaque)
+        except TraceError as error:
+            found = hint(model, shapes, lambda other: _trace_once(model, other, name, opaque))
+            raise TraceError(f"{error}; {found}" if found else str(error)) from error
+        if has_constant_sizes(graph) or has_open_cuts(graph):
+            other = _second(model, shapes, name, opaque)
+            graph = with_cuts(with_links(graph, other), other)
+        is_open = may_pad_same(graph)
+        for step in (1, 2, 4, 8, 16):  # each turns the remainder at one more level of strides of 2
+            twin = _second(model, shapes, name, opaque, (step,)) if is_open else None
+            if twin is not None:
+                graph, is_open = with_same_padding(graph, twin)
     if not any(op.site for op in graph.nodes):
         raise TraceError(
             f"{name or type(model).__name__}: no convolution or pooling was met: it has no strides to show"
@@ -230,10 +268,16 @@ def _no_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _second(model: nn.Module, shapes: Mapping[str, tuple[int, ...]], name: str, opaque: Sequence[str]) -> Graph | None:
-    """The graph at a larger input, None when the network takes no other size."""
-    for times, more in ((1, 64), (2, 0)):
-        larger = {k: (*s[:1], *(times * n + more for n in s[1:])) for k, s in shapes.items()}
+def _second(
+    model: nn.Module,
+    shapes: Mapping[str, tuple[int, ...]],
+    name: str,
+    opaque: Sequence[str],
+    steps: Sequence[int | None] = (64, None),
+) -> Graph | None:
+    """The graph at an input larger by one of `steps` (None: twice as large), None when the network takes none."""
+    for step in steps:
+        larger = {k: (*s[:1], *(2 * n if step is None else n + step for n in s[1:])) for k, s in shapes.items()}
         try:
             return _trace_once(model, larger, name, opaque)
         except StridewiseError:

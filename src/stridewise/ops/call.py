@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from stridewise.axis import IDENTITY, AxisMap, Repeat, Resize, Slice, Transposed, Whole, Window
 from stridewise.ir import Grid, Pin, Volume
-from stridewise.ops.layout import Digit, Dim, Dims, LayoutError, digits, is_plain, plain, relabelled, whole_axis
+from stridewise.ops.layout import Digit, Dim, Dims, Extra, LayoutError, digits, is_plain, plain, relabelled, whole_axis
 
 
 @dataclass(slots=True)
@@ -237,6 +237,8 @@ class Call:
                 out[w] = (Digit(made, axis, 1, sizes[axis]),)
         for d, dim in enumerate(out):
             if d not in where and not is_plain(dim):
+                if d == 0:
+                    raise LayoutError("positions of one map in several entries of the batch")
                 out[d] = (value.shape[d],)
         return Value(value.shape, tuple(out), made, value.index, value.origin)
 
@@ -257,14 +259,15 @@ class Call:
         if source is not None:
             return value, self.mapped(source, maps)
         kept = not self.is_settled(value, where) and all(
-            change.out_size(value.shape[w]) == value.shape[w] for w, change in zip(where, maps, strict=True)
+            change == IDENTITY or (_is_inner(value.known[w]) and change.out_size(value.shape[w]) == value.shape[w])
+            for w, change in zip(where, maps, strict=True)
         )
         if not kept:
             value = self.settle(value, where)
         # Inside windows or on tokens, an op that keeps the size keeps the layout; only 1x1 may act on merged axes.
         found = [{d.axis for d in digits(value.known[w])} for w in where]
         grids = {d.grid for w in where for d in digits(value.known[w])}
-        if not grids:
+        if not grids or (kept and len(grids) > 1 and all(change == IDENTITY for change in maps)):
             return value, value.grid
         grid = max(grids)
         by_axis: list[AxisMap] = [IDENTITY] * len(self.draft.grids[grid].sizes)
@@ -409,6 +412,13 @@ def volume_of(dims: Dims | None, shape: Sequence[int], grids: Sequence[Grid]) ->
     else:
         if len(whole) < 2 or len(set(whole)) == len(whole):  # the common case: channels and whole axes
             return Volume(scale, tuple(whole))
+    for at, dim in enumerate(dims):
+        if isinstance(dim[0], Extra):
+            beside = dim[0].begin + dim[0].end
+            rest = (*dims[:at], dim[1:], *dims[at + 1 :])
+            among = volume_of(rest, (*shape[:at], shape[at] - beside, *shape[at + 1 :]), grids)
+            others = volume_of((*dims[:at], *dims[at + 1 :]), (*shape[:at], *shape[at + 1 :]), grids)
+            return among.add(others.times(Volume(beside)))
     total = math.prod(shape)
     over: list[tuple[int, int]] = []
     for dim in dims:
@@ -417,17 +427,21 @@ def volume_of(dims: Dims | None, shape: Sequence[int], grids: Sequence[Grid]) ->
                 over.append((atom.grid, atom.axis))
     if not over:
         return Volume(total)
-    # The parts of a split axis count once, a token-by-token product twice.
+    # The parts of a split axis count once together, a token-by-token product twice, a part alone (a window) not at all.
     used: list[tuple[int, int]] = []
     for pair in dict.fromkeys(over):
         parts = [a.count for dim in dims for a in dim if isinstance(a, Digit) and (a.grid, a.axis) == pair]
         size = grids[pair[0]].sizes[pair[1]]
-        repeats = 1
-        if size > 1:
-            while math.prod(parts) >= size ** (repeats + 1):
-                repeats += 1
+        repeats = 0 if size > 1 else 1
+        while size > 1 and math.prod(parts) >= size ** (repeats + 1):
+            repeats += 1
         used.extend([pair] * repeats)
     return Volume.of(total, tuple(used), [g.sizes for g in grids])
+
+
+def _is_inner(dim: Dim) -> bool:
+    """Whether a dimension holds the neighbouring positions of a window (not one position of each block)."""
+    return is_plain(dim) or all(digit.unit == 1 for digit in digits(dim))
 
 
 def _rearrangement(dim: Dim, sizes: Sequence[int]) -> tuple[int, AxisMap]:

@@ -11,6 +11,7 @@ from stridewise.axis import AxisMap, Transposed, Window
 from stridewise.errors import TraceError
 from stridewise.ir import Volume
 from stridewise.ops.call import Call, Reading
+from stridewise.ops.layout import digits
 from stridewise.ops.pool import each_axis, onnx_windows
 from stridewise.ops.registry import Op, register
 
@@ -44,7 +45,12 @@ def convolution(call: Call, maps: list[AxisMap], transposed: bool, groups: int) 
     for k in kernel:
         area *= k
     if grid is None or grid == x.grid:
-        reading = Reading(outs=[(tuple((size,) for size in call.outs[0]), grid)], counted=True, keeps="input")
+        # No positions here, or a 1x1 over attention maps: whatever there is stays where it lies.
+        kept = tuple(
+            dim if at != 1 and digits(dim) else (size,)
+            for at, (dim, size) in enumerate(zip(x.known, call.outs[0], strict=True))
+        )
+        reading = Reading(outs=[(kept, grid)], counted=True, keeps="input")
     else:
         reading = call.dense(grid, x, where, site=True, counted=True, keeps="input")
     # A transposed convolution multiplies once for every input position (DESIGN 3.2).

@@ -16,7 +16,7 @@ def product(call: Call, a: Value, b: Value, out: Dims, summed: tuple[Dim, int]) 
     """The product of `a` and `b` laid out as `out`, summed over the dim `summed` (its layout, its size)."""
     grids = call.draft.grids
     data = [v for v in (a, b) if v.origin == "data"]
-    macs = volume_of(out, call.outs[0], grids).times(volume_of((summed[0],), (summed[1],), grids))
+    macs = volume_of((*out, summed[0]), (*call.outs[0], summed[1]), grids)
     gone = digits(summed[0])
     facts = {"channels": (summed[1], call.outs[0][-1])}
     kept = {d.grid for dim in out for d in digits(dim)}
@@ -116,7 +116,7 @@ def _read_attention(call: Call) -> Reading:
     reading = product(call, query, value, out, (value.known[-2], value.shape[-2]))
     per = Volume(query.shape[-1] + value.shape[-1])
     reading.macs = scores.times(per)
-    reading.attrs["products"] = math.prod(query.shape[:-1]) * key.shape[-2]
+    reading.attrs["width"] = query.shape[-1] + value.shape[-1]
     reading.outs += [(None, None)] * (len(call.outs) - 1)
     return reading
 

@@ -25,7 +25,9 @@ def _read_layer(call: Call) -> Reading:
     else:
         reading = call.mixed(x)
         reading.keeps = "all"
-    reading.outs = reading.outs[:1] + [(None, None)] * (len(call.outs) - 1)
+    out, grid = reading.outs[0]
+    statistics = (*(out or ())[: len(x.shape) - over], *((1,),) * over)  # one mean and deviation for each token
+    reading.outs = [(out, grid), *[(statistics, grid)] * (len(call.outs) - 1)]
     return reading
 
 

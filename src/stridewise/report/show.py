@@ -279,7 +279,7 @@ def _layer(state: State, node: Node, batch: int) -> Layer:
     """The row of one node."""
     graph, sizes, attrs = state.graph, state.sizes, node.attrs
     grid = graph.tensors[node.outputs[0]].grid
-    windows: tuple[AxisMap, ...] = ()
+    windows: tuple[AxisMap, ...] = attrs.get("maps", ())
     if node.site:
         windows = state.windows(node)
         before: int | None = state.incoming(node)
@@ -289,7 +289,6 @@ def _layer(state: State, node: Node, batch: int) -> Layer:
     strides, reach = _geometry(state, grid)
     fields = state.fields.full[grid] if grid is not None else ()
     whole = sizes[0]
-    out = graph.tensors[node.outputs[0]]
     ceiling = channel_ceiling(node, windows)
     kernel = tuple([w.kernel if isinstance(w, Window | Transposed) else 1 for w in windows])
     return Layer(
@@ -311,7 +310,7 @@ def _layer(state: State, node: Node, batch: int) -> Layer:
         field_share=tuple([r / n for r, n in zip(reach, whole, strict=False)]),
         macs=node.macs.at(sizes) * batch,
         params=node.params,
-        activations=(out.volume.at(sizes) + int(attrs.get("products", 0))) * batch if node.counted else 0,
+        activations=sum(v.at(sizes) for v in cost.computed(graph, node)) * batch if node.counted else 0,
         read_coverage=float(coverage(windows)),
         channel_ceiling=None if ceiling is None else float(ceiling),
     )

@@ -28,7 +28,7 @@ def lines(report: Report, width: int = WIDTH) -> list[Line]:
     shapes = ", ".join(f"{n + ' ' if len(report.inputs) > 1 else ''}{by(s)}" for n, s in report.inputs)
     out: list[Line] = [[(report.model, "head"), (f"   input {shapes}", "")], []]
     if len(report.views) == 1:
-        out += _totals(report, report.views[0].totals)
+        out += _totals(report, report.views[0].totals, width)
     else:
         out += _side_by_side(report, width)
     for view in report.views:
@@ -65,13 +65,17 @@ def facts(report: Report, totals: Totals) -> list[tuple[str, str]]:
     return facts
 
 
-def _totals(report: Report, totals: Totals) -> list[Line]:
-    """The facts in rows of four, work and memory first."""
-    pairs = facts(report, totals)
-    cut = len(pairs) - 4
+def _totals(report: Report, totals: Totals, width: int) -> list[Line]:
+    """The facts in lines, work and memory first; the geometry begins a line of its own."""
     out: list[Line] = []
-    for part in (pairs[:cut], pairs[cut:]):
-        out.append([piece for name, value in part for piece in ((f"{name} ", "dim"), (value, ""), ("   ", ""))])
+    used = width + 1
+    for name, value in facts(report, totals):
+        long = len(name) + len(value) + 1
+        if used + 3 + long > width or name == "output stride":
+            out.append([])
+            used = -3
+        out[-1] += [("   " if used >= 0 else "", ""), (f"{name} ", "dim"), (value, "")]
+        used += 3 + long
     return out
 
 
@@ -118,6 +122,8 @@ def ladder_lines(report: Report, view: View, width: int) -> list[Line]:
     return out
 
 
+# The least width of the column of names.
+_NAME = 16
 HEADS = ("op", "kernel", "step", "channels", "size", "stride", "field", "MACs", "params")
 
 
@@ -149,16 +155,19 @@ def _short_op(layer: Layer) -> str:
     )
 
 
-def _table(rows: Sequence[tuple[str, ...]], heads: Sequence[str], width: int, styles: Sequence[str]) -> list[Line]:
-    """Columns aligned: the first two to the left, numbers to the right, the first shortened to fit the width."""
-    wide = [max(len(row[c]) for row in (tuple(heads), *rows)) for c in range(len(heads))]
-    rest = sum(wide[1:]) + 2 * (len(heads) - 1)
-    wide[0] = max(min(wide[0], width - rest), 12)
+def _table(rows: Sequence[tuple[str, ...]], width: int, styles: Sequence[str]) -> list[Line]:
+    """The layer table: numbers to the right, names shortened; in too narrow a window the last columns go first."""
+    heads = ("layer", *HEADS)
+    kept = list(range(len(heads)))
+    wide = [max(len(row[c]) for row in (heads, *rows)) for c in kept]
+    for column in ("params", "channels", "op"):
+        if _NAME + sum(wide[c] + 2 for c in kept[1:]) > width:
+            kept.remove(heads.index(column))
+    wide[0] = max(min(wide[0], width - sum(wide[c] + 2 for c in kept[1:])), _NAME)
 
     def line(row: Sequence[str], style: str) -> Line:
-        cells = [f"{shortened(row[0], wide[0]):<{wide[0]}}", f"{row[1]:<{wide[1]}}"]
-        cells += [f"{cell:>{w}}" for cell, w in zip(row[2:], wide[2:], strict=True)]
-        return [("  ".join(cells), style)]
+        cells = [f"{row[c]:<{wide[c]}}" if heads[c] == "op" else f"{row[c]:>{wide[c]}}" for c in kept[1:]]
+        return [("  ".join([f"{shortened(row[0], wide[0]):<{wide[0]}}", *cells]), style)]
 
     return [line(heads, "dim"), *(line(row, style) for row, style in zip(rows, styles, strict=True))]
 
@@ -167,7 +176,7 @@ def _layers(layers: Sequence[Layer], width: int) -> list[Line]:
     rows = folded(layers)
     table = [(row.name + (f" ×{row.repeats}" if row.repeats > 1 else ""), *cells(row)) for row in rows]
     styles = ["step" if any(s != 1 for s in row.first.stride) else "" for row in rows]
-    return _table(table, ("layer", *HEADS), width, styles)
+    return _table(table, width, styles)
 
 
 def _changed_layers(report: Report, width: int) -> list[Line]:
@@ -187,7 +196,7 @@ def _changed_layers(report: Report, width: int) -> list[Line]:
                 styles.append("step")
     if not rows:
         return [[("No layer's step or dilation differs.", "")]]
-    return [[("Layers that differ", "head")], *_table(rows, ("layer", *HEADS), width, styles)]
+    return [[("Layers that differ", "head")], *_table(rows, width, styles)]
 
 
 def _findings(view: View, width: int, named: bool) -> list[Line]:

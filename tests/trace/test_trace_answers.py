@@ -3,15 +3,14 @@
 import warnings
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-torch = pytest.importorskip("torch")
-
-from stridewise.frontends.answers import answer_for  # noqa: E402
-from stridewise.frontends.torch import trace  # noqa: E402
-from stridewise.ops import find_torch  # noqa: E402
-from stridewise.ops.call import Value  # noqa: E402
+from stridewise.frontends.answers import answer_for
+from stridewise.frontends.torch import trace
+from stridewise.ops import find_torch
+from stridewise.ops.call import Value
 
 META = torch.device("meta")
 aten = torch.ops.aten
