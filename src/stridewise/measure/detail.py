@@ -109,7 +109,7 @@ def detail(
         raise DataError(f"detail: {len(pictures)} pictures: two or more are wanted, to fit a decoder and to judge it")
     steps, without = stepping(graph, model)
     ladder = maps(graph)
-    paths = [s.path for s in steps] + [m.path for m in ladder]
+    paths = [s.path for s in steps] + [m.watch for m in ladder]
     cells = max(int((MOST_CELLS / len(pictures)) ** (1 / graph.axes)), 8)
     taken: dict[str, list[tuple[Floats, Floats]]] = {path: [] for path in paths}
     energies: dict[str, list[tuple[Any, Any]]] = {s.path: [] for s in steps}
@@ -124,7 +124,9 @@ def detail(
     images = [_numbers(x[None]) for x in pictures]
     return Detail(
         steps=tuple(_step(step, taken[step.path], energies[step.path], cells) for step in steps),
-        depth=tuple(_depth(m, [after for _, after in taken[m.path]], images, ladder, cells) for m in ladder),
+        depth=tuple(
+            _depth(m, [both[0 if m.inserted else 1] for both in taken[m.watch]], images, ladder, cells) for m in ladder
+        ),
         pictures=len(pictures),
         without=without,
     )

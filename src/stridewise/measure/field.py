@@ -54,15 +54,15 @@ def effective_fields(
     signs = torch.Generator().manual_seed(seed)
 
     def keep(path: str, taken: torch.Tensor, given: torch.Tensor) -> None:
-        seen.setdefault(path, given)
+        seen.setdefault(path, taken if path.startswith("+") else given)
 
     for picture in pictures.split(1):
         x = picture.detach().clone().requires_grad_(True)
         seen.clear()
-        with torch.enable_grad(), watched(model, [m.path for m in ladder], keep):
+        with torch.enable_grad(), watched(model, [m.watch for m in ladder], keep):
             model(x)
             for m in ladder:
-                out = seen[m.path]
+                out = seen[m.watch]
                 middle = out[0]
                 for size in out.shape[2:]:
                     middle = middle[:, size // 2]

@@ -14,8 +14,12 @@ from stridewise.ir import Graph
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Map:
-    """A map that a module gives out. stride: input pixels between its positions; start: the input pixel under the
-    middle of what its position 0 sees; field: receptive field; an entry an axis. depth: place in executed order."""
+    """A map that a module gives out; geometry an entry an axis.
+
+    stride: input pixels between its positions; start: the input pixel under the middle of what its position 0 sees;
+    field: receptive field; depth: place in executed order; inserted: a step runs behind the module, and this is the
+    map before it.
+    """
 
     path: str
     stride: tuple[int, ...]
@@ -24,6 +28,12 @@ class Map:
     size: tuple[int, ...]
     channels: int
     depth: int
+    inserted: bool = False
+
+    @property
+    def watch(self) -> str:
+        """The path to watch: the map is what "+path" takes, or what "path" gives."""
+        return f"+{self.path}" if self.inserted else self.path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +56,8 @@ def maps(graph: Graph) -> tuple[Map, ...]:
     state = evaluate(graph)
     repeated = {node.path for node in graph.nodes if node.call > 1}
     best: dict[tuple[int, ...], Map] = {}
-    for path, index in graph.modules:
+    behind = {slot.key: graph.nodes[slot.node].inputs[0] for slot in graph.slots if slot.node is not None}
+    for path, index in (*graph.modules, *behind.items()):
         tensor = graph.tensors[index]
         if not path or tensor.grid is None or path in repeated or not tensor.known:
             continue
@@ -66,6 +77,7 @@ def maps(graph: Graph) -> tuple[Map, ...]:
             size=grid.sizes,
             channels=tensor.shape[1],
             depth=index,
+            inserted=behind.get(path) == index,
         )
     return tuple(sorted(best.values(), key=lambda m: m.depth))
 
