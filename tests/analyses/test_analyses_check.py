@@ -39,7 +39,18 @@ def test_branches_are_aligned_when_their_gradients_balance_at_one_place(b, align
     assert bool(fired) != aligned
     if fired:
         assert fired[0].severity == "warning"
-        assert f"centres {abs(centres[0] - centres[1]):g} input positions apart" in fired[0].message
+        assert f"centres {abs(centres[0] - centres[1]):g} input position" in fired[0].message
+
+
+def test_phases_side_by_side_are_off_on_purpose():
+    def focus(net, x):
+        return net.a(torch.cat([x[..., i::2, j::2] for i in range(2) for j in range(2)], 1))
+
+    def uneven(net, x):
+        return net.a(torch.cat([net.b(x)[..., ::2, ::2], x[..., 1::2, 1::2]], 1))
+
+    assert not found(Fn(focus, a=nn.Conv2d(4, 4, 3)), "SW103", (1, 16, 16))
+    assert found(Fn(uneven, a=nn.Conv2d(2, 4, 3), b=nn.Conv2d(1, 1, 3, padding=1)), "SW103", (1, 16, 16))
 
 
 def pyramid() -> nn.Module:

@@ -39,6 +39,12 @@ NETS = {
     "replicate": lambda: chain(nn.ReplicationPad2d(3), nn.Conv2d(3, 4, 7, 2)),
     "padded": lambda: chain(nn.Conv2d(3, 4, 3, 2, 1), nn.Conv2d(4, 4, 3, 2, 1)),
     "u-net": unet,
+    "twice": lambda: Fn(
+        lambda net, x: torch.cat([net.a(x), net.up(net.b(x))], 1),
+        a=nn.Conv2d(3, 4, 3, padding=1),
+        b=nn.Conv2d(3, 4, 3, 2, 1),
+        up=nn.Upsample(scale_factor=2),
+    ),
     "flat": lambda: chain(nn.Conv2d(3, 4, 3, 2, 1), nn.Flatten(), nn.LazyLinear(3)),
     "adaptive": lambda: chain(nn.Conv2d(3, 4, 5), nn.AdaptiveAvgPool2d(3), nn.Flatten(), nn.Linear(36, 2)),
     "ceil": lambda: chain(nn.MaxPool2d(3, 2, ceil_mode=True), nn.Conv2d(3, 4, 4)),

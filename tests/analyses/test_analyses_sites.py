@@ -130,6 +130,17 @@ def test_a_short_path_keeps_a_layer_productive():
     assert keys(chain(*parts.values()), "SW104", (1, 7, 7)) == ["3"]
 
 
+def test_what_counts_is_the_smallest_field_before_the_layer():
+    def forward(net, x):
+        y = net.b(net.a(x))
+        return net.d(y + net.c(y))
+
+    parts = {name: nn.Conv2d(1, 1, 3, padding=1) for name in "abc"}
+    net = Fn(forward, d=nn.Conv2d(1, 1, 5, padding=2), **parts)  # fields 5 (and 7) before d, 9 behind it
+    assert keys(net, "SW104", (1, 7, 7)) == []
+    assert keys(net, "SW104", (1, 5, 5)) == ["c", "d"]
+
+
 @pytest.mark.parametrize(("out", "stride", "ceiling"), [(31, 2, "97 %"), (32, 2, None), (8, 1, None), (7, 1, "88 %")])
 def test_a_channel_cut_is_said_below_one(out, stride, ceiling):
     fired = found(chain(nn.Conv2d(8, out, 3, stride, 1)), "SW105", (8, 16, 16))

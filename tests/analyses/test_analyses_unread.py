@@ -40,6 +40,7 @@ CASES = {
     "through a 1x1": chain(conv(), conv(1), nn.ReLU(), conv(1, 2)),
     "two steps": Fn(two_branches, a=conv(), b=conv(1, 2), c=conv(1, 3)),
     "slices": Fn(slices, a=conv(), b=conv()),
+    "slices behind a 1x1": Fn(lambda net, x: slices(net, net.c(x)), c=conv(), a=conv(1), b=conv()),
     "one axis": Fn(other_axis, a=conv(), b=conv()),
     "nearest": Fn(down_nearest, a=conv(), b=conv()),
     "pooled": chain(conv(), nn.AvgPool2d(2)),

@@ -53,6 +53,11 @@ def test_what_differs_is_not_folded():
     assert [(row.name, row.repeats) for row in folded(layers)] == [("0-2", 3), ("3", 1), ("4-5", 2)]
 
 
+def test_numbers_with_a_gap_are_not_folded():
+    net = nn.Sequential(*(m for _ in range(3) for m in (nn.Conv2d(4, 4, 3, 1, 1), nn.ReLU())))
+    assert [row.name for row in folded(show(sw.trace(net, (4, 16, 16))).layers)] == ["0", "2", "4"]
+
+
 def test_nested_repeats_fold_into_one_row():
     stages = nn.Sequential(*(nn.Sequential(*(nn.Conv2d(4, 4, 3, 1, 1) for _ in range(3))) for _ in range(2)))
     rows = folded(show(sw.trace(stages, (4, 16, 16))).layers)

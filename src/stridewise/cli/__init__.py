@@ -28,6 +28,7 @@ _COMMANDS = {
     ),
     "search": ("stridewise.cli.search", "Choose strides for a task: exact cost front, shortlist, short trainings."),
     "slide": ("stridewise.cli.slide", "One convolution, shown: window, product, sum, step, feature map."),
+    "serve": ("stridewise.cli.serve", "The page: see strides, change them, watch every consequence."),
     "demo": ("stridewise.cli.demo", "The whole path on built-in data, in a few minutes."),
     "ops": ("stridewise.cli.ops", "The operations Stridewise has rules for."),
 }

@@ -14,6 +14,8 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
+from stridewise.errors import TraceError
+
 # What holds nothing of the model; looked up by type, since most attributes are of these.
 _ATOMS = frozenset(
     (int, float, bool, str, bytes, type(None), type, torch.dtype, torch.device, torch.Size, types.FunctionType)
@@ -35,7 +37,15 @@ class Cloner:
         if found is not None:
             return found  # type: ignore[no-any-return]
         cls = type(module)
-        copy: nn.Module = cls.__new__(cls)
+        if isinstance(module, torch.jit.ScriptModule):
+            raise TraceError(
+                f"{path or 'the model'}: is TorchScript, which runs unseen: trace the module it was made from"
+            )
+        original = module._modules.get("_orig_mod")
+        if original is not None and cls.__name__ == "OptimizedModule":  # torch.compile's wrapper
+            copy = self.memo[id(module)] = self.module(original, path)
+            return copy
+        copy = cls.__new__(cls)
         self.memo[id(module)] = copy
         state = dict(module.__dict__)
         parameters, buffers, modules = state["_parameters"], state["_buffers"], state["_modules"]
@@ -69,9 +79,9 @@ class Cloner:
         if found is not None:
             return found  # type: ignore[no-any-return]
         if is_lazy(tensor):
-            copy: torch.Tensor = tensor
-        elif tensor.layout != torch.strided:
-            copy = torch.empty(tensor.shape, dtype=tensor.dtype, device="meta")
+            raise TraceError("a lazy module has no weights yet: run the model once on real data, then trace it")
+        if tensor.layout != torch.strided:
+            copy: torch.Tensor = torch.empty(tensor.shape, dtype=tensor.dtype, device="meta")
         else:
             copy = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
         self.memo[id(tensor)] = copy

@@ -111,7 +111,7 @@ class _Tracer(TorchDispatchMode):
         else:
             self._constant(out, operands)
             return out
-        outs = [out] if isinstance(out, torch.Tensor) else [o for o in out or () if isinstance(o, torch.Tensor)]
+        outs = _several(out)
         if not outs:
             return out
         shared = plain[target.alias] if target.alias >= 0 and plain else None
@@ -183,11 +183,10 @@ class _Tracer(TorchDispatchMode):
         """What is made from weights is a weight; what is made from nothing is made here."""
         origin: Any = "weight" if any(v.origin == "weight" for v in operands) else "made"
         weights = sum(v.weights for v in {id(v): v for v in operands}.values())
-        for tensor in [out] if isinstance(out, torch.Tensor) else out or ():
-            if isinstance(tensor, torch.Tensor):
-                shape = tuple(tensor.shape)
-                self.values[id(tensor)] = Value(shape, tuple((s,) for s in shape), None, None, origin, False, weights)
-                self.alive.append(tensor)
+        for tensor in _several(out):
+            shape = tuple(tensor.shape)
+            self.values[id(tensor)] = Value(shape, tuple((s,) for s in shape), None, None, origin, False, weights)
+            self.alive.append(tensor)
 
     def wrap(self, copy: nn.Module, path: str, forward: Callable[..., Any], leaf: bool) -> Callable[..., Any]:
         """The copy's forward, telling the tracer which module runs; a step inserted behind it runs as part of it."""
@@ -235,7 +234,8 @@ def trace(model: nn.Module, input: InputSpec = (3, 224, 224), *, name: str = "",
     if not isinstance(model, nn.Module):
         raise TraceError(f"trace: a torch.nn.Module is wanted, not {type(model).__name__}")
     shapes = _shapes(input)
-    with _no_collection():
+    # Inference mode would show composite ops to the tracer instead of their parts.
+    with _no_collection(), torch.inference_mode(False):
         try:
             graph = _trace_once(model, shapes, name, opaque)
         except TraceError as error:
@@ -354,6 +354,13 @@ def _run(
         raise TraceError(
             f"{name}: the forward failed at input {given} in '{where or 'the model itself'}': {said}"
         ) from error
+
+
+def _several(out: Any) -> list[torch.Tensor]:
+    """The tensors an op returned; it may return other things too (a profiler's record)."""
+    if isinstance(out, torch.Tensor):
+        return [out]
+    return [o for o in out if isinstance(o, torch.Tensor)] if isinstance(out, list | tuple) else []
 
 
 def _mapped(arg: Any, change: Callable[[torch.Tensor], torch.Tensor]) -> Any:

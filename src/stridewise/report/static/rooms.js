@@ -1,0 +1,25 @@
+// Areas 4 to 8 as tabs below the ladder; only those whose data is here.
+
+import { Layers } from "sw/layers";
+import { area } from "sw/store";
+import { html } from "sw/ui";
+
+export const ROOMS = () => [["layers", "Layers", Layers]];
+
+export function Rooms() {
+  const rooms = ROOMS();
+  const [id, title, Room] = rooms.find(([name]) => name === area.value) ?? rooms[0];
+  const move = (event) => {
+    const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+    if (!step) return;
+    const at = rooms.findIndex(([name]) => name === id);
+    area.value = rooms[(at + step + rooms.length) % rooms.length][0];
+    requestAnimationFrame(() => document.getElementById(`room-${area.value}`)?.focus());
+  };
+  return html`<section class="panel rooms" aria-label="More views">
+    <div role="tablist" aria-label="More views" class="room-tabs" onKeyDown=${move}>
+      ${rooms.map(([name, label]) => html`<button type="button" role="tab" key=${name} id=${`room-${name}`} aria-selected=${name === id} aria-controls="room" tabindex=${name === id ? 0 : -1} onClick=${() => (area.value = name)}>${label}</button>`)}
+    </div>
+    <div role="tabpanel" id="room" aria-labelledby=${`room-${id}`}><${Room} key=${id} /></div>
+  </section>`;
+}
