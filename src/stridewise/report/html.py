@@ -7,7 +7,8 @@ from html import escape
 
 from stridewise.report.fold import folded
 from stridewise.report.page import page_html
-from stridewise.report.show import Report, View
+from stridewise.report.rows import View
+from stridewise.report.show import Report
 from stridewise.report.text import HEADS, cells, facts, ladder_lines
 from stridewise.report.units import by
 

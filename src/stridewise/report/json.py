@@ -7,7 +7,8 @@ from fractions import Fraction
 from typing import Any
 
 from stridewise.analyses.findings import as_json
-from stridewise.report.show import Layer, Report, View
+from stridewise.report.rows import Layer, View
+from stridewise.report.show import Report
 
 
 def plain(value: Fraction | int | None) -> int | str | None:

@@ -6,7 +6,8 @@ from typing import Any
 
 from stridewise.report.assets import whole_page
 from stridewise.report.json import plain
-from stridewise.report.show import Report, View
+from stridewise.report.rows import View
+from stridewise.report.show import Report
 
 
 def page_data(report: Report) -> dict[str, Any]:

@@ -7,7 +7,6 @@ import { moved, NOTHING, wish } from "sw/state";
 import { answers, base, change, changed, layer, live, original, propose, row, said, tab, tabs, view } from "sw/store";
 import { html, Panel, Twin, useMemo, useRef, useState, useWidth } from "sw/ui";
 
-const ROW = 58;
 const LEFT = 104;
 const RIGHT = 26;
 const TOP = 34;
@@ -72,6 +71,7 @@ function Drawing({ width }) {
   const svg = useRef(null);
   const low = Math.min(shape.low, ghost.low);
   const high = Math.max(shape.high, ghost.high);
+  const ROW = Math.min(104, Math.max(52, 300 / (high - low)));
   const unit = (width - LEFT - RIGHT) / Math.max(shape.width, 1);
   const X = (x) => LEFT + x * unit;
   const Y = (v) => TOP + (v - low) * ROW;
@@ -125,7 +125,7 @@ function Drawing({ width }) {
   };
 
   const bar = (b, i, className) => html`<g key=${`${className}${i}`} class=${className} onClick=${() => (layer.value = b.rows[0])}>
-    ${b.height.map((v, axis) => html`<line x1=${X(b.from) - unit * 0.5} x2=${X(b.to) + unit * 0.5} y1=${Y(v)} y2=${Y(v)} class=${axis && v === b.height[0] ? "hidden" : axis ? "second" : ""} />`)}</g>`;
+    ${b.height.map((v, axis) => html`<line x1=${Math.max(LEFT, X(b.from) - unit * 0.5)} x2=${X(b.to) + unit * 0.5} y1=${Y(v)} y2=${Y(v)} class=${axis && v === b.height[0] ? "hidden" : axis ? "second" : ""} />`)}</g>`;
   const here = row.value && shape.bars.find((b) => b.rows.includes(row.value.key));
   const depthHere = row.value && (shape.depthOf(row.value.key));
   return html`<svg class="drawing" ref=${svg} viewBox=${`0 0 ${width} ${height}`} role="group" aria-label="Stride ladder: depth to the right, cumulative stride downwards">
@@ -171,7 +171,7 @@ function Controls() {
             <button type="button" onClick=${() => setStride(rise.key, rise.stride.map(() => 1))}>remove</button>`
           : html`<span class="muted">its step is tied to a fixed resize and cannot change alone</span>`}`
       : html`<span class="muted">Choose a step to move it, or add one:</span>`}
-    ${free.length > 0 && html`<span class="adder"><label><span class="unseen">Place for a new step</span><select value=${where} onChange=${(e) => setWhere(e.target.value)}>
+    ${free.length > 0 && html`<span class="adder"><label><span class="unseen">Place for a new step</span><select value=${where || free.at(-1).key} onChange=${(e) => setWhere(e.target.value)}>
         ${free.map((c) => html`<option value=${c.key} selected=${c.key === (where || free.at(-1).key)}>${c.key.startsWith("+") ? `after ${c.key.slice(1)}` : c.key}</option>`)}</select></label>
       <button type="button" onClick=${add}>add a step of 2</button></span>`}
     ${changed.value && html`<button type="button" onClick=${() => change(NOTHING)}>reset</button>`}
