@@ -1,21 +1,11 @@
 // Curves and points as SVG, without a library: axes with a few round numbers, a mark for each series beside its colour.
 
+import { ticks } from "sw/chart-ticks";
 import { html, useWidth } from "sw/ui";
 
 const DASHES = ["", "7 4", "2 4"];
 
-// Round numbers between two ends, about `count` of them.
-export function ticks(low, high, count = 5) {
-  if (!(high > low)) return [low];
-  const rough = (high - low) / count;
-  const power = 10 ** Math.floor(Math.log10(rough));
-  const step = [1, 2, 2.5, 5, 10].map((m) => m * power).find((s) => s >= rough) ?? rough;
-  const out = [];
-  for (let v = Math.ceil(low / step - 1e-9) * step; v <= high + step * 1e-9; v += step) out.push(Number(v.toPrecision(12)));
-  return out;
-}
-
-export function Chart({ label, x, y, height = 280, draw }) {
+export function Chart({ label, role = "img", x, y, height = 280, draw }) {
   const [ref, wide] = useWidth();
   const width = Math.max(wide, 300);
   const box = { left: 62, right: width - 26, top: 28, bottom: height - 40 };
@@ -28,7 +18,7 @@ export function Chart({ label, x, y, height = 280, draw }) {
   const Y = on(y, box.bottom, box.top);
   const at = (axis) => axis.ticks ?? ticks(axis.low, axis.high);
   const show = (axis, v) => (axis.format ? axis.format(v) : String(v));
-  return html`<div ref=${ref} class="canvas"><svg class="chart" viewBox=${`0 0 ${width} ${height}`} role="img" aria-label=${label}>
+  return html`<div ref=${ref} class="canvas"><svg class="chart" viewBox=${`0 0 ${width} ${height}`} role=${role} aria-label=${label}>
     ${at(y).map((v) => html`<g key=${v}><line class="grid" x1=${box.left} x2=${box.right} y1=${Y(v)} y2=${Y(v)} /><text x=${box.left - 7} y=${Y(v) + 4} text-anchor="end">${show(y, v)}</text></g>`)}
     ${at(x).map((v) => html`<g key=${v}><line class="grid" x1=${X(v)} x2=${X(v)} y1=${box.top} y2=${box.bottom} /><text x=${X(v)} y=${box.bottom + 16} text-anchor="middle">${show(x, v)}</text></g>`)}
     <text class="axis-name" x=${(box.left + box.right) / 2} y=${height - 4} text-anchor="middle">${x.name}</text>

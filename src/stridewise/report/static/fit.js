@@ -1,6 +1,7 @@
 // Area 7: what a data set permits, as `stridewise fit --json` found it: sizes of objects under the stride bands.
 
-import { Chart, ticks } from "sw/chart";
+import { Chart } from "sw/chart";
+import { ticks } from "sw/chart-ticks";
 import { base, extras, view } from "sw/store";
 import { by, number } from "sw/format";
 import { html, Twin } from "sw/ui";

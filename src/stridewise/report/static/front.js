@@ -38,7 +38,7 @@ export function Front() {
   const words = (p) => `output stride ${once(p.output_stride)}: ${count(p.macs)} MACs, ${count(p.activations)} activations, ${bytes(p.peak_bytes)} peak, ${p.changes} changes`;
   return html`<div class="tools"><label>Output stride <select value=${chosen} onChange=${(e) => setOnly(e.target.value)}>${strides.map((s) => html`<option value=${s}>${s}</option>`)}<option value="all">all</option></select></label>
       <span class="muted">${found.all} plans that no other plan beats in multiply-adds, peak memory and activations${found.points.length < found.all ? `; ${found.points.length} drawn` : ""}. A click loads one. Only training says which is best.</span></div>
-    <${Chart} label="Cost front: activations against multiply-adds" height=${320} x=${{ ...x, name: "multiply-adds (exact)", ticks: logTicks(x), format: count }} y=${{ ...y, name: "activations (exact)", ticks: logTicks(y), format: count }}
+    <${Chart} label="Cost front: activations against multiply-adds" role="group" height=${320} x=${{ ...x, name: "multiply-adds (exact)", ticks: logTicks(x), format: count }} y=${{ ...y, name: "activations (exact)", ticks: logTicks(y), format: count }}
       draw=${(X, Y) => html`
         ${points.map((p) => html`<path key=${p.index} class="point" tabindex="0" role="button" aria-label=${`Load the plan: ${words(p)}`} transform=${`translate(${X(p.macs)},${Y(p.activations)})`} d=${SHAPES[Math.abs(Math.round(Math.log2(number(p.output_stride[0])))) % SHAPES.length]}
           onClick=${() => load(p)} onKeyDown=${(e) => (e.key === "Enter" || e.key === " ") && (e.preventDefault(), load(p))}><title>${words(p)}</title></path>`)}

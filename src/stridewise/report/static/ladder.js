@@ -133,8 +133,8 @@ function Drawing({ width }) {
     <text class="tiny axis" x="4" y="14">stride</text><text class="tiny axis" x=${LEFT - 34} y="14" text-anchor="end">map</text><text class="tiny axis" x=${width - 10} y="14" text-anchor="end">depth →</text>
     ${shape.folds.map((f) => html`<text key=${f.from} class="tiny" x=${X((f.from + f.to) / 2)} y=${Y(high) + 24} text-anchor="middle">×${f.count}</text>`)}
     ${edited && html`<g class="ghosts" aria-hidden="true">${ghost.bars.map((b, i) => bar(b, i, "ghost"))}${ghost.rises.map((r) => html`<line class="ghost-rise" x1=${X(r.x)} x2=${X(r.x)} y1=${Y(r.foot[0])} y2=${Y(r.top[0])} />`)}</g>`}
-    ${live && [...shape.slotAt].map(([key, x]) => html`<circle key=${key} class="slot" cx=${X(x)} cy=${Y(heightAt(shape, x))} r="2.6"><title>${key}: a step can be inserted here</title></circle>`)}
     ${shape.bars.map((b, i) => bar(b, i, b === here ? "bar here" : "bar"))}
+    ${live && [...shape.slotAt].map(([key, x]) => html`<circle key=${key} class="slot" cx=${X(x)} cy=${Y(heightAt(shape, x))} r="2.6"><title>${key}: a step can be inserted here</title></circle>`)}
     ${shape.marks.map((m, i) => html`<g key=${i} class=${m.fork ? "mark fork" : "mark"}><title>${m.fork ? `${m.name}: branches with different centres are joined here` : `${m.name}: ${by(m.came)} to ${by(m.stride)}`}</title>
       ${!m.fork && html`<line x1=${X(m.x)} x2=${X(m.x)} y1=${Y(m.foot)} y2=${Y(m.top)} />`}<path d=${`M${X(m.x)} ${Y(m.top) - 6}l6 6l-6 6l-6 -6z`} /></g>`)}
     ${depthHere !== undefined && here && html`<line class="cursor" x1=${X(depthHere)} x2=${X(depthHere)} y1=${TOP - 8} y2=${Y(high) + 10} />`}
