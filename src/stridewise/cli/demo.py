@@ -9,7 +9,7 @@ MODEL, DATA = "builtin:resnet20-narrow", "builtin:digits"
 # Sized for two cores: about 20 trainings of 1 to 3 epochs over 6,000 small pictures.
 SETTINGS: dict[str, Any] = {
     "max_macs": "1.0x",
-    "slots": True,
+    "output_stride": 4,
     "trials": 8,
     "budget": 3,
     "seeds": 3,
@@ -45,7 +45,13 @@ def command(run: Path, workers: int | None) -> None:
     )
     with standing() as tell:
         result = search(
-            MODEL, data=DATA, run=run, workers=min(4, cores()) if workers is None else workers, tell=tell, **SETTINGS
+            MODEL,
+            data=DATA,
+            sites=[f"+{slot.key}" for slot in graph.slots],
+            run=run,
+            workers=min(4, cores()) if workers is None else workers,
+            tell=tell,
+            **SETTINGS,
         )
     click.echo(f"3. The answer ({len(result.front)} plans on the exact cost front, {len(result.rows)} trained)\n")
     click.echo(str(result))

@@ -60,7 +60,9 @@ def readable(pairs: Sequence[Pair], bands: Sequence[Sequence[float]], *, held_ou
     maps too small for a neighbourhood.
     """
     if len(pairs) < 2:
-        raise DataError(f"detail: {len(pairs)} picture{'s' * (len(pairs) != 1)}: two or more are wanted, to fit and judge")
+        raise DataError(
+            f"detail: {len(pairs)} picture{'s' * (len(pairs) != 1)}: two or more are wanted, to fit and judge"
+        )
     cut = len(pairs) - max(round(held_out * len(pairs)), 1)
     shrink, reduced = _components([pair.coarse for pair in pairs[:cut]])
     known, wanted = _rows(pairs[:cut], shrink)
@@ -104,7 +106,9 @@ def _rows(pairs: Sequence[Pair], shrink: Floats | None) -> tuple[Floats, Floats]
         fine = blocks(pair.fine[(slice(None), *(slice(s, None) for s in start))], pair.stride)
         cells = tuple(min(a, b) for a, b in zip(coarse.shape[1:], fine.shape[1:], strict=True))
         if min(cells) < 2 * REACH + 2:
-            raise DataError(f"detail: a map of {'x'.join(map(str, cells))} cells has too few neighbours: larger --input")
+            raise DataError(
+                f"detail: a map of {'x'.join(map(str, cells))} cells has too few neighbours: larger --input"
+            )
         inner = tuple(slice(REACH, n - REACH) for n in cells)
         around = [
             coarse[(slice(None), *(slice(o, n - 2 * REACH + o) for o, n in zip(offset, cells, strict=True)))]

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 from stridewise.axis import AxisMap, Window
 from stridewise.errors import GeometryError
-from stridewise.search.program import Block, Mapped, Pinned, Program, Same, Site, Total
+from stridewise.search.program import Block, Floored, Mapped, Pinned, Program, Same, Site, Total
 from stridewise.search.space import Step
 
 Stride: TypeAlias = int | Fraction
@@ -117,6 +117,8 @@ class Follower:
             elif kind is Pinned:
                 if sizes[instruction.at] != instruction.size:
                     return None
+            elif kind is Floored:
+                sizes[instruction.after] = int(instruction.scale * prod([sizes[p] for p in instruction.parts]))
             else:
                 assert isinstance(instruction, Total)
                 sizes[instruction.after] = sum(sizes[p] for p in instruction.parts)

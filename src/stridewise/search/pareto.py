@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 Ints: TypeAlias = NDArray[Any]
 
 # Up to this many distinct peaks each is swept by itself; beyond it a tree keeps the best activations by peak.
-_FEW_PEAKS = 300
+_MANY_PEAKS = 300
+# Parts of the peaks in a first, rough sweep.
+_ROUGHLY = 12
 
 
 def undominated(state: Ints, macs: Ints, peak: Ints, activations: Ints, changes: Ints, *, final: bool = False) -> Ints:
@@ -48,28 +50,44 @@ def _beaten(state: Ints, peak: Ints, activations: Ints, start: Ints) -> Ints:
     """Per point (by state and multiply-adds) whether one before `start` has no higher peak and no fewer activations."""
     out = np.zeros(len(state), dtype=bool)
     rank, levels = _ranked(state, peak)
-    # One state after the other lifts the activations out of the reach of the states before.
-    lift = int(activations.max(initial=0)) + 1
-    lifted = activations + np.concatenate(([0], np.cumsum(state[1:] != state[:-1]))) * lift
-    many = levels > _FEW_PEAKS
+    many = levels > _MANY_PEAKS
     for one in np.unique(state[many]):
         first, last = np.searchsorted(state, (one, one + 1))
         rows = slice(int(first), int(last))
         out[rows] = _beaten_by_tree(rank[rows], activations[rows], start[rows] - first, int(levels[first]))
+    # One state after the other lifts the activations out of the reach of the states before.
+    lifted = activations + np.concatenate(([0], np.cumsum(state[1:] != state[:-1]))) * (activations.max(initial=0) + 1)
     left = np.flatnonzero(~many)
-    place = np.zeros(len(state), dtype=np.int64)
+    if levels.max(initial=0) > 2 * _ROUGHLY:
+        # Most are beaten by one of a far lower peak; the fine sweep is left with the others.
+        for part in range(1, _ROUGHLY):
+            bound = levels[left] * part // _ROUGHLY
+            left = _sweep(out, left, lifted, start, rank[left] < bound, rank[left] >= bound)
     level = 0
     while len(left):
-        # Points left out lie in other states: the one before `start` is still the one before it among those left.
-        place[left] = np.arange(len(left))
-        here = np.flatnonzero(rank[left] == level)
-        at = place[start[left[here]]]
-        here, at = here[at > 0], at[at > 0]
-        best = np.maximum.accumulate(np.where(rank[left] <= level, lifted[left], -1))
-        out[left[here]] = best[at - 1] >= lifted[left[here]]
+        left = _sweep(out, left, lifted, start, rank[left] <= level, rank[left] == level)
         level += 1
         left = left[levels[left] > level]
     return out
+
+
+def _sweep(out: Ints, left: Ints, lifted: Ints, start: Ints, rivals: Ints, asked: Ints) -> Ints:
+    """Mark in `out` those `asked` among the points `left` that a rival before their `start` beats; the points then left."""
+    best = np.maximum.accumulate(np.where(rivals, lifted[left], -1))
+    here = left[asked]
+    at = np.searchsorted(left, start[here]) if len(here) * 8 < len(left) else _places(left, len(out))[start[here]]
+    lost = here[(at > 0) & (best[at - 1] >= lifted[here])]
+    if not len(lost):
+        return left
+    out[lost] = True
+    return left[~out[left]]
+
+
+def _places(left: Ints, count: int) -> Ints:
+    """How many of `left` lie before each of `count` points."""
+    inside = np.zeros(count + 1, dtype=np.int64)
+    inside[left + 1] = 1
+    return np.cumsum(inside)
 
 
 def _ranked(state: Ints, peak: Ints) -> tuple[Ints, Ints]:

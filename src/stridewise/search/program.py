@@ -92,7 +92,16 @@ class Pinned:
     size: int
 
 
-Instruction: TypeAlias = Site | Mapped | Total | Same | Pinned
+@dataclass(frozen=True, slots=True)
+class Floored:
+    """Variable `after` is scale times the product of the variables `parts`, rounded down."""
+
+    after: int
+    scale: Fraction
+    parts: Monomial
+
+
+Instruction: TypeAlias = Site | Mapped | Total | Same | Pinned | Floored
 
 
 @dataclass(slots=True)
@@ -371,18 +380,33 @@ class _Compiler:
 
     # -- costs -------------------------------------------------------------------------------------------------
 
-    def _monomial(self, volume: Volume) -> tuple[int | Fraction, Monomial]:
-        scale: int | Fraction = volume.scale
-        variables = []
-        for grid, axis in volume.over:
-            var = self.vars[grid][axis]
-            if self.sizes[var]:
-                scale *= self.sizes[var]
-            else:
-                variables.append(var)
-        if isinstance(scale, Fraction) and scale.denominator == 1:
-            scale = int(scale)
-        return scale, tuple(sorted(variables))
+    def _polynomial(self, volume: Volume, times: int = 1) -> dict[Monomial, int]:
+        """A volume as {product of variables: factor}."""
+        out: dict[Monomial, int] = {}
+        for term in (volume, *volume.plus):
+            scale: int | Fraction = term.scale
+            variables = []
+            for grid, axis in term.over:
+                var = self.vars[grid][axis]
+                if self.sizes[var]:
+                    scale *= self.sizes[var]
+                else:
+                    variables.append(var)
+            monomial = tuple(sorted(variables))
+            if not monomial:
+                scale = int(scale)
+            elif isinstance(scale, Fraction) and scale.denominator > 1:
+                scale, monomial = 1, (self._floored(Fraction(scale), monomial),)
+            out[monomial] = out.get(monomial, 0) + int(scale) * times
+        return out
+
+    def _floored(self, scale: Fraction, monomial: Monomial) -> int:
+        """A variable of its own for a product whose factor is broken: volumes are whole numbers, rounded down."""
+        index, new = self._var(("floor", scale, monomial))
+        if new:
+            self.born[index] = self._settled_at([monomial])
+            self.blocks[self.born[index]].instructions.append(Floored(index, scale, monomial))
+        return index
 
     def _settled_at(self, monomials: Sequence[Monomial]) -> int:
         """The block in which the last of the variables gets its size; they stay open until then."""
@@ -392,52 +416,42 @@ class _Compiler:
             self.used[v] = max(self.used[v], block)
         return block
 
-    def _whole(self, volume: Volume) -> tuple[int, Monomial]:
-        scale, monomial = self._monomial(volume)
-        if isinstance(scale, Fraction):
-            raise PlanError(f"front: a volume of {scale} elements a position is not whole; leave these sites out")
-        return scale, monomial
+    def _add(self, which: str, volume: Volume) -> None:
+        """Count a volume towards the multiply-adds or activations of the block in which it is settled."""
+        for monomial, factor in self._polynomial(volume).items():
+            sums: dict[Monomial, int] = getattr(self.blocks[self._settled_at([monomial])], which)
+            sums[monomial] = sums.get(monomial, 0) + factor
 
     def _terms(self) -> None:
         for node in self.graph.nodes:
-            if not node.counted:
-                continue
-            scale, monomial = self._whole(node.macs)
-            macs = self.blocks[self._settled_at([monomial])].macs
-            macs[monomial] = macs.get(monomial, 0) + scale
-            for volume in computed(self.graph, node):
-                scale, monomial = self._whole(volume)
-                sums = self.blocks[self._settled_at([monomial])].activations
-                sums[monomial] = sums.get(monomial, 0) + scale
+            if node.counted:
+                self._add("macs", node.macs)
+                for volume in computed(self.graph, node):
+                    self._add("activations", volume)
 
     def _live(self) -> None:
         """Bytes alive at each node; only those that no other node of the same block is sure to exceed."""
         found = lifetimes(self.graph)
-        born: dict[int, list[int]] = {}
-        dies: dict[int, list[int]] = {}
+        born: dict[int, list[dict[Monomial, int]]] = {}
+        dies: dict[int, list[dict[Monomial, int]]] = {}
         for start, end, root in found.spans:
-            born.setdefault(start, []).append(root)
-            dies.setdefault(end, []).append(root)
-        term = {}
-        for _, _, root in found.spans:
             tensor = self.graph.tensors[root]
-            scale, monomial = self._whole(tensor.volume)
-            term[root] = (monomial, scale * tensor.itemsize)
-        slots = {m.node: (i, m) for i, m in enumerate(self.moves) if m.slot}
+            size = self._polynomial(tensor.volume, tensor.itemsize)
+            born.setdefault(start, []).append(size)
+            dies.setdefault(end, []).append(size)
+        slots = {m.node: i for i, m in enumerate(self.moves) if m.slot and len(m.options) > 1}
         alive: dict[Monomial, int] = {}
         each: list[list[tuple[int, dict[Monomial, int]]]] = [[] for _ in self.blocks]
         for at in range(-1, found.nodes + 1):
-            for root in born.get(at, ()):
-                monomial, size = term[root]
-                alive[monomial] = alive.get(monomial, 0) + size
+            for size in born.get(at, ()):
+                for monomial, count in size.items():
+                    alive[monomial] = alive.get(monomial, 0) + count
             now = {m: n for m, n in alive.items() if n}
-            settled = self._settled_at(list(now))
             # An idle step is no op: its output is its input's memory, and the node before it had that alive too.
-            decides = at in slots and len(slots[at][1].options) > 1
-            each[settled].append((slots[at][0] if decides else -1, now))
-            for root in dies.get(at, ()):
-                monomial, size = term[root]
-                alive[monomial] -= size
+            each[self._settled_at(list(now))].append((slots.get(at, -1), now))
+            for size in dies.get(at, ()):
+                for monomial, count in size.items():
+                    alive[monomial] -= count
         for block, live in zip(self.blocks, each, strict=True):
             block.live = [(slot, tuple(now.items())) for slot, now in _largest(live)]
             used = {m for _, now in block.live for m, _ in now}
