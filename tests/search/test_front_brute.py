@@ -18,7 +18,7 @@ from stridewise.plans import Plan, Setting
 from stridewise.rewrites.restride import restride
 from stridewise.search.front import front
 
-from .brute import Cost, best, beats, consistent, priced
+from .brute import Cost, beats, best, consistent, priced
 from .search_nets import Branches, Drawn, Hourglass, Residual, conv, networks
 
 
@@ -36,7 +36,9 @@ SMALL = {
     "chain": Drawn([conv(3, 2), conv(3), nn.MaxPool2d(2, 2), conv(3)]),
     "residual": Drawn([Residual(nn.Sequential(conv(3, 2), conv(3)), conv(1, 2)), conv(3, 2)]),
     "average shortcut": Drawn([Residual(conv(3, 2), nn.Sequential(nn.AvgPool2d(2, 2), conv(1))), conv(3)]),
-    "valid branches": Drawn([Branches(conv(3, 2, 0), nn.Sequential(conv(1), conv(3), conv(3, 2, 0)), nn.MaxPool2d(3, 2))]),
+    "valid branches": Drawn(
+        [Branches(conv(3, 2, 0), nn.Sequential(conv(1), conv(3), conv(3, 2, 0)), nn.MaxPool2d(3, 2))]
+    ),
     "hourglass": Drawn([conv(3), Hourglass(nn.Sequential(conv(3, 2), conv(3)), follow=False)], classes=False),
     "hourglass that follows": Drawn([Hourglass(nn.Sequential(conv(3, 2), conv(3)), follow=True)], classes=False),
     "patches": Drawn([conv(4, 4, 0), conv(2, 2, 0)]),
