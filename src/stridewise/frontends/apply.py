@@ -10,10 +10,13 @@ from torch import nn
 
 from stridewise.axis import Window
 from stridewise.errors import PlanError, StridewiseError
+from stridewise.frontends.dilated import dilate
 from stridewise.frontends.step import EndPad, Step, step_of
 from stridewise.frontends.torch import InputSpec, trace
+from stridewise.frontends.undo import Undo
 from stridewise.ir import Graph, Node
 from stridewise.plans import Plan
+from stridewise.rewrites.dilate import dilation
 from stridewise.rewrites.restride import restride
 
 
@@ -41,16 +44,29 @@ def apply_to_model(model: nn.Module, plan: Plan, *, input: InputSpec | None = No
     already, or cannot be carried out.
     """
     graph = trace(model, input or plan.input or (3, 224, 224), name=plan.model)
-    if plan.keep_weights:
-        raise PlanError("keep_weights: keeping weights by dilation is not in this version; plan without --keep-weights")
     expected = restride(graph, plan)
     done = Done(changes=(), graph=expected.graph)
+    if plan.keep_weights:
+        return _dilated(model, graph, plan, input or plan.input or (3, 224, 224), done)
     try:
         changes = [_change(model, graph, key, done, plan) for key in plan.sites]
         changes += [_insert(model, key, done, plan) for key in plan.insert]
         changes += [_pad(model, graph, key, axis, rows, done) for key, axis, rows in expected.pads]
         done.changes = tuple(changes)
         _verify(trace(model, input or plan.input or (3, 224, 224), name=plan.model), expected.graph)
+    except StridewiseError:
+        done.undo()
+        raise
+    return done
+
+
+def _dilated(model: nn.Module, graph: Graph, plan: Plan, input: InputSpec, done: Done) -> Done:
+    """The plan with kept weights: steps become dilation."""
+    undo = Undo()
+    done._back.append(undo.everything)
+    try:
+        done.changes = tuple(dilate(model, dilation(graph, plan), input, undo))
+        _verify(trace(model, input, name=plan.model), done.graph)
     except StridewiseError:
         done.undo()
         raise

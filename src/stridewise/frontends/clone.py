@@ -14,6 +14,8 @@ import torch
 from torch import nn
 from torch.nn.parameter import UninitializedTensorMixin
 
+from stridewise.frontends.override import Forward
+
 _ATOMS = (int, float, bool, str, bytes, type(None), type, torch.dtype, torch.device, torch.Size, types.FunctionType)
 
 
@@ -87,6 +89,10 @@ class Cloner:
             return {k: self.value(v) for k, v in value.items()}
         if kind is set or isinstance(value, _ATOMS):
             return value
+        if isinstance(value, Forward):  # an override of this model's own, met again through a shared reference
+            if id(value) not in self.memo:
+                self.memo[id(value)] = value.on(self.module(value.module), self.value)
+            return self.memo[id(value)]
         if kind is types.MethodType and id(value.__self__) in self.memo:
             return types.MethodType(value.__func__, self.memo[id(value.__self__)])
         return value

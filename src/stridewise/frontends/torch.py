@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeAlias
 
 import torch
@@ -199,7 +200,13 @@ def _shapes(spec: InputSpec) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def _trace_once(model: nn.Module, shapes: Mapping[str, tuple[int, ...]], name: str) -> tuple[Graph, bool]:
+def _trace_once(
+    model: nn.Module,
+    shapes: Mapping[str, tuple[int, ...]],
+    name: str,
+    beside: Callable[[_Tracer], AbstractContextManager[Any]] | None = None,
+) -> tuple[Graph, bool]:
+    """The graph at these shapes alone; `beside` is entered around the forward, to watch it too."""
     builder = Builder()
     tracer = _Tracer(builder, {})
     cloner = Cloner(tracer.wrap)
@@ -221,7 +228,8 @@ def _trace_once(model: nn.Module, shapes: Mapping[str, tuple[int, ...]], name: s
         value = builder.input(key or "input", (1, *shape), tensor.element_size())
         tracer.watch(tensor, value)
         arguments[key] = tensor
-    out = _run(copy, tracer, arguments, shapes, name or type(model).__name__)
+    with beside(tracer) if beside else nullcontext():
+        out = _run(copy, tracer, arguments, shapes, name or type(model).__name__)
     outputs = [tracer.values[id(t)].index for t in _tensors(out) if id(t) in tracer.values]
     if not outputs:
         raise TraceError(f"{name or type(model).__name__}: its forward returns no tensor made from the input")

@@ -52,7 +52,7 @@ def make_plan(
     if output_stride is not None:
         caps = _per_axis("output stride", output_stride, graph.axes)
         for axis, cap in enumerate(caps):
-            _cap(graph, components(graph, axis), steps[axis], cap)
+            _cap(graph, components(graph, axis), steps[axis], cap, keep_weights)
     for axis in range(graph.axes):
         wanted = {n: wish.stride[axis] for n, wish in sites.items() if wish.stride is not None}
         _complete(graph, components(graph, axis), steps[axis], wanted)
@@ -222,8 +222,8 @@ def _stage(graph: Graph, name: str, inside: Sequence[Node], wish: Wish) -> dict[
     return {n: Wish(stride=tuple(s), downsample=wish.downsample, filter=wish.filter) for n, s in out.items()}
 
 
-def _cap(graph: Graph, parts: Components, steps: dict[int, int], cap: int) -> None:
-    """Every cumulative stride above `cap` brought down to it."""
+def _cap(graph: Graph, parts: Components, steps: dict[int, int], cap: int, keep_weights: bool = False) -> None:
+    """Every cumulative stride above `cap` brought down to it. With kept weights a resize reads a coarser grid."""
     reach = cumulative(graph, parts, steps)
     if cap > max(reach, default=1):
         top = max(reach, default=Fraction(1))
@@ -232,7 +232,7 @@ def _cap(graph: Graph, parts: Components, steps: dict[int, int], cap: int) -> No
     for edge in parts.edges:
         step = new[edge.target] / new[edge.source]
         name = graph.nodes[edge.node].key or where(graph, graph.grids[edge.grid])
-        if not edge.site and step != edge.ratio:
+        if not edge.site and step != edge.ratio and not (keep_weights and edge.ratio < 1):
             raise PlanError(
                 f"output stride {cap}: {name} has a fixed factor of {1 / edge.ratio} and ties the strides on both sides"
             )

@@ -1,0 +1,139 @@
+"""A module's forward with some of its function calls replaced. Only this module changes; its state dict does not.
+
+The override is an attribute of the instance. It copies and pickles with its module and survives torch.export and
+torch.compile, since calls are met by a TorchFunctionMode (a dispatch mode would be dropped there without a word).
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+from torch.overrides import TorchFunctionMode
+
+from stridewise.axis import Window
+from stridewise.frontends.dense import padded, replacement
+from stridewise.rewrites.dilate import Act
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Swap:
+    """One call to replace: call number `number` of the function `name` in a forward, by `act`.
+
+    same: the windows whose dynamic SAME padding a `pad` gives, per axis.
+    """
+
+    name: str
+    number: int
+    act: Act
+    same: tuple[Window | None, ...] = ()
+
+    def run(self, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """The call, done the other way."""
+        if self.same:
+            return padded(self.act, func, args, kwargs, self.same)
+        instead = replacement(self.act.kind, self.name)
+        assert instead is not None
+        return instead(self.act, func, args, kwargs)
+
+
+class _Swapping(TorchFunctionMode):
+    """Counts the calls of one forward and replaces those it is told to."""
+
+    def __init__(self, override: Override) -> None:
+        super().__init__()
+        self.override = override
+        self.seen: dict[str, int] = {}
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        name = getattr(func, "__name__", "")
+        if name in self.override.swaps and not self.override.quiet:
+            number = self.seen.get(name, 0)
+            self.seen[name] = number + 1
+            swap = self.override.swaps[name].get(number)
+            if swap is not None:
+                return swap.run(func, args, kwargs)
+        return func(*args, **kwargs)
+
+
+class Forward:
+    """An instance's own forward: a callable in place of the class's, or of another one set there before."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module = module
+        self.inner = module.__dict__.get("forward")
+
+    def plain(self, *args: Any, **kwargs: Any) -> Any:
+        """The forward that was there before."""
+        if self.inner is not None:
+            return self.inner(*args, **kwargs)
+        return type(self.module).forward(self.module, *args, **kwargs)
+
+    def on(self, module: nn.Module, copied: Callable[[Any], Any]) -> Forward:
+        """The same for a copy of the module; `copied` gives the copy of what else this holds."""
+        twin = type(self).__new__(type(self))
+        copied_state = {k: copied(v) if isinstance(v, Forward) else v for k, v in self.__dict__.items()}
+        twin.__dict__.update({**copied_state, "module": module})
+        return twin
+
+    @property
+    def __code__(self) -> Any:
+        """torch.export reports where a forward was written."""
+        return type(self.module).forward.__code__
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        """The arguments are the class's."""
+        return inspect.signature(type(self.module).forward.__get__(self.module))
+
+
+class Override(Forward):
+    """A forward whose calls in `swaps` (by name and number) are replaced. `quiet` while calls are not its own."""
+
+    def __init__(self, module: nn.Module, swaps: Sequence[Swap]) -> None:
+        super().__init__(module)
+        self.swaps: dict[str, dict[int, Swap]] = {}
+        for swap in swaps:
+            self.swaps.setdefault(swap.name, {})[swap.number] = swap
+        self.quiet = 0
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        with _Swapping(self):
+            return self.plain(*args, **kwargs)
+
+
+class Quiet(Forward):
+    """A forward whose calls are no concern of the override around it."""
+
+    def __init__(self, module: nn.Module, outer: Override) -> None:
+        super().__init__(module)
+        self.outer = outer
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        self.outer.quiet += 1
+        try:
+            return self.plain(*args, **kwargs)
+        finally:
+            self.outer.quiet -= 1
+
+
+class Fit:
+    """Pads or crops what a windowed module takes at its end, so that its output has the size the rule wants.
+
+    old: the windows before the change, one an axis. The module's own padding, stride and dilation are set already.
+    """
+
+    def __init__(self, old: tuple[Window, ...], act: Act, value: float) -> None:
+        self.old = old
+        self.act = act
+        self.value = value
+
+    def __call__(self, module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        from stridewise.frontends.dense import end_pad, wide_windows
+
+        new = wide_windows(args[0], self.old, self.act)
+        return (end_pad(args[0], [(0, w.pad_end - w.pad_begin) for w in new], self.value), *args[1:])
