@@ -16,16 +16,19 @@ from stridewise.frontends.torch import InputSpec, trace
 from stridewise.frontends.undo import Undo
 from stridewise.ir import Graph, Node
 from stridewise.plans import Plan
+from stridewise.rewrites.certify import Certificate, certify
 from stridewise.rewrites.dilate import dilation
 from stridewise.rewrites.restride import restride
 
 
 @dataclass(slots=True)
 class Done:
-    """What `apply` did. changes: one line each; undo() puts the model back as it was."""
+    """What `apply` did. changes: one line each; certificate: what stays the same, where weights are kept;
+    undo() puts the model back as it was."""
 
     changes: tuple[str, ...]
     graph: Graph
+    certificate: Certificate | None = None
     _back: list[Callable[[], None]] = field(default_factory=list)
 
     def undo(self) -> None:
@@ -34,7 +37,8 @@ class Done:
             self._back.pop()()
 
     def __str__(self) -> str:
-        return "\n".join(self.changes) or "nothing changed"
+        told = [str(self.certificate)] if self.certificate is not None else []
+        return "\n".join([*self.changes, *told]) or "nothing changed"
 
 
 def apply_to_model(model: nn.Module, plan: Plan, *, input: InputSpec | None = None) -> Done:
@@ -65,7 +69,9 @@ def _dilated(model: nn.Module, graph: Graph, plan: Plan, input: InputSpec, done:
     undo = Undo()
     done._back.append(undo.everything)
     try:
-        done.changes = tuple(dilate(model, dilation(graph, plan), input, undo))
+        found = dilation(graph, plan)
+        done.certificate = certify(found)
+        done.changes = tuple(dilate(model, found, input, undo))
         _verify(trace(model, input, name=plan.model), done.graph)
     except StridewiseError:
         done.undo()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from torch import nn
@@ -13,11 +16,11 @@ from stridewise.axis import Window, same_padding
 from stridewise.errors import PlanError, StridewiseError
 from stridewise.frontends.calls import FunctionCall, by_node, function_calls
 from stridewise.frontends.dense import replacement
-from stridewise.frontends.override import Fit, Override, Quiet, Swap
+from stridewise.frontends.override import Coarse, Fit, Override, Quiet, Swap
 from stridewise.frontends.torch import InputSpec
 from stridewise.frontends.undo import Undo
 from stridewise.ir import Graph, Node
-from stridewise.rewrites.dilate import Act, Dilation
+from stridewise.rewrites.dilate import Act, Dilation, Times
 
 _FORWARDS = {
     cls.forward
@@ -25,26 +28,56 @@ _FORWARDS = {
 }
 
 
+@dataclass(slots=True)
+class _Site:
+    """What is known before anything changes: the model, its modules, the calls behind the graph's nodes."""
+
+    model: nn.Module
+    graph: Graph
+    input: InputSpec
+    calls: tuple[FunctionCall, ...]
+    made_by: Mapping[int, FunctionCall]
+    modules: Mapping[str, nn.Module]
+    elsewhere: list[tuple[Graph, tuple[FunctionCall, ...]]] = field(default_factory=list)
+
+    def other_sizes(self) -> list[tuple[Graph, tuple[FunctionCall, ...]]]:
+        """Graphs and calls at input sizes whose maps are odd and even at every level."""
+        if not self.elsewhere and isinstance(self.input, Sequence):
+            channels, *sizes = self.input
+            for more in (0, 1, 2, 4, 8, 16, 5):
+                with suppress(StridewiseError):
+                    self.elsewhere.append(function_calls(self.model, (channels, *(n + more for n in sizes))))
+        return self.elsewhere
+
+
 def dilate(model: nn.Module, found: Dilation, input: InputSpec, undo: Undo) -> list[str]:
-    """Carry the acts of `found` out on the model; returns a line for each change, in executed order."""
+    """Carry the acts of `found` out on the model; returns a line for each change, in executed order.
+
+    Raises: PlanError, before anything is changed, where an op has no dilated form.
+    """
     graph = found.graph
     _, calls = function_calls(model, input, graph.model)
-    made_by = by_node(calls)
+    modules = dict(model.named_modules(remove_duplicate=False))
+    site = _Site(model, graph, input, calls, by_node(calls), modules)
     paths: dict[str, dict[int, Act]] = {}
     for index, act in found.acts.items():
         if act.kind != "mixes":
-            paths.setdefault(_owner(graph, made_by, index), {})[index] = act
-    modules = dict(model.named_modules(remove_duplicate=False))
-    lines: list[str] = []
+            paths.setdefault(_owner(graph, site.made_by, index), {})[index] = act
+    steps: list[Callable[[Undo], list[str]]] = []
     for path, acts in paths.items():
-        module = modules[path]
         nodes = [graph.nodes[i] for i in acts]
         one = _agreed(nodes, acts)
-        if one is not None and _by_attributes(module, nodes[0]):
-            lines.append(_set(module, path, nodes[0], one, undo))
+        if one is not None and _by_attributes(modules[path], nodes[0]):
+            steps.append(partial(_set, modules[path], path, nodes[0], one))
         else:
-            lines += _swap(model, modules, path, acts, graph, calls, made_by, input, undo)
-    return lines
+            steps.append(partial(_swap, site, path, _swaps(site, path, acts)))
+    steps += [partial(_enter, modules[path], path, came) for path, came in found.entries.items()]
+    return [line for step in steps for line in step(undo)]
+
+
+def _enter(module: nn.Module, path: str, came: Times, undo: Undo) -> list[str]:
+    undo.hook(module, Coarse(came))
+    return [f"{path}: given every {_by(came)}th position, since its size is fixed"]
 
 
 def _owner(graph: Graph, made_by: Any, index: int) -> str:
@@ -73,26 +106,29 @@ def _by_attributes(module: nn.Module, node: Node) -> bool:
     return not module.return_indices
 
 
-def _set(module: Any, path: str, node: Node, act: Act, undo: Undo) -> str:
+def _set(module: Any, path: str, node: Node, act: Act, undo: Undo) -> list[str]:
     old = tuple(m for m in node.attrs["maps"] if isinstance(m, Window))
     strides = tuple(w.stride * a // b for w, a, b in zip(old, act.came, act.goes, strict=True))
     spread = tuple(w.dilation * a for w, a in zip(old, act.came, strict=True))
     pads = tuple(w.pad_begin * a for w, a in zip(old, act.came, strict=True))
+    pool = isinstance(module, _MaxPoolNd)
+    aside = pool and any(p > w.kernel // 2 for p, w in zip(pads, old, strict=True))
+    if aside:
+        pads = (0,) * len(old)
     said = []
     for name, values in (("stride", strides), ("dilation", spread), ("padding", pads)):
         was = getattr(module, name)
-        if _flat(was, len(values)) != values:
+        if _flat(was, len(values)) != values or (pool and name == "padding"):
             undo.set(module, name, values)
-            said.append(f"{name} {_by(_flat(was, len(values)))} -> {_by(values)}")
+            said += [f"{name} {_by(_flat(was, len(values)))} -> {_by(values)}"] if _flat(was, len(values)) != values else []
     if any(w.ceil_mode for w in old):
         undo.set(module, "ceil_mode", False)
     if isinstance(module, _ConvNd):
         undo.set(module, "_reversed_padding_repeated_twice", [p for n in reversed(pads) for p in (n, n)])
     # A window that kept every position needs no more than its padding; one that steps ends where its size says.
-    if any(w.ceil_mode or w.stride > 1 for w in old):
-        value = float("-inf") if isinstance(module, _MaxPoolNd) else 0.0
-        undo.hook(module, Fit(old, act, value))
-    return f"{path}: {', '.join(said) or 'the same window'}"
+    if aside or any(w.ceil_mode or w.stride > 1 for w in old):
+        undo.hook(module, Fit(old, act, float("-inf") if pool else 0.0))
+    return [f"{path}: {', '.join(said)}"] if said else []
 
 
 def _flat(value: Any, axes: int) -> tuple[int, ...]:
@@ -103,44 +139,37 @@ def _by(values: Sequence[int]) -> str:
     return str(values[0]) if len(set(values)) == 1 else "x".join(map(str, values))
 
 
-def _swap(
-    model: nn.Module,
-    modules: dict[str, nn.Module],
-    path: str,
-    acts: dict[int, Act],
-    graph: Graph,
-    calls: Sequence[FunctionCall],
-    made_by: Any,
-    input: InputSpec,
-    undo: Undo,
-) -> list[str]:
-    """An override on the module at `path` for the function calls behind `acts`."""
-    per_turn: dict[int, dict[tuple[str, int], Swap]] = {}
-    lines: list[str] = []
+def _swaps(site: _Site, path: str, acts: Mapping[int, Act]) -> list[Swap]:
+    """The function calls of the module at `path` to replace. Raises PlanError where one has no dilated form."""
+    turns: dict[int, dict[tuple[str, int], Swap]] = {}
     for index, act in acts.items():
-        call = made_by[index]
+        call = site.made_by[index]
         key = (call.name, call.number)
-        row = per_turn.setdefault(call.turn, {})
-        if key in row:  # one call, several axes: it comes as the first node's operand and goes as the last's
-            first = row[key].act
-            act = Act(kind=act.kind, came=first.came, goes=act.goes, hop=act.hop)
+        turn = turns.setdefault(call.turn, {})
+        if key in turn:  # one call, several axes: it comes as the first node's operand and goes as the last's
+            act = replace(act, came=turn[key].act.came)
         if replacement(act.kind, call.name) is None:
-            where = graph.nodes[index].key or path
-            raise PlanError(f"{where}: '{call.name}' ({act.kind}) has no dilated form")
-        same = _same(model, graph, index, act, call, made_by, input) if act.kind == "pad" else ()
-        row[key] = Swap(name=call.name, number=call.number, act=act, same=same)
-    turns = list(per_turn.values())
-    if any(turn != turns[0] for turn in turns[1:]):
-        raise PlanError(f"{path or graph.model}: runs more than once in a forward, and its calls would have to differ")
-    module = modules[path]
-    override = Override(module, list(turns[0].values()))
+            where = site.graph.nodes[index].key or path
+            raise PlanError(f"{where}: '{call.name}' has no dilated form")
+        same = _same(site, index, act, call) if act.kind == "pad" else ()
+        turn[key] = Swap(name=call.name, number=call.number, act=act, same=same)
+    first, *rest = turns.values()
+    if any(turn != first for turn in rest):
+        raise PlanError(
+            f"{path or site.graph.model}: runs more than once in a forward, and its calls would have to differ"
+        )
+    return list(first.values())
+
+
+def _swap(site: _Site, path: str, swaps: Sequence[Swap], undo: Undo) -> list[str]:
+    """An override on the module at `path`; modules inside that make calls of the same names stay out of it."""
+    module = site.modules[path]
+    override = Override(module, swaps)
     undo.forward(module, override)
-    for child in dict.fromkeys(_children(path, set(override.swaps), calls)):
-        undo.forward(modules[child], Quiet(modules[child], override))
-    for swap in turns[0].values():
-        by = _by(swap.act.came), _by(swap.act.goes)
-        lines.append(f"{path or graph.model}: {swap.name} as {_SAID[swap.act.kind].format(*by)}")
-    return lines
+    for child in dict.fromkeys(_children(path, set(override.swaps), site.calls)):
+        undo.forward(site.modules[child], Quiet(site.modules[child], override))
+    name = path or site.graph.model
+    return [f"{name}: {s.name} as {_SAID[s.act.kind].format(_by(s.act.came), _by(s.act.goes))}" for s in swaps]
 
 
 _SAID = {
@@ -162,38 +191,27 @@ def _children(path: str, names: set[str], calls: Sequence[FunctionCall]) -> list
     return found
 
 
-def _same(
-    model: nn.Module, graph: Graph, index: int, act: Act, call: FunctionCall, made_by: Any, input: InputSpec
-) -> tuple[Window | None, ...]:
+def _same(site: _Site, index: int, act: Act, call: FunctionCall) -> tuple[Window | None, ...]:
     """The windows whose dynamic SAME padding a `pad` gives, found by looking at other input sizes; () where it is fixed.
 
     Raises: PlanError where the padding follows the size in a way that is not SAME's.
     """
-    node = graph.nodes[index]
-    reader = next((n for n in graph.nodes[index + 1 :] if set(node.outputs) & set(n.inputs)), None)
-    maps = reader.attrs.get("maps", ()) if reader is not None else ()
-    if not all(isinstance(m, Window) for m in maps) or len(maps) != len(act.came):
+    nodes = site.graph.nodes
+    reader = next((n for n in nodes[index + 1 :] if set(nodes[index].outputs) & set(n.inputs)), None)
+    maps = [m for m in reader.attrs.get("maps", ()) if isinstance(m, Window)] if reader is not None else []
+    if len(maps) != len(act.came) or all(w.stride == 1 for w in maps):
         return ()
-    if all(w.stride == 1 for w in maps):
-        return ()
-    if not isinstance(input, Sequence):
-        return ()
-    sizes = []
     found: list[tuple[tuple[int, ...], tuple[int, ...]]] = []
-    for more in (0, 1, 2, 4, 8, 16, 5):
-        try:
-            other, rows = function_calls(model, (input[0], *(n + more for n in input[1:])), graph.model)
-        except StridewiseError:
-            continue
-        match = [r for r in rows if (r.path, r.turn, r.name, r.number) == (call.path, call.turn, call.name, call.number)]
-        if match:
-            shape = other.tensors[other.nodes[match[0].nodes[0]].inputs[0]].shape
-            found.append((tuple(shape[-len(maps) :]), match[0].pads))
-            sizes.append(more)
+    for graph, calls in site.other_sizes():
+        for other in calls:
+            if (other.path, other.turn, other.name, other.number) == (call.path, call.turn, call.name, call.number):
+                shape = graph.tensors[graph.nodes[other.nodes[0]].inputs[0]].shape
+                found.append((shape[-len(maps) :], other.pads))
     if len({pads for _, pads in found}) <= 1:
         return ()
     for shape, pads in found:
         wanted = [same_padding(n, w.kernel, w.stride, w.dilation) for n, w in zip(shape, maps, strict=True)]
         if tuple(n for pair in reversed(wanted) for n in pair) != pads:
-            raise PlanError(f"{node.key or call.path}: its padding follows the input size in an unknown way")
-    return tuple(m for m in maps if isinstance(m, Window))
+            where = nodes[index].key or call.path
+            raise PlanError(f"{where}: its padding follows the input size in a way that is not SAME's")
+    return tuple(maps)

@@ -15,8 +15,8 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from stridewise.axis import Window
-from stridewise.frontends.dense import padded, replacement
-from stridewise.rewrites.dilate import Act
+from stridewise.frontends.dense import end_pad, every, padded, replacement, wide_windows
+from stridewise.rewrites.dilate import Act, Times
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +124,8 @@ class Quiet(Forward):
 class Fit:
     """Pads or crops what a windowed module takes at its end, so that its output has the size the rule wants.
 
-    old: the windows before the change, one an axis. The module's own padding, stride and dilation are set already.
+    old: the windows before the change, one an axis. The module's own padding, stride and dilation are set already;
+    maximum pooling takes only little padding itself (torch: half its kernel), so it may leave the rest to this.
     """
 
     def __init__(self, old: tuple[Window, ...], act: Act, value: float) -> None:
@@ -133,7 +134,18 @@ class Fit:
         self.value = value
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        from stridewise.frontends.dense import end_pad, wide_windows
-
         new = wide_windows(args[0], self.old, self.act)
-        return (end_pad(args[0], [(0, w.pad_end - w.pad_begin) for w in new], self.value), *args[1:])
+        own: Any = module.padding
+        pads = [(w.pad_begin - p, w.pad_end - p) for w, p in zip(new, own, strict=True)]
+        return (end_pad(args[0], pads, self.value), *args[1:])
+
+
+class Coarse:
+    """Gives a module every m-th position of what it takes, `times` an axis."""
+
+    def __init__(self, times: Times) -> None:
+        self.times = times
+
+    def __call__(self, module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        first = args[0].dim() - len(self.times)
+        return (every(args[0], [0] * len(self.times), self.times, first), *args[1:])

@@ -16,7 +16,7 @@ from stridewise.analyses.sizes import grid_sizes, where
 from stridewise.analyses.strides import components
 from stridewise.axis import IDENTITY, Adaptive, AxisMap, Resize, Slice, Transposed, Whole, Window
 from stridewise.errors import PlanError
-from stridewise.ir import Graph, Grid, Node, Sizes, Tensor
+from stridewise.ir import Graph, Grid, Node, Sizes
 from stridewise.plans import Plan
 from stridewise.rewrites.complete import cumulative, steps_of
 from stridewise.rewrites.resized import resized
@@ -46,11 +46,16 @@ class Act:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dilation:
-    """times: m of each grid, per axis. acts: by node index, what it does differently."""
+    """times: m of each grid, per axis. acts: by node index, what it does differently.
+
+    entries: modules that fix a size and let no position out (a flattened or position-coded head), with the m of what
+    comes in; every m-th position is all they are given.
+    """
 
     graph: Graph
     times: tuple[Times, ...]
     acts: Mapping[int, Act]
+    entries: Mapping[str, Times]
 
 
 def widened(window: Window, came: int, goes: int, size: int) -> Window:
@@ -79,9 +84,9 @@ def dilation(graph: Graph, plan: Plan) -> Dilation:
     for grid in graph.grids:
         axes = len(grid.sizes)
         times.append(tuple(per_axis[a][grid.index] if a < len(per_axis) and grid.local[a] else 1 for a in range(axes)))
-    _refuse_pins(graph, times)
-    acts = _acts(graph, plan, times)
-    return Dilation(graph=graph, times=tuple(times), acts=acts)
+    entries = _entries(graph, times)
+    acts = _acts(graph, plan, times, entries)
+    return Dilation(graph=graph, times=tuple(times), acts=acts, entries=entries)
 
 
 def _times(graph: Graph, plan: Plan, axis: int) -> list[int]:
@@ -141,15 +146,47 @@ def _beyond(graph: Graph, grid: int, axis: int, source: Fraction, target: Fracti
     return min(target, source) if ratio < 1 else source * ratio
 
 
-def _refuse_pins(graph: Graph, times: Sequence[Times]) -> None:
+def _entries(graph: Graph, times: list[Times]) -> dict[str, Times]:
+    """Modules to feed the coarse grid alone; `times` inside them become 1. Raises PlanError for any other fixed size."""
+    entries: dict[str, Times] = {}
     for pin in graph.pins:
-        if any(m != 1 for m in times[pin.grid]):
-            name = graph.nodes[pin.node].key or graph.nodes[pin.node].path or graph.nodes[pin.node].target
+        node, came = graph.nodes[pin.node], times[pin.grid]
+        if all(m == 1 for m in came) or any(is_inside(node.path, entry) for entry in entries):
+            continue
+        parts = node.path.split(".")
+        around = [".".join(parts[:n]) for n in range(len(parts), 0, -1)] if node.path else []
+        closed = next((path for path in around if _lets_nothing_out(graph, path, times)), None)
+        if closed is None:
             what = pin.message if pin.kind == "window" else f"{pin.message} ({pin.kind})"
-            raise PlanError(f"{name}: {what}; its size cannot grow by {max(times[pin.grid])}")
+            raise PlanError(f"{node.key or node.path or node.target}: {what}; its size cannot grow by {max(came)}")
+        entries[closed] = came
+        for grid in graph.grids:
+            if grid.node is not None and is_inside(graph.nodes[grid.node].path, closed):
+                times[grid.index] = (1,) * len(grid.sizes)
+    return entries
 
 
-def _acts(graph: Graph, plan: Plan, times: Sequence[Times]) -> dict[int, Act]:
+def is_inside(path: str, module: str) -> bool:
+    """Whether the module at `path` is `module` or lies in it."""
+    return path == module or path.startswith(f"{module}.")
+
+
+def _lets_nothing_out(graph: Graph, path: str, times: Sequence[Times]) -> bool:
+    """Whether one tensor with positions comes into a module and none leaves it."""
+    inside = {n.index for n in graph.nodes if is_inside(n.path, path)}
+    made = {t for i in inside for t in graph.nodes[i].outputs}
+    into = {t for i in inside for t in graph.nodes[i].inputs if t not in made and _spreads(graph, t)}
+    used = {t for n in graph.nodes if n.index not in inside for t in n.inputs} | set(graph.outputs)
+    return len(into) == 1 and not any(_spreads(graph, t) for t in made & used)
+
+
+def _spreads(graph: Graph, tensor: int) -> bool:
+    """Whether positions are told apart in a tensor."""
+    found = graph.tensors[tensor]
+    return found.grid is not None and bool(found.volume.over)
+
+
+def _acts(graph: Graph, plan: Plan, times: Sequence[Times], entries: Mapping[str, Times]) -> dict[int, Act]:
     made: dict[int, list[Grid]] = {}
     for grid in graph.grids:
         if grid.node is not None:
@@ -160,7 +197,7 @@ def _acts(graph: Graph, plan: Plan, times: Sequence[Times]) -> dict[int, Act]:
     acts: dict[int, Act] = {}
     for node in graph.nodes:
         grids = made.get(node.index, [])
-        if not grids:
+        if not grids or any(is_inside(node.path, entry) for entry in entries):
             continue
         found = _act(graph, plan, node, grids, times)
         if found is not None:
