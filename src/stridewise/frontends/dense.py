@@ -58,13 +58,14 @@ def interleaved(parts: Sequence[torch.Tensor], times: Times) -> torch.Tensor:
     if len(parts) == 1:
         return parts[0]
     axes = len(times)
-    whole = torch.stack(list(parts)).unflatten(0, list(times))
+    whole = torch.stack(list(parts)).reshape([*times, *parts[0].shape])
     lead = whole.dim() - 2 * axes
     order = [axes + i for i in range(lead)]
     for axis in range(axes):
         order += [axes + lead + axis, axis]
     shape = [*parts[0].shape[:-axes], *(n * m for n, m in zip(parts[0].shape[-axes:], times, strict=True))]
-    return whole.permute(order).reshape(shape)
+    out: torch.Tensor = whole.permute(order).reshape(shape)
+    return out
 
 
 def _bound(names: Mapping[str, Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
@@ -216,7 +217,8 @@ def _resized(act: Act, func: Callable[..., Any], args: Sequence[Any], kwargs: Ma
     x = args[0]
     first = x.dim() - len(act.came)
     rest, named = list(args[1:]), dict(kwargs)
-    if func.__name__ in ("interpolate", "upsample") and (rest[:1] or [named.get("size")])[0] is not None:
+    resizes = any(func is f for name in ("interpolate", "upsample") for f in FUNCTIONS[name])
+    if resizes and (rest[:1] or [named.get("size")])[0] is not None:
         size = _each(rest[0] if rest else named["size"], len(act.goes))
         size = [n // m for n, m in zip(size, act.goes, strict=True)]
         if rest:
@@ -254,8 +256,23 @@ _BY_NAME: dict[tuple[str, str], _Replacement] = {
     ("slice", "__getitem__"): _sliced,
 }
 _BY_KIND: dict[str, _Replacement] = {"resize": _resized, "coarse": _coarse, "phases": _apart}
+_EACH = ("conv", "conv_transpose", "max_pool", "avg_pool", "adaptive_avg_pool", "adaptive_max_pool")
+_OTHERS = "pad unfold interpolate upsample group_norm instance_norm batch_norm layer_norm __getitem__ roll".split()
+_REDUCTIONS = "mean sum amax amin max min prod var std var_mean norm logsumexp".split()
+
+
+def _known(name: str) -> tuple[Any, ...]:
+    """What a mode may be told is called, for a function's name: torch.compile names some calls otherwise than eager."""
+    rooms = (torch.Tensor, torch, functional, torch._C._nn)
+    return tuple(getattr(room, name) for room in rooms if hasattr(room, name))
+
+
+# Met by identity: inside torch.compile a function's __name__ is not to be had.
+FUNCTIONS: Mapping[str, tuple[Any, ...]] = {
+    name: _known(name) for name in [*(f"{e}{n}d" for e in _EACH for n in (1, 2, 3)), *_OTHERS, *_REDUCTIONS]
+}
 
 
 def replacement(kind: str, name: str) -> _Replacement | None:
     """What runs instead of the function `name`; None where there is no such form."""
-    return _BY_KIND.get(kind) or _BY_NAME.get((kind, name))
+    return (_BY_KIND.get(kind) or _BY_NAME.get((kind, name))) if name in FUNCTIONS else None

@@ -16,7 +16,7 @@ from stridewise.axis import Window, same_padding
 from stridewise.errors import PlanError, StridewiseError
 from stridewise.frontends.calls import FunctionCall, by_node, function_calls
 from stridewise.frontends.dense import replacement
-from stridewise.frontends.override import Coarse, Fit, Override, Quiet, Swap
+from stridewise.frontends.override import Beginning, Coarse, Fit, Override, Quiet, Swap
 from stridewise.frontends.torch import InputSpec
 from stridewise.frontends.undo import Undo
 from stridewise.ir import Graph, Node
@@ -164,12 +164,22 @@ def _swaps(site: _Site, path: str, acts: Mapping[int, Act]) -> list[Swap]:
 def _swap(site: _Site, path: str, swaps: Sequence[Swap], undo: Undo) -> list[str]:
     """An override on the module at `path`; modules inside that make calls of the same names stay out of it."""
     module = site.modules[path]
-    override = Override(module, swaps)
-    undo.forward(module, override)
+    override = _override(module, swaps)
+    undo.method(module, "forward", override)
+    if callable(getattr(type(module), "forward_features", None)):
+        undo.method(module, "forward_features", Beginning(module, "forward_features", override))
     for child in dict.fromkeys(_children(path, set(override.swaps), site.calls)):
-        undo.forward(site.modules[child], Quiet(site.modules[child], override))
+        undo.method(site.modules[child], "forward", Quiet(site.modules[child], override))
     name = path or site.graph.model
     return [f"{name}: {s.name} as {_SAID[s.act.kind].format(_by(s.act.came), _by(s.act.goes))}" for s in swaps]
+
+
+def _override(module: nn.Module, swaps: Sequence[Swap]) -> Override:
+    if any(swap.name == "pad" for swap in swaps):
+        from stridewise.frontends.eager import Eager
+
+        return Eager(module, swaps)
+    return Override(module, swaps)
 
 
 _SAID = {

@@ -15,7 +15,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from stridewise.axis import Window
-from stridewise.frontends.dense import end_pad, every, padded, replacement, wide_windows
+from stridewise.frontends.dense import FUNCTIONS, end_pad, every, padded, replacement, wide_windows
 from stridewise.rewrites.dilate import Act, Times
 
 
@@ -50,28 +50,29 @@ class _Swapping(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        name = getattr(func, "__name__", "")
-        if name in self.override.swaps and not self.override.quiet:
-            number = self.seen.get(name, 0)
-            self.seen[name] = number + 1
-            swap = self.override.swaps[name].get(number)
-            if swap is not None:
-                return swap.run(func, args, kwargs)
+        if not self.override.quiet:
+            for name, swaps in self.override.swaps.items():
+                if any(func is known for known in FUNCTIONS[name]):
+                    number = self.seen.get(name, 0)
+                    self.seen[name] = number + 1
+                    if number in swaps:
+                        return swaps[number].run(func, args, kwargs)
         return func(*args, **kwargs)
 
 
 class Forward:
-    """An instance's own forward: a callable in place of the class's, or of another one set there before."""
+    """An instance's own forward (or another `method`): in place of the class's, or of one set there before."""
 
-    def __init__(self, module: nn.Module) -> None:
+    def __init__(self, module: nn.Module, method: str = "forward") -> None:
         self.module = module
-        self.inner = module.__dict__.get("forward")
+        self.method = method
+        self.inner = module.__dict__.get(method)
 
     def plain(self, *args: Any, **kwargs: Any) -> Any:
-        """The forward that was there before."""
+        """What was there before."""
         if self.inner is not None:
             return self.inner(*args, **kwargs)
-        return type(self.module).forward(self.module, *args, **kwargs)
+        return getattr(type(self.module), self.method)(self.module, *args, **kwargs)
 
     def on(self, module: nn.Module, copied: Callable[[Any], Any]) -> Forward:
         """The same for a copy of the module; `copied` gives the copy of what else this holds."""
@@ -83,12 +84,12 @@ class Forward:
     @property
     def __code__(self) -> Any:
         """torch.export reports where a forward was written."""
-        return type(self.module).forward.__code__
+        return getattr(type(self.module), self.method).__code__
 
     @property
     def __signature__(self) -> inspect.Signature:
         """The arguments are the class's."""
-        return inspect.signature(type(self.module).forward.__get__(self.module))
+        return inspect.signature(getattr(type(self.module), self.method).__get__(self.module))
 
 
 class Override(Forward):
@@ -100,10 +101,32 @@ class Override(Forward):
         for swap in swaps:
             self.swaps.setdefault(swap.name, {})[swap.number] = swap
         self.quiet = 0
+        self.active = 0
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        with _Swapping(self):
+        return self.over(self.plain, args, kwargs)
+
+    def over(self, run: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """`run` with its calls replaced."""
+        self.active += 1
+        try:
+            with _Swapping(self):
+                return run(*args, **kwargs)
+        finally:
+            self.active -= 1
+
+
+class Beginning(Forward):
+    """A method that the forward begins with (`forward_features`), for those who call it by itself."""
+
+    def __init__(self, module: nn.Module, method: str, outer: Override) -> None:
+        super().__init__(module, method)
+        self.outer = outer
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if self.outer.active:
             return self.plain(*args, **kwargs)
+        return self.outer.over(self.plain, args, kwargs)
 
 
 class Quiet(Forward):
@@ -122,7 +145,7 @@ class Quiet(Forward):
 
 
 class Fit:
-    """Pads or crops what a windowed module takes at its end, so that its output has the size the rule wants.
+    """Pads what a windowed module takes at its end, so that its output has the size the rule wants.
 
     old: the windows before the change, one an axis. The module's own padding, stride and dilation are set already;
     maximum pooling takes only little padding itself (torch: half its kernel), so it may leave the rest to this.
@@ -136,7 +159,9 @@ class Fit:
     def __call__(self, module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
         new = wide_windows(args[0], self.old, self.act)
         own: Any = module.padding
-        pads = [(w.pad_begin - p, w.pad_end - p) for w, p in zip(new, own, strict=True)]
+        # Never a crop: the module's own end padding would put zeros where there was something. What it has too much
+        # is less than a step: step - 1 + came * (rest + 1 - old step) for a rest below the old step.
+        pads = [(w.pad_begin - p, max(w.pad_end - p, 0)) for w, p in zip(new, own, strict=True)]
         return (end_pad(args[0], pads, self.value), *args[1:])
 
 

@@ -28,16 +28,16 @@ class Undo:
         handle = module.register_forward_pre_hook(hook)
         self.back.append(handle.remove)
 
-    def forward(self, module: nn.Module, forward: Any) -> None:
-        """Give this module, and no other of its class, a forward of its own."""
-        old = vars(module).get("forward", _MISSING)
-        vars(module)["forward"] = forward
+    def method(self, module: nn.Module, name: str, method: Any) -> None:
+        """Give this module, and no other of its class, a method of its own."""
+        old = vars(module).get(name, _MISSING)
+        vars(module)[name] = method
 
         def restore() -> None:
             if old is _MISSING:
-                del vars(module)["forward"]
+                del vars(module)[name]
             else:
-                vars(module)["forward"] = old
+                vars(module)[name] = old
 
         self.back.append(restore)
 

@@ -155,7 +155,7 @@ def _entries(graph: Graph, times: list[Times]) -> dict[str, Times]:
             continue
         parts = node.path.split(".")
         around = [".".join(parts[:n]) for n in range(len(parts), 0, -1)] if node.path else []
-        closed = next((path for path in around if _lets_nothing_out(graph, path, times)), None)
+        closed = next((path for path in around if _lets_nothing_out(graph, path, times, came)), None)
         if closed is None:
             what = pin.message if pin.kind == "window" else f"{pin.message} ({pin.kind})"
             raise PlanError(f"{node.key or node.path or node.target}: {what}; its size cannot grow by {max(came)}")
@@ -171,13 +171,17 @@ def is_inside(path: str, module: str) -> bool:
     return path == module or path.startswith(f"{module}.")
 
 
-def _lets_nothing_out(graph: Graph, path: str, times: Sequence[Times]) -> bool:
-    """Whether one tensor with positions comes into a module and none leaves it."""
+def _lets_nothing_out(graph: Graph, path: str, times: Sequence[Times], came: Times) -> bool:
+    """Whether one map, with `came` times its positions, comes into a module and none leaves it."""
     inside = {n.index for n in graph.nodes if is_inside(n.path, path)}
     made = {t for i in inside for t in graph.nodes[i].outputs}
     into = {t for i in inside for t in graph.nodes[i].inputs if t not in made and _spreads(graph, t)}
     used = {t for n in graph.nodes if n.index not in inside for t in n.inputs} | set(graph.outputs)
-    return len(into) == 1 and not any(_spreads(graph, t) for t in made & used)
+    if len(into) != 1 or any(_spreads(graph, t) for t in made & used):
+        return False
+    found = graph.tensors[into.pop()]
+    sizes = graph.grids[found.grid].sizes if found.grid is not None else ()
+    return found.shape[-len(sizes) :] == sizes and found.grid is not None and times[found.grid] == came
 
 
 def _spreads(graph: Graph, tensor: int) -> bool:
