@@ -257,7 +257,8 @@ def _windowed(key: str, node: Node, came: Times, goes: Times, maps: Sequence[Axi
         assert isinstance(change, Window)
         if change.stride * a % b:
             raise PlanError(f"{key}: would step by {Fraction(change.stride * a, b)}, which is not whole")
-    return Act(kind="window", came=came, goes=goes)
+    more = (1,) * (len(node.attrs.get("maps", maps)) - len(maps))  # a window over channels too (a 3-D convolution)
+    return Act(kind="window", came=more + came, goes=more + goes)
 
 
 def _resizing(graph: Graph, key: str, grid: Grid, came: Times, goes: Times) -> Act:
@@ -285,7 +286,7 @@ def dilated_graph(found: Dilation, inputs: Sizes | None = None) -> Graph:
         maps = grid.maps
         if act is not None and act.kind != "mixes":
             maps = tuple(
-                _map(m, act, axis, sizes[grid.sources[0]][axis], sizes[grid.index][axis])
+                _map(m, act, axis, len(grid.maps), sizes[grid.sources[0]][axis], sizes[grid.index][axis])
                 for axis, m in enumerate(grid.maps)
             )
         kind = "map" if act is not None and act.kind == "resize" else grid.kind
@@ -302,8 +303,9 @@ def _replaced(grid: Grid, sizes: Sizes, maps: tuple[AxisMap, ...], kind: str, so
     return replace(grid, sizes=sizes, maps=maps, kind=kind, sources=sources)  # type: ignore[arg-type]
 
 
-def _map(change: AxisMap, act: Act, axis: int, size: int, out: int) -> AxisMap:
-    came, goes = act.came[axis], act.goes[axis]
+def _map(change: AxisMap, act: Act, axis: int, axes: int, size: int, out: int) -> AxisMap:
+    """The map of one of `axes` axes under an act, from `size` to `out` positions."""
+    came, goes = act.came[len(act.came) - axes + axis], act.goes[len(act.goes) - axes + axis]
     if isinstance(change, Window) and act.kind in ("window", "pad"):
         return widened(change, came, goes, size)
     if isinstance(change, Slice):
