@@ -1,4 +1,4 @@
-"""Arithmetic of one axis: sizes, steps and fields of windows, resizes, crops. Exact integers and Fractions, stdlib only.
+"""Arithmetic of one axis: sizes, steps and fields of windows, resizes, crops. Exact integers and Fractions.
 
 A *map* says, for one axis, how the positions of an output lie over the positions of an input. Each map answers three
 questions: how long the output is (`out_size`), how far apart its positions are (`step`, input positions per output
@@ -364,9 +364,20 @@ class Resize(_Map):
         nominal = self.step(size)
         if Fraction(advance, len(taps)) == nominal:
             return _through(field, advance, taps)
-        reach = max(field.at(t + 1)[1] - field.at(t)[0] for t in range(field.period))  # type: ignore[index]
-        start = field.start
-        return _nominal(nominal * field.jump, start - reach // 2, start + reach)
+        # The true coordinates drift away from the nominal ones, evenly, up to `drift` at the last position.
+        step = nominal.limit_denominator(MAX_PHASES)
+        true = Fraction(advance, len(taps))
+        drift = (self.out_size(size) - 1) * (true - step)
+        origin = Fraction(0) if self.align_corners or self.asymmetric else (true - 1) / 2
+        low, high = origin + min(drift, Fraction(0)), origin + max(drift, Fraction(0))
+        radius = 2 if self.mode == "cubic" else 1
+        if self.antialias and step > 1:
+            radius = math.ceil(radius * step)
+        phases = (
+            range(math.floor(r * step + low) - radius + 1, math.floor(r * step + high) + radius + 1)
+            for r in range(step.denominator)
+        )
+        return replace(_through(field, step.numerator, tuple(phases)), approximate=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

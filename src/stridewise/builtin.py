@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import torch
 from torch import nn
@@ -44,7 +45,7 @@ class ResNet20(nn.Module):
             nn.Conv2d(channels, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True)
         )
         sizes = [width] * 4 + [2 * width] * 3 + [4 * width] * 3
-        self.layers = nn.Sequential(stem, *(Block(a, b) for a, b in zip(sizes, sizes[1:], strict=False)))
+        self.layers = nn.Sequential(stem, *(Block(a, b) for a, b in pairwise(sizes)))
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.fc = nn.Linear(4 * width, classes)
         for before in sorted(set(steps)):
@@ -73,7 +74,7 @@ def input_of(name: str) -> tuple[int, int, int]:
 
 
 def build(name: str, **kwargs: int) -> nn.Module:
-    """A built-in network with random weights. kwargs: width, classes, channels. Raises LoadError for an unknown name."""
+    """A built-in network, weights random. kwargs: width, classes, channels. Raises LoadError for an unknown name."""
     factory, settings, _ = _find(name)
     return factory(**{**settings, **kwargs})
 

@@ -38,3 +38,7 @@ class UsageError(StridewiseError):
     """A request that contradicts itself or names something that does not exist."""
 
     exit_code = 2
+
+
+class StudyError(StridewiseError):
+    """A study whose run folder cannot be used, or whose trainings gave nothing to choose from."""

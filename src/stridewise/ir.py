@@ -21,21 +21,30 @@ GridSizes: TypeAlias = Sequence[Sizes]
 
 @dataclass(frozen=True, slots=True)
 class Volume:
-    """`scale` times the product of the sizes of `over`: pairs of (grid, axis), with repeats."""
+    """`scale` times the product of the sizes of `over` (pairs of grid and axis, with repeats), and the same of `plus`.
+
+    `plus` holds further terms: class tokens beside the positions are a constant number.
+    """
 
     scale: int | Fraction = 0
     over: tuple[tuple[int, int], ...] = ()
+    plus: tuple[Volume, ...] = ()
 
     def at(self, sizes: GridSizes) -> int:
         """The volume when grid g measures `sizes[g]`."""
         total: int | Fraction = self.scale
         for grid, axis in self.over:
             total *= sizes[grid][axis]
-        return int(total)
+        return int(total) + sum(term.at(sizes) for term in self.plus) if self.plus else int(total)
 
     def times(self, other: Volume) -> Volume:
         """The product of two volumes."""
-        return Volume(self.scale * other.scale, self.over + other.over)
+        terms = [Volume(a.scale * b.scale, a.over + b.over) for a in (self, *self.plus) for b in (other, *other.plus)]
+        return Volume(terms[0].scale, terms[0].over, tuple(terms[1:]))
+
+    def add(self, other: Volume) -> Volume:
+        """The sum of two volumes."""
+        return Volume(self.scale, self.over, (*self.plus, Volume(other.scale, other.over), *other.plus))
 
     @staticmethod
     def of(total: int, over: tuple[tuple[int, int], ...], sizes: GridSizes) -> Volume:
@@ -90,7 +99,8 @@ class Node:
 
     op: the registry's name; target: what the framework calls it; path: the module that ran it; key: its unique name.
     grid: the grid it made, if it made one. site: its window can step. macs: multiply-adds.
-    attrs: plain facts (kernel, groups, channels, mode) for reports and rewrites. keeps: what backward would keep.
+    attrs: plain facts (kernel, groups, channels, mode) for reports and rewrites. keeps: what backward would keep
+    ("all": the first operand and every output but the first, such as indices or statistics).
     """
 
     index: int
@@ -106,7 +116,7 @@ class Node:
     macs: Volume = Volume()
     params: int = 0
     attrs: Mapping[str, Any] = field(default_factory=dict)
-    keeps: Literal["input", "inputs", "output", "none"] = "none"
+    keeps: Literal["input", "inputs", "output", "all", "none"] = "none"
     call: int = 1
 
 

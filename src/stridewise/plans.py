@@ -128,8 +128,8 @@ def write_text(path: Path, text: str, error: type[Exception]) -> None:
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(text)
-        os.chmod(name, 0o644)
-        os.replace(name, path)
+        Path(name).chmod(0o644)
+        Path(name).replace(path)
     except OSError as problem:
         Path(name).unlink(missing_ok=True)
         raise error(f"{path}: cannot be written: {problem.strerror}") from problem

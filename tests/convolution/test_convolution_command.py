@@ -38,7 +38,8 @@ def test_it_prints_the_figures_of_every_stride_and_writes_the_drawing(run, tmp_p
     assert "cost     1,260 multiply-adds, 13 % of stride 1; 80 of them on padding" in found.stdout
     assert "reads    74.1 % of the picture's positions" in found.stdout
     assert found.stderr == f"wrote {tmp_path / 'out' / 'slide.png'}\n"
-    assert Image.open(tmp_path / "out" / "slide.png").format == "PNG"
+    with Image.open(tmp_path / "out" / "slide.png") as image:
+        assert image.format == "PNG"
     assert [file.name for file in (tmp_path / "out").iterdir()] == ["slide.png"]
 
 
@@ -88,7 +89,7 @@ def test_colour_and_dilation_reach_the_convolution(run):
             "stride 50 on the rows is larger than the picture, 27 rows padded by 0+0: take at most 27",
         ),
         (["--stride", "1x2x3"], 2, "stride 1x2x3 has 3 entries, the input has 2 axes"),
-        (["--stride", ""], 2, "stride  on axis 0"),
+        (["--stride", ""], 2, "stride on axis 0"),
         (["--kernel", "box:99"], 1, "no window fits: the kernel spans 99 positions, the input has 27"),
         (["--kernel", "nan 1; 1 1"], 2, "1 of 4 values are not finite"),
         (["--kernel", "roberts"], 2, "kernel 'roberts' is unknown"),

@@ -179,7 +179,8 @@ def test_single_precision_stays_single():
 
 def test_the_input_is_left_as_it_was():
     x = np.arange(12.0).reshape(1, 3, 4)
-    next(iter(walk(x, np.ones((1, 1, 2, 2)))))
+    step = next(walk(x, np.ones((1, 1, 2, 2))))
+    assert not step.values.flags.writeable
     assert x.flags.writeable
     assert x.ravel().tolist() == list(range(12))
 

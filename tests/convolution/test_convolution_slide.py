@@ -19,7 +19,7 @@ from PIL import Image
 import stridewise as sw
 from stridewise import convolution
 from stridewise.convolution import picture, read_picture, slides, to_json
-from stridewise.convolution.panels import Frame, map_panel, scale_of, unread
+from stridewise.convolution.panels import EMPTY, Frame, map_panel, scale_of, unread
 
 GREY = np.random.default_rng(0).integers(0, 256, (21, 30), dtype=np.uint8)
 COLOUR = np.random.default_rng(1).integers(0, 256, (21, 30, 3), dtype=np.uint8)
@@ -87,7 +87,7 @@ def test_what_is_no_picture_is_said_in_a_line(error, words, source):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("side", [5_100, 20_000])  # above our limit; above Pillow's own
+@pytest.mark.parametrize("side", [5_100, 13_400])  # above our limit; above Pillow's own
 def test_a_picture_too_large_to_decode_is_refused_before_it_is_decoded(side, monkeypatch):
     content = png(Image.new("1", (side, side)))
     monkeypatch.setattr("PIL.ImageFile.ImageFile.load", lambda self: pytest.fail("it was decoded"))
@@ -225,16 +225,33 @@ def test_what_cannot_be_slid_is_said_in_a_line(error, words, setting):
 # Drawings
 
 
-def test_cells_are_drawn_where_their_windows_stood():
-    """Stride 2, kernel 1: cell i is drawn over positions 2i and the half before and after it."""
-    one = sw.slide(np.arange(36.0).reshape(6, 6) / 36, "identity", stride=(2, 3))
-    frame = Frame(begin=(0, 0), stop=(6, 6), zoom=2)
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding"), [("identity", (2, 3), 0), ("box:3", 2, 1), ("box:4", (1, 4), 0)]
+)
+def test_a_screen_pixel_shows_the_cell_whose_window_has_the_nearest_middle(kernel, stride, padding):
+    one = sw.slide(np.random.default_rng(3).random((9, 10)), kernel, stride=stride, padding=padding)
+    frame = Frame(begin=(-1, 0), stop=(9, 9), zoom=3)
     drawn = map_panel(one, scale_of([one], 0), frame, 0)
-    for cell in np.ndindex(3, 2):
-        row, column = (4 * cell[0] + 1, 6 * cell[1] + 1)  # the middle of the window's position, on the screen
-        shade = round(one.feature_map[(0, *cell)] * 510) / 510 * 255
-        assert drawn[row, column, 0] == pytest.approx(shade, abs=1)
-        assert (drawn[row, column] == drawn[max(0, row - 1), max(0, column - 2)]).all()
+    nearest = []
+    for at, axis in enumerate(one.axes):
+        middles = np.array([axis.start(cell) + axis.span / 2 for cell in range(axis.out_size)])
+        away = np.abs(frame.places(at)[:, None] - middles)
+        nearest.append((away.argmin(axis=1), away.min(axis=1) < axis.stride / 2, away.min(axis=1) > axis.stride / 2))
+    for row, column in np.ndindex(drawn.shape[:2]):
+        found = [[part[at] for part in parts] for parts, at in zip(nearest, (row, column), strict=True)]
+        cells, inside, outside = zip(*found, strict=True)
+        if any(outside):
+            assert drawn[row, column].tolist() == list(EMPTY)
+        elif all(inside):
+            assert drawn[row, column, 0] == pytest.approx(one.feature_map[(0, *cells)] * 255, abs=1)
+
+
+def test_two_neighbouring_windows_are_marked_wherever_there_are_two():
+    def blue(columns):
+        image = np.asarray(picture([sw.slide(np.ones((20, columns)), "box:15", stride=5)]))
+        return int((image == (0, 114, 178)).all(axis=-1).sum())
+
+    assert blue(20) > blue(15) + 100  # with one window a row, only the legend is blue
 
 
 def test_the_hatch_covers_exactly_what_is_not_read():

@@ -14,6 +14,8 @@ from PIL import Image
 
 from stridewise.data import FORMATS, Dataset, Picture, PictureError, open_dataset
 from stridewise.data import picture as picture_module
+from stridewise.data.cleaning import clean_boxes
+from stridewise.data.report import Tally
 from stridewise.errors import DataError, StridewiseError
 
 Build = Callable[[str], Path]
@@ -180,6 +182,16 @@ def test_boxes_that_cannot_be_are_counted(build: Build) -> None:
     boxes = dataset.samples[0].boxes
     assert boxes is not None
     assert boxes.corners[-1].tolist() == [0, 0, 3, 3]
+
+
+def test_boxes_must_be_finite_numbers() -> None:
+    tally = Tally()
+    nan, inf = float("nan"), float("inf")
+    rows = [[0, nan, 5, 5, 0], [0, 0, inf, 5, 0], [1, 2, 3, 4, 1], [-inf, 0, 5, nan, 0]]
+    boxes = clean_boxes(rows, (10, 10), "a", tally)
+    assert boxes.corners.tolist() == [[1, 2, 3, 4]]
+    assert boxes.classes.tolist() == [1]
+    assert dropped(tally.report()) == {("box", "not finite numbers"): 3}
 
 
 def test_yolo_lines_and_label_files_that_cannot_be_are_counted(build: Build) -> None:

@@ -231,6 +231,12 @@ def test_yaml_names(tmp_path: Path, text: str, names: tuple[str, ...]) -> None:
     assert read_yaml_names(tmp_path / "d.yaml") == names
 
 
+def test_yaml_names_with_gaps_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "d.yaml").write_text("names:\n  0: cat\n  2: dog\n")
+    with pytest.raises(DataError, match="does not number its classes 0 to 1"):
+        read_yaml_names(tmp_path / "d.yaml")
+
+
 def test_class_lines(tmp_path: Path) -> None:
     path = tmp_path / "classes.txt"
     path.write_text("name,r,g,b\n7 sky dome\n1 2 3 road\n4 5 6 7 C#\nlane 2\nwall 9 8 7\n")

@@ -1,5 +1,7 @@
 """From a data set to a result, its text, JSON, page and findings, and the command that prints them."""
 
+import doctest
+import importlib
 import json
 import subprocess
 import sys
@@ -255,6 +257,12 @@ def test_progress_counts_to_the_end(npz: str) -> None:
     assert isinstance(result, FitResult)
     assert seen[-1] == (6, 6)
     assert len(seen) == 12  # once while reading, once while judging
+
+
+def test_the_examples_in_docstrings_hold() -> None:
+    outcome = doctest.testmod(importlib.import_module("stridewise.fit.strides"))
+    assert outcome.attempted > 0
+    assert outcome.failed == 0
 
 
 def test_stride_sets_read_as_they_are_written() -> None:

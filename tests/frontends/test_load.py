@@ -5,11 +5,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 import stridewise as sw
 from stridewise.frontends.load import default_input, load_shapes, open_graph, resolve
-
-torch = pytest.importorskip("torch")
 
 FACTORY = """
 from torch import nn

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import lru_cache
 
-from stridewise.ir import Graph, Sizes
+from stridewise.ir import Graph, Node, Sizes, Volume
 
 
 def macs(graph: Graph, sizes: Sequence[Sizes]) -> int:
@@ -16,11 +17,15 @@ def macs(graph: Graph, sizes: Sequence[Sizes]) -> int:
 
 def activations(graph: Graph, sizes: Sequence[Sizes]) -> int:
     """Output elements of convolution, linear and matmul (timm's `macts`)."""
-    total = 0
-    for node in graph.nodes:
-        if node.counted:
-            total += graph.tensors[node.outputs[0]].volume.at(sizes) + int(node.attrs.get("products", 0))
-    return total
+    return sum(volume.at(sizes) for node in graph.nodes if node.counted for volume in computed(graph, node))
+
+
+def computed(graph: Graph, node: Node) -> tuple[Volume, ...]:
+    """What a counted op computes: its output, and the scores of fused attention (its MACs over the width of a score:
+    the channels of a query and of a value)."""
+    out = graph.tensors[node.outputs[0]].volume
+    width = node.attrs.get("width")
+    return (out, node.macs.times(Volume(Fraction(1, width)))) if width else (out,)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,18 +68,31 @@ def peak_bytes(graph: Graph, sizes: Sequence[Sizes]) -> int:
     return peak
 
 
-def kept_bytes(graph: Graph, sizes: Sequence[Sizes]) -> int:
+def kept_bytes(graph: Graph, sizes: Sequence[Sizes], batch: int = 1) -> int:
     """Bytes of activations that backward keeps (weights not counted): the sum over storages some op saves.
 
+    An op that overwrites what it must keep saves a copy. `attrs["statistics"]`: elements kept once a batch.
     Source: torch's derivatives.yaml for which operand each op saves; checked against saved_tensors_hooks.
     """
     kept: set[int] = set()
+    copies = shared = 0
     for node in graph.nodes:
-        if node.keeps == "input":
-            kept.update(node.inputs[:1])
-        elif node.keeps == "inputs":
-            kept.update(node.inputs)
-        elif node.keeps == "output":
-            kept.update(node.outputs[:1])
-    roots = {graph.tensors[t].storage for t in kept}
-    return sum(graph.tensors[r].volume.at(sizes) * graph.tensors[r].itemsize for r in roots)
+        if node.keeps == "none":
+            continue
+        saved = list(node.outputs[:1] if node.keeps == "output" else node.inputs)
+        if node.keeps in ("input", "all"):
+            saved = list(node.inputs[:1])
+        if node.keeps != "output" and saved and _overwrites(graph, node):
+            lost = graph.tensors[saved.pop(0)]
+            copies += lost.volume.at(sizes) * lost.itemsize
+        if node.keeps == "all":
+            saved += node.outputs[1:]
+        shared += int(node.attrs.get("statistics", 0)) * graph.tensors[node.outputs[0]].itemsize
+        kept.update(graph.tensors[t].storage for t in saved)
+    own = sum(graph.tensors[r].volume.at(sizes) * graph.tensors[r].itemsize for r in kept)
+    return (own + copies) * batch + shared
+
+
+def _overwrites(graph: Graph, node: Node) -> bool:
+    """Whether a node writes its output over its first operand."""
+    return graph.tensors[node.outputs[0]].storage == graph.tensors[node.inputs[0]].storage

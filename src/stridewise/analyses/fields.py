@@ -57,8 +57,8 @@ def fields(graph: Graph, sizes: Sequence[Sizes], maps: Maps = _NO_MAPS) -> Field
             full.append(tuple(join_fields(tuple(full[s][a] for s in used)) for a, used in enumerate(found)))
             least.append(tuple(smallest_field(tuple(least[s][a] for s in used)) for a, used in enumerate(found)))
             if len(sources) > 1 and grid.kind == "join":
-                for axis, used in enumerate(found):
-                    parts = {full[s][axis] for s in used}
+                for axis, those in enumerate(found):
+                    parts = {full[s][axis] for s in those}
                     if len(parts) > 1:
                         centres = tuple(sorted({f.centre for f in parts}))
                         if len(centres) > 1:

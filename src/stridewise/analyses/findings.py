@@ -11,7 +11,7 @@ from stridewise.analyses.sites import axis_names, site_findings, times
 from stridewise.analyses.sizes import Maps, where
 from stridewise.analyses.state import State, evaluate
 from stridewise.analyses.unread import never_read
-from stridewise.axis import Adaptive
+from stridewise.axis import Adaptive, Slice
 from stridewise.errors import GeometryError
 from stridewise.findings import Finding
 from stridewise.ir import Graph
@@ -67,9 +67,7 @@ def as_json(finding: Finding) -> dict[str, str]:
     return {"rule": finding.rule, "severity": finding.severity, "key": finding.key, "message": finding.message}
 
 
-def check(
-    graph: Graph, declared: Sequence[int | Sequence[int]] | None = None, maps: Maps | None = None
-) -> Findings:
+def check(graph: Graph, declared: Sequence[int | Sequence[int]] | None = None, maps: Maps | None = None) -> Findings:
     """What the rules have to say about a network's strides; maps: by grid, what a plan replaces.
 
     declared: cumulative strides the network is said to have, such as (4, 8, 16, 32).
@@ -99,17 +97,31 @@ def _misaligned(state: State) -> Iterator[Finding]:
     """SW103: the parts of a sum or concatenation are centred on different input positions."""
     joins: dict[int, dict[int, str]] = {}
     for grid, axis, centres in state.fields.misaligned:
+        if _are_phases(state.graph, grid):
+            continue
         joins.setdefault(grid, {})[axis] = f"{float(max(centres) - min(centres)):g}"
     for grid, apart in joins.items():
         name = where(state.graph, state.graph.grids[grid])
         amounts = " and ".join(dict.fromkeys(apart.values()))
+        unit = "position" if amounts == "1" else "positions"
         yield Finding(
             rule="SW103",
             severity="warning",
             key=name,
-            message=f"{name}: branches meet with centres {amounts} input positions apart"
+            message=f"{name}: branches meet with centres {amounts} input {unit} apart"
             f"{axis_names(sorted(apart), state.graph.axes)}. Pad or crop one of them so that they lie on each other",
         )
+
+
+def _are_phases(graph: Graph, join: int) -> bool:
+    """Whether a join puts phases x[0::s], x[1::s] of one tensor side by side: space-to-depth, off on purpose."""
+    roots = set()
+    for source in graph.grids[join].sources:
+        grid = graph.grids[source]
+        while grid.kind == "map" and any(isinstance(m, Slice) for m in grid.maps):
+            grid = graph.grids[grid.sources[0]]
+        roots.add(grid.index)
+    return len(roots) == 1 and not roots & set(graph.grids[join].sources)
 
 
 def _pinned(state: State) -> Iterator[Finding]:

@@ -67,7 +67,9 @@ def _lattices(state: State, axis: int) -> list[_Lattice]:
 def gridding(state: State) -> Iterator[Finding]:
     """SW107: one finding for each stack of dilated windows that nothing mixes again afterwards."""
     graph = state.graph
-    if not any(isinstance(w, Window) and w.dilation > 1 for g in graph.grids for w in state.maps.get(g.index) or g.maps):
+    if not any(
+        isinstance(w, Window) and w.dilation > 1 for g in graph.grids for w in state.maps.get(g.index) or g.maps
+    ):
         return
     stacks: dict[tuple[int, ...], dict[int, _Lattice]] = {}
     for axis in range(graph.axes):

@@ -174,5 +174,3 @@ def smallest_input(graph: Graph, maps: Maps | None = None) -> tuple[int | None, 
 def lossless_inputs(graph: Graph, maps: Maps | None = None) -> tuple[tuple[int | None, int | None], ...]:
     """Per axis the nearest input sizes, at most and at least the traced one, that leave no remainder anywhere."""
     return tuple(AxisSizes(graph, axis, maps or {}).nearest() for axis in range(graph.axes))
-
-

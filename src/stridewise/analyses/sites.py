@@ -37,7 +37,11 @@ def coverage(windows: Sequence[AxisMap]) -> Fraction:
 
     Per axis the share of the residues modulo the stride that the dilated window hits; 1 for what does not step.
     """
-    return math.prod((w.coverage for w in windows if isinstance(w, Window)), start=Fraction(1))
+    steps = [w for w in windows if isinstance(w, Window) and w.stride > 1]
+    return math.prod((w.coverage for w in steps), start=Fraction(1)) if steps else _ALL
+
+
+_ALL = Fraction(1)
 
 
 def channel_ceiling(node: Node, windows: Sequence[AxisMap]) -> Fraction | None:
@@ -45,8 +49,13 @@ def channel_ceiling(node: Node, windows: Sequence[AxisMap]) -> Fraction | None:
     channels = node.attrs.get("channels")
     if not channels or not windows:
         return None
-    steps = math.prod((w.step(1) if isinstance(w, Window | Transposed) else Fraction(1) for w in windows))
-    return Fraction(channels[1]) / (channels[0] * Fraction(steps))
+    given, taken = channels
+    for window in windows:
+        if isinstance(window, Window):
+            given *= window.stride
+        elif isinstance(window, Transposed):
+            taken *= window.stride
+    return Fraction(taken, given)
 
 
 def unread_positions(state: State) -> Iterator[Finding]:
@@ -54,7 +63,7 @@ def unread_positions(state: State) -> Iterator[Finding]:
     for node in state.graph.sites:
         windows = state.windows(node)
         share = coverage(windows)
-        if share == 1:
+        if share is _ALL or share == 1:
             continue
         w = max((w for w in windows if isinstance(w, Window)), key=lambda w: 1 - w.coverage)
         why = (
@@ -73,15 +82,20 @@ def unread_positions(state: State) -> Iterator[Finding]:
 
 def dropped_rows(state: State) -> Iterator[Finding]:
     """SW102: at this input size windows leave a remainder; one finding a site, with the nearest sizes without any."""
-    advice: str | None = None
+    nearest: tuple[tuple[int | None, int | None], ...] | None = None
     for node in state.graph.sites:
         windows, before = state.windows(node), state.sizes[state.incoming(node)]
-        left = [remainder(w, n) if isinstance(w, Window) and w.stride > 1 else 0 for w, n in zip(windows, before, strict=True)]
+        if all(not isinstance(w, Window) or w.stride == 1 for w in windows):
+            continue
+        left = [
+            remainder(w, n) if isinstance(w, Window) and w.stride > 1 else 0
+            for w, n in zip(windows, before, strict=True)
+        ]
         axes = [a for a, rest in enumerate(left) if rest]
         if not axes:
             continue
-        if advice is None:
-            advice = _without_remainder(state)
+        if nearest is None:
+            nearest = lossless_inputs(state.graph, state.maps)
         first = windows[axes[0]]
         assert isinstance(first, Window)
         what = _what_is_left(first, before[axes[0]], left[axes[0]])
@@ -89,7 +103,7 @@ def dropped_rows(state: State) -> Iterator[Finding]:
             rule="SW102",
             severity="info",
             key=node.key,
-            message=f"{node.key}: {what} at {times(before)}{axis_names(axes, len(windows))}. {advice}",
+            message=f"{node.key}: {what} at {times(before)}{axis_names(axes, len(windows))}. {_advice(nearest, axes)}",
         )
 
 
@@ -101,19 +115,18 @@ def _what_is_left(window: Window, size: int, rest: int) -> str:
         return f"its last window hangs over the end by {rest}"
     if rest <= end:
         return f"its padding is one-sided ({begin} before, {end - rest} of {end} behind)"
-    return f"the last {rest - max(end, 0)} of its rows are dropped"
+    dropped = rest - max(end, 0)
+    return f"the last {dropped} positions are dropped" if dropped > 1 else "the last position is dropped"
 
 
-def _without_remainder(state: State) -> str:
-    """The nearest input sizes that leave no remainder anywhere, as a hint."""
-    parts = []
-    for axis, (below, above) in enumerate(lossless_inputs(state.graph, state.maps)):
-        found = [str(n) for n in (below, above) if n is not None and n != state.sizes[0][axis]]
-        parts.append(" or ".join(dict.fromkeys(found)) if found else "")
-    if len(set(parts)) == 1:
-        return f"No remainder anywhere at input size {parts[0]}" if parts[0] else "No input size is free of remainders"
-    known = [f"{p}{axis_names([a], len(parts))}" for a, p in enumerate(parts) if p]
-    return f"No remainder anywhere at input size {', '.join(known)}"
+def _advice(nearest: Sequence[tuple[int | None, int | None]], axes: Sequence[int]) -> str:
+    """The nearest input sizes that leave no remainder anywhere on these axes, as a hint."""
+    found = {a: " or ".join(str(n) for n in nearest[a] if n is not None) for a in axes}
+    if len(set(found.values())) == 1:
+        sizes, named = found[axes[0]], axis_names(axes, len(nearest))
+        return f"No remainder at input size {sizes}{named}" if sizes else f"Every input size leaves one{named}"
+    parts = [f"{sizes}{axis_names([a], len(nearest))}" for a, sizes in found.items() if sizes]
+    return f"No remainder at input size {', '.join(parts)}"
 
 
 def saturated(state: State) -> Iterator[Finding]:
@@ -123,7 +136,7 @@ def saturated(state: State) -> Iterator[Finding]:
         assert node.grid is not None
         before, own = state.fields.least[state.incoming(node)], state.fields.least[node.grid]
         local = state.graph.grids[node.grid].local
-        if len(own) != len(size) or not all(local):
+        if len(own) != len(size) or own[0].size <= size[0] or not all(local):
             continue
         if all(b.size >= n and o.size > n for b, o, n in zip(before, own, size, strict=True)):
             yield Finding(
@@ -142,31 +155,34 @@ def channel_cuts(state: State) -> Iterator[Finding]:
         if ceiling is None or ceiling >= 1:
             continue
         given, taken = node.attrs["channels"]
-        steps = [str(w.step(1)) for w in state.windows(node) if isinstance(w, Window | Transposed)]
+        steps = [w.step(1) for w in state.windows(node) if isinstance(w, Window | Transposed)]
+        step = f", step {times(steps)}" if any(s != 1 for s in steps) else ""
         yield Finding(
             rule="SW105",
             severity="info",
             key=node.key,
             message=f"{node.key}: at most {percent(ceiling)} of the values that come in can go out "
-            f"({given} to {taken} channels, step {times(steps)})",
+            f"({given} to {taken} channels{step})",
         )
 
 
 def uneven_overlap(state: State) -> Iterator[Finding]:
     """SW106: windows of a transposed convolution that paint neighbouring positions unequally often."""
     for node in state.graph.sites:
-        for axis, w in enumerate(state.windows(node)):
+        for w in state.windows(node):
             if not isinstance(w, Transposed) or w.stride == 1:
                 continue
             hits = [0] * w.stride
             for element in range(w.kernel):
                 hits[element * w.dilation % w.stride] += 1
             if len(set(hits)) > 1:
+                same = [a for a, other in enumerate(state.windows(node)) if other == w]
+                named = axis_names(same, len(state.windows(node)))
                 yield Finding(
                     rule="SW106",
                     severity="warning",
                     key=node.key,
-                    message=f"{node.key}: kernel {w.kernel} is not a multiple of stride {w.stride} on axis {axis}: "
+                    message=f"{node.key}: kernel {w.kernel} is not a multiple of stride {w.stride}{named}: "
                     f"neighbouring positions get {min(hits)} to {max(hits)} products (checkerboard). "
                     f"Use kernel {(w.kernel // w.stride + 1) * w.stride}",
                 )
@@ -175,6 +191,6 @@ def uneven_overlap(state: State) -> Iterator[Finding]:
 
 def site_findings(state: State) -> list[Finding]:
     """Every finding of this file, by rule."""
-    return [f for rule in (unread_positions, dropped_rows, saturated, channel_cuts, uneven_overlap) for f in rule(state)]
-
-
+    return [
+        f for rule in (unread_positions, dropped_rows, saturated, channel_cuts, uneven_overlap) for f in rule(state)
+    ]

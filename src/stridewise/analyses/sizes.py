@@ -36,27 +36,31 @@ def grid_sizes(
     maps = maps or {}
     sizes: list[Sizes] = []
     for grid in graph.grids:
-        kind = grid.kind
-        if kind == "map":
-            source = sizes[grid.sources[0]]
-            used = maps.get(grid.index, grid.maps)
-            try:
-                sizes.append(tuple([m.out_size(n) for m, n in zip(used, source, strict=True)]))
-            except GeometryError as error:
-                raise GeometryError(f"{where(graph, grid)}: {error}") from error
-        elif kind == "join":
-            sizes.append(_joined(graph, grid, sizes))
-        elif kind == "input":
-            sizes.append(tuple(given.get(grid.index, grid.sizes)))
-        elif kind == "follow":
-            sizes.append(sizes[grid.sources[-1]])
-        elif kind == "concat":
-            first = list(sizes[grid.sources[0]])
-            first[grid.axis] = sum(sizes[s][grid.axis] for s in grid.sources)
-            sizes.append(tuple(first))
-        else:
-            sizes.append(grid.sizes)
+        sizes.append(size_of(graph, grid, sizes, given, maps))
     return sizes
+
+
+def size_of(graph: Graph, grid: Grid, sizes: Sequence[Sizes], given: Mapping[int, Sizes], maps: Maps) -> Sizes:
+    """One grid's sizes, those before it known. Raises: GeometryError naming the op."""
+    kind = grid.kind
+    if kind == "map":
+        source = sizes[grid.sources[0]]
+        used = maps.get(grid.index, grid.maps)
+        try:
+            return tuple([m.out_size(n) for m, n in zip(used, source, strict=True)])
+        except GeometryError as error:
+            raise GeometryError(f"{where(graph, grid)}: {error}") from error
+    if kind == "join":
+        return _joined(graph, grid, sizes)
+    if kind == "input":
+        return tuple(given.get(grid.index, grid.sizes))
+    if kind == "follow":
+        return sizes[grid.sources[-1]]
+    if kind == "concat":
+        first = list(sizes[grid.sources[0]])
+        first[grid.axis] = sum(sizes[s][grid.axis] for s in grid.sources)
+        return tuple(first)
+    return grid.sizes
 
 
 def _joined(graph: Graph, grid: Grid, sizes: Sequence[Sizes]) -> Sizes:

@@ -110,7 +110,9 @@ def waste(state: State) -> tuple[Waste, ...]:
             continue
         demand = wanted[asked[0]]
         for other in asked[1:]:
-            demand = united(demand, wanted[other]) if graph.tensors[other].grid == graph.tensors[asked[0]].grid else None
+            demand = (
+                united(demand, wanted[other]) if graph.tensors[other].grid == graph.tensors[asked[0]].grid else None
+            )
         grid = graph.tensors[asked[0]].grid
         by = {s for t in asked for s in skippers.get(t, ())} if demand is not None else set()
         if node.counted and demand is not None and grid is not None and _by_position(node, grid, len(sizes[grid])):
@@ -170,7 +172,7 @@ def never_read(state: State) -> Iterator[Finding]:
             severity="info",
             key=keys[0],
             message=f"{named}: {percent(max(p.share for p in parts))} of the positions are computed and never read: "
-            f"{_listed([_name(graph.nodes[n]) for n in by])} steps over them. "
+            f"{_listed([_name(graph.nodes[n]) for n in by])} step{'s' if len(by) == 1 else ''} over them. "
             f"Stepping in {keys[0]} instead saves {saved:,} multiply-adds ({percent(Fraction(saved, total))})",
         )
 

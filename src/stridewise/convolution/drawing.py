@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 Panel = tuple[str, "Image"]  # caption and pixels
 
 _INK, _SOFT = (28, 32, 38), (92, 98, 108)
-_FIRST, _NEXT = (213, 94, 0), (0, 114, 178)  # vermillion and blue: Okabe and Ito's colour-blind safe set
+_FIRST, _NEXT = (213, 94, 0), (0, 114, 178)  # vermilion and blue: Okabe and Ito's colour-blind safe set
 _TITLE, _HEAD, _TEXT = 24, 20, 15  # letter heights in pixels
 _GAP, _MARGIN, _LINE = 24, 28, 21
 _HEAD_LINES = 4  # a title and three lines

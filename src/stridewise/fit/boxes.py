@@ -57,12 +57,19 @@ def shared_cells(objects: Objects, stride: Stride) -> tuple[npt.NDArray[np.bool_
     """Per object: whether its centre lies in one cell with another object's, and with one of another class."""
     centres = (objects.corners[:, [1, 0]] + objects.corners[:, [3, 2]]) / 2
     cells = np.floor(centres / np.array(stride, np.float64)).astype(np.int64)
-    keys = np.column_stack([objects.picture, cells])
-    _, cell, count = np.unique(keys, axis=0, return_inverse=True, return_counts=True)
-    cell = cell.reshape(-1)
-    kinds = np.unique(np.column_stack([cell, objects.classes]), axis=0)[:, 0]
-    several_kinds = np.bincount(kinds, minlength=len(count)) > 1
-    return count[cell] > 1, several_kinds[cell]
+    _, cell, count = np.unique(_one_key(objects.picture, *cells.T), return_inverse=True, return_counts=True)
+    lowest, highest = np.full(len(count), objects.classes.max(initial=0)), np.zeros(len(count), np.int64)
+    np.minimum.at(lowest, cell, objects.classes)
+    np.maximum.at(highest, cell, objects.classes)
+    return count[cell] > 1, (lowest < highest)[cell]
+
+
+def _one_key(*columns: Ints) -> Ints:
+    """One number for every row of several columns of whole numbers: np.unique of rows is ten times slower."""
+    key = np.zeros(len(columns[0]), np.int64)
+    for column in columns:
+        key = key * (column.max(initial=0) + 1) + column
+    return key
 
 
 def box_row(objects: Objects, strides: StrideSet, classes: Sequence[str], field: Size | None) -> BoxRow:

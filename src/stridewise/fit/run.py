@@ -152,9 +152,11 @@ def _boxes(job: _Job) -> _Figures:
         )
     job.tally.kept = len(job.samples)
     names = job.dataset.classes
+    alone: list[StrideSet] = [(stride,) for stride in singles(job.sets)]
+    row = {strides: box_row(objects, strides, names, job.field) for strides in {*job.sets, *alone}}
     return {
-        "rows": tuple(box_row(objects, strides, names, job.field) for strides in job.sets),
-        "singles": tuple(box_row(objects, (stride,), names, job.field) for stride in singles(job.sets)),
+        "rows": tuple(row[strides] for strides in job.sets),
+        "singles": tuple(row[strides] for strides in alone),
         "objects": len(objects.classes),
         "sizes": object_sizes(objects.extents.prod(axis=1)),
     }

@@ -145,7 +145,8 @@ def _pad(model: nn.Module, graph: Graph, key: str, axis: int, rows: int, done: D
     axes = sum(isinstance(m, Window) for m in node.attrs["maps"])
     handle = module.register_forward_pre_hook(EndPad(tuple(rows if a == axis else 0 for a in range(axes))))
     done._back.append(handle.remove)
-    return f"{key}: {rows} more row{'s' if rows > 1 else ''} of padding at the end of axis {axis}, to meet its parallel path"
+    more = f"{rows} more row{'s' if rows > 1 else ''}"
+    return f"{key}: {more} of padding at the end of axis {axis}, to meet its parallel path"
 
 
 def _verify(found: Graph, expected: Graph) -> None:
@@ -159,6 +160,6 @@ def _verify(found: Graph, expected: Graph) -> None:
             and real[node.key] != expected.grids[node.grid].sizes
         ):
             raise PlanError(
-                f"{node.key}: measures {real[node.key]} after the change, {expected.grids[node.grid].sizes} was promised; "
-                "the model was put back as it was"
+                f"{node.key}: measures {real[node.key]} after the change, {expected.grids[node.grid].sizes} was "
+                "promised; the model was put back as it was"
             )

@@ -39,6 +39,7 @@ class Builder:
     unknown: list[tuple[int, str, str]] = field(default_factory=list)
     inputs: list[tuple[str, int]] = field(default_factory=list)
     layouts: list[Any] = field(default_factory=list)
+    opaque: tuple[str, ...] = ()
 
     def input(self, name: str, shape: Sequence[int], itemsize: int) -> Value:
         """An input tensor: batch, channels, then one position axis for each further dimension."""
@@ -70,6 +71,10 @@ class Builder:
             )
         )
 
+    def measure_as(self, index: int, other: int) -> None:
+        """Give an empty tensor the volume of what it became when it was written to: it grows alike."""
+        self.tensors[index] = replace(self.tensors[index], volume=self.tensors[other].volume)
+
     def add(
         self,
         op: Op | None,
@@ -81,7 +86,7 @@ class Builder:
         operands: Sequence[Value],
         onnx: bool = False,
     ) -> list[Value]:
-        """Read one call; `outs` are (shape, itemsize, index of the operand whose memory it shares). Returns the outputs."""
+        """The outputs of one call; `outs` are (shape, itemsize, index of the operand whose memory it shares)."""
         index = len(self.nodes)
         self.draft.node = index
         reading = self._read(op, target, args, kwargs, [o[0] for o in outs], owner, operands, onnx)
@@ -138,10 +143,10 @@ class Builder:
             if onnx and isinstance(error, GeometryError):
                 raise  # no framework ran before: a size that does not fit is found here
             del self.draft.grids[marks[0] :], self.draft.pins[marks[1] :]
-            return self._unread(op, target, shapes, operands, str(error))
+            return self._unread(op, target, shapes, operands, str(error), path)
 
     def _unread(
-        self, op: Op | None, target: str, shapes: list[tuple[int, ...]], operands: Sequence[Value], why: str
+        self, op: Op | None, target: str, shapes: list[tuple[int, ...]], operands: Sequence[Value], why: str, path: str
     ) -> Reading:
         """The reading of a call that no rule covers: unknown where positions are at stake, plain otherwise."""
         counted = op is not None and op.name in ("conv", "matmul", "attention")
@@ -149,12 +154,18 @@ class Builder:
         grids = [v.grid for v in operands if v.grid is not None]
         if not touched and op is None:
             return Reading(outs=[(tuple((s,) for s in shape), grids[0] if grids else None) for shape in shapes])
-        if all(v.dims is not None for v in touched):
+        if all(v.dims is not None for v in touched) and not self._is_opaque(path, target):
             self.unknown.append((len(self.nodes), target, why))
         reading = Reading(outs=[(None, None)] * len(shapes), counted=counted)
         if counted:
             reading.macs = _plain_macs(op, operands, shapes)
         return reading
+
+    def _is_opaque(self, path: str, target: str) -> bool:
+        """Whether unknown ops of this module, or of this name, were announced."""
+        return any(
+            path == o or path.startswith(f"{o}.") or target == o or target.startswith(f"{o}.") for o in self.opaque
+        )
 
     def graph(self, model: str, outputs: Sequence[int], params: int, **more: Any) -> Graph:
         """The finished graph."""
@@ -205,11 +216,12 @@ def _plain_macs(op: Op | None, operands: Sequence[Value], shapes: list[tuple[int
 
 
 def _unknown_message(node: Node, target: str, why: str, tensors: Sequence[Tensor]) -> str:
-    shapes = ", ".join(str(tensors[i].shape) for i in node.inputs)
-    where = node.key or node.path or "the model"
+    shapes = tuple(tensors[i].shape for i in node.inputs)
+    where = node.key or node.path or "the model itself"
+    opaque = node.path or target
     if why.startswith("no op describes"):
-        return f"{where}: {why} on ({shapes}). Describe it with sw.register, or pass --opaque {where}"
-    return f"{where}: '{target}' on ({shapes}) is not followed: {why}"
+        return f"{where}: {why} on {shapes}. Describe it with sw.register, or pass --opaque {opaque}"
+    return f"{where}: '{target}' on {shapes} is not followed: {why}"
 
 
 _CALLED = {
@@ -257,7 +269,10 @@ def _keys(nodes: Sequence[dict[str, Any]], owners: Sequence[ModuleCall | None]) 
 def _last_spatial(
     tensors: Sequence[Tensor], nodes: Sequence[Node], outputs: Sequence[int], grids: Sequence[Grid]
 ) -> int | None:
-    """The last tensor with positions on the way to the first output, before global pooling."""
+    """The last tensor with positions on the way to the first output, before global pooling.
+
+    None where an op without a rule lies between: what comes before it says nothing of the output.
+    """
     if not outputs:
         return None
     made_by = {t: node for node in nodes for t in node.outputs}
@@ -267,8 +282,10 @@ def _last_spatial(
         if tensor in seen:
             continue
         seen.add(tensor)
+        if not tensors[tensor].known:
+            return None
         grid = tensors[tensor].grid
-        if grid is not None and grids[grid].local and all(grids[grid].local) and not tensors[tensor].volume.over == ():
+        if grid is not None and grids[grid].local and all(grids[grid].local) and tensors[tensor].volume.over:
             best = tensor if best is None else max(best, tensor)
             continue
         node = made_by.get(tensor)
@@ -303,7 +320,7 @@ def with_slots(graph: Graph, builder: Builder, calls: Sequence[ModuleCall]) -> G
     inserted = {c.inserted[2] for c in calls if c.inserted and c.inserted[2] is not None}
     before_step = {t for i in inserted for t in graph.nodes[i].inputs}
     for tensor, at in sorted(slots.items()):
-        if tensor in before_step or made_by.get(tensor, -1) >= last_site and not any(c.inserted for c in at):
+        if tensor in before_step or (made_by.get(tensor, -1) >= last_site and not any(c.inserted for c in at)):
             continue  # the step that is there already, or nothing behind it that would get cheaper
         grid, dims = graph.tensors[tensor].grid, builder.layouts[tensor]
         if grid is None or dims is None or not all(graph.grids[grid].local) or tensor in graph.outputs:
@@ -330,12 +347,17 @@ def with_slots(graph: Graph, builder: Builder, calls: Sequence[ModuleCall]) -> G
     )
 
 
+def has_constant_sizes(graph: Graph) -> bool:
+    """Whether some size stays a question that only a trace at another input size answers."""
+    return any(grid.kind == "fixed" or _adaptive_link(grid, graph) for grid in graph.grids)
+
+
 def with_links(graph: Graph, other: Graph | None) -> Graph:
     """The graph with its constant sizes settled by a second trace at another input size (DESIGN 3.4).
 
     A size that is another tensor's at both is free and follows it; one that stays is fixed and pinned.
     """
-    if not any(grid.kind == "fixed" or _adaptive_link(grid, graph) for grid in graph.grids):
+    if not has_constant_sizes(graph):
         return graph
     twin = other if other is not None and len(other.grids) == len(graph.grids) else None
     grids, pins = list(graph.grids), list(graph.pins)

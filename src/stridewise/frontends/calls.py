@@ -78,7 +78,7 @@ def function_calls(model: nn.Module, input: InputSpec, name: str = "") -> tuple[
         seen.append(_Watching(tracer))
         return seen[0]
 
-    graph, _ = _trace_once(model, _shapes(input), name, beside)
+    graph = _trace_once(model, _shapes(input), name, beside=beside)
     return graph, tuple(seen[0].found)
 
 

@@ -12,11 +12,15 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.parameter import UninitializedTensorMixin
+from torch.nn.parameter import is_lazy
 
+from stridewise.errors import TraceError
 from stridewise.frontends.override import Forward
 
-_ATOMS = (int, float, bool, str, bytes, type(None), type, torch.dtype, torch.device, torch.Size, types.FunctionType)
+# What holds nothing of the model; looked up by type, since most attributes are of these.
+_ATOMS = frozenset(
+    (int, float, bool, str, bytes, type(None), type, torch.dtype, torch.device, torch.Size, types.FunctionType)
+)
 
 
 class Cloner:
@@ -24,6 +28,7 @@ class Cloner:
 
     def __init__(self, wrap: Callable[[nn.Module, str, Callable[..., Any], bool], Callable[..., Any]]) -> None:
         self.memo: dict[int, Any] = {}
+        self.parameters: dict[int, torch.Tensor] = {}
         self.keep: list[Any] = []
         self.wrap = wrap
 
@@ -33,17 +38,27 @@ class Cloner:
         if found is not None:
             return found  # type: ignore[no-any-return]
         cls = type(module)
-        copy: nn.Module = cls.__new__(cls)
+        if isinstance(module, torch.jit.ScriptModule):
+            raise TraceError(
+                f"{path or 'the model'}: is TorchScript, which runs unseen: trace the module it was made from"
+            )
+        original = module._modules.get("_orig_mod")
+        if original is not None and cls.__name__ == "OptimizedModule":  # torch.compile's wrapper
+            copy = self.memo[id(module)] = self.module(original, path)
+            return copy
+        copy = cls.__new__(cls)
         self.memo[id(module)] = copy
         state = dict(module.__dict__)
         parameters, buffers, modules = state["_parameters"], state["_buffers"], state["_modules"]
+        if parameters:
+            self.parameters.update((id(p), p) for p in parameters.values() if p is not None)
         state["_parameters"] = {k: self.tensor(p) for k, p in parameters.items()}
         state["_buffers"] = {k: self.tensor(b) for k, b in buffers.items()}
         state["_modules"] = {
             k: None if m is None else self.module(m, f"{path}.{k}" if path else k) for k, m in modules.items()
         }
         for name, value in state.items():
-            if name[0] == "_" and name in _OWN or isinstance(value, _ATOMS):
+            if type(value) in _ATOMS or name in _OWN:
                 continue
             state[name] = self.value(value)
         for name in _HOOKS:
@@ -64,10 +79,10 @@ class Cloner:
         found = self.memo.get(id(tensor))
         if found is not None:
             return found  # type: ignore[no-any-return]
-        if isinstance(tensor, UninitializedTensorMixin):
-            copy: torch.Tensor = tensor
-        elif tensor.layout != torch.strided:
-            copy = torch.empty(tensor.shape, dtype=tensor.dtype, device="meta")
+        if is_lazy(tensor):
+            raise TraceError("a lazy module has no weights yet: run the model once on real data, then trace it")
+        if tensor.layout != torch.strided:
+            copy: torch.Tensor = torch.empty(tensor.shape, dtype=tensor.dtype, device="meta")
         else:
             copy = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
         self.memo[id(tensor)] = copy
@@ -84,10 +99,10 @@ class Cloner:
         if kind is list:
             return [self.value(v) for v in value]
         if kind is tuple:
-            return tuple(self.value(v) for v in value)
+            return value if all(type(v) in _ATOMS for v in value) else tuple(self.value(v) for v in value)
         if kind is dict:
             return {k: self.value(v) for k, v in value.items()}
-        if kind is set or isinstance(value, _ATOMS):
+        if kind is set or kind in _ATOMS:
             return value
         if isinstance(value, Forward):  # an override of this model's own, met again through a shared reference
             if id(value) not in self.memo:

@@ -80,7 +80,7 @@ def _worst(old: Sequence[torch.Tensor], new: Sequence[torch.Tensor]) -> float | 
     for a, b in zip(old, new, strict=True):
         steps = [n // m if m and n % m == 0 else 0 for n, m in zip(b.shape, a.shape, strict=False)]
         if a.dim() != b.dim() or 0 in steps:
-            raise PlanError(f"an output measures {tuple(b.shape)} where it measured {tuple(a.shape)}: no multiple of it")
+            raise PlanError(f"an output measures {tuple(b.shape)} where it measured {tuple(a.shape)}: no multiple")
         same = b[tuple(slice(None, None, s) for s in steps)]
         found = float((same - a).abs().max() / a.abs().max().clamp_min(1e-300))
         worst = found if worst is None else max(worst, found)

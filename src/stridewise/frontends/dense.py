@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import torch
 from torch.nn import functional
 
-from stridewise.axis import Window, same_padding
+from stridewise.axis import Window
 from stridewise.rewrites.dilate import Act, Times, widened
 
 Pairs: TypeAlias = tuple[tuple[int, int], ...]
@@ -102,7 +102,7 @@ def wide_windows(x: torch.Tensor, old: Sequence[Window], act: Act) -> list[Windo
 
 def _convolution(act: Act, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
     x, found = args[0], _bound(_CONV, args, kwargs)
-    new = wide_windows(x, windows(found, len(act.came)), act)
+    new = wide_windows(x, act.same or windows(found, len(act.came)), act)
     x = end_pad(x, [(w.pad_begin, w.pad_end) for w in new])
     steps, spread = [w.stride for w in new], [w.dilation for w in new]
     return func(x, found["weight"], found["bias"], steps, 0, spread, found["groups"])
@@ -110,7 +110,7 @@ def _convolution(act: Act, func: Callable[..., Any], args: Sequence[Any], kwargs
 
 def _maximum(act: Act, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
     x, found = args[0], _bound(_MAX, args, kwargs)
-    new = wide_windows(x, windows(found, len(act.came)), act)
+    new = wide_windows(x, act.same or windows(found, len(act.came)), act)
     x = end_pad(x, [(w.pad_begin, w.pad_end) for w in new], float("-inf"))
     return func(x, [w.kernel for w in new], [w.stride for w in new], 0, [w.dilation for w in new])
 
@@ -119,7 +119,7 @@ def _average(act: Act, func: Callable[..., Any], args: Sequence[Any], kwargs: Ma
     """Sums over the spread window, divided by what the old op counted: padding and overhang as it did."""
     x, found = args[0], _bound(_AVERAGE, args, kwargs)
     axes = len(act.came)
-    old = windows(found, axes)
+    old = act.same or windows(found, axes)
     new = wide_windows(x, old, act)
     first = x.dim() - axes
     sizes, override = x.shape[first:], found["divisor_override"]
@@ -144,6 +144,8 @@ def counted(old: Window, new: Window, came: int, size: int, padding: bool) -> li
 
     Source: ATen avg_pool2d: the divisor counts padding up to size + pad, never the overhang of ceil_mode.
     """
+    if old.same:  # padded beforehand, so that padding counts like anything else
+        return [old.kernel] * new.out_size(size)
     low, high = (-old.pad_begin * came, size + old.pad_end * came) if padding else (0, size)
     counts = []
     for place in range(new.out_size(size)):
@@ -155,15 +157,13 @@ def counted(old: Window, new: Window, came: int, size: int, padding: bool) -> li
 
 def _columns(act: Act, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
     x, found = args[0], _bound(_COLUMNS, args, kwargs)
-    new = wide_windows(x, windows(found, len(act.came)), act)
+    new = wide_windows(x, act.same or windows(found, len(act.came)), act)
     x = end_pad(x, [(w.pad_begin, w.pad_end) for w in new])
     return func(x, [w.kernel for w in new], [w.dilation for w in new], 0, [w.stride for w in new])
 
 
-def padded(
-    act: Act, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], same: Sequence[Window | None] = ()
-) -> Any:
-    """A padding, m times as wide. `same`: windows whose dynamic SAME padding the call gives, per axis.
+def _padded(act: Act, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """A padding, m times as wide.
 
     Reflection and replication look from the last old position, so what lies behind it is cut off first.
     """
@@ -171,14 +171,9 @@ def padded(
     found = {"mode": "constant", "value": None, **dict(zip(names, args, strict=False)), **kwargs}
     x, flat, mode = found["input"], list(found["pad"]), found["mode"]
     axes = len(act.came)
-    first = x.dim() - axes
     pairs = [(flat[i], flat[i + 1]) for i in range(0, len(flat), 2)][::-1]
     rest = pairs[: max(len(pairs) - axes, 0)]
     pairs = [(0, 0)] * (axes - len(pairs)) + pairs[len(rest) :]
-    for axis, window in enumerate(same):
-        if window is not None:
-            old = x.shape[first + axis] // act.came[axis]
-            pairs[axis] = same_padding(old, window.kernel, window.stride, window.dilation)
     wide = [(b * m, e * m) for (b, e), m in zip(pairs, act.came, strict=True)]
     if mode == "constant" or mode == "circular":
         flat = [n for pair in reversed([*rest, *wide]) for n in pair]
@@ -187,6 +182,10 @@ def padded(
     x = end_pad(x, [(0, -c) for c in cut])
     x = func(x, [n for pair in reversed(wide) for n in pair], mode)
     return end_pad(x, [(0, c) for c in cut])
+
+
+def _dropped(act: Act, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    return args[0]
 
 
 def _sliced(act: Act, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
@@ -252,7 +251,8 @@ _BY_NAME: dict[tuple[str, str], _Replacement] = {
     **{("window", f"max_pool{n}d"): _maximum for n in (1, 2, 3)},
     **{("window", f"avg_pool{n}d"): _average for n in (1, 2, 3)},
     ("window", "unfold"): _columns,
-    ("pad", "pad"): padded,
+    ("pad", "pad"): _padded,
+    ("drop", "pad"): _dropped,
     ("slice", "__getitem__"): _sliced,
 }
 _BY_KIND: dict[str, _Replacement] = {"resize": _resized, "coarse": _coarse, "phases": _apart}

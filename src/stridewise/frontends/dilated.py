@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -12,8 +11,8 @@ from torch import nn
 from torch.nn.modules.conv import _ConvNd
 from torch.nn.modules.pooling import _MaxPoolNd
 
-from stridewise.axis import Window, same_padding
-from stridewise.errors import PlanError, StridewiseError
+from stridewise.axis import Window
+from stridewise.errors import PlanError
 from stridewise.frontends.calls import FunctionCall, by_node, function_calls
 from stridewise.frontends.dense import replacement
 from stridewise.frontends.override import Beginning, Coarse, Fit, Override, Quiet, Swap
@@ -22,32 +21,17 @@ from stridewise.frontends.undo import Undo
 from stridewise.ir import Graph, Node
 from stridewise.rewrites.dilate import Act, Dilation, Times
 
-_FORWARDS = {
-    cls.forward
-    for cls in (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)
-}
+_FORWARDS = {cls.forward for cls in (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)}
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Site:
-    """What is known before anything changes: the model, its modules, the calls behind the graph's nodes."""
+    """What is known before anything changes: the modules, the calls behind the graph's nodes."""
 
-    model: nn.Module
     graph: Graph
-    input: InputSpec
     calls: tuple[FunctionCall, ...]
     made_by: Mapping[int, FunctionCall]
     modules: Mapping[str, nn.Module]
-    elsewhere: list[tuple[Graph, tuple[FunctionCall, ...]]] = field(default_factory=list)
-
-    def other_sizes(self) -> list[tuple[Graph, tuple[FunctionCall, ...]]]:
-        """Graphs and calls at input sizes whose maps are odd and even at every level."""
-        if not self.elsewhere and isinstance(self.input, Sequence):
-            channels, *sizes = self.input
-            for more in (0, 1, 2, 4, 8, 16, 5):
-                with suppress(StridewiseError):
-                    self.elsewhere.append(function_calls(self.model, (channels, *(n + more for n in sizes))))
-        return self.elsewhere
 
 
 def dilate(model: nn.Module, found: Dilation, input: InputSpec, undo: Undo) -> list[str]:
@@ -58,7 +42,7 @@ def dilate(model: nn.Module, found: Dilation, input: InputSpec, undo: Undo) -> l
     graph = found.graph
     _, calls = function_calls(model, input, graph.model)
     modules = dict(model.named_modules(remove_duplicate=False))
-    site = _Site(model, graph, input, calls, by_node(calls), modules)
+    site = _Site(graph, calls, by_node(calls), modules)
     paths: dict[str, dict[int, Act]] = {}
     for index, act in found.acts.items():
         if act.kind != "mixes":
@@ -84,7 +68,8 @@ def _owner(graph: Graph, made_by: Any, index: int) -> str:
     call = made_by.get(index)
     node = graph.nodes[index]
     if call is None:
-        raise PlanError(f"{node.key or node.path}: '{node.target}' is called below torch's functions; it cannot be changed")
+        where = node.key or node.path
+        raise PlanError(f"{where}: '{node.target}' is called below torch's functions; it cannot be changed")
     return str(call.path)
 
 
@@ -98,7 +83,9 @@ def _agreed(nodes: Sequence[Node], acts: dict[int, Act]) -> Act | None:
 
 def _by_attributes(module: nn.Module, node: Node) -> bool:
     """Whether stride, dilation and padding of the module are all there is to its op."""
-    if not isinstance(module, _ConvNd | _MaxPoolNd) or type(module).forward not in _FORWARDS or "forward" in vars(module):
+    if not isinstance(module, _ConvNd | _MaxPoolNd) or "forward" in vars(module):
+        return False
+    if type(module).forward not in _FORWARDS:
         return False
     if isinstance(module, _ConvNd):
         own = type(module)._conv_forward in {c._conv_forward for c in (nn.Conv1d, nn.Conv2d, nn.Conv3d)}
@@ -117,10 +104,12 @@ def _set(module: Any, path: str, node: Node, act: Act, undo: Undo) -> list[str]:
         pads = (0,) * len(old)
     said = []
     for name, values in (("stride", strides), ("dilation", spread), ("padding", pads)):
-        was = getattr(module, name)
-        if _flat(was, len(values)) != values or (pool and name == "padding"):
+        was: Any = getattr(module, name)
+        before = _flat(was, len(values))
+        if before != values or (pool and name == "padding"):
             undo.set(module, name, values)
-            said += [f"{name} {_by(_flat(was, len(values)))} -> {_by(values)}"] if _flat(was, len(values)) != values else []
+        if before != values:
+            said.append(f"{name} {_by(before)} -> {_by(values)}")
     if any(w.ceil_mode for w in old):
         undo.set(module, "ceil_mode", False)
     if isinstance(module, _ConvNd):
@@ -151,8 +140,7 @@ def _swaps(site: _Site, path: str, acts: Mapping[int, Act]) -> list[Swap]:
         if replacement(act.kind, call.name) is None:
             where = site.graph.nodes[index].key or path
             raise PlanError(f"{where}: '{call.name}' has no dilated form")
-        same = _same(site, index, act, call) if act.kind == "pad" else ()
-        turn[key] = Swap(name=call.name, number=call.number, act=act, same=same)
+        turn[key] = Swap(name=call.name, number=call.number, act=act)
     first, *rest = turns.values()
     if any(turn != first for turn in rest):
         raise PlanError(
@@ -184,6 +172,7 @@ def _override(module: nn.Module, swaps: Sequence[Swap]) -> Override:
 
 _SAID = {
     "window": "a window of {0} times the dilation, for {1} times the positions",
+    "drop": "nothing, since the window pads for itself",
     "pad": "{0} times the padding",
     "slice": "a slice of {0} times the positions, giving {1} times as many",
     "resize": "a resize of every {0}th position, giving {1} times as many",
@@ -199,29 +188,3 @@ def _children(path: str, names: set[str], calls: Sequence[FunctionCall]) -> list
         if call.name in names and call.path != path and path in call.chain:
             found.append(call.chain[call.chain.index(path) - 1])
     return found
-
-
-def _same(site: _Site, index: int, act: Act, call: FunctionCall) -> tuple[Window | None, ...]:
-    """The windows whose dynamic SAME padding a `pad` gives, found by looking at other input sizes; () where it is fixed.
-
-    Raises: PlanError where the padding follows the size in a way that is not SAME's.
-    """
-    nodes = site.graph.nodes
-    reader = next((n for n in nodes[index + 1 :] if set(nodes[index].outputs) & set(n.inputs)), None)
-    maps = [m for m in reader.attrs.get("maps", ()) if isinstance(m, Window)] if reader is not None else []
-    if len(maps) != len(act.came) or all(w.stride == 1 for w in maps):
-        return ()
-    found: list[tuple[tuple[int, ...], tuple[int, ...]]] = []
-    for graph, calls in site.other_sizes():
-        for other in calls:
-            if (other.path, other.turn, other.name, other.number) == (call.path, call.turn, call.name, call.number):
-                shape = graph.tensors[graph.nodes[other.nodes[0]].inputs[0]].shape
-                found.append((shape[-len(maps) :], other.pads))
-    if len({pads for _, pads in found}) <= 1:
-        return ()
-    for shape, pads in found:
-        wanted = [same_padding(n, w.kernel, w.stride, w.dilation) for n, w in zip(shape, maps, strict=True)]
-        if tuple(n for pair in reversed(wanted) for n in pair) != pads:
-            where = nodes[index].key or call.path
-            raise PlanError(f"{where}: its padding follows the input size in a way that is not SAME's")
-    return tuple(maps)

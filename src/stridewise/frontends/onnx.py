@@ -5,60 +5,37 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from stridewise.errors import GeometryError, MissingExtraError, StridewiseError, TraceError
+from stridewise.errors import GeometryError, MissingExtraError, TraceError
 
 try:
     import numpy as np
     import onnx
-    from onnx import TensorProto, defs, helper, numpy_helper, shape_inference
+    from onnx import TensorProto, helper, numpy_helper, shape_inference
 except ImportError as error:
     raise MissingExtraError("onnx", "onnx", "reading an ONNX file") from error
 
 from stridewise.frontends.build import Builder, with_slots
 from stridewise.frontends.onnx_file import InputSpec, fixed_batch, input_shapes, load
 from stridewise.frontends.onnx_names import Owners
-from stridewise.frontends.onnx_shapes import LIMIT, Array, as_tensor, folded, shape_entries
+from stridewise.frontends.onnx_nodes import (
+    SETTINGS,
+    VIEWS,
+    by,
+    constant_of,
+    elem_of,
+    facts_of,
+    itemsize,
+    schema_of,
+    shape_of,
+    standard,
+)
+from stridewise.frontends.onnx_shapes import LIMIT, Array, as_tensor, folded, resized, shape_entries
 from stridewise.ir import Graph
 from stridewise.ops import find_onnx
 from stridewise.ops.call import Value
-
-# Runtimes give these no memory of their own.
-_VIEWS = {"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity"}
-# Operands that set an op up and are learned by nobody, by position.
-_SETTINGS: dict[str, tuple[int, ...]] = {
-    "BatchNormalization": (3, 4),
-    "Clip": (1, 2),
-    "Pad": (1, 2, 3),
-    "Resize": (1, 2, 3),
-    "Upsample": (1,),
-    "QuantizeLinear": (1, 2),
-    "DequantizeLinear": (1, 2),
-    "QLinearConv": (1, 2, 4, 5, 6, 7),
-    "QLinearMatMul": (1, 2, 4, 5, 6, 7),
-    "ConvInteger": (2, 3),
-    "MatMulInteger": (2, 3),
-}
-# Ops that onnxruntime writes, as the standard op they stand for and which of their operands that takes.
-_STANDARD: dict[str, tuple[str, slice]] = {
-    "FusedConv": ("Conv", slice(0, 3)),
-    "FusedGemm": ("Gemm", slice(0, 3)),
-    "FastGelu": ("Elu", slice(0, 1)),
-    "QuickGelu": ("Elu", slice(0, 1)),
-    "Gelu": ("Elu", slice(0, 1)),
-    "BiasGelu": ("Add", slice(0, 2)),
-    "QLinearAdd": ("Add", slice(0, 4, 3)),
-    "QLinearMul": ("Mul", slice(0, 4, 3)),
-    "QLinearSigmoid": ("Sigmoid", slice(0, 1)),
-    "QLinearLeakyRelu": ("LeakyRelu", slice(0, 1)),
-    "QLinearGlobalAveragePool": ("GlobalAveragePool", slice(0, 1)),
-    "QLinearAveragePool": ("AveragePool", slice(0, 1)),
-    "QLinearConcat": ("Concat", slice(2, None, 3)),
-    "QLinearSoftmax": ("Softmax", slice(0, 1)),
-}
 
 
 def read_onnx(
@@ -125,7 +102,7 @@ class _Walk:
         """Follow an input; one with its channels last is the channel-first one, permuted."""
         kind = self.inputs[name] or TensorProto.FLOAT
         first = (shape[0], shape[-1], *shape[1:-1]) if last else shape
-        value = self.builder.input(name, first, _itemsize(kind))
+        value = self.builder.input(name, first, itemsize(kind))
         if last:
             dims = value.known
             value = Value(shape, (dims[0], *dims[2:], dims[1]), value.grid, value.index)
@@ -169,12 +146,12 @@ class _Walk:
         missing = [n for n in node.input if n and n not in self.values]
         if missing:
             raise TraceError(f"{self.name}: {where} reads '{missing[0]}', which nothing makes: the file is damaged")
-        node = _standard(node)
+        node = standard(node)
         operands = [self.values[n] if n else None for n in node.input]
-        schema = _schema(node, self.opset)
-        facts = _facts(node, schema)
+        schema = schema_of(node, self.opset)
+        facts = facts_of(node, schema)
         if node.op_type == "Constant" and not node.domain:
-            self._constant(node.output[0], _constant_tensor(node))
+            self._constant(node.output[0], constant_of(node))
         elif node.op_type == "If" and operands[0] is not None and operands[0].content is not None:
             self._branch(node, bool(operands[0].content[0]))
         elif node.op_type in ("Shape", "Size") and operands[0] is not None and node.input[0] in self.types:
@@ -205,7 +182,13 @@ class _Walk:
         self._known(node.output[0], shape, tuple(entries), "made", TensorProto.INT64)
 
     def _known(
-        self, name: str, shape: tuple[int, ...], entries: tuple[Any, ...] | None, origin: Any, kind: int, weights: int = 0
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        entries: tuple[Any, ...] | None,
+        origin: Any,
+        kind: int,
+        weights: int = 0,
     ) -> None:
         value = Value(shape, tuple((s,) for s in shape), None, None, origin, False, weights, entries)
         self.values[name] = value
@@ -224,7 +207,7 @@ class _Walk:
         for at, name in enumerate(node.output):
             entries = outs[at] if outs and at < len(outs) else None
             kind = types[at]
-            shape = entries.shape if entries is not None else _shape(kind)
+            shape = entries.shape if entries is not None else shape_of(kind)
             elem = kind.tensor_type.elem_type if kind is not None else TensorProto.FLOAT
             if shape is None:
                 self.values[name] = Value((), None, None, None, "made")
@@ -234,7 +217,7 @@ class _Walk:
 
     def _weighed(self, node: onnx.NodeProto, operands: Sequence[Value | None]) -> list[Value | None]:
         """The operands, those that only set the op up without their weights; the others are counted as parameters."""
-        settings = _SETTINGS.get(node.op_type, ())
+        settings = SETTINGS.get(node.op_type, ())
         out: list[Value | None] = []
         for at, (name, value) in enumerate(zip(node.input, operands, strict=True)):
             if value is not None and value.weights and at in settings:
@@ -265,7 +248,9 @@ class _Walk:
             )
         except Exception as error:
             said = str(error).strip().splitlines()[-1].split("] ")[-1]
-            raise TraceError(f"{self.name}: {where} ({node.op_type}) does not take {_shapes(operands)}: {said}") from error
+            raise TraceError(
+                f"{self.name}: {where} ({node.op_type}) does not take {_shapes(operands)}: {said}"
+            ) from error
         return [found.get(n) for n in node.output]
 
     def _data(
@@ -274,19 +259,29 @@ class _Walk:
         owner = self.owners.of(node)
         names = [n for n in node.output if n]
         types = dict(zip(node.output, self._types(node, operands, schema, where), strict=True))
-        shapes = {n: _shape(types[n]) for n in names}
-        op = None if node.domain or _under(owner.path, self.opaque) else find_onnx(node.op_type)
-        if schema is not None and not any(shapes.values()) and op is not None and op.pointwise and operands[0] is not None:
-            shapes[names[0]] = operands[0].shape
+        shapes = {n: shape_of(types[n]) for n in names}
+        if node.op_type in ("Resize", "Upsample") and operands[0] is not None and shapes[names[0]]:
+            shapes[names[0]] = _scaled(operands, facts) or shapes[names[0]]
+        op = find_onnx(f"{node.domain}::{node.op_type}" if node.domain else node.op_type)
+        if _under(owner.path, self.opaque):
+            op = None
+        first = operands[0].shape if operands[0] is not None and node.input[0] in self.types else None
+        if not any(shapes.values()) and op is not None and op.pointwise:
+            shapes[names[0]] = first
         if any(shape is None for shape in shapes.values()):
             op = None
         if any(n < 1 for shape in shapes.values() for n in shape or ()):
             raise TraceError(
                 f"{self.name}: {where} ({node.op_type}) leaves nothing of {_shapes(operands)}: the input is too small"
             )
+        if node.op_type in VIEWS and first is not None and math.prod(first) != math.prod(shapes[names[0]] or first):
+            raise TraceError(
+                f"{self.name}: {where} ({node.op_type}) makes {by(shapes[names[0]] or ())} of {_shapes(operands)}: "
+                "a constant of the file, which holds for the input size it was exported at"
+            )
         weighed = self._weighed(node, operands)
-        alias = operands[0].index if node.op_type in _VIEWS and operands[0] is not None else None
-        outs = [(shapes[n] or (), _itemsize(_elem(types[n])), alias) for n in names]
+        alias = operands[0].index if node.op_type in VIEWS and operands[0] is not None else None
+        outs = [(shapes[n] or (), itemsize(elem_of(types[n])), alias) for n in names]
         given = [v for v in weighed if v is not None]
         try:
             values = self.builder.add(op, node.op_type, weighed, facts, outs, owner, given, onnx=True)
@@ -295,11 +290,20 @@ class _Walk:
         for n, value in zip(names, values, strict=True):
             self.values[n] = value if shapes[n] is not None else replace(value, dims=None)
             if shapes[n] is not None:
-                self.types[n] = helper.make_tensor_type_proto(_elem(types[n]), shapes[n])
+                self.types[n] = helper.make_tensor_type_proto(elem_of(types[n]), shapes[n])
         self.owners.made([value.index for value in values if value.index is not None])
 
 
 _PRODUCT = helper.make_node("ReduceProd", ["x"], ["y"], keepdims=0)
+
+
+def _scaled(operands: Sequence[Value | None], facts: Mapping[str, Any]) -> tuple[int, ...] | None:
+    """The sizes of a Resize by scales; None where it is one to sizes."""
+    at = 2 if len(operands) > 2 else 1
+    given = operands[at] if at < len(operands) else None
+    scales = facts.get("scales") if given is None else given.content
+    x = operands[0]
+    return resized(x.shape, scales, facts.get("axes") or range(len(x.shape))) if scales and x is not None else None
 
 
 def _weight(shape: tuple[int, ...], weights: int, entries: tuple[Any, ...] | None) -> Value:
@@ -314,97 +318,11 @@ def _array(value: Value) -> Array | None:
     return out.reshape(value.shape)
 
 
-def _standard(node: onnx.NodeProto) -> onnx.NodeProto:
-    """An op of onnxruntime's own as the standard one it stands for; other nodes as they are."""
-    if node.domain not in ("com.microsoft", "com.ms.internal.nhwc") or node.op_type not in _STANDARD:
-        return node
-    op_type, operands = _STANDARD[node.op_type]
-    kept = {"strides", "pads", "dilations", "group", "kernel_shape", "auto_pad", "axis", "transA", "transB", "ceil_mode"}
-    twin = helper.make_node(op_type, list(node.input)[operands], list(node.output)[:1], name=node.name)
-    twin.attribute.extend(a for a in node.attribute if a.name in kept)
-    twin.metadata_props.extend(node.metadata_props)
-    return twin
-
-
-def _schema(node: onnx.NodeProto, opset: int) -> Any:
-    if node.domain not in ("", "ai.onnx"):
-        return None
-    return _standard_schema(node.op_type, opset)
-
-
-@lru_cache(maxsize=1024)
-def _standard_schema(op_type: str, opset: int) -> Any:
-    try:
-        return defs.get_schema(op_type, opset, "")
-    except defs.SchemaError:
-        return None
-
-
-@lru_cache(maxsize=1024)
-def _defaults(op_type: str, opset: int) -> Mapping[str, Any]:
-    schema = _standard_schema(op_type, opset)
-    found: dict[str, Any] = {"since": schema.since_version}
-    for name, attribute in schema.attributes.items():
-        if attribute.default_value.name:
-            found[name] = _plain(helper.get_attribute_value(attribute.default_value))
-    return found
-
-
-def _facts(node: onnx.NodeProto, schema: Any) -> dict[str, Any]:
-    """A node's attributes in plain values, those it leaves out at the default of its opset."""
-    facts = {} if schema is None else dict(_defaults(node.op_type, schema.since_version))
-    for attribute in node.attribute:
-        if attribute.type not in (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS):
-            facts[attribute.name] = _plain(helper.get_attribute_value(attribute))
-    return facts
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, bytes):
-        return value.decode(errors="replace")
-    if isinstance(value, str | int | float | TensorProto):
-        return value
-    return [_plain(entry) for entry in value] if hasattr(value, "__iter__") else value
-
-
-def _constant_tensor(node: onnx.NodeProto) -> TensorProto:
-    attribute = node.attribute[0]
-    value = helper.get_attribute_value(attribute)
-    if isinstance(value, TensorProto):
-        return value
-    if attribute.name.startswith("value_float"):
-        return numpy_helper.from_array(np.array(value, dtype=np.float32))
-    if attribute.name.startswith("value_int"):
-        return numpy_helper.from_array(np.array(value, dtype=np.int64))
-    return TensorProto(data_type=TensorProto.STRING)
-
-
-def _shape(kind: onnx.TypeProto | None) -> tuple[int, ...] | None:
-    """The sizes of a type; None where one of them is open."""
-    if kind is None or not kind.HasField("tensor_type") or not kind.tensor_type.HasField("shape"):
-        return None
-    dims = kind.tensor_type.shape.dim
-    return tuple(d.dim_value for d in dims) if all(d.HasField("dim_value") for d in dims) else None
-
-
-def _elem(kind: onnx.TypeProto | None) -> int:
-    return (kind.tensor_type.elem_type if kind is not None else 0) or int(TensorProto.FLOAT)
-
-
-def _itemsize(elem_type: int) -> int:
-    """Bytes of one element (4-bit types and strings: 1)."""
-    try:
-        return int(helper.tensor_dtype_to_np_dtype(elem_type).itemsize) if elem_type != TensorProto.STRING else 1
-    except (KeyError, TypeError):
-        return 4
-
-
 def _under(path: str, names: Sequence[str]) -> bool:
     return any(path == name or path.startswith(f"{name}.") for name in names)
 
 
 def _shapes(operands: Sequence[Value | None]) -> str:
-    return ", ".join("x".join(map(str, v.shape)) or "a number" for v in operands if v is not None and v.origin == "data")
-
-
-__all__ = ["StridewiseError", "read_onnx"]
+    return ", ".join(
+        "x".join(map(str, v.shape)) or "a number" for v in operands if v is not None and v.origin == "data"
+    )

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 import onnx
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from stridewise.errors import LoadError, TraceError
 
@@ -75,9 +75,7 @@ def input_shapes(
     return {key: _shape(info, given.get(key), name, batch or 1) for key, info in infos.items()}
 
 
-def _named(
-    spec: InputSpec | None, infos: Mapping[str, onnx.ValueInfoProto], name: str
-) -> dict[str, tuple[int, ...]]:
+def _named(spec: InputSpec | None, infos: Mapping[str, onnx.ValueInfoProto], name: str) -> dict[str, tuple[int, ...]]:
     if spec is None:
         return {}
     named = dict(spec) if isinstance(spec, Mapping) else {next(iter(infos)): spec}

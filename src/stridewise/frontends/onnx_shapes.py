@@ -6,9 +6,11 @@ came from. So a Resize to a constant is told from a Resize to another tensor's s
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from fractions import Fraction
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -42,6 +44,14 @@ def shape_entries(value: Value, grids: Sequence[Grid]) -> list[Any]:
         else:
             entries.append(Extent(size))
     return entries
+
+
+def resized(shape: Sequence[int], scales: Sequence[Any], axes: Sequence[int]) -> tuple[int, ...]:
+    """What runtimes make of `shape` by scales: 0.7 of 10 positions are 7, though the nearest float is a little less."""
+    by = dict(zip(axes, scales, strict=True))
+    return tuple(
+        math.floor(size * Fraction(number(by.get(at, 1))).limit_denominator(4096)) for at, size in enumerate(shape)
+    )
 
 
 def folded(
@@ -98,12 +108,14 @@ def as_tensor(entries: Array, elem_type: int) -> TensorProto | None:
     """Known entries as a constant for onnx's shape inference."""
     try:
         dtype = helper.tensor_dtype_to_np_dtype(elem_type)
-        return numpy_helper.from_array(np.array([number(e) for e in entries.ravel()]).reshape(entries.shape).astype(dtype))
+        return numpy_helper.from_array(
+            np.array([number(e) for e in entries.ravel()]).reshape(entries.shape).astype(dtype)
+        )
     except (KeyError, TypeError, ValueError):
         return None
 
 
-# -- rules --------------------------------------------------------------------------------------------------------------
+# -- rules ----------------------------------------------------------------------------------------------------
 
 _Rule: TypeAlias = Callable[[list[Any], Mapping[str, Any]], Sequence[Any]]
 

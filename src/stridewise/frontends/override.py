@@ -15,26 +15,20 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from stridewise.axis import Window
-from stridewise.frontends.dense import FUNCTIONS, end_pad, every, padded, replacement, wide_windows
+from stridewise.frontends.dense import FUNCTIONS, end_pad, every, replacement, wide_windows
 from stridewise.rewrites.dilate import Act, Times
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Swap:
-    """One call to replace: call number `number` of the function `name` in a forward, by `act`.
-
-    same: the windows whose dynamic SAME padding a `pad` gives, per axis.
-    """
+    """One call to replace: call number `number` of the function `name` in a forward, by `act`."""
 
     name: str
     number: int
     act: Act
-    same: tuple[Window | None, ...] = ()
 
     def run(self, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """The call, done the other way."""
-        if self.same:
-            return padded(self.act, func, args, kwargs, self.same)
         instead = replacement(self.act.kind, self.name)
         assert instead is not None
         return instead(self.act, func, args, kwargs)

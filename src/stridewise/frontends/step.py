@@ -20,7 +20,7 @@ _POOLS: dict[tuple[str, int], Callable[..., torch.Tensor]] = {
 
 
 class Step:
-    """Pools what a module returns, over windows as large as the step. `kind` is max or mean; stride one entry an axis."""
+    """Pools what a module returns, over windows as large as the step. kind: max or mean; stride: one entry an axis."""
 
     def __init__(self, kind: str, stride: tuple[int, ...]) -> None:
         self.kind = kind

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+import gc
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, TypeAlias
 
 import torch
@@ -11,13 +13,19 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from stridewise.errors import StridewiseError, TraceError
-from stridewise.frontends.build import Builder, ModuleCall, with_links, with_slots
+from stridewise.frontends.answers import META, answer_for
+from stridewise.frontends.build import Builder, ModuleCall, has_constant_sizes, with_links, with_slots
 from stridewise.frontends.clone import Cloner
+from stridewise.frontends.cuts import has_open_cuts, with_cuts
+from stridewise.frontends.hints import hint
+from stridewise.frontends.same import may_pad_same, with_same_padding
 from stridewise.frontends.step import step_of
+from stridewise.frontends.writes import place_of, whole_of
 from stridewise.ir import Graph
 from stridewise.ops import find_torch
 from stridewise.ops.call import Value
-from stridewise.ops.registry import Op
+from stridewise.ops.layout import reshaped
+from stridewise.ops.registry import Op, generation
 
 InputSpec: TypeAlias = Sequence[int] | Mapping[str, Sequence[int]]
 
@@ -25,7 +33,7 @@ InputSpec: TypeAlias = Sequence[int] | Mapping[str, Sequence[int]]
 class _Target:
     """What is known of a dispatcher function, looked up once."""
 
-    __slots__ = ("alias", "batch_norm", "in_place", "name", "op", "pointwise", "unsafe_view")
+    __slots__ = ("alias", "answer", "makes", "name", "op", "writes")
 
     def __init__(self, func: Any) -> None:
         self.name = str(func)
@@ -36,27 +44,44 @@ class _Target:
         if info is not None:
             shared = [i for i, a in enumerate(arguments) if a.alias_info and a.alias_info.before_set & info.before_set]
             self.alias = shared[0] if shared else 0
-        self.in_place = bool(info is not None and info.is_write)
-        self.pointwise = self.op is not None and self.op.pointwise and len(returns) == 1
-        self.batch_norm = self.op is not None and self.op.name == "batch_norm"
-        self.unsafe_view = "_unsafe_view" in self.name
+        in_place = bool(info is not None and info.is_write)
+        if self.alias < 0 and "_unsafe_view" in self.name:
+            self.alias = 0
+        # Where a device can be asked for, the meta device is what the forward gets.
+        self.makes = any(a.name == "device" for a in arguments)
+        # Pointwise ops leave positions where they are, also in a part of a tensor.
+        self.writes = in_place and not (self.op is not None and self.op.pointwise)
+        self.answer = answer_for(self.op, self.name, in_place, len(returns))
 
 
 _TARGETS: dict[Any, _Target] = {}
+_known_at = [generation()]
+
+
+def _forget_targets() -> None:
+    """Look targets up anew when ops were registered since."""
+    if _known_at[0] != generation():
+        _TARGETS.clear()
+        _known_at[0] = generation()
 
 
 class _Tracer(TorchDispatchMode):
     """Feeds every dispatched call to a Builder; answers pointwise ops and batch norm without running them."""
 
     def __init__(self, builder: Builder, weights: Mapping[int, Value]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.builder = builder
-        self.values: dict[int, Value] = {}
-        self.weights = dict(weights)
+        self.values: dict[int, Value] = dict(weights)
+        self.moved: dict[int, torch.Tensor] = {}
         self.alive: list[Any] = []
         self.owner: ModuleCall | None = None
         self.calls: list[ModuleCall] = []
         self.counts: dict[str, int] = {}
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """torch wraps a mode's every call to keep its compiler out, which takes longer than the call itself."""
+        return False
 
     def watch(self, tensor: torch.Tensor, value: Value) -> None:
         """Follow a tensor by its identity; it is kept alive so that the identity stays its own."""
@@ -65,60 +90,103 @@ class _Tracer(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         target = _TARGETS.get(func)
-        if target is None or target.op is None:
+        if target is None:
             target = _TARGETS[func] = _Target(func)
         operands: list[Value] = []
-        plain = [self._plain(a, operands) for a in args]
+        plain = []
+        for arg in args:
+            value = self.values.get(id(arg)) if isinstance(arg, torch.Tensor) else None
+            if value is None:
+                plain.append(self._plain(arg, operands))
+            else:
+                plain.append(value)
+                operands.append(value)
         named = {k: self._plain(v, operands) for k, v in kwargs.items()} if kwargs else {}
-        first = args[0] if args else None
-        if target.pointwise and isinstance(first, torch.Tensor) and first.is_floating_point():
-            out = first if target.in_place else torch.empty_like(first)
-        elif target.batch_norm and plain[5] is False:
-            none = first.new_empty(0)
-            out = (torch.empty_like(first), none, none)
+        out = target.answer(args, plain) if target.answer is not None else None
+        if out is None:
+            out = self._execute(func, target, args, kwargs or {})
+        for value in operands:
+            if value.index is not None:
+                break
         else:
-            out = func(*args, **(kwargs or {}))
-        if not any(v.index is not None for v in operands):
             self._constant(out, operands)
             return out
-        outs = [out] if isinstance(out, torch.Tensor) else [o for o in out or () if isinstance(o, torch.Tensor)]
+        outs = _several(out)
         if not outs:
             return out
-        alias = None
-        if target.alias >= 0 or target.unsafe_view:
-            shared = plain[max(target.alias, 0)] if plain else None
-            alias = shared.index if isinstance(shared, Value) else None
+        shared = plain[target.alias] if target.alias >= 0 and plain else None
+        alias = shared.index if isinstance(shared, Value) else None
         specs = [(tuple(t.shape), t.element_size(), alias) for t in outs]
         values = self.builder.add(target.op, target.name, plain, named, specs, self.owner, operands)
         for tensor, value in zip(outs, values, strict=True):
-            self.watch(tensor, value)
+            self.values[id(tensor)] = value
+        self.alive.extend(outs)
+        if target.writes and args[0]._base is not None:
+            self._written(args[0], values[0], args)
         return out
 
+    def _written(self, view: torch.Tensor, part: Value, args: Sequence[Any]) -> None:
+        """Follow an in-place op on a view: the tensor it shows a part of has changed there."""
+        whole = whole_of(view)
+        if whole is None or any(isinstance(a, torch.Tensor) and a._base is whole for a in args[1:]):
+            return  # a border filled with the tensor's own positions (circular padding) reaches no further
+        held = self.values.get(id(whole)) or self._stranger(whole)
+        place = place_of(view, whole)
+        if place is not None and part.dims is not None:
+            layout = reshaped(part.dims, place[1])
+            part = Value(place[1], layout, part.grid, part.index, part.origin)
+        write = find_torch("stridewise.write") if place is not None else None
+        operands = [held, part]
+        specs = [(tuple(whole.shape), whole.element_size(), held.index)]
+        arguments = [held, part, place[0] if place else ()]
+        made = self.builder.add(write, "stridewise.write", arguments, {}, specs, self.owner, operands)
+        self.watch(whole, made[0])
+        if held.index is not None and made[0].index is not None:
+            self.builder.measure_as(held.index, made[0].index)
+
+    def _execute(self, func: Any, target: _Target, args: Any, kwargs: Mapping[str, Any]) -> Any:
+        """The call's output on the meta device, whatever device its operands or the forward name."""
+        if self.moved:
+            args, kwargs = _mapped(args, self._meta), {k: _mapped(v, self._meta) for k, v in kwargs.items()}
+        if target.makes and (kwargs.get("device") is not None or not any(isinstance(a, torch.Tensor) for a in args)):
+            kwargs = {**kwargs, "device": META}
+        return func(*args, **kwargs)
+
+    def _meta(self, tensor: torch.Tensor) -> torch.Tensor:
+        return self.moved.get(id(tensor), tensor)
+
     def _plain(self, arg: Any, operands: list[Value]) -> Any:
+        kind = type(arg)
+        if kind is int or kind is bool or kind is float or arg is None:
+            return arg
         if isinstance(arg, torch.Tensor):
-            value = self.values.get(id(arg)) or self.weights.get(id(arg)) or self._stranger(arg)
+            value = self.values.get(id(arg)) or self._stranger(arg)
             operands.append(value)
             return value
-        if type(arg) in (list, tuple) and arg and not isinstance(arg[0], int | float):
+        if (kind is list or kind is tuple) and arg and not isinstance(arg[0], int | float):
             return [self._plain(a, operands) for a in arg]
         return arg
 
     def _stranger(self, tensor: torch.Tensor) -> Value:
-        """A tensor that is neither data nor a parameter: a constant the forward got from elsewhere."""
+        """A tensor that is neither data nor a parameter: a constant the forward got from elsewhere.
+
+        It is not the model's, so it has no copy yet: what lives on a real device is read and written as shapes alone.
+        """
         value = Value(tuple(tensor.shape), tuple((s,) for s in tensor.shape), None, None, "weight")
-        self.weights[id(tensor)] = value
+        self.values[id(tensor)] = value
         self.alive.append(tensor)
+        if tensor.device.type != "meta":
+            self.moved[id(tensor)] = torch.empty(tensor.shape, dtype=tensor.dtype, device=META)
         return value
 
     def _constant(self, out: Any, operands: list[Value]) -> None:
         """What is made from weights is a weight; what is made from nothing is made here."""
         origin: Any = "weight" if any(v.origin == "weight" for v in operands) else "made"
         weights = sum(v.weights for v in {id(v): v for v in operands}.values())
-        for tensor in [out] if isinstance(out, torch.Tensor) else out or ():
-            if isinstance(tensor, torch.Tensor):
-                shape = tuple(tensor.shape)
-                self.weights[id(tensor)] = Value(shape, tuple((s,) for s in shape), None, None, origin, False, weights)
-                self.alive.append(tensor)
+        for tensor in _several(out):
+            shape = tuple(tensor.shape)
+            self.values[id(tensor)] = Value(shape, tuple((s,) for s in shape), None, None, origin, False, weights)
+            self.alive.append(tensor)
 
     def wrap(self, copy: nn.Module, path: str, forward: Callable[..., Any], leaf: bool) -> Callable[..., Any]:
         """The copy's forward, telling the tracer which module runs; a step inserted behind it runs as part of it."""
@@ -158,18 +226,29 @@ class _Tracer(TorchDispatchMode):
 def trace(model: nn.Module, input: InputSpec = (3, 224, 224), *, name: str = "", opaque: Sequence[str] = ()) -> Graph:
     """The graph of `model` at these input shapes (without the batch; batch 1).
 
-    input: channels and sizes, or a mapping from argument name to them. The model is left as it was, also after an
-    error: the forward runs on a copy of its structure whose weights are shapes alone.
+    input: channels and sizes, or a mapping from argument name to them. opaque: paths of modules (or names of ops)
+    whose ops without a rule are unknown without being reported. The model is left as it was, also after an error: the
+    forward runs on a copy of its structure whose weights are shapes alone.
     Raises: TraceError naming the layer where the forward failed.
     """
     if not isinstance(model, nn.Module):
         raise TraceError(f"trace: a torch.nn.Module is wanted, not {type(model).__name__}")
     shapes = _shapes(input)
-    graph, inputs_follow = _trace_once(model, shapes, name)
-    from stridewise.frontends.build import _adaptive_link
-
-    if any(g.kind == "fixed" or _adaptive_link(g, graph) for g in graph.grids):
-        graph = with_links(graph, _second(model, shapes, name))
+    # Inference mode would show composite ops to the tracer instead of their parts.
+    with _no_collection(), torch.inference_mode(False):
+        try:
+            graph = _trace_once(model, shapes, name, opaque)
+        except TraceError as error:
+            found = hint(model, shapes, lambda other: _trace_once(model, other, name, opaque))
+            raise TraceError(f"{error}; {found}" if found else str(error)) from error
+        if has_constant_sizes(graph) or has_open_cuts(graph):
+            other = _second(model, shapes, name, opaque)
+            graph = with_cuts(with_links(graph, other), other)
+        is_open = may_pad_same(graph)
+        for step in (1, 2, 4, 8, 16):  # each turns the remainder at one more level of strides of 2
+            twin = _second(model, shapes, name, opaque, (step,)) if is_open else None
+            if twin is not None:
+                graph, is_open = with_same_padding(graph, twin)
     if not any(op.site for op in graph.nodes):
         raise TraceError(
             f"{name or type(model).__name__}: no convolution or pooling was met: it has no strides to show"
@@ -177,12 +256,30 @@ def trace(model: nn.Module, input: InputSpec = (3, 224, 224), *, name: str = "",
     return graph
 
 
-def _second(model: nn.Module, shapes: Mapping[str, tuple[int, ...]], name: str) -> Graph | None:
-    """The graph at a larger input, None when the network takes no other size."""
-    for grow in (lambda n: n + 64, lambda n: 2 * n):
-        larger = {k: (*s[:1], *(grow(n) for n in s[1:])) for k, s in shapes.items()}
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """No garbage collection meanwhile: a trace makes many small objects, of which all are kept."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def _second(
+    model: nn.Module,
+    shapes: Mapping[str, tuple[int, ...]],
+    name: str,
+    opaque: Sequence[str],
+    steps: Sequence[int | None] = (64, None),
+) -> Graph | None:
+    """The graph at an input larger by one of `steps` (None: twice as large), None when the network takes none."""
+    for step in steps:
+        larger = {k: (*s[:1], *(2 * n if step is None else n + step for n in s[1:])) for k, s in shapes.items()}
         try:
-            return _trace_once(model, larger, name)[0]
+            return _trace_once(model, larger, name, opaque)
         except StridewiseError:
             continue
     return None
@@ -204,24 +301,22 @@ def _trace_once(
     model: nn.Module,
     shapes: Mapping[str, tuple[int, ...]],
     name: str,
+    opaque: Sequence[str] = (),
     beside: Callable[[_Tracer], AbstractContextManager[Any]] | None = None,
-) -> tuple[Graph, bool]:
+) -> Graph:
     """The graph at these shapes alone; `beside` is entered around the forward, to watch it too."""
-    builder = Builder()
+    _forget_targets()
+    builder = Builder(opaque=tuple(opaque))
     tracer = _Tracer(builder, {})
     cloner = Cloner(tracer.wrap)
     copy = cloner.module(model)
-    params = 0
-    seen: set[int] = set()
-    for tensor in model.parameters():
-        params += tensor.numel() if id(tensor) not in seen else 0
-        seen.add(id(tensor))
+    params = sum(p.numel() for p in cloner.parameters.values())
     for original in cloner.keep:
         meta = cloner.memo[id(original)]
         shape = tuple(meta.shape)
         count = original.numel() if isinstance(original, nn.Parameter) else 0
-        tracer.weights[id(meta)] = Value(shape, tuple((s,) for s in shape), None, None, "weight", False, count)
-    dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
+        tracer.values[id(meta)] = Value(shape, tuple((s,) for s in shape), None, None, "weight", False, count)
+    dtype = next((p.dtype for p in cloner.parameters.values() if p.is_floating_point()), torch.float32)
     arguments: dict[str, torch.Tensor] = {}
     for key, shape in shapes.items():
         tensor = torch.empty((1, *shape), dtype=dtype, device="meta")
@@ -230,7 +325,8 @@ def _trace_once(
         arguments[key] = tensor
     with beside(tracer) if beside else nullcontext():
         out = _run(copy, tracer, arguments, shapes, name or type(model).__name__)
-    outputs = [tracer.values[id(t)].index for t in _tensors(out) if id(t) in tracer.values]
+    outputs = [v.index for v in (tracer.values.get(id(t)) for t in _tensors(out)) if v is not None]
+    outputs = [index for index in outputs if index is not None]
     if not outputs:
         raise TraceError(f"{name or type(model).__name__}: its forward returns no tensor made from the input")
     graph = builder.graph(
@@ -239,7 +335,7 @@ def _trace_once(
         params,
         declared=tuple(_declared(model)),
     )
-    return with_slots(graph, builder, tracer.calls), True
+    return with_slots(graph, builder, tracer.calls)
 
 
 def _run(
@@ -250,7 +346,8 @@ def _run(
     name: str,
 ) -> Any:
     try:
-        with torch.no_grad(), torch.device("meta"), tracer:
+        with warnings.catch_warnings(), torch.no_grad(), tracer:
+            warnings.simplefilter("ignore")  # about speed or deprecations, and not about the shapes
             if list(arguments) == [""]:
                 return copy(arguments[""])
             return copy(**arguments)
@@ -263,6 +360,22 @@ def _run(
         raise TraceError(
             f"{name}: the forward failed at input {given} in '{where or 'the model itself'}': {said}"
         ) from error
+
+
+def _several(out: Any) -> list[torch.Tensor]:
+    """The tensors an op returned; it may return other things too (a profiler's record)."""
+    if isinstance(out, torch.Tensor):
+        return [out]
+    return [o for o in out if isinstance(o, torch.Tensor)] if isinstance(out, list | tuple) else []
+
+
+def _mapped(arg: Any, change: Callable[[torch.Tensor], torch.Tensor]) -> Any:
+    """An argument with its tensors changed, lists followed."""
+    if isinstance(arg, torch.Tensor):
+        return change(arg)
+    if type(arg) in (list, tuple):
+        return type(arg)(_mapped(a, change) for a in arg)
+    return arg
 
 
 def _tensors(out: Any) -> list[torch.Tensor]:

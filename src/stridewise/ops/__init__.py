@@ -17,6 +17,7 @@ from stridewise.ops import (  # noqa: F401
     slice,
     unfold,
     view,
+    write,
 )
 from stridewise.ops.registry import Op as Op
 from stridewise.ops.registry import all_ops as all_ops

@@ -16,7 +16,9 @@ def _read(call: Call) -> Reading:
     where = range(len(x.shape) - axes, len(x.shape))
     if all(size == 1 for size in to):
         dims, grid = call.collapsed(x, list(where), keepdim=True)
-        return Reading(outs=[(dims, grid)] * len(call.outs), grid=grid, keeps="input")
+        return Reading(
+            outs=[(dims, grid)] * len(call.outs), grid=grid, keeps="none" if "avg" in call.target else "input"
+        )
     if all(is_plain(x.known[w]) for w in where):
         return Reading(outs=[(tuple((s,) for s in call.outs[0]), x.grid)] * len(call.outs))
     maps: list[AxisMap] = [Whole() if size == 1 else Adaptive(to=size) for size in to]
@@ -30,7 +32,7 @@ def _read(call: Call) -> Reading:
 def _read_onnx(call: Call) -> Reading:
     x = call.value(0)
     dims, grid = call.collapsed(x, list(range(2, len(x.shape))), keepdim=True)
-    return Reading(outs=[(dims, grid)], grid=grid, keeps="input")
+    return Reading(outs=[(dims, grid)], grid=grid, keeps="none" if "Average" in call.target else "input")
 
 
 register(

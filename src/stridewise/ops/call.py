@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from stridewise.axis import IDENTITY, AxisMap, Repeat, Resize, Slice, Transposed, Whole, Window
 from stridewise.ir import Grid, Pin, Volume
-from stridewise.ops.layout import Digit, Dim, Dims, LayoutError, digits, is_plain, plain, relabelled, whole_axis
+from stridewise.ops.layout import Digit, Dim, Dims, Extra, LayoutError, digits, is_plain, plain, relabelled, whole_axis
 
 
 @dataclass(slots=True)
@@ -46,17 +46,18 @@ class Reading:
     counted: bool = False
     macs: Volume = field(default_factory=Volume)
     attrs: dict[str, Any] = field(default_factory=dict)
-    keeps: Literal["input", "inputs", "output", "none"] = "none"
+    keeps: Literal["input", "inputs", "output", "all", "none"] = "none"
     spread: bool = False
 
 
 @dataclass(slots=True)
 class Draft:
-    """The grids and pins found so far."""
+    """The grids and pins found so far; `cuts`: grids cropped to another's size on some axes: (from, to, axes)."""
 
     grids: list[Grid] = field(default_factory=list)
     pins: list[Pin] = field(default_factory=list)
     node: int = 0
+    cuts: dict[int, tuple[int, int, tuple[int, ...]]] = field(default_factory=dict)
 
     def add(
         self,
@@ -159,7 +160,13 @@ class Call:
         made = self.draft.grids[grid]
         old = made.sources[0]
         dims: list[Dim] = [(size,) for size in self.outs[0]]
+        if self.aligned(value, where) is not None and all(made.local):
+            for axis, at in enumerate(where):
+                dims[at] = (Digit(grid, axis, 1, made.sizes[axis]),)
+            where = ()
         for at, dim in enumerate(value.known):
+            if dims[at] != (self.outs[0][at],) or (len(dim) == 1 and isinstance(dim[0], int)):
+                continue
             whole = self.whole(dim)
             if at in where and whole is not None:
                 if made.local[whole.axis]:
@@ -189,6 +196,19 @@ class Call:
         """Whether each of the dims `where` is plain or one whole axis."""
         return all(is_plain(value.known[d]) or self.whole(value.known[d]) for d in where)
 
+    def aligned(self, value: Value, where: Sequence[int]) -> int | None:
+        """The grid whose axes are, whole and in order, the dims `where` (the common case), else None."""
+        first = value.known[where[0]][0]
+        if not isinstance(first, Digit):
+            return None
+        grid = self.draft.grids[first.grid]
+        if len(grid.sizes) != len(where):
+            return None
+        for axis, at in enumerate(where):
+            if value.known[at] != ((first.grid, axis, 1, grid.sizes[axis]),):
+                return None
+        return first.grid
+
     def settle(self, value: Value, where: Sequence[int]) -> Value:
         """The value with its positions on one grid, each of the dims `where` a whole axis of it or plain.
 
@@ -217,6 +237,8 @@ class Call:
                 out[w] = (Digit(made, axis, 1, sizes[axis]),)
         for d, dim in enumerate(out):
             if d not in where and not is_plain(dim):
+                if d == 0:
+                    raise LayoutError("positions of one map in several entries of the batch")
                 out[d] = (value.shape[d],)
         return Value(value.shape, tuple(out), made, value.index, value.origin)
 
@@ -233,15 +255,19 @@ class Call:
 
     def windowed(self, value: Value, where: Sequence[int], maps: Sequence[AxisMap]) -> tuple[Value, int | None]:
         """The settled value and the grid that `maps` (one for each of the dims `where`) make of its grid."""
+        source = self.aligned(value, where)
+        if source is not None:
+            return value, self.mapped(source, maps)
         kept = not self.is_settled(value, where) and all(
-            change.out_size(value.shape[w]) == value.shape[w] for w, change in zip(where, maps, strict=True)
+            change == IDENTITY or (_is_inner(value.known[w]) and change.out_size(value.shape[w]) == value.shape[w])
+            for w, change in zip(where, maps, strict=True)
         )
         if not kept:
             value = self.settle(value, where)
         # Inside windows or on tokens, an op that keeps the size keeps the layout; only 1x1 may act on merged axes.
         found = [{d.axis for d in digits(value.known[w])} for w in where]
         grids = {d.grid for w in where for d in digits(value.known[w])}
-        if not grids:
+        if not grids or (kept and len(grids) > 1 and all(change == IDENTITY for change in maps)):
             return value, value.grid
         grid = max(grids)
         by_axis: list[AxisMap] = [IDENTITY] * len(self.draft.grids[grid].sizes)
@@ -292,7 +318,7 @@ class Call:
         return tuple(out), grid
 
     def joined(self, values: Sequence[Value], skip: int | None = None) -> tuple[Dims, int | None]:
-        """Dims and grid of the broadcast of `values` (aligned at the last dim); dim `skip` of the output is left plain."""
+        """Dims and grid of the broadcast of `values` (aligned at the last dim); output dim `skip` is left plain."""
         shape = self.outs[0]
         dims: list[Dim] = [(size,) for size in shape]
         groups: list[set[int]] = []
@@ -373,9 +399,27 @@ class Call:
 
 def volume_of(dims: Dims | None, shape: Sequence[int], grids: Sequence[Grid]) -> Volume:
     """The elements of a tensor of `shape` laid out as `dims`, as a product of grid sizes."""
-    total = math.prod(shape)
     if dims is None:
-        return Volume(total)
+        return Volume(math.prod(shape))
+    scale, whole = 1, []
+    for dim, size in zip(dims, shape, strict=True):
+        if len(dim) > 1 or (isinstance(dim[0], Digit) and size != grids[dim[0].grid].sizes[dim[0].axis]):
+            break
+        if isinstance(dim[0], Digit):
+            whole.append((dim[0].grid, dim[0].axis))
+        else:
+            scale *= size
+    else:
+        if len(whole) < 2 or len(set(whole)) == len(whole):  # the common case: channels and whole axes
+            return Volume(scale, tuple(whole))
+    for at, dim in enumerate(dims):
+        if isinstance(dim[0], Extra):
+            beside = dim[0].begin + dim[0].end
+            rest = (*dims[:at], dim[1:], *dims[at + 1 :])
+            among = volume_of(rest, (*shape[:at], shape[at] - beside, *shape[at + 1 :]), grids)
+            others = volume_of((*dims[:at], *dims[at + 1 :]), (*shape[:at], *shape[at + 1 :]), grids)
+            return among.add(others.times(Volume(beside)))
+    total = math.prod(shape)
     over: list[tuple[int, int]] = []
     for dim in dims:
         for atom in dim:
@@ -383,17 +427,21 @@ def volume_of(dims: Dims | None, shape: Sequence[int], grids: Sequence[Grid]) ->
                 over.append((atom.grid, atom.axis))
     if not over:
         return Volume(total)
-    # The parts of a split axis count once, a token-by-token product twice.
+    # The parts of a split axis count once together, a token-by-token product twice, a part alone (a window) not at all.
     used: list[tuple[int, int]] = []
     for pair in dict.fromkeys(over):
         parts = [a.count for dim in dims for a in dim if isinstance(a, Digit) and (a.grid, a.axis) == pair]
         size = grids[pair[0]].sizes[pair[1]]
-        repeats = 1
-        if size > 1:
-            while math.prod(parts) >= size ** (repeats + 1):
-                repeats += 1
+        repeats = 0 if size > 1 else 1
+        while size > 1 and math.prod(parts) >= size ** (repeats + 1):
+            repeats += 1
         used.extend([pair] * repeats)
     return Volume.of(total, tuple(used), [g.sizes for g in grids])
+
+
+def _is_inner(dim: Dim) -> bool:
+    """Whether a dimension holds the neighbouring positions of a window (not one position of each block)."""
+    return is_plain(dim) or all(digit.unit == 1 for digit in digits(dim))
 
 
 def _rearrangement(dim: Dim, sizes: Sequence[int]) -> tuple[int, AxisMap]:

@@ -4,30 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
+from functools import lru_cache
+from typing import TypeAlias
 
 from stridewise.axis import AxisMap, Transposed, Window
 from stridewise.errors import TraceError
 from stridewise.ir import Volume
 from stridewise.ops.call import Call, Reading
+from stridewise.ops.layout import digits
 from stridewise.ops.pool import each_axis, onnx_windows
 from stridewise.ops.registry import Op, register
 
+Each: TypeAlias = tuple[int, ...]
 
-def _windows(call: Call, axes: int) -> tuple[list[AxisMap], bool]:
-    kernel = call.value(1).shape[2:]
-    stride, padding, dilation, transposed, extra = (call.arg(i, "") for i in range(3, 8))
-    each = [list(v) if len(v) == axes else list(v) * axes for v in (stride, padding, dilation, extra)]
+
+@lru_cache(maxsize=4096)
+def windows(kernel: Each, stride: Each, padding: Each, dilation: Each, transposed: bool, extra: Each) -> list[AxisMap]:
+    """One window an axis from the arguments of aten.convolution (a tuple of one entry serves every axis)."""
+    each = [v if len(v) == len(kernel) else v * len(kernel) for v in (stride, padding, dilation, extra)]
     if transposed:
-        maps: list[AxisMap] = [
+        return [
             Transposed(kernel=k, stride=s, dilation=d, pad_begin=p, pad_end=p, output_padding=o)
             for k, s, p, d, o in zip(kernel, *each, strict=True)
         ]
-    else:
-        maps = [
-            Window(kernel=k, stride=s, dilation=d, pad_begin=p, pad_end=p)
-            for k, s, p, d, _ in zip(kernel, *each, strict=True)
-        ]
-    return maps, bool(transposed)
+    return [
+        Window(kernel=k, stride=s, dilation=d, pad_begin=p, pad_end=p)
+        for k, s, p, d, _ in zip(kernel, *each, strict=True)
+    ]
 
 
 def convolution(call: Call, maps: list[AxisMap], transposed: bool, groups: int) -> Reading:
@@ -42,7 +45,12 @@ def convolution(call: Call, maps: list[AxisMap], transposed: bool, groups: int) 
     for k in kernel:
         area *= k
     if grid is None or grid == x.grid:
-        reading = Reading(outs=[(tuple((size,) for size in call.outs[0]), grid)], counted=True, keeps="input")
+        # No positions here, or a 1x1 over attention maps: whatever there is stays where it lies.
+        kept = tuple(
+            dim if at != 1 and digits(dim) else (size,)
+            for at, (dim, size) in enumerate(zip(x.known, call.outs[0], strict=True))
+        )
+        reading = Reading(outs=[(kept, grid)], counted=True, keeps="input")
     else:
         reading = call.dense(grid, x, where, site=True, counted=True, keeps="input")
     # A transposed convolution multiplies once for every input position (DESIGN 3.2).
@@ -54,7 +62,10 @@ def convolution(call: Call, maps: list[AxisMap], transposed: bool, groups: int) 
 
 
 def _read(call: Call) -> Reading:
-    maps, transposed = _windows(call, len(call.value(1).shape) - 2)
+    stride, padding, dilation, transposed, extra = (call.arg(i, "") for i in range(3, 8))
+    maps = windows(
+        call.value(1).shape[2:], tuple(stride), tuple(padding), tuple(dilation), bool(transposed), tuple(extra)
+    )
     return convolution(call, maps, transposed, call.arg(8, "groups", 1))
 
 

@@ -6,13 +6,13 @@ from stridewise.ops.call import Call, Reading
 from stridewise.ops.registry import Op, register
 
 _NAMES = (
-    "add sub rsub mul div pow maximum minimum fmax fmin addcmul addcdiv lerp where masked_fill eq ne lt le gt ge "
-    "logical_and logical_or logical_xor bitwise_and bitwise_or remainder fmod atan2 floor_divide prelu _prelu_kernel true_divide "
-    "copysign hypot xlogy"
+    "add sub rsub mul div pow maximum minimum fmax fmin addcmul addcdiv lerp where masked_fill eq ne lt le gt "
+    "ge logical_and logical_or logical_xor bitwise_and bitwise_or remainder fmod atan2 floor_divide prelu "
+    "_prelu_kernel true_divide copysign hypot xlogy"
 ).split()
 _ONNX = (
-    "Add Sub Mul Div Pow Max Min Sum Mean Mod Where PRelu Equal Less LessOrEqual Greater GreaterOrEqual And Or Xor "
-    "BitShift BitwiseAnd BitwiseOr BitwiseXor"
+    "Add Sub Mul Div Pow Max Min Sum Mean Mod Where PRelu Equal Less LessOrEqual Greater GreaterOrEqual And "
+    "Or Xor BitShift BitwiseAnd BitwiseOr BitwiseXor"
 ).split()
 _LINEAR = {"add", "sub", "rsub", "add_", "sub_", "Add", "Sub", "Sum", "Mean"}
 

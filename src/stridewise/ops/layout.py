@@ -20,7 +20,7 @@ class Digit(NamedTuple):
     grid: int
     axis: int
     unit: int
-    count: int
+    count: int  # type: ignore[assignment]  # a digit is read by name, never searched like a tuple
 
 
 class Extra(NamedTuple):

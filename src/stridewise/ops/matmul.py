@@ -16,7 +16,7 @@ def product(call: Call, a: Value, b: Value, out: Dims, summed: tuple[Dim, int]) 
     """The product of `a` and `b` laid out as `out`, summed over the dim `summed` (its layout, its size)."""
     grids = call.draft.grids
     data = [v for v in (a, b) if v.origin == "data"]
-    macs = volume_of(out, call.outs[0], grids).times(volume_of((summed[0],), (summed[1],), grids))
+    macs = volume_of((*out, summed[0]), (*call.outs[0], summed[1]), grids)
     gone = digits(summed[0])
     facts = {"channels": (summed[1], call.outs[0][-1])}
     kept = {d.grid for dim in out for d in digits(dim)}
@@ -58,8 +58,7 @@ def _read(call: Call) -> Reading:
         else (call.value(0), call.value(1))
     )
     out = (*_batch(a, b), a.known[-2], b.known[-1])
-    reading = product(call, a, b, out, (a.known[-1] if digits(a.known[-1]) else b.known[-2], a.shape[-1]))
-    return reading
+    return product(call, a, b, out, (a.known[-1] if digits(a.known[-1]) else b.known[-2], a.shape[-1]))
 
 
 def _batch(a: Value, b: Value) -> Dims:
@@ -117,7 +116,7 @@ def _read_attention(call: Call) -> Reading:
     reading = product(call, query, value, out, (value.known[-2], value.shape[-2]))
     per = Volume(query.shape[-1] + value.shape[-1])
     reading.macs = scores.times(per)
-    reading.attrs["products"] = math.prod(query.shape[:-1]) * key.shape[-2]
+    reading.attrs["width"] = query.shape[-1] + value.shape[-1]
     reading.outs += [(None, None)] * (len(call.outs) - 1)
     return reading
 
@@ -153,6 +152,7 @@ register(
             "aten._scaled_dot_product_attention_math_for_mps",
             "aten.scaled_dot_product_attention",
         ),
+        onnx=("Attention",),
         read=_read_attention,
     )
 )

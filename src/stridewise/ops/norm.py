@@ -13,6 +13,7 @@ def _read_batch(call: Call) -> Reading:
     reading = call.mixed(x) if call.arg(5, "training", False) is True else call.same(x)
     reading.outs = [reading.outs[0], *[(None, None)] * (len(call.outs) - 1)]
     reading.keeps = "input"
+    reading.attrs["statistics"] = 2 * x.shape[1]  # mean and deviation of each channel, kept in training
     return reading
 
 
@@ -20,18 +21,20 @@ def _read_layer(call: Call) -> Reading:
     x = call.value(0)
     over = len(call.arg(1, "normalized_shape"))
     if all(is_plain(dim) for dim in x.known[len(x.shape) - over :]):
-        reading = call.same(x, keeps="input")
+        reading = call.same(x, keeps="all")
     else:
         reading = call.mixed(x)
-        reading.keeps = "input"
-    reading.outs = reading.outs[:1] + [(None, None)] * (len(call.outs) - 1)
+        reading.keeps = "all"
+    out, grid = reading.outs[0]
+    statistics = (*(out or ())[: len(x.shape) - over], *((1,),) * over)  # one mean and deviation for each token
+    reading.outs = [(out, grid), *[(statistics, grid)] * (len(call.outs) - 1)]
     return reading
 
 
 def _read_group(call: Call) -> Reading:
     reading = call.mixed(call.value(0))
     reading.outs = reading.outs[:1] + [(None, None)] * (len(call.outs) - 1)
-    reading.keeps = "input"
+    reading.keeps = "all"
     return reading
 
 
@@ -40,6 +43,7 @@ def _read_onnx_batch(call: Call) -> Reading:
     reading = call.mixed(x) if call.kwargs.get("training_mode", 0) else call.same(x)
     reading.outs = [reading.outs[0], *[(None, None)] * (len(call.outs) - 1)]
     reading.keeps = "input"
+    reading.attrs["statistics"] = 2 * x.shape[1]  # mean and deviation of each channel, kept in training
     return reading
 
 

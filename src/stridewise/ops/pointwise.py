@@ -7,10 +7,11 @@ from stridewise.ops.layout import plain
 from stridewise.ops.registry import Op, register
 
 _IN_PLACE_TOO = (
-    "relu relu6 leaky_relu elu selu celu gelu silu mish sigmoid hardsigmoid hardswish hardtanh tanh softplus softsign "
-    "logsigmoid threshold clamp clamp_min clamp_max abs neg exp exp2 expm1 log log2 log10 log1p sqrt rsqrt square "
-    "reciprocal sin cos tan erf floor ceil round trunc sign sgn bitwise_not logical_not nan_to_num dropout "
-    "native_dropout rrelu rrelu_with_noise hardshrink softshrink tanhshrink log_sigmoid_forward frac"
+    "relu relu6 leaky_relu elu selu celu gelu silu mish sigmoid hardsigmoid hardswish hardtanh tanh softplus "
+    "softsign logsigmoid threshold clamp clamp_min clamp_max abs neg exp exp2 expm1 log log2 log10 log1p sqrt "
+    "rsqrt square reciprocal sin cos tan erf floor ceil round trunc sign sgn bitwise_not logical_not "
+    "nan_to_num dropout native_dropout rrelu rrelu_with_noise hardshrink softshrink tanhshrink "
+    "log_sigmoid_forward frac"
 ).split()
 _COPIES = (
     "clone",
@@ -24,21 +25,36 @@ _COPIES = (
     "isnan",
     "isinf",
 )
-_KEEP_OUTPUT = {"relu", "relu_", "sigmoid", "sigmoid_", "tanh", "tanh_", "exp", "sqrt", "rsqrt", "relu6", "elu_"}
-
+# What torch's derivatives.yaml takes from the result, or from nothing; all others keep the operand.
+_KEEP_OUTPUT = {f"{n}{end}" for n in "relu sigmoid tanh exp sqrt rsqrt reciprocal".split() for end in ("", "_")} | {
+    "leaky_relu_",
+    "elu_",
+    "celu_",
+    "selu_",
+}
+_KEEP_NOTHING = {f"{n}{end}" for n in "neg floor ceil round trunc sign sgn".split() for end in ("", "_")}
 
 _ONNX = (
-    "LeakyRelu Elu Selu Celu Gelu Mish HardSwish HardSigmoid Swish Softplus Softsign ThresholdedRelu Shrink Clip Abs Neg "
-    "Log Reciprocal Sin Cos Tan Sinh Cosh Asin Acos Atan Asinh Acosh Atanh Erf Floor Ceil Round Sign Not BitwiseNot Trilu "
-    "Bernoulli"
+    "LeakyRelu Elu Selu Celu Gelu Mish HardSwish HardSigmoid Swish Softplus Softsign ThresholdedRelu Shrink "
+    "Clip Abs Neg Log Reciprocal Sin Cos Tan Sinh Cosh Asin Acos Atan Asinh Acosh Atanh Erf Floor Ceil Round "
+    "Sign Not BitwiseNot Trilu Bernoulli"
 ).split()
-_ONNX_COPIES = (
-    "Identity Cast CastLike Dropout QuantizeLinear DequantizeLinear DynamicQuantizeLinear IsNaN IsInf".split()
-)
+_ONNX_COPIES = [
+    "Identity",
+    "Cast",
+    "CastLike",
+    "Dropout",
+    "QuantizeLinear",
+    "DequantizeLinear",
+    "DynamicQuantizeLinear",
+    "IsNaN",
+    "IsInf",
+]
 
 
 def _read(call: Call) -> Reading:
-    return call.same(call.value(0), keeps="input")
+    free = call.target.removeprefix("aten.").split(".")[0] in _KEEP_NOTHING
+    return call.same(call.value(0), keeps="none" if free else "input")
 
 
 def _read_output_kept(call: Call) -> Reading:

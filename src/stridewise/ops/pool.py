@@ -50,8 +50,7 @@ def pooling(call: Call, maps: list[AxisMap], kind: str, **attrs: Any) -> Reading
     }
     if grid is None or grid == x.grid:
         return Reading(outs=[(tuple((s,) for s in call.outs[0]), grid)] * len(call.outs), attrs=facts)
-    reading = call.dense(grid, x, where, site=True, attrs=facts, keeps="input")
-    return reading
+    return call.dense(grid, x, where, site=True, attrs=facts, keeps="all" if kind == "max" else "input")
 
 
 def _axes(call: Call) -> int:

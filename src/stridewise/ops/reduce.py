@@ -29,7 +29,8 @@ def reducing(call: Call, dims: Any, keepdim: bool) -> Reading:
     over = [d % rank for d in over]
     out, grid = call.collapsed(x, over, keepdim)
     made = grid if grid != x.grid else None
-    return Reading(outs=[(out, grid)] * len(call.outs), grid=made, keeps="input")
+    linear = call.target.startswith(("aten.mean", "aten.sum", "ReduceMean", "ReduceSum"))
+    return Reading(outs=[(out, grid)] * len(call.outs), grid=made, keeps="none" if linear else "input")
 
 
 def _read(call: Call) -> Reading:
@@ -92,7 +93,10 @@ register(
         about="mean, sum, maximum, norm over dimensions",
         torch=tuple(
             f"aten.{n}"
-            for n in "mean sum amax amin max.dim min.dim prod var std var_mean linalg_vector_norm norm logsumexp any all argmax argmin".split()
+            for n in (
+                "mean sum amax amin max.dim min.dim prod var std var_mean linalg_vector_norm norm logsumexp any all "
+                "argmax argmin"
+            ).split()
         ),
         onnx=(*(f"Reduce{name}" for name in _ONNX), "ArgMax", "ArgMin"),
         read=_read,

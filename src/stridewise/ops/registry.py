@@ -32,6 +32,12 @@ class Op:
 _BY_NAME: dict[str, Op] = {}
 _BY_TORCH: dict[str, Op] = {}
 _BY_ONNX: dict[str, Op] = {}
+_changes: list[str] = []
+
+
+def generation() -> int:
+    """How often the registry has changed: whoever remembers an answer of `find_torch` asks again after a change."""
+    return len(_changes)
 
 
 def register(op: Op) -> Op:
@@ -42,12 +48,14 @@ def register(op: Op) -> Op:
                 raise UsageError(f"op '{op.name}': '{target}' is described already, by '{table[target].name}'")
     for table, targets in ((_BY_TORCH, op.torch), (_BY_ONNX, op.onnx), (_BY_NAME, (op.name,))):
         table.update(dict.fromkeys(targets, op))
+    _changes.append(op.name)
     return op
 
 
 def unregister(name: str) -> None:
     """Take an op's rule back (tests; replacing one's own rule)."""
     op = _BY_NAME.pop(name)
+    _changes.append(name)
     for target in op.torch:
         del _BY_TORCH[target]
     for target in op.onnx:

@@ -134,18 +134,22 @@ def _cut_computed(
         return _cut(call, x, dim, start, stop, step)
     dims, grid = _cut(call, x, dim, start, stop, step, absolute=True)
     assert grid is not None
-    made = call.draft.grids[grid]
-    if (
-        end.grid is not None
-        and start == 0
-        and step == 1
-        and end.axis == own.axis
-        and (end.factor, end.offset) == (1, 0)
-    ):
-        # Cropped to the size of another tensor, as in a U-Net without padding.
-        call.draft.grids[grid] = replace(made, kind="follow", sources=(*made.sources, end.grid))
-    else:
+    draft = call.draft
+    made = draft.grids[grid]
+    reference: int | None = end.grid if end.axis == own.axis and (end.factor, end.offset) == (1, 0) else None
+    if reference is None or start or step != 1 or len(draft.grids[reference].sizes) != len(made.sizes):
         call.pin("size", grid, f"sliced to {stop - start} positions, computed from sizes in a way that is not followed")
+        return dims, grid
+    # Cropped to the size of another tensor, one axis after the other: with the last one the whole grid follows.
+    before, other, axes = draft.cuts.get(own.grid, (own.grid, reference, ()))
+    axes = (*axes, own.axis)
+    if other != reference or len(axes) < len(made.sizes):
+        draft.cuts[grid] = (before, reference, axes)
+        call.pin("size", grid, f"one axis sliced to {stop - start} positions, those of another tensor")
+        return dims, grid
+    draft.pins = [pin for pin in draft.pins if pin.grid != own.grid]
+    maps = tuple(Slice(stop=size) for size in made.sizes)
+    draft.grids[grid] = replace(made, kind="follow", sources=(before, reference), maps=maps)
     return dims, grid
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from stridewise.axis import AxisMap, Transposed, Window
 from stridewise.ops.call import Call, Reading
-from stridewise.ops.layout import Digit, LayoutError, digits
+from stridewise.ops.layout import Digit, Dims, LayoutError, digits
 from stridewise.ops.registry import Op, register
 
 
@@ -54,7 +54,7 @@ def _read_back(call: Call) -> Reading:
     )
     grid = call.mapped(source.index, maps)
     sizes = call.draft.grids[grid].sizes
-    dims = (*((s,) for s in call.outs[0][:-2]), *((Digit(grid, d.axis, 1, sizes[d.axis]),) for d in found))
+    dims: Dims = (*((s,) for s in call.outs[0][:-2]), *((Digit(grid, d.axis, 1, sizes[d.axis]),) for d in found))
     return Reading(outs=[(dims, grid)], grid=grid)
 
 

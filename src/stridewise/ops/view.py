@@ -16,7 +16,8 @@ def reshaping(call: Call) -> Reading:
     parts: dict[tuple[int, int], int] = {}
     for dim in dims:
         for d in digits(dim):
-            parts[d.grid, d.axis] = parts.get((d.grid, d.axis), 0) + 1
+            if d.count < call.draft.grids[d.grid].sizes[d.axis]:  # a whole axis twice is attention's tokens by tokens
+                parts[d.grid, d.axis] = parts.get((d.grid, d.axis), 0) + 1
     for (grid, axis), count in parts.items():
         if count > 1 and (grid, axis) in before:
             sizes = "x".join(str(d.count) for dim in dims for d in digits(dim) if (d.grid, d.axis) == (grid, axis))

@@ -44,13 +44,20 @@ def _fold(rows: Sequence[Row], depth: int) -> list[Row]:
 
 
 def _follows(before: Sequence[Row], after: Sequence[Row], depth: int) -> bool:
-    """Whether `after` is the next repeat of `before`."""
+    """Whether `after` is the next repeat of `before`: the number in one part of the name is one higher."""
     a, b = before[0].name.split("."), after[0].name.split(".")
     if len(a) <= depth or len(b) <= depth or a[:depth] != b[:depth] or len(before) != len(after):
         return False
-    if not (a[depth].isdigit() and b[depth].isdigit()) or int(b[depth]) != int(a[depth]) + 1:
+    (stem, number), (other, next_number) = _numbered(a[depth]), _numbered(b[depth])
+    if not number or not next_number or stem != other or int(next_number) != int(number) + 1:
         return False
     return all(_shape(x, depth) == _shape(y, depth) for x, y in zip(before, after, strict=True))
+
+
+def _numbered(part: str) -> tuple[str, str]:
+    """A part of a name as what comes before its last digits, and those: "b12" is ("b", "12")."""
+    stem = part.rstrip("0123456789")
+    return stem, part[len(stem) :]
 
 
 def _shape(row: Row, depth: int) -> tuple[object, ...]:
@@ -67,9 +74,7 @@ def _merged(inner: Sequence[Row], segments: Sequence[Sequence[Row]], depth: int)
     out = []
     for row in inner:
         parts = row.name.split(".")
-        parts[depth] = f"{first}-{last}"
+        parts[depth] = f"{first}-{_numbered(last)[1]}"
         end = segments[-1][offset[row.at]].last if row.repeats == 1 else segments[-1][-1].last
-        out.append(
-            Row(name=".".join(parts), first=row.first, last=end, repeats=row.repeats * len(segments), at=row.at)
-        )
+        out.append(Row(name=".".join(parts), first=row.first, last=end, repeats=row.repeats * len(segments), at=row.at))
     return out

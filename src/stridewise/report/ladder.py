@@ -37,6 +37,8 @@ def rungs(view: View, input_size: Sequence[int], width: int, label: int) -> list
     levels: dict[Stride, str] = {one: by(input_size)}
     for _, layer, stride in layers:
         levels.setdefault(stride, by(layer.out_size))
+    for mark in view.marks:
+        levels.setdefault(mark.stride, by(mark.size))
     order = sorted(levels, key=lambda s: (math.prod(s), s))
     row_of = {stride: r for r, stride in enumerate(order)}
     column = {index: place * width // max(len(layers), 1) for place, (index, _, _) in enumerate(layers)}
@@ -44,20 +46,15 @@ def rungs(view: View, input_size: Sequence[int], width: int, label: int) -> list
     for index, _, stride in layers:
         cells[row_of[stride]][column[index]] = "━"
     _fill(cells)
-    arrivals: dict[Stride, list[Layer]] = {}
-    for index, layer, stride in layers:
-        came = tuple(c / s for c, s in zip(stride, layer.stride, strict=True)) if layer.stride else stride
-        if came == stride:
-            continue
-        arrivals.setdefault(stride, []).append(layer)
-        _connect(cells, row_of.get(came), row_of[stride], column[index])
-    if layers and not arrivals.get(one) and all(c == " " for c in cells[0]):
-        cells[0][0] = "╻"
     _write_repeats(cells, view.layers, row_of, column)
-    for at, stride in view.forks:
-        if stride in row_of:
-            shown = column.get(at, width - 1)
-            cells[row_of[stride]][shown] = "≠"
+    arrivals: dict[Stride, list[_Step]] = {}
+    for step in sorted([*_layer_steps(layers), *_marked_steps(view)], key=lambda s: s.at):
+        x = column.get(step.at, width - 1)
+        if step.came != step.stride:
+            arrivals.setdefault(step.stride, []).append(step)
+            _connect(cells, row_of.get(step.came), row_of[step.stride], x)
+        elif step.stride in row_of:
+            cells[row_of[step.stride]][x] = "≠"
     return [
         Rung(
             stride=once(stride),
@@ -67,6 +64,36 @@ def rungs(view: View, input_size: Sequence[int], width: int, label: int) -> list
         )
         for stride in order
     ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Step:
+    """A change of the cumulative stride, or (came == stride) a fork."""
+
+    at: int
+    name: str
+    came: Stride
+    stride: Stride
+    kernel: tuple[int, ...] = ()
+
+
+def _layer_steps(layers: Sequence[tuple[int, Layer, Stride]]) -> list[_Step]:
+    steps = []
+    for at, layer, stride in layers:
+        came = tuple(c / s for c, s in zip(stride, layer.stride, strict=True)) if layer.stride else stride
+        if came != stride:
+            steps.append(_Step(at=at, name=layer.key, came=came, stride=stride, kernel=layer.kernel))
+    return steps
+
+
+def _marked_steps(view: View) -> list[_Step]:
+    steps = []
+    for mark in view.marks:
+        if mark.came != mark.stride:
+            steps.append(_Step(at=mark.at, name=mark.name, came=mark.came, stride=mark.stride))
+        if mark.fork:
+            steps.append(_Step(at=mark.at, name=mark.name, came=mark.stride, stride=mark.stride))
+    return steps
 
 
 def _fill(cells: list[list[str]]) -> None:
@@ -118,15 +145,17 @@ def _write_repeats(
             cells[r][at : at + len(text)] = text
 
 
-def _named(steps: Sequence[Layer], width: int) -> str:
-    """The steps that lead to a level: the widest window first, the others counted."""
-    if not steps:
-        return ""
-    main = max(steps, key=lambda s: math.prod(s.kernel) if s.kernel else 0)
-    up = all(s <= 1 for s in main.stride)
-    factor = once([1 / s for s in main.stride] if up else main.stride)
-    kernel = f" {by(main.kernel)}" if main.kernel else ""
-    more = f" +{len(steps) - 1}" if len(steps) > 1 else ""
-    arrow = "↑" if up else "↓"
-    name = shortened(main.key, max(width - len(kernel) - len(more) - len(factor) - 2, 8))
-    return f"{arrow}{factor} {name}{kernel}{more}"
+def _named(steps: Sequence[_Step], width: int) -> str:
+    """The steps that lead to a level: downwards first, the widest window of them by name, the others counted."""
+    parts = []
+    for arrow, same in (("↓", [s for s in steps if s.stride > s.came]), ("↑", [s for s in steps if s.stride < s.came])):
+        if not same:
+            continue
+        main = max(same, key=lambda s: math.prod(s.kernel) if s.kernel else 0)
+        pairs = zip(main.came, main.stride, strict=True)
+        factor = once([b / a if arrow == "↓" else a / b for a, b in pairs])
+        kernel = f" {by(main.kernel)}" if main.kernel else ""
+        more = f" +{len(same) - 1}" if len(same) > 1 else ""
+        parts.append((f"{arrow}{factor} ", main.name, f"{kernel}{more}"))
+    room = (width - 2 * (len(parts) - 1)) // max(len(parts), 1)
+    return "  ".join(a + shortened(name, max(room - len(a) - len(b), 6)) + b for a, name, b in parts)

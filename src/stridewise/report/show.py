@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, Protocol
+from typing import Any
 
 from stridewise.analyses import cost
 from stridewise.analyses.findings import findings
 from stridewise.analyses.limits import smallest_input
 from stridewise.analyses.sites import channel_ceiling, coverage
-from stridewise.analyses.sizes import Maps
+from stridewise.analyses.sizes import where
 from stridewise.analyses.state import State, evaluate
 from stridewise.analyses.strides import Group, groups
 from stridewise.axis import AxisMap, Resize, Transposed, Window
+from stridewise.errors import UsageError
 from stridewise.findings import Finding
 from stridewise.ir import Graph, Node, Sizes
+from stridewise.plans import Plan
+from stridewise.rewrites.restride import restride
 
 Numbers = tuple[Fraction, ...]
-
-
-class Planned(Protocol):
-    """What `show` needs of a plan: its name, and the maps it replaces in a graph."""
-
-    def maps(self, graph: Graph) -> Maps:
-        """Replaced maps by grid."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,18 +82,31 @@ class Totals:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class View:
-    """The network under one plan ("" is as it came).
+class Mark:
+    """Something on the ladder that is no layer: an op that changes the stride (resize to another tensor's size,
+    rearrangement, slice), with the stride it came from, or a join of branches with different centres (`fork`).
 
-    forks: joins of branches with different centres, as (layers before it, cumulative stride).
+    at: layers that run before it.
     """
+
+    at: int
+    name: str
+    came: Numbers
+    stride: Numbers
+    size: Sizes
+    fork: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """The network under one plan ("" is as it came)."""
 
     plan: str
     totals: Totals
     outputs: tuple[Output, ...]
     layers: tuple[Layer, ...]
     findings: tuple[Finding, ...]
-    forks: tuple[tuple[int, Numbers], ...] = ()
+    marks: tuple[Mark, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,50 +173,67 @@ class Report:
         return fragment(self)
 
 
-def show(graph: Graph, plans: Sequence[Planned] = (), batch: int = 1, train: bool = False) -> Report:
+def show(graph: Graph, plans: Sequence[Plan] | Mapping[str, Plan] = (), batch: int = 1, train: bool = False) -> Report:
     """Every size, stride, field and cost of a network, as it is and under each plan.
 
-    batch: pictures at once, for the bytes. train: also the bytes of activations that backward keeps.
-    Raises: GeometryError naming the op where a plan leaves nothing to fit.
+    plans: plans, or plans by name. batch: pictures at once, for work and bytes. train: also the bytes of activations
+    that backward keeps. Raises: UsageError for a batch below 1, PlanError where a plan does not fit the network.
     """
-    named: list[tuple[str, Maps]] = [("", {}), *((_plan_name(p, i), p.maps(graph)) for i, p in enumerate(plans, 1))]
-    states = [evaluate(graph, maps) for _, maps in named]
-    views = tuple(_view(state, name, batch, train) for state, (name, _) in zip(states, named, strict=True))
+    if batch < 1:
+        raise UsageError(f"batch: a whole number from 1 is wanted, not {batch}")
+    named = plans.items() if isinstance(plans, Mapping) else ((f"plan {i}", plan) for i, plan in enumerate(plans, 1))
+    origin = evaluate(graph)
+    views, notes = [_view(origin, "", batch, train)], list(graph.notes)
+    for name, plan in named:
+        changed = restride(graph, plan)
+        views.append(_view(evaluate(changed.graph), name, batch, train))
+        notes += [
+            f"{name}: {key} gets {rows} more rows of end padding on axis {axis}" for key, axis, rows in changed.pads
+        ]
     return Report(
         model=graph.model,
         inputs=tuple((name, (batch, *graph.tensors[t].shape[1:])) for name, t in graph.inputs),
         batch=batch,
         train=train,
-        views=views,
+        views=tuple(views),
         groups=groups(graph),
-        slots=_slots(states[0]),
+        slots=_slots(origin),
         unknown=tuple((u.key, u.op, u.message) for u in graph.unknown),
-        notes=graph.notes,
+        notes=tuple(notes),
     )
-
-
-def _plan_name(plan: Planned, number: int) -> str:
-    return str(getattr(plan, "name", "") or f"plan {number}")
 
 
 def _view(state: State, plan: str, batch: int, train: bool) -> View:
     graph = state.graph
-    layers = tuple(_layer(state, node) for node in graph.nodes if node.key)
+    layers = tuple(_layer(state, node, batch) for node in graph.nodes if node.key)
     return View(
         plan=plan,
         totals=_totals(state, layers, batch, train),
         outputs=tuple(_output(state, i, t) for i, t in enumerate(graph.outputs)),
         layers=layers,
         findings=tuple(findings(state)),
-        forks=tuple(dict.fromkeys(_fork(state, grid) for grid, _, _ in state.fields.misaligned)),
+        marks=_marks(state),
     )
 
 
-def _fork(state: State, grid: int) -> tuple[int, Numbers]:
-    """Where a misaligned join stands: how many layers run before it, and its cumulative stride."""
-    node = state.graph.grids[grid].node or 0
-    before = sum(1 for n in state.graph.nodes[:node] if n.key)
-    return before, tuple(f.jump for f in state.fields.full[grid])
+def _marks(state: State) -> tuple[Mark, ...]:
+    """What changes the stride or joins off centre without being a layer, in executed order."""
+    graph, found = state.graph, []
+    forks = {grid for grid, _, _ in state.fields.misaligned}
+    before, at = [], 0
+    for node in graph.nodes:
+        before.append(at)
+        at += bool(node.key)
+    for grid in graph.grids:
+        if grid.node is None or not grid.sources or not all(grid.local) or graph.nodes[grid.node].key:
+            continue
+        came = tuple(f.jump for f in state.fields.full[grid.sources[0]])
+        stride = tuple(f.jump for f in state.fields.full[grid.index])
+        if len(came) == len(stride) and (came != stride or grid.index in forks):
+            fork = grid.index in forks
+            name, size = where(graph, grid), state.sizes[grid.index]
+            found.append(Mark(at=before[grid.node], name=name, came=came, stride=stride, size=size, fork=fork))
+    return tuple(found)
 
 
 def _totals(state: State, layers: Sequence[Layer], batch: int, train: bool) -> Totals:
@@ -215,16 +241,16 @@ def _totals(state: State, layers: Sequence[Layer], batch: int, train: bool) -> T
     grid = None if graph.last is None else graph.tensors[graph.last].grid
     fields = state.fields.full[grid] if grid is not None else ()
     return Totals(
-        macs=sum(layer.macs for layer in layers) * batch,
+        macs=sum(layer.macs for layer in layers),
         params=graph.params,
-        activations=sum(layer.activations for layer in layers) * batch,
+        activations=sum(layer.activations for layer in layers),
         peak_activation_bytes=cost.peak_bytes(graph, sizes) * batch,
         output_stride=tuple(f.jump for f in fields),
         receptive_field=tuple(f.size for f in fields),
         start=tuple(f.start for f in fields),
         smallest_input=smallest_input(graph, state.maps),
         out_size=sizes[grid] if grid is not None else (),
-        kept_bytes=cost.kept_bytes(graph, sizes) * batch if train else None,
+        kept_bytes=cost.kept_bytes(graph, sizes, batch) if train else None,
     )
 
 
@@ -249,11 +275,11 @@ def _geometry(state: State, grid: int | None) -> tuple[tuple[Fraction | None, ..
     return strides, tuple([f.size for f in fields])
 
 
-def _layer(state: State, node: Node) -> Layer:
+def _layer(state: State, node: Node, batch: int) -> Layer:
     """The row of one node."""
     graph, sizes, attrs = state.graph, state.sizes, node.attrs
     grid = graph.tensors[node.outputs[0]].grid
-    windows: tuple[AxisMap, ...] = ()
+    windows: tuple[AxisMap, ...] = attrs.get("maps", ())
     if node.site:
         windows = state.windows(node)
         before: int | None = state.incoming(node)
@@ -263,7 +289,6 @@ def _layer(state: State, node: Node) -> Layer:
     strides, reach = _geometry(state, grid)
     fields = state.fields.full[grid] if grid is not None else ()
     whole = sizes[0]
-    out = graph.tensors[node.outputs[0]]
     ceiling = channel_ceiling(node, windows)
     kernel = tuple([w.kernel if isinstance(w, Window | Transposed) else 1 for w in windows])
     return Layer(
@@ -283,9 +308,9 @@ def _layer(state: State, node: Node) -> Layer:
         everything=grid is not None and state.fields.everything[grid],
         approximate=any(f.approximate for f in fields),
         field_share=tuple([r / n for r, n in zip(reach, whole, strict=False)]),
-        macs=node.macs.at(sizes),
+        macs=node.macs.at(sizes) * batch,
         params=node.params,
-        activations=out.volume.at(sizes) + int(attrs.get("products", 0)) if node.counted else 0,
+        activations=sum(v.at(sizes) for v in cost.computed(graph, node)) * batch if node.counted else 0,
         read_coverage=float(coverage(windows)),
         channel_ceiling=None if ceiling is None else float(ceiling),
     )
@@ -309,4 +334,3 @@ def _slots(state: State) -> tuple[SlotRow, ...]:
         )
         for slot in state.graph.slots
     )
-

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import TypeAlias
 
+from stridewise.findings import Finding
 from stridewise.report.fold import Row, folded
 from stridewise.report.ladder import rungs
 from stridewise.report.show import Layer, Report, Totals, View
@@ -27,12 +28,12 @@ def lines(report: Report, width: int = WIDTH) -> list[Line]:
     shapes = ", ".join(f"{n + ' ' if len(report.inputs) > 1 else ''}{by(s)}" for n, s in report.inputs)
     out: list[Line] = [[(report.model, "head"), (f"   input {shapes}", "")], []]
     if len(report.views) == 1:
-        out += _totals(report, report.views[0].totals)
+        out += _totals(report, report.views[0].totals, width)
     else:
         out += _side_by_side(report, width)
     for view in report.views:
         title = f"Stride ladder, {view.plan or 'as it is'}" if len(report.views) > 1 else "Stride ladder"
-        out += [[], [(title, "head")], *_ladder(report, view, width)]
+        out += [[], [(title, "head")], *ladder_lines(report, view, width)]
     if len(report.views) == 1:
         out += [[], *_layers(report.views[0].layers, width)]
     else:
@@ -44,7 +45,7 @@ def lines(report: Report, width: int = WIDTH) -> list[Line]:
     return out + [[("note ", "dim"), (note, "")] for note in report.notes]
 
 
-def _facts(report: Report, totals: Totals) -> list[tuple[str, str]]:
+def facts(report: Report, totals: Totals) -> list[tuple[str, str]]:
     """What the totals say, by name."""
     share = [f / n for f, n in zip(totals.receptive_field, report.inputs[0][1][2:], strict=False)]
     facts = [
@@ -58,33 +59,33 @@ def _facts(report: Report, totals: Totals) -> list[tuple[str, str]]:
     facts += [
         ("output stride", once(totals.output_stride)),
         ("last map", by(totals.out_size)),
-        ("receptive field", f"{by(totals.receptive_field)} ({max(share, default=0):.2g} of the input)"),
+        ("receptive field", f"{by(totals.receptive_field)} ({max(share, default=0):.2g}× the input)"),
         ("smallest input", by(totals.smallest_input)),
     ]
     return facts
 
 
-def _totals(report: Report, totals: Totals) -> list[Line]:
-    facts = _facts(report, totals)
+def _totals(report: Report, totals: Totals, width: int) -> list[Line]:
+    """The facts in lines, work and memory first; the geometry begins a line of its own."""
     out: list[Line] = []
-    for start in range(0, len(facts), 4 if len(facts) < 9 else 5):
-        line: Line = []
-        for name, value in facts[start : start + (4 if len(facts) < 9 else 5)]:
-            line += [(f"{name} ", "dim"), (value, ""), ("   ", "")]
-        out.append(line)
+    used = width + 1
+    for name, value in facts(report, totals):
+        long = len(name) + len(value) + 1
+        if used + 3 + long > width or name == "output stride":
+            out.append([])
+            used = -3
+        out[-1] += [("   " if used >= 0 else "", ""), (f"{name} ", "dim"), (value, "")]
+        used += 3 + long
     return out
 
 
 def _side_by_side(report: Report, width: int) -> list[Line]:
     """The totals of every plan in columns, with the change against the network as it is."""
-    first = report.views[0].totals
     names = [view.plan or "as it is" for view in report.views]
     column = max(min((width - 20) // len(names), 30), 14)
     out: list[Line] = [[(" " * 20, ""), *((f"{shortened(name, column - 1):<{column}}", "head") for name in names)]]
-    numbers = [(v.totals.macs, v.totals.params, v.totals.activations, v.totals.peak_activation_bytes) for v in report.views]
-    if first.kept_bytes is not None:
-        numbers = [(*n, v.totals.kept_bytes or 0) for n, v in zip(numbers, report.views, strict=True)]
-    tables = [_facts(report, view.totals) for view in report.views]
+    numbers = [_numbers(view.totals) for view in report.views]
+    tables = [facts(report, view.totals) for view in report.views]
     for row, (name, _) in enumerate(tables[0]):
         line: Line = [(f"{name:<20}", "dim")]
         for v, table in enumerate(tables):
@@ -96,7 +97,13 @@ def _side_by_side(report: Report, width: int) -> list[Line]:
     return out
 
 
-def _ladder(report: Report, view: View, width: int) -> list[Line]:
+def _numbers(totals: Totals) -> tuple[int, ...]:
+    """The facts that can be compared, in the order of `facts`."""
+    kept = () if totals.kept_bytes is None else (totals.kept_bytes,)
+    return (totals.macs, totals.params, totals.activations, totals.peak_activation_bytes, *kept)
+
+
+def ladder_lines(report: Report, view: View, width: int) -> list[Line]:
     label = max(width * 36 // 100, 24)
     ladder = rungs(view, report.inputs[0][1][2:], width - label - 22, label)
     stride = max([6, *(len(rung.stride) for rung in ladder)])
@@ -115,15 +122,20 @@ def _ladder(report: Report, view: View, width: int) -> list[Line]:
     return out
 
 
-_HEADS = ("op", "kernel", "step", "channels", "size", "stride", "field", "MACs", "params")
+# The least width of the column of names.
+_NAME = 16
+HEADS = ("op", "kernel", "step", "channels", "size", "stride", "field", "MACs", "params")
 
 
-def _cells(row: Row) -> tuple[str, ...]:
+def cells(row: Row) -> tuple[str, ...]:
     """One row of the layer table, without its name."""
     x = row.first
     dilated = f" d{once(x.dilation)}" if any(d != 1 for d in x.dilation) else ""
     grouped = "" if x.groups == 1 else " dw" if x.channels and x.groups == x.channels[0] else f" g{x.groups}"
-    reach = once(x.receptive_field) if row.repeats == 1 or x.everything else f"{once(x.receptive_field)}…{once(row.last.receptive_field)}"
+    reach = once(x.receptive_field)
+    if row.repeats > 1 and row.last.receptive_field != x.receptive_field:
+        reach += f"…{once(row.last.receptive_field)}"
+    reach = ("~" if x.approximate else "") + reach + (" +all" if x.everything else "")
     return (
         _short_op(x) + grouped,
         (once(x.kernel, "") + dilated),
@@ -131,35 +143,40 @@ def _cells(row: Row) -> tuple[str, ...]:
         f"{x.channels[0]}→{x.channels[1]}" if x.channels else "",
         by(x.out_size, ""),
         "" if None in x.cumulative_stride else once(x.cumulative_stride, ""),
-        "all" if x.everything else ("~" if x.approximate else "") + reach,
+        "all" if None in x.cumulative_stride else reach,
         count(x.macs) if x.macs else "",
         count(x.params) if x.params else "",
     )
 
 
 def _short_op(layer: Layer) -> str:
-    return {"conv_transpose": "up-conv", "max_pool": "max", "avg_pool": "mean", "matmul": "linear"}.get(layer.op, layer.op)
+    return {"conv_transpose": "up-conv", "max_pool": "max", "avg_pool": "mean", "matmul": "linear"}.get(
+        layer.op, layer.op
+    )
 
 
-def _table(rows: Sequence[tuple[str, ...]], heads: Sequence[str], width: int, styles: Sequence[str]) -> list[Line]:
-    """Columns aligned: the first two to the left, numbers to the right, the first shortened to fit the width."""
-    wide = [max(len(row[c]) for row in (tuple(heads), *rows)) for c in range(len(heads))]
-    rest = sum(wide[1:]) + 2 * (len(heads) - 1)
-    wide[0] = max(min(wide[0], width - rest), 12)
+def _table(rows: Sequence[tuple[str, ...]], width: int, styles: Sequence[str]) -> list[Line]:
+    """The layer table: numbers to the right, names shortened; in too narrow a window the last columns go first."""
+    heads = ("layer", *HEADS)
+    kept = list(range(len(heads)))
+    wide = [max(len(row[c]) for row in (heads, *rows)) for c in kept]
+    for column in ("params", "channels", "op"):
+        if _NAME + sum(wide[c] + 2 for c in kept[1:]) > width:
+            kept.remove(heads.index(column))
+    wide[0] = max(min(wide[0], width - sum(wide[c] + 2 for c in kept[1:])), _NAME)
 
     def line(row: Sequence[str], style: str) -> Line:
-        cells = [f"{shortened(row[0], wide[0]):<{wide[0]}}", f"{row[1]:<{wide[1]}}"]
-        cells += [f"{cell:>{w}}" for cell, w in zip(row[2:], wide[2:], strict=True)]
-        return [("  ".join(cells), style)]
+        cells = [f"{row[c]:<{wide[c]}}" if heads[c] == "op" else f"{row[c]:>{wide[c]}}" for c in kept[1:]]
+        return [("  ".join([f"{shortened(row[0], wide[0]):<{wide[0]}}", *cells]), style)]
 
     return [line(heads, "dim"), *(line(row, style) for row, style in zip(rows, styles, strict=True))]
 
 
 def _layers(layers: Sequence[Layer], width: int) -> list[Line]:
     rows = folded(layers)
-    cells = [(row.name + (f" ×{row.repeats}" if row.repeats > 1 else ""), *_cells(row)) for row in rows]
+    table = [(row.name + (f" ×{row.repeats}" if row.repeats > 1 else ""), *cells(row)) for row in rows]
     styles = ["step" if any(s != 1 for s in row.first.stride) else "" for row in rows]
-    return _table(cells, ("layer", *_HEADS), width, styles)
+    return _table(table, width, styles)
 
 
 def _changed_layers(report: Report, width: int) -> list[Line]:
@@ -173,40 +190,41 @@ def _changed_layers(report: Report, width: int) -> list[Line]:
             if before is None or before.stride != row.first.stride or before.dilation != row.first.dilation:
                 name = row.name + (f" ×{row.repeats}" if row.repeats > 1 else "")
                 if before is not None:
-                    rows.append((name, *_cells(Row(name=name, first=before, last=before, repeats=1, at=0))))
+                    rows.append((name, *cells(Row(name=name, first=before, last=before, repeats=1, at=0))))
                     styles.append("dim")
-                rows.append((f"  {view.plan}", *_cells(row)))
+                rows.append((f"  {view.plan}", *cells(row)))
                 styles.append("step")
     if not rows:
         return [[("No layer's step or dilation differs.", "")]]
-    return [[("Layers that differ", "head")], *_table(rows, ("layer", *_HEADS), width, styles)]
+    return [[("Layers that differ", "head")], *_table(rows, width, styles)]
 
 
 def _findings(view: View, width: int, named: bool) -> list[Line]:
-    """The findings, those of one rule and severity together; of many only the first is written out."""
+    """The findings about one view under a heading."""
     if not view.findings:
         return []
-    out: list[Line] = [[], [(f"Findings{', ' + (view.plan or 'as it is') if named else ''}", "head")]]
-    ranked = sorted(view.findings, key=lambda f: ({"error": 0, "warning": 1}.get(f.severity, 2), f.rule))
+    title = f"Findings, {view.plan or 'as it is'}" if named else "Findings"
+    return [[], [(title, "head")], *finding_lines(view.findings, width)]
+
+
+def finding_lines(findings: Sequence[Finding], width: int) -> list[Line]:
+    """Findings line by line, the most severe first; of many of one rule the first is written out, the rest named."""
+    out: list[Line] = []
+    ranked = sorted(findings, key=lambda f: ({"error": 0, "warning": 1}.get(f.severity, 2), f.rule))
     for (severity, rule), group in groupby(ranked, key=lambda f: (f.severity, f.rule)):
         found = list(group)
         shown = found if severity == "error" or len(found) < 3 else found[:1]
         style = severity if severity != "info" else "dim"
         for finding in shown:
-            text = finding.message
-            for at, piece in enumerate(_wrapped(text, width - 15)):
+            for at, piece in enumerate(_wrapped(finding.message, width - 15)):
                 out.append([(f"{rule} {severity:<7} " if not at else " " * 14, style), (piece, "")])
         if len(found) > len(shown):
             rest = [f.key for f in found[1:]]
-            names = ", ".join(rest)
-            text = f"likewise {len(rest)} more: {names}"
+            text = f"likewise {len(rest)} more: {', '.join(rest)}"
             out.append([(" " * 14, ""), (text if len(text) <= width - 15 else text[: width - 16] + "…", "dim")])
     return out
 
 
 def _wrapped(text: str, width: int) -> list[str]:
 
-
     return textwrap.wrap(text, width, break_long_words=False) or [""]
-
-

@@ -49,9 +49,7 @@ def certify(found: Dilation) -> Certificate:
         f"{_growth(found, node)} times as many; --means grid takes the old ones"
         for name, node in {_name(n): n for n in mixing}.items()
     ]
-    return Certificate(
-        exact=not maps, means=means, phase=(0,) * graph.axes, reasons=tuple(reasons), tainted=tainted
-    )
+    return Certificate(exact=not maps, means=means, phase=(0,) * graph.axes, reasons=tuple(reasons), tainted=tainted)
 
 
 def _name(node: Node) -> str:

@@ -13,7 +13,7 @@ from stridewise.analyses.strides import Components, Edge, blocks, components, si
 from stridewise.axis import Adaptive, Window
 from stridewise.errors import PlanError
 from stridewise.ir import Graph, Node, Slot
-from stridewise.plans import Plan, Setting, check_stride
+from stridewise.plans import KINDS, Plan, Setting, check_stride
 from stridewise.rewrites.cut import ENDLESS, smallest_cut
 
 # What changing an unnamed parallel site costs: one that steps today before one that does not, a window that covers
@@ -94,7 +94,8 @@ def _within_maps(graph: Graph, settings: Mapping[str, Setting]) -> None:
     """Refuse steps larger than the map they step over."""
     for key, setting in settings.items():
         node = graph.node_named(key)
-        assert node is not None and node.grid is not None
+        assert node is not None
+        assert node.grid is not None
         sizes = graph.grids[graph.grids[node.grid].sources[0]].sizes
         if any(step > size for step, size in zip(setting.stride, sizes, strict=True)):
             by = "x".join(map(str, setting.stride))
@@ -125,17 +126,16 @@ def parse_wish(where: str, text: Any, axes: int, kind: str) -> Wish:
         return text
     if not isinstance(text, str):
         return Wish(stride=_per_axis(where, text, axes), downsample=kind)
-    from stridewise.plans import KINDS
-
-    stride: tuple[int, ...] | None = None
+    first, *rest = text.split(":")
+    stride = None
+    if first.replace("x", "").isdigit():
+        stride = _per_axis(where, [int(n) for n in first.split("x")], axes)
+    else:
+        rest = [first, *rest]
     taps = None
-    for part in text.split(":"):
+    for part in rest:
         if part in KINDS:
             kind = part
-        elif stride is None and kind == "stride" and part.replace("x", "").isdigit():
-            stride = _per_axis(where, [int(n) for n in part.split("x")], axes)
-        elif stride is None and part.replace("x", "").isdigit() and taps is None and text.split(":")[0] == part:
-            stride = _per_axis(where, [int(n) for n in part.split("x")], axes)
         elif kind == "blur" and part.isdigit():
             taps = int(part)
         else:

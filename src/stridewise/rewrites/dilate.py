@@ -22,7 +22,7 @@ from stridewise.rewrites.complete import cumulative, steps_of
 from stridewise.rewrites.resized import resized
 
 Times: TypeAlias = tuple[int, ...]
-Kind: TypeAlias = Literal["window", "pad", "slice", "resize", "coarse", "phases", "mixes"]
+Kind: TypeAlias = Literal["window", "pad", "drop", "slice", "resize", "coarse", "phases", "mixes"]
 
 _WINDOWS = {"conv", "max_pool", "avg_pool", "columns"}
 _RESIZES = {"resize", "conv", "adaptive_pool"}
@@ -34,14 +34,16 @@ class Act:
     """What one op does differently: `kind`, and the m its operand comes with and its output goes with, per axis.
 
     window: stride * came / goes, dilation * came, left pad * came, right pad as the size asks. pad, slice: the same
-    for paddings and slices. resize: on the first `goes` coarse grids, `hop` positions apart. coarse: phase 0 alone
-    goes in. phases: each phase by itself. mixes: nothing changes, and its mean is over all positions, not the old ones.
+    for paddings and slices. drop: a dynamic SAME padding, which its window (`same`) makes instead. resize: on the
+    first `goes` coarse grids, `hop` positions apart. coarse: phase 0 alone goes in. phases: each phase by itself.
+    mixes: nothing changes, and its mean is over all positions, not the old ones.
     """
 
     kind: Kind
     came: Times
     goes: Times
     hop: Times = ()
+    same: tuple[Window, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +80,8 @@ def dilation(graph: Graph, plan: Plan) -> Dilation:
         raise PlanError(f"+{key}: an inserted step throws positions away; it cannot be had with --keep-weights")
     for key, setting in plan.sites.items():
         if setting.downsample != "stride":
-            raise PlanError(f"{key}: downsampling by '{setting.downsample}' changes values; plan without --keep-weights")
+            kind = setting.downsample
+            raise PlanError(f"{key}: downsampling by '{kind}' changes values; plan without --keep-weights")
     per_axis = [_times(graph, plan, axis) for axis in range(graph.axes)]
     times: list[Times] = []
     for grid in graph.grids:
@@ -147,7 +150,7 @@ def _beyond(graph: Graph, grid: int, axis: int, source: Fraction, target: Fracti
 
 
 def _entries(graph: Graph, times: list[Times]) -> dict[str, Times]:
-    """Modules to feed the coarse grid alone; `times` inside them become 1. Raises PlanError for any other fixed size."""
+    """Modules to feed the coarse grid alone; `times` inside them become 1. Raises: PlanError elsewhere."""
     entries: dict[str, Times] = {}
     for pin in graph.pins:
         node, came = graph.nodes[pin.node], times[pin.grid]
@@ -206,7 +209,11 @@ def _acts(graph: Graph, plan: Plan, times: Sequence[Times], entries: Mapping[str
         found = _act(graph, plan, node, grids, times)
         if found is not None:
             acts[node.index] = found
-    return acts
+            if found.same:  # the padding before it came from the old size; the window pads by itself now
+                pad = max(n.index for n in graph.nodes if set(n.outputs) & set(node.inputs[:1]))
+                if graph.nodes[pad].op == "pad":
+                    acts[pad] = Act(kind="drop", came=found.came, goes=found.came)
+    return dict(sorted(acts.items()))
 
 
 def _of(graph: Graph, times: Sequence[Times], tensor: int) -> Times:
@@ -258,7 +265,10 @@ def _windowed(key: str, node: Node, came: Times, goes: Times, maps: Sequence[Axi
         if change.stride * a % b:
             raise PlanError(f"{key}: would step by {Fraction(change.stride * a, b)}, which is not whole")
     more = (1,) * (len(node.attrs.get("maps", maps)) - len(maps))  # a window over channels too (a 3-D convolution)
-    return Act(kind="window", came=more + came, goes=more + goes)
+    same = tuple(m for m in maps if isinstance(m, Window) and m.same)
+    if 0 < len(same) < len(maps):
+        raise PlanError(f"{key}: pads dynamically along some axes only")
+    return Act(kind="window", came=more + came, goes=more + goes, same=same)
 
 
 def _resizing(graph: Graph, key: str, grid: Grid, came: Times, goes: Times) -> Act:
@@ -270,7 +280,7 @@ def _resizing(graph: Graph, key: str, grid: Grid, came: Times, goes: Times) -> A
         ratio = before[parts.of[grid.index]] / before[parts.of[grid.sources[0]]] if grid.local[axis] else Fraction(1)
         hop = ratio * a / b  # the output's positions in its operand's
         if b > 1 and (hop.denominator != 1 or (b - 1) * hop >= a):
-            raise PlanError(f"{key}: a fixed factor ties the strides on both sides; {b} times its size has no grid to read")
+            raise PlanError(f"{key}: a fixed factor ties the strides on both sides; no grid gives {b} times its size")
         hops.append(int(hop) if b > 1 else 1)
     return Act(kind="resize", came=came, goes=goes, hop=tuple(hops))
 
@@ -284,7 +294,7 @@ def dilated_graph(found: Dilation, inputs: Sizes | None = None) -> Graph:
     for grid in graph.grids:
         act = found.acts.get(grid.node) if grid.node is not None else None
         maps = grid.maps
-        if act is not None and act.kind != "mixes":
+        if act is not None and act.kind not in ("mixes", "drop"):
             maps = tuple(
                 _map(m, act, axis, len(grid.maps), sizes[grid.sources[0]][axis], sizes[grid.index][axis])
                 for axis, m in enumerate(grid.maps)

@@ -1,23 +1,24 @@
-"""A graph under a plan: windows with new steps, steps inserted at slots, sizes and volumes anew. (Graph, Plan) -> Graph."""
+"""A graph under a plan: windows with new steps, steps inserted at slots, sizes anew. (Graph, Plan) -> Graph."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from stridewise.analyses.sizes import grid_sizes, where
+from stridewise.analyses.sizes import grid_sizes
 from stridewise.analyses.strides import site_grids
-from stridewise.axis import IDENTITY, AxisMap, Window
+from stridewise.axis import AxisMap, Window
 from stridewise.errors import GeometryError, PlanError
 from stridewise.ir import Graph, Grid, Node, Sizes, Slot, Tensor, Volume
 from stridewise.plans import Plan, Setting
 from stridewise.rewrites.dilate import dilated_graph, dilation
+from stridewise.rewrites.meet import settled
 from stridewise.rewrites.resized import resized
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Restrided:
-    """A graph under a plan, and the end padding that windows got so that parallel paths still meet: (key, axis, rows)."""
+    """A graph under a plan, and the end padding that windows got so that parallel paths meet: (key, axis, rows)."""
 
     graph: Graph
     pads: tuple[tuple[str, int, int], ...] = ()
@@ -34,7 +35,7 @@ def restride(graph: Graph, plan: Plan, inputs: Sizes | None = None) -> Restrided
     for key, setting in plan.insert.items():
         slot = _slot(graph, key, setting)
         if slot.node is not None:
-            maps[graph.nodes[slot.node].grid or 0] = _pool(setting.stride)
+            maps[graph.nodes[slot.node].grid or 0] = pool_of(setting.stride)
     try:
         sizes, pads, maps = settled(graph, maps, inputs)
     except GeometryError as error:
@@ -55,7 +56,7 @@ def restride(graph: Graph, plan: Plan, inputs: Sizes | None = None) -> Restrided
 
 
 def with_sizes(graph: Graph, inputs: Sizes | None = None) -> Graph:
-    """The graph with every shape as it is when the main input measures `inputs`. Raises PlanError where nothing fits."""
+    """The graph with every shape as it is when the input measures `inputs`. Raises PlanError where nothing fits."""
     try:
         sizes = grid_sizes(graph, inputs)
     except GeometryError as error:
@@ -82,7 +83,8 @@ def _maps(graph: Graph, plan: Plan) -> dict[int, tuple[AxisMap, ...]]:
             raise PlanError(f"{key}: {len(setting.stride)} strides for {len(now)} axes")
         if setting.was and setting.was != now:
             raise PlanError(
-                f"{key}: steps by {_by(now)}, the plan says it was {_by(setting.was)}: another network, or changed already"
+                f"{key}: steps by {_by(now)}, the plan says it was {_by(setting.was)}: another network, or changed "
+                "already"
             )
         if setting.stride:
             out[grid.index] = tuple(
@@ -97,8 +99,8 @@ def _slot(graph: Graph, key: str, setting: Setting) -> Slot:
         if slot.key == key or key in slot.aliases:
             if setting.was and setting.was != slot.stride:
                 raise PlanError(
-                    f"+{key}: steps by {_by(slot.stride)}, the plan says it was {_by(setting.was)}: another network, or "
-                    "changed already"
+                    f"+{key}: steps by {_by(slot.stride)}, the plan says it was {_by(setting.was)}: another network, "
+                    "or changed already"
                 )
             if len(setting.stride) != len(slot.stride):
                 raise PlanError(f"+{key}: {len(setting.stride)} strides for {len(slot.stride)} axes")
@@ -114,97 +116,18 @@ def _slot_now(slot: Slot, plan: Plan) -> Slot:
     return slot
 
 
-def settled(
-    graph: Graph, maps: dict[int, tuple[AxisMap, ...]], inputs: Sizes | None = None
-) -> tuple[list[Sizes], tuple[tuple[str, int, int], ...], dict[int, tuple[AxisMap, ...]]]:
-    """(sizes, pads, maps) where a changed window that falls short of a parallel path got the missing end padding.
-
-    Raises: GeometryError where no end padding of a changed window makes the sizes meet.
-    """
-    maps = dict(maps)
-    pads: dict[tuple[int, int], int] = {}
-    for _ in range(4 * len(maps) + 1):
-        try:
-            sizes = grid_sizes(graph, inputs, maps)
-            names = {g: where(graph, graph.grids[g]) for g, _ in pads}
-            return sizes, tuple((names[g], axis, rows) for (g, axis), rows in sorted(pads.items())), maps
-        except GeometryError as error:
-            short = _short(graph, maps, inputs)
-            if short is None:
-                raise error
-            grid, axis, rows = short
-            change = maps[grid][axis]
-            assert isinstance(change, Window)
-            pads[grid, axis] = pads.get((grid, axis), 0) + rows
-            new = list(maps[grid])
-            new[axis] = replace(change, pad_end=change.pad_end + rows)
-            maps[grid] = tuple(new)
-    raise GeometryError("sizes of parallel paths cannot be made to meet")
-
-
-def _short(graph: Graph, maps: Mapping[int, tuple[AxisMap, ...]], inputs: Sizes | None) -> tuple[int, int, int] | None:
-    """The changed window (grid, axis, missing rows) on the shorter side of the first join that does not meet."""
-    sizes: list[Sizes] = []
-    for grid in graph.grids:
-        if grid.kind == "join" and not grid.mixes:
-            for axis, local in enumerate(grid.local):
-                found = [(s, sizes[s][axis]) for s in grid.sources if local and graph.grids[s].local[axis]]
-                if len({n for _, n in found}) > 1:
-                    longest = max(n for _, n in found)
-                    for source, size in found:
-                        hit = _changed_before(graph, maps, source, axis) if size < longest else None
-                        if hit is not None:
-                            change = maps[hit][axis]
-                            assert isinstance(change, Window)
-                            return hit, axis, (longest - size) * change.stride
-                    return None
-        try:
-            sizes.append(_one(graph, grid, sizes, maps, inputs))
-        except GeometryError:
-            return None
-    return None
-
-
-def _one(
-    graph: Graph, grid: Grid, sizes: Sequence[Sizes], maps: Mapping[int, tuple[AxisMap, ...]], inputs: Sizes | None
-) -> Sizes:
-    """One grid's size given those before it."""
-    if grid.kind == "input":
-        return tuple(inputs) if inputs is not None and grid.index == 0 else grid.sizes
-    if grid.kind == "map":
-        used = maps.get(grid.index, grid.maps)
-        return tuple(m.out_size(n) for m, n in zip(used, sizes[grid.sources[0]], strict=True))
-    if grid.kind == "follow":
-        return sizes[grid.sources[-1]]
-    if grid.kind == "concat":
-        first = list(sizes[grid.sources[0]])
-        first[grid.axis] = sum(sizes[s][grid.axis] for s in grid.sources)
-        return tuple(first)
-    if grid.kind == "join":
-        return sizes[grid.sources[0]] if all(graph.grids[grid.sources[0]].local) else grid.sizes
-    return grid.sizes
-
-
-def _changed_before(graph: Graph, maps: Mapping[int, tuple[AxisMap, ...]], grid: int, axis: int) -> int | None:
-    """The changed window nearest before `grid` with only steps of one between."""
-    while True:
-        if grid in maps and isinstance(maps[grid][axis], Window):
-            return grid
-        found = graph.grids[grid]
-        change = found.maps[axis] if found.kind == "map" else IDENTITY
-        if (
-            found.kind not in ("map", "join")
-            or not isinstance(change, Window)
-            or change.stride != 1
-            or not found.sources
-        ):
-            return None
-        grid = found.sources[0]
-
-
-def _pool(stride: Sequence[int]) -> tuple[AxisMap, ...]:
+def pool_of(stride: Sequence[int]) -> tuple[AxisMap, ...]:
     """The window of a step inserted at a slot: as large as its step."""
     return tuple(Window(kernel=s, stride=s) for s in stride)
+
+
+def opened(graph: Graph, keys: Sequence[str]) -> Graph:
+    """The graph with a step of 1 inserted at each of these slots, so that every plan is a change of windows alone."""
+    one = (1,) * graph.axes
+    for key in keys:
+        slot = next(s for s in graph.slots if s.key == key)
+        graph = _inserted(graph, slot, Setting(stride=one, was=one, downsample="max"))
+    return graph
 
 
 def _without_idle_steps(graph: Graph) -> Graph:
@@ -247,7 +170,8 @@ def _inserted(graph: Graph, slot: Slot, setting: Setting) -> Graph:
         return i if i < at_tensor else i + 1
 
     def volume(v: Volume, later: bool) -> Volume:
-        return Volume(v.scale, tuple((grid_of(g, later) or 0, a) for g, a in v.over))
+        terms = tuple(volume(term, later) for term in v.plus)
+        return Volume(v.scale, tuple((grid_of(g, later) or 0, a) for g, a in v.over), terms)
 
     def moved_grid(g: Grid) -> Grid:
         later = g.index >= at_grid
@@ -278,7 +202,7 @@ def _inserted(graph: Graph, slot: Slot, setting: Setting) -> Graph:
             macs=volume(n.macs, later),
         )
 
-    maps = _pool(setting.stride)
+    maps = pool_of(setting.stride)
     new_grid = replace(
         graph.grids[slot.grid], index=at_grid, kind="map", sources=(slot.grid,), maps=maps, node=at_node, mixes=False
     )

@@ -1,0 +1,130 @@
+"""What several commands take: a model, its input, plans, a page to write; and how reports are drawn."""
+
+import contextlib
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from stridewise.errors import StridewiseError, UsageError
+
+if TYPE_CHECKING:
+    from stridewise.ir import Graph
+    from stridewise.plans import Plan
+
+Shape = tuple[int, ...]
+
+MODEL_HELP = """MODEL is timm:NAME, torchvision:NAME, builtin:NAME, onnx:FILE or a .onnx path, py:pkg.mod:factory or
+file.py:factory, pt2:FILE; a bare name is looked up in torchvision, then timm."""
+
+
+def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """MODEL, --input and --trust."""
+    for decorate in (
+        click.option("--trust", is_flag=True, help="Read files that can run code (pt2:)."),
+        click.option(
+            "--input",
+            "inputs",
+            multiple=True,
+            metavar="[NAME=]CxHxW",
+            help="Channels and sizes, 3x224x224; once for each named input. [default: what the model was made for]",
+        ),
+        click.argument("model"),
+    ):
+        command = decorate(command)
+    return command
+
+
+def parse_sizes(what: str, text: str) -> Shape:
+    """`3x224x224` as whole numbers. Raises UsageError."""
+    try:
+        sizes = tuple(int(part) for part in text.lower().split("x"))
+    except ValueError:
+        sizes = ()
+    if not sizes or min(sizes) < 1:
+        raise UsageError(f"{what} '{text}': whole numbers from 1 joined by x are wanted, as 3x224x224")
+    return sizes
+
+
+def parse_inputs(texts: Sequence[str]) -> Shape | dict[str, Shape] | None:
+    """One shape, or shapes by name. Raises UsageError where named and unnamed ones are mixed."""
+    if not texts:
+        return None
+    named = [text.partition("=") for text in texts]
+    if len(texts) == 1 and not named[0][1]:
+        return parse_sizes("--input", texts[0])
+    if any(not sign or not name for name, sign, _ in named) or len({name for name, *_ in named}) < len(named):
+        raise UsageError("--input: several inputs are named each once: --input x=3x224x224 --input t=1")
+    return {name: parse_sizes("--input", shape) for name, _, shape in named}
+
+
+def parse_strides(text: str | None) -> list[int | Shape] | None:
+    """`4,8,16,32`, or `4x8,8x16` with unequal axes. Raises UsageError."""
+    if text is None:
+        return None
+    strides = [parse_sizes("--declared", part.strip()) for part in text.split(",")]
+    return [stride[0] if len(stride) == 1 else stride for stride in strides]
+
+
+def open_model(model: str, inputs: Sequence[str], trust: bool) -> "Graph":
+    """The graph of the model that was named; what a bare name was taken for goes to standard error."""
+    from stridewise.frontends.load import open_graph, resolve
+
+    given = parse_inputs(inputs)
+    spec = resolve(model)
+    if spec.note:
+        click.echo(spec.note, err=True)
+    with working(f"tracing {spec}"):
+        return open_graph(spec, given, trust=trust)
+
+
+def read_plans(paths: Sequence[str]) -> "dict[str, Plan]":
+    """Plans by the names of their files."""
+    from stridewise.plans import Plan
+
+    plans: dict[str, Plan] = {}
+    for path in paths:
+        name = Path(path).stem
+        plans[path if name in plans else name] = Plan.read(path)
+    return plans
+
+
+def write_page(path: Path, text: str) -> None:
+    """Write a file whole or not at all, and say so on standard error."""
+    from stridewise.plans import write_text
+
+    write_text(path, text, StridewiseError)
+    click.echo(f"wrote {path}", err=True)
+
+
+@contextlib.contextmanager
+def working(what: str) -> Iterator[None]:
+    """A spinner on standard error while something takes its time, on a terminal only."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status(what):
+        yield
+
+
+STYLES = {"head": "bold", "dim": "dim", "step": "cyan", "warning": "yellow", "error": "bold red", "": ""}
+
+
+def draw(lines: "Callable[[int], Sequence[Sequence[tuple[str, str]]]]") -> None:
+    """Lines of styled pieces on standard output: with colour on a terminal, plain elsewhere."""
+    if not sys.stdout.isatty():
+        for line in lines(100):
+            click.echo("".join(text for text, _ in line).rstrip())
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(no_color="NO_COLOR" in os.environ, highlight=False)
+    for line in lines(max(shutil.get_terminal_size((100, 24)).columns, 80)):
+        console.print(Text.assemble(*((text, STYLES[style]) for text, style in line)), soft_wrap=True)

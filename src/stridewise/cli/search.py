@@ -1,0 +1,95 @@
+"""`stridewise search`: choose strides for a task."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import click
+
+from stridewise.errors import UsageError
+
+
+def _size(ctx: click.Context, option: click.Parameter, value: str | None) -> tuple[int, int] | None:
+    """`64` or `48x64`."""
+    if value is None:
+        return None
+    if not re.fullmatch(r"[1-9]\d*(x[1-9]\d*)?", value):
+        raise click.BadParameter(f"{value}: write 64 or 48x64 (height x width)")
+    first, _, second = value.partition("x")
+    return int(first), int(second or first)
+
+
+def _macs(ctx: click.Context, option: click.Parameter, value: str | None) -> str | int | None:
+    """`0.8x`, `300M`, `1.2G` or a whole number."""
+    if value is None or re.fullmatch(r"\d+(\.\d+)?x", value):
+        return value
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([kMG]?)", value)
+    if not found:
+        raise click.BadParameter(f"{value}: write 0.8x (of the network as it is), 300M, 1.2G or a whole number")
+    return round(float(found[1]) * {"": 1, "k": 1e3, "M": 1e6, "G": 1e9}[found[2]])
+
+
+def _stride(ctx: click.Context, option: click.Parameter, value: str | None) -> int | tuple[int, ...] | None:
+    """`8` or `8x16`."""
+    if value is None:
+        return None
+    if not re.fullmatch(r"[1-9]\d*(x[1-9]\d*)*", value):
+        raise click.BadParameter(f"{value}: write 8, or 8x16 where the axes differ")
+    steps = tuple(int(part) for part in value.split("x"))
+    return steps[0] if len(steps) == 1 else steps
+
+
+@click.command(name="search")
+@click.argument("model", required=False)
+@click.option("--task", type=click.Choice(["classify"]), default="classify", show_default=True)
+@click.option("--data", help="A folder, an .npz, builtin:digits ...")
+@click.option("--size", metavar="S|HxW", callback=_size, help="Bring every picture to this size first.")
+@click.option("--max-macs", metavar="N", callback=_macs, help="0.8x of the network as it is, 300M, or a whole number.")
+@click.option("--output-stride", metavar="S|SxS", callback=_stride, help="Only plans with this output stride.")
+@click.option(
+    "--slots/--no-slots", default=None, help="Also step between modules. [default: where it steps there today]"
+)
+@click.option("--trials", type=click.IntRange(2), default=8, show_default=True, help="Plans in the shortlist.")
+@click.option("--budget", type=click.IntRange(1), default=8, show_default=True, help="Epochs of a full training.")
+@click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, help="Full trainings of each finalist.")
+@click.option("--batch", type=click.IntRange(2), help="Pictures in a step. [default: 64]")
+@click.option("--rate", type=click.FloatRange(0, min_open=True), help="Peak learning rate.")
+@click.option("--augment", metavar="shift,flip", help="What is varied in training pictures. [default: nothing]")
+@click.option("--device", help="cpu, cuda, auto. [default: cpu]")
+@click.option("--run", type=click.Path(path_type=Path), help="Folder that keeps the study. [default: runs/MODEL]")
+@click.option("--resume", type=click.Path(path_type=Path), help="Go on with the study in this folder.")
+@click.option("--workers", type=click.IntRange(0), help="Training processes. [default: one a core, at most 4]")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+def command(
+    model: str | None, resume: Path | None, run: Path | None, workers: int | None, as_json: bool, **options: Any
+) -> None:
+    """Choose strides for a task: exact cost front, shortlist, short trainings, seeds for the finalists.
+
+    The run folder keeps every training: the same command goes on after a stop and trains nothing twice.
+    """
+    from stridewise.cli.standing import standing
+    from stridewise.study.search import cores, search, stored_call
+
+    count = min(4, cores()) if workers is None else workers
+    if resume is not None:
+        if model is not None or options["data"] is not None:
+            raise UsageError(f"--resume {resume} takes model and data from the folder: leave MODEL and --data out")
+        call = stored_call(resume)
+    else:
+        if model is None or options["data"] is None:
+            raise UsageError(
+                "search wants a MODEL and --data, as in: stridewise search builtin:resnet20 --data builtin:digits"
+            )
+        given = {key: value for key, value in options.items() if value is not None}
+        if "augment" in given:
+            given["augment"] = tuple(given["augment"].split(","))
+        folder = run or Path("runs") / re.sub(r"[^\w.-]+", "-", f"{model}-{options['data']}")
+        call = {"model": model, **given, "run": folder}
+    with standing() as tell:
+        result = search(**call, workers=count, tell=tell)
+    if as_json:
+        click.echo(json.dumps(result.to_json(), allow_nan=False))
+        return
+    click.echo(str(result))
+    click.echo(f"\nSee {call['run']}/report.html; the plan is in {call['run']}/plan.toml.", err=True)

@@ -1,0 +1,174 @@
+"""Maps at chosen cumulative strides from any network, found by its graph and not by the names of its stages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import torch
+from torch import nn
+
+from stridewise.analyses.fields import fields
+from stridewise.analyses.sizes import grid_sizes
+from stridewise.errors import PlanError
+from stridewise.frontends.step import step_of
+from stridewise.frontends.torch import InputSpec, trace
+from stridewise.ir import Graph, Node
+
+Stride: TypeAlias = int | tuple[int, ...]
+
+
+class _EnoughError(Exception):
+    """Every map is there: the rest of the forward is not needed."""
+
+
+class Features(nn.Module):
+    """Runs `model` and returns its maps at `strides`, a list of (N, channels, *sizes).
+
+    names: the module each map comes from; channels: of each map. The forward stops after the last of them, so a head
+    is neither paid for nor able to refuse an input size. The model is held as it is and keeps no hooks between calls.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        strides: Sequence[Stride],
+        names: Sequence[str],
+        channels: Sequence[int],
+        copies: Sequence[bool] = (),
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.strides = tuple(strides)
+        self.names = tuple(names)
+        self.channels = tuple(channels)
+        # Maps that a later in-place op writes over are copied when they are met.
+        self._copied = {name for name, copy in zip(names, copies, strict=False) if copy}
+
+    def forward(self, *args: Any, **kwargs: Any) -> list[torch.Tensor]:
+        """The maps, in the order of `strides`."""
+        found: dict[str, torch.Tensor] = {}
+        modules = {name: self.model.get_submodule(name) for name in self.names}
+
+        def keep(name: str, output: torch.Tensor) -> torch.Tensor:
+            found[name] = output.clone() if name in self._copied else output
+            if len(found) == len(modules) and not torch.compiler.is_compiling():
+                raise _EnoughError
+            return output
+
+        try:
+            for name, module in modules.items():
+                module.__dict__["forward"] = _Kept(name, module, keep)
+            self.model(*args, **kwargs)
+        except _EnoughError:
+            pass
+        finally:
+            for module in modules.values():
+                before = getattr(module.__dict__.pop("forward", None), "before", None)
+                if before is not None:
+                    module.__dict__["forward"] = before
+        return [found[name] for name in self.names]
+
+    def extra_repr(self) -> str:
+        """The strides and where each comes from."""
+        return ", ".join(f"{s}: {n} ({c})" for s, n, c in zip(self.strides, self.names, self.channels, strict=True))
+
+
+class _Kept:
+    """A module's forward that hands its output to `keep`; some networks call `forward` and never reach a hook."""
+
+    def __init__(self, name: str, module: nn.Module, keep: Callable[[str, torch.Tensor], torch.Tensor]) -> None:
+        self.name, self.module, self.keep = name, module, keep
+        self.before = module.__dict__.get("forward")
+        self.run = self.before or module.forward
+        self.step = step_of(module)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        output: torch.Tensor = self.run(*args, **kwargs)
+        if self.step is not None:  # the map lies behind the step inserted here; the hook then does nothing new
+            self.keep(self.name, self.step(self.module, args, output))
+            return output
+        return self.keep(self.name, output)
+
+
+def features(
+    model: nn.Module, strides: Sequence[Stride] = (4, 8, 16, 32), *, input: InputSpec = (3, 224, 224)
+) -> Features:
+    """A module that returns the model's maps at these cumulative strides (an int, or one entry an axis).
+
+    Of the modules whose output has that stride the last one counts that is not part of a block which steps further
+    inside. Raises: PlanError naming the strides there are.
+    """
+    graph = trace(model, input)
+    found = _by_stride(model, graph)
+    names, channels, copies = [], [], []
+    for stride in strides:
+        key = stride if isinstance(stride, tuple) else (stride,) * graph.axes
+        if key not in found:
+            there = ", ".join("x".join(map(str, k)) if len(set(k)) > 1 else str(k[0]) for k in sorted(found))
+            raise PlanError(f"features: no map at cumulative stride {stride}; there are {there}")
+        name, tensor = found[key]
+        names.append(name)
+        copies.append(_overwritten(graph, tensor))
+        channels.append(graph.tensors[tensor].shape[1])
+    return Features(model, strides, names, channels, copies)
+
+
+def _by_stride(model: nn.Module, graph: Graph) -> dict[tuple[int, ...], tuple[str, int]]:
+    """Per cumulative stride the module and tensor to take."""
+    reach = fields(graph, grid_sizes(graph))
+    repeated = {node.path for node in graph.nodes if node.call > 1}
+    strides: dict[str, tuple[int, ...]] = {}
+    for path, index in graph.modules:
+        tensor = graph.tensors[index]
+        if tensor.grid is None or path in repeated or not tensor.known:
+            continue
+        grid = graph.grids[tensor.grid]
+        jumps = [f.jump for f in reach.full[tensor.grid]]
+        laid_out = tensor.shape[2:] == grid.sizes and len(tensor.volume.over) == len(grid.sizes)
+        if all(grid.local) and laid_out and all(j.denominator == 1 for j in jumps):
+            strides[path] = tuple(int(j) for j in jumps)
+    blocks = {b for b in {_block(model, node) for node in graph.nodes if _steps(node)} if _steps_once(b, strides)}
+    tensors = dict(graph.modules)
+    found: dict[tuple[int, ...], tuple[bool, int, int, str]] = {}
+    for path, stride in strides.items():
+        if not path:
+            continue
+        inside = any(path.startswith(f"{b}.") and strides.get(b) != stride for b in blocks)
+        found[stride] = max(found.get(stride, (False, -1, 0, "")), (not inside, tensors[path], -path.count("."), path))
+    return {stride: (path, index) for stride, (_, index, _, path) in found.items()}
+
+
+def _steps(node: Node) -> bool:
+    return node.site and any(getattr(m, "stride", 1) > 1 for m in node.attrs.get("maps", ()))
+
+
+def _block(model: nn.Module, node: Node) -> str:
+    """The innermost module that holds the stepping op among others, containers left out; empty where there is none."""
+    path = node.path
+    while path:
+        module = model.get_submodule(path)
+        windows = [m for m in module.modules() if hasattr(m, "stride") and not list(m.children())]
+        if type(module) not in (nn.Sequential, nn.ModuleList) and len(windows) > 1:
+            return path
+        path = path.rpartition(".")[0]
+    return ""
+
+
+def _steps_once(block: str, strides: Mapping[str, tuple[int, ...]]) -> bool:
+    """Whether a module's output is one step coarser than the finest map inside, and not several (a whole backbone)."""
+    if not block or block not in strides:
+        return False
+    inside = {stride for path, stride in strides.items() if path.startswith(f"{block}.")}
+    return len(inside) <= 2
+
+
+def _overwritten(graph: Graph, index: int) -> bool:
+    """Whether a later op writes into the memory of a tensor."""
+    root = graph.tensors[index].storage
+    return any(
+        node.target.split(".")[1].endswith("_") and graph.tensors[t].storage == root
+        for node in graph.nodes
+        for t in node.outputs
+        if t > index
+    )

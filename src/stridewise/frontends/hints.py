@@ -1,0 +1,66 @@
+"""What to do about an input that a network does not take: its channels, the smallest size that works."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
+
+from torch import nn
+
+from stridewise.analyses.limits import smallest_input
+from stridewise.errors import StridewiseError
+from stridewise.ir import Graph
+
+Shapes: TypeAlias = Mapping[str, tuple[int, ...]]
+_LARGEST = 1024
+
+
+def hint(model: nn.Module, shapes: Shapes, attempt: Callable[[Shapes], Graph]) -> str:
+    """A remedy for a failed trace in words ("" where none is known), found by tracing at other inputs.
+
+    Only for a single input: the channels of the first convolution, then sizes doubled up to 1024.
+    """
+    if len(shapes) != 1:
+        return ""
+    ((name, (channels, *sizes)),) = shapes.items()
+    wanted = _channels(model)
+    for axes in dict.fromkeys((len(sizes), _axes(model))):
+        for candidate in dict.fromkeys((channels, wanted or channels)):
+            shape = (candidate, *(sizes if axes == len(sizes) else [sizes[0] if sizes else 224] * axes))
+            while math.prod(shape[1:]) <= _LARGEST ** max(len(shape) - 1, 1) and len(shape) > 1:
+                try:
+                    graph = attempt({name: shape})
+                except StridewiseError:
+                    shape = (candidate, *(2 * n for n in shape[1:]))
+                    continue
+                return _said(graph, (channels, *sizes), shape)
+    return ""
+
+
+def _said(graph: Graph, given: tuple[int, ...], works: tuple[int, ...]) -> str:
+    said = []
+    if len(given) != len(works):
+        said.append(f"it takes {len(works) - 1} axes beside the channels, not {len(given) - 1}")
+    if given[0] != works[0]:
+        said.append(f"it takes {works[0]} channels, not {given[0]}")
+    smallest = smallest_input(graph)
+    if len(given) == len(works) and given[1:] != works[1:]:
+        by = "x".join(str(n) for n in smallest) if None not in smallest else "x".join(map(str, works[1:]))
+        said.append(f"the smallest size that works is {by}")
+    return "; ".join(said)
+
+
+def _first_convolution(model: nn.Module) -> nn.Module | None:
+    kinds = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+    return next((m for m in model.modules() if isinstance(m, kinds)), None)
+
+
+def _channels(model: nn.Module) -> int | None:
+    first = _first_convolution(model)
+    return None if first is None else int(first.in_channels)  # type: ignore[arg-type]
+
+
+def _axes(model: nn.Module) -> int:
+    first = _first_convolution(model)
+    return 2 if first is None else len(first.kernel_size)  # type: ignore[arg-type]

@@ -1,0 +1,104 @@
+"""The shortlist a study trains: plans from the exact cost front, the network as it is, and the rule plan."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from stridewise.analyses import cost
+from stridewise.analyses.strides import groups
+from stridewise.ir import Graph
+from stridewise.plans import Plan
+from stridewise.rewrites.restride import restride
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A plan and what it costs: exact multiply-adds and activations, peak bytes by liveness (an estimate of a real
+    run's). steps: where the network steps under it. origin: "default", "rule" or "front"."""
+
+    name: str
+    plan: Plan
+    origin: str
+    macs: int
+    activations: int
+    peak_bytes: int
+    steps: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, each cost with how it is known."""
+        return {
+            "name": self.name,
+            "origin": self.origin,
+            "steps": self.steps,
+            "plan": self.plan.to_toml(),
+            "macs": {"value": self.macs, "kind": "exact"},
+            "activations": {"value": self.activations, "kind": "exact"},
+            "peak_activation_bytes": {"value": self.peak_bytes, "kind": "estimated"},
+        }
+
+
+def candidate(graph: Graph, plan: Plan, name: str, origin: str) -> Candidate:
+    """A plan with its costs on `graph`. Raises: PlanError where it does not suit the graph."""
+    changed = restride(graph, plan).graph if plan else graph
+    sizes = [grid.sizes for grid in changed.grids]
+    return Candidate(
+        name=name,
+        plan=plan,
+        origin=origin,
+        macs=cost.macs(changed, sizes),
+        activations=cost.activations(changed, sizes),
+        peak_bytes=cost.peak_bytes(changed, sizes),
+        steps=steps_of(changed),
+    )
+
+
+def given(graph: Graph, plans: Sequence[Plan]) -> tuple[Candidate, ...]:
+    """The network as it is, then the plans a person gave."""
+    named = [candidate(graph, plan, f"plan {number}", "given") for number, plan in enumerate(plans, 1) if plan]
+    return (candidate(graph, Plan(), "default", "default"), *named)
+
+
+def shortlisted(
+    graph: Graph,
+    *,
+    max_macs: str | int | None,
+    output_stride: int | Sequence[int] | None,
+    slots: bool | None,
+    sites: Sequence[str] | None,
+    count: int,
+) -> tuple[tuple[Candidate, ...], tuple[tuple[int, int, int], ...]]:
+    """(shortlist, (macs, activations, peak bytes) of every plan on the front): the default first, the others by cost.
+
+    Raises: PlanError where nothing is free to choose or no plan meets the limits.
+    """
+    from stridewise.search.front import front, shortlist
+
+    found = front(graph, max_macs=max_macs, output_stride=output_stride, slots=slots, sites=sites)
+    points = tuple((p.macs, p.activations, p.peak_bytes) for p in found.points)
+    plans = {p.plan.to_toml(): p.plan for p in shortlist(found, count=count) if p.plan}
+    costed = sorted((candidate(graph, plan, "", "front") for plan in plans.values()), key=lambda c: c.macs)
+    named = (replace(c, name=chr(ord("A") + n) if len(costed) < 27 else f"P{n + 1}") for n, c in enumerate(costed))
+    return (candidate(graph, Plan(), "default", "default"), *named), points
+
+
+def steps_of(graph: Graph) -> str:
+    """Where a network steps, in executed order: "conv1 2, layer2.0 2"."""
+    parts = []
+    for group in groups(graph):
+        if any(s > 1 for s in group.stride):
+            step = str(group.stride[0]) if len(set(group.stride)) == 1 else "×".join(map(str, group.stride))
+            parts.append(f"{_place(group.sites)} /{step}")
+    return ", ".join(parts) or "no steps"
+
+
+def _place(sites: tuple[str, ...]) -> str:
+    """What the names of a group's sites have in common: the module they sit in."""
+    names = [site.split("/")[0].removeprefix("+").split(".") for site in sites]
+    common = []
+    for parts in zip(*names, strict=False):
+        if len(set(parts)) > 1:
+            break
+        common.append(parts[0])
+    return ".".join(common) or sites[0]

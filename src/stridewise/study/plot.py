@@ -1,0 +1,78 @@
+"""Accuracy against cost as a picture: the shortlist with intervals, the default and the recommended plan marked."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from typing import Any
+
+from stridewise.errors import MissingExtraError
+from stridewise.study.result import Row, SearchResult
+
+_DEFAULT, _CHOSEN, _FINAL, _EARLY, _FRONT = "#d55e00", "#009e73", "#0072b2", "#999999", "#56b4e9"
+
+
+def picture(result: SearchResult) -> bytes:
+    """The plot as PNG. Raises: MissingExtraError without matplotlib."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            from matplotlib.backends.backend_agg import FigureCanvasAgg
+            from matplotlib.figure import Figure
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("matplotlib", "train", "the plot of a search") from error
+    figure = Figure(figsize=(8.5, 7.2), dpi=110, layout="constrained")
+    FigureCanvasAgg(figure)
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
+    _accuracies(above, result)
+    _front(below, result)
+    out = io.BytesIO()
+    figure.savefig(out, format="png")
+    return out.getvalue()
+
+
+def _accuracies(axes: Any, result: SearchResult) -> None:
+    drawn: set[str] = set()
+    for row in result.rows:
+        if row.accuracy is None:
+            continue
+        colour, label, marker = _look(row, result)
+        x, y = row.candidate.macs / 1e6, 100 * row.accuracy.mean
+        if row.accuracy.low is not None and row.accuracy.high is not None:
+            spread = [[y - 100 * row.accuracy.low], [100 * row.accuracy.high - y]]
+            axes.errorbar([x], [y], yerr=spread, color=colour, capsize=3, linewidth=1.3, alpha=0.8)
+        axes.plot([x], [y], marker, color=colour, markersize=9, label=None if label in drawn else label, linestyle="")
+        axes.annotate(row.candidate.name, (x, y), xytext=(8, 5), textcoords="offset points", fontsize=9)
+        drawn.add(label)
+    axes.axvline(result.default.candidate.macs / 1e6, color=_DEFAULT, linewidth=1, linestyle=":")
+    axes.set_ylabel("accuracy, % (measured, 95 % interval)")
+    axes.set_title(f"{result.model} on {result.data}: accuracy against cost", fontsize=12)
+    axes.grid(alpha=0.25)
+    if drawn:
+        axes.legend(fontsize=9, loc="best")
+    else:
+        axes.text(0.5, 0.5, "no finished training yet", transform=axes.transAxes, ha="center")
+
+
+def _look(row: Row, result: SearchResult) -> tuple[str, str, str]:
+    """Colour, legend text and marker of a plan."""
+    budget = result.schedule.budget
+    if row is result.default:
+        return _DEFAULT, "default: the network as it is", "s"
+    if row.candidate.name == result.verdict.plan:
+        return _CHOSEN, f"recommended ({result.verdict.kind})", "*"
+    if row.final:
+        return _FINAL, f"finalist: {budget} epochs, {result.schedule.seeds} seeds", "o"
+    return _EARLY, "left early: fewer epochs, one seed", "o"
+
+
+def _front(axes: Any, result: SearchResult) -> None:
+    points = sorted((macs / 1e6, made / 1e3) for macs, made, _ in result.front)
+    axes.plot([x for x, _ in points], [y for _, y in points], ".-", color=_FRONT, label="exact cost front", linewidth=1)
+    for row in result.rows:
+        colour, _, marker = _look(row, result)
+        axes.plot([row.candidate.macs / 1e6], [row.candidate.activations / 1e3], marker, color=colour, markersize=7)
+    axes.set_xlabel("multiply-adds of one picture, millions (exact)")
+    axes.set_ylabel("activations,\nthousands (exact)")
+    axes.grid(alpha=0.25)
+    axes.legend(fontsize=9, loc="lower right")

@@ -1,0 +1,194 @@
+"""What a study found, as text, JSON and a page. Every number says whether it is exact, estimated or measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from stridewise.plans import Plan
+from stridewise.study.candidates import Candidate
+from stridewise.study.interval import Estimate
+from stridewise.study.jobs import Job, Outcome, Schedule
+from stridewise.study.verdict import Verdict
+
+if TYPE_CHECKING:
+    from stridewise.measure.latency import Latency
+
+SCHEMA = "stridewise.search/1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One plan of the shortlist. trainings: (job, outcome) in the order of budget and seed; accuracy: at `budget`, the
+    largest it reached; final: whether that is the full one with all seeds; against: its difference to the default."""
+
+    candidate: Candidate
+    trainings: tuple[tuple[Job, Outcome], ...]
+    budget: int
+    accuracy: Estimate | None
+    final: bool
+    against: Estimate | None
+    latency: Latency | None
+    error: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            **self.candidate.to_json(),
+            "budget": self.budget,
+            "final": self.final,
+            "accuracy": estimate_json(self.accuracy),
+            "against_default": estimate_json(self.against),
+            "latency": self.latency.to_json() if self.latency else None,
+            "error": self.error or None,
+            "trainings": [
+                {
+                    "budget": job.budget,
+                    "seed": job.seed,
+                    "accuracy": None if o.failed else o.value,
+                    "low": o.low,
+                    "high": o.high,
+                    "seconds": o.seconds,
+                    "curve": o.detail.get("curve", []),
+                    "error": o.error or None,
+                }
+                for job, o in self.trainings
+            ],
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchResult:
+    """A study's answer. rows: the shortlist, the default first; front: (multiply-adds, activations, peak bytes) of
+    every plan on the exact front; state: "finished" or "interrupted"; seconds: of all trainings together."""
+
+    model: str
+    task: str
+    data: str
+    input: tuple[int, ...]
+    limits: Mapping[str, Any]
+    schedule: Schedule
+    rows: tuple[Row, ...]
+    front: tuple[tuple[int, int, int], ...]
+    verdict: Verdict
+    state: str
+    seconds: float
+    folder: str = ""
+
+    @property
+    def plan(self) -> Plan:
+        """The recommended plan; it changes nothing where the default stays."""
+        return next((r.candidate.plan for r in self.rows if r.candidate.name == self.verdict.plan), Plan())
+
+    @property
+    def default(self) -> Row:
+        """The network as it is."""
+        return self.rows[0]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, schema "stridewise.search/1"."""
+        return {
+            "schema": SCHEMA,
+            "model": self.model,
+            "input": [1, *self.input],
+            "task": self.task,
+            "data": self.data,
+            "state": self.state,
+            "limits": dict(self.limits),
+            "schedule": self.schedule.to_json(),
+            "recommended": {
+                "plan": self.verdict.plan,
+                "kind": self.verdict.kind,
+                "reasons": list(self.verdict.reasons),
+                "toml": self.plan.to_toml(),
+            },
+            "plans": [row.to_json() for row in self.rows],
+            "front": {
+                "kind": {"macs": "exact", "activations": "exact", "peak_activation_bytes": "estimated"},
+                "points": [
+                    {"macs": macs, "activations": made, "peak_activation_bytes": peak}
+                    for macs, made, peak in self.front
+                ],
+            },
+            "seconds": self.seconds,
+        }
+
+    def to_html(self) -> str:
+        """One self-contained page, with the plot."""
+        from stridewise.study.page import page
+
+        return page(self)
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines())
+
+    def lines(self) -> Sequence[str]:
+        """The answer, a table and what its numbers are."""
+        head = f"{self.model} for {self.task} on {self.data}"
+        if self.state != "finished":
+            head += " (interrupted; the same command goes on)"
+        out = [head, "", *_aligned([HEADINGS, *(cells(row, self.default) for row in self.rows)]), ""]
+        out += [f"Recommended: {self.verdict.plan} ({self.verdict.kind})", *(f"  {r}" for r in self.verdict.reasons)]
+        return [*out, "", *notes(self)]
+
+
+HEADINGS = ("plan", "multiply-adds", "", "accuracy", "95 % interval", "epochs", "seeds", "latency", "steps")
+
+
+def cells(row: Row, default: Row) -> tuple[str, ...]:
+    """One row of the table."""
+    found, cost, base = row.accuracy, row.candidate.macs, default.candidate.macs
+    interval = (
+        f"{found.low:.1%} to {found.high:.1%}" if found and found.low is not None and found.high is not None else ""
+    )
+    return (
+        row.candidate.name,
+        f"{cost / 1e6:,.1f} M",
+        f"{cost / base:.2f}x",
+        f"{found.mean:.1%}" if found else row.error and "failed",
+        interval,
+        str(row.budget or ""),
+        str(found.seeds if found else ""),
+        f"{row.latency.ratio:.2f}x" if row.latency else "",
+        row.candidate.steps,
+    )
+
+
+def notes(result: SearchResult) -> list[str]:
+    """What the numbers are and were measured on; which plans failed and why."""
+    out = ["Multiply-adds are exact; accuracy and latency are measured; intervals hold the draw of seeds and pictures."]
+    final = [row for row in result.rows if row.final]
+    if len(final) < len(result.rows):
+        out.append(
+            "Plans with fewer epochs left the study early: their accuracies compare only with those of equal epochs."
+        )
+    timed = result.default.latency
+    if timed:
+        out.append(
+            f"Latency: median ratio to the default over {timed.rounds} interleaved rounds, batch {timed.batch}, "
+            f"{timed.threads} thread{'s' if timed.threads > 1 else ''}, {timed.device}; the default takes "
+            f"{1e3 * timed.median:.2f} ms."
+        )
+    out += [f"{row.candidate.name} failed: {row.error}" for row in result.rows if row.error]
+    return out
+
+
+def estimate_json(found: Estimate | None) -> dict[str, Any] | None:
+    """Plain values."""
+    if found is None:
+        return None
+    return {"kind": "measured", "mean": found.mean, "low": found.low, "high": found.high, "seeds": found.seeds}
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Columns of equal width: words to the left, numbers to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    last = len(widths) - 1
+    return [
+        "  ".join(
+            cell if i == last else cell.ljust(w) if i == 0 else cell.rjust(w)
+            for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]

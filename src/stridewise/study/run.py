@@ -1,0 +1,132 @@
+"""The coordinator of a study: rungs, then seeds. The store keeps every outcome; the same call goes on where it was."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TypeAlias
+
+from stridewise.study.candidates import Candidate
+from stridewise.study.jobs import Job, Outcome, Schedule, Watcher
+from stridewise.study.runners import Done, checkpoint_of
+from stridewise.study.store import Store
+
+Run: TypeAlias = Callable[[Iterable[Job], Watcher], Iterator[Done]]
+
+_DEATHS = 2  # of a job's worker, before the job is taken to be the cause
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """How far a study is. done, total: trainings; share: of all the work; seconds_left: None until it can be told."""
+
+    done: int
+    total: int
+    share: float
+    seconds_left: float | None
+    doing: str
+
+
+@dataclass(slots=True)
+class Coordinator:
+    """One study being run. Plan 0 is the default and goes through every rung. Its state is how far it is."""
+
+    store: Store
+    candidates: Sequence[Candidate]
+    schedule: Schedule
+    tell: Callable[[Standing], None]
+    checkpoints: Path | None = None
+    _partly: dict[Job, float] = field(default_factory=dict)
+    _spent: float = 0.0
+    _begin: float = field(default_factory=time.monotonic)
+    _ahead: list[int] = field(default_factory=list)
+    _left: list[Job] = field(default_factory=list)
+    _finished: int = 0
+
+    def carry_out(self, run: Run) -> None:
+        """All rungs and the finalists' seeds. Interrupts pass through; everything told by then is kept."""
+        alive = list(range(len(self.candidates)))
+        for number, rung in enumerate(self.schedule.rungs):
+            jobs = [Job(plan, rung.budget, 0) for plan in alive]
+            later = replace(self.schedule, rungs=self.schedule.rungs[number + 1 :])
+            self._ahead = later.trainings(min(rung.keep, len(alive)))
+            alive = self._best(self._do(run, jobs), rung.keep)
+        alive, self._ahead = alive[: self.schedule.finalists], []
+        # Seed by seed, so that a study stopped early has as many trainings of each finalist as can be.
+        self._do(run, [Job(plan, self.schedule.budget, seed) for seed in range(self.schedule.seeds) for plan in alive])
+
+    def finalists(self) -> list[int]:
+        """The plans that have all their full trainings."""
+        return [
+            plan
+            for plan in range(len(self.candidates))
+            if all(
+                (o := self.store.outcomes.get(Job(plan, self.schedule.budget, seed))) is not None and not o.failed
+                for seed in range(self.schedule.seeds)
+            )
+        ]
+
+    def _best(self, outcomes: dict[Job, Outcome], keep: int) -> list[int]:
+        """The default, then the others by score, dearer plans behind cheaper ones of the same score."""
+        found = {job.plan: o.value for job, o in outcomes.items() if not o.failed}
+        rest = sorted((p for p in found if p), key=lambda p: (-found[p], self.candidates[p].macs))
+        return ([0] if 0 in found else []) + rest[: keep - (0 in found)]
+
+    def _do(self, run: Run, jobs: Sequence[Job]) -> dict[Job, Outcome]:
+        self.store.enqueue(list(jobs))
+        ready = [job for job in jobs if job in self.store.outcomes]
+        self._finished += len(ready)
+        self._left = [job for job in jobs if job not in self.store.outcomes]
+        deaths: Counter[Job] = Counter()
+        while self.store.waiting():
+            for job, outcome in run(self._asked(), lambda job, done, total: self._watch(job, done / total)):
+                if outcome is None:
+                    deaths[job] += 1
+                    if deaths[job] < _DEATHS:
+                        self.store.dropped(job)
+                        self.store.enqueue([job])
+                        continue
+                    outcome = Outcome(error=f"its worker process died {_DEATHS} times: out of memory?")
+                self._keep(job, outcome)
+                self._left.remove(job)
+                self._finished += 1
+                self._watch(job, 0.0)
+        return {job: self.store.outcomes[job] for job in jobs}
+
+    def _asked(self) -> Iterator[Job]:
+        while self.store.waiting():
+            yield self.store.asked()
+
+    def _keep(self, job: Job, outcome: Outcome) -> None:
+        chosen = self.candidates[job.plan]
+        self.store.told(job, outcome, {"name": chosen.name, "steps": chosen.steps, "macs": chosen.macs})
+        self._partly.pop(job, None)
+        self._spent += self._work(job)
+        checkpoint = checkpoint_of(self.checkpoints, job)
+        if checkpoint:
+            Path(checkpoint).unlink(missing_ok=True)
+
+    def _work(self, job: Job) -> float:
+        return job.budget * self.candidates[job.plan].macs
+
+    def _watch(self, job: Job, share: float) -> None:
+        """Work out how far the study is: work is epochs times multiply-adds; what later rungs keep is not known yet."""
+        if share:
+            self._partly[job] = share
+        spent = self._spent + sum(self._work(j) * s for j, s in self._partly.items())
+        mean = sum(c.macs for c in self.candidates) / len(self.candidates)
+        ahead = sum(self._work(j) * (1 - self._partly.get(j, 0.0)) for j in self._left) + mean * sum(self._ahead)
+        elapsed = time.monotonic() - self._begin
+        names = dict.fromkeys(self.candidates[j.plan].name for j in self._partly)
+        self.tell(
+            Standing(
+                done=self._finished,
+                total=self._finished + len(self._left) + len(self._ahead),
+                share=spent / (spent + ahead) if spent + ahead else 1.0,
+                seconds_left=elapsed * ahead / spent if spent else None,
+                doing=", ".join(names),
+            )
+        )

@@ -1,0 +1,144 @@
+"""Where jobs run: in this process one after the other, or in worker processes that the coordinator feeds and outlives.
+
+A worker is fed through a pipe, one job at a time. When its coordinator dies the pipe breaks and the worker ends; when
+it dies itself the coordinator reads the end of the pipe and the job is told as lost.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+from stridewise.plans import Plan
+from stridewise.study.jobs import Job, Outcome, Score, Watcher, carry_out
+
+_TELL_EVERY = 0.25  # seconds between a worker's messages about its progress
+_LOOK_EVERY = 0.5  # seconds the coordinator waits before it lets the screen be drawn again
+
+Done = tuple[Job, Outcome | None]
+"""A job and what it gave; None where its worker died."""
+
+
+def checkpoint_of(folder: Path | None, job: Job) -> str | None:
+    """The file a job's training may write to go on after a stop."""
+    return None if folder is None else str(folder / f"plan{job.plan}-{job.budget}-{job.seed}.ckpt")
+
+
+def here(
+    score: Score, plans: Sequence[Plan], checkpoints: Path | None, jobs: Iterable[Job], watch: Watcher
+) -> Iterator[Done]:
+    """Run the jobs in this process, in order."""
+    for job in jobs:
+        yield (
+            job,
+            carry_out(
+                score,
+                plans[job.plan],
+                job,
+                progress=lambda done, total, job=job: watch(job, done, total),  # type: ignore[misc]
+                checkpoint=checkpoint_of(checkpoints, job),
+            ),
+        )
+
+
+@dataclass(slots=True, eq=False)
+class _Worker:
+    process: Any
+    pipe: Connection
+    job: Job | None = None
+
+
+class Workers:
+    """`count` processes with `threads` threads each, ready for jobs; a context, which ends them."""
+
+    def __init__(
+        self, score: Score, plans: Sequence[Plan], *, count: int, threads: int, checkpoints: Path | None
+    ) -> None:
+        self._context = multiprocessing.get_context("spawn")
+        self._make: Callable[[], _Worker] = lambda: self._started(score, plans, threads, checkpoints)
+        self._workers = [self._make() for _ in range(count)]
+
+    def _started(self, score: Score, plans: Sequence[Plan], threads: int, checkpoints: Path | None) -> _Worker:
+        ours, theirs = self._context.Pipe()
+        process = self._context.Process(
+            target=_work, args=(theirs, score, list(plans), threads, checkpoints), daemon=True
+        )
+        process.start()
+        theirs.close()
+        return _Worker(process, ours)
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for worker in self._workers:
+            worker.pipe.close()
+            worker.process.terminate()
+        for worker in self._workers:
+            worker.process.join(5)
+            if worker.process.is_alive():
+                worker.process.kill()
+                worker.process.join()
+
+    def run(self, jobs: Iterable[Job], watch: Watcher) -> Iterator[Done]:
+        """Give each idle worker the next job and yield the outcomes as they come. A dead worker is replaced."""
+        todo = iter(jobs)
+        while True:
+            for worker in self._workers:
+                if worker.job is None and (job := next(todo, None)) is not None:
+                    worker.job = job
+                    with contextlib.suppress(OSError):  # dead already: the wait below sees the end of its pipe
+                        worker.pipe.send(job)
+            busy = {worker.pipe: worker for worker in self._workers if worker.job is not None}
+            if not busy:
+                return
+            for pipe in wait(list(busy), timeout=_LOOK_EVERY):
+                worker = busy[pipe]  # type: ignore[index]
+                job = worker.job
+                assert job is not None
+                try:
+                    kind, *rest = worker.pipe.recv()
+                except (EOFError, OSError):
+                    worker.pipe.close()
+                    worker.process.join(5)
+                    self._workers[self._workers.index(worker)] = self._make()
+                    yield job, None
+                    continue
+                if kind == "steps":
+                    watch(job, *rest)
+                else:
+                    worker.job = None
+                    yield job, rest[0]
+
+
+def _work(pipe: Connection, score: Score, plans: Sequence[Plan], threads: int, checkpoints: Path | None) -> None:
+    """A worker's life: a job in, its steps and its outcome out, until the pipe breaks."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the coordinator decides
+    with contextlib.suppress(ModuleNotFoundError):
+        import torch
+
+        torch.set_num_threads(threads)
+    last = 0.0
+
+    def progress(done: int, total: int) -> None:
+        nonlocal last
+        if time.monotonic() - last >= _TELL_EVERY:
+            last = time.monotonic()
+            try:
+                pipe.send(("steps", done, total))
+            except OSError:
+                os._exit(1)  # no one is there to take the outcome; the checkpoint stays
+
+    with contextlib.suppress(EOFError, OSError):
+        while True:
+            job: Job = pipe.recv()
+            checkpoint = checkpoint_of(checkpoints, job)
+            pipe.send(("done", carry_out(score, plans[job.plan], job, progress=progress, checkpoint=checkpoint)))

@@ -1,0 +1,233 @@
+"""A study's records in an Optuna study (SQLite in the run folder), written by the one coordinator that holds its lock.
+
+A trial is one training. It is enqueued before it is asked for, so the order is fixed; a finished one, good or bad, is
+never run again; one that was running when its coordinator died fails without an error
+of its own and is enqueued anew.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from stridewise.errors import MissingExtraError, StudyError
+from stridewise.study.jobs import Job, Outcome
+from stridewise.tasks.record import from_bits, to_bits
+
+DATABASE = "study.db"
+_NAME = "stridewise"
+
+
+class Store:
+    """The records of one run folder. Held from `open` to `close`; a second one on the same folder is refused."""
+
+    def __init__(self, folder: Path, study: Any, storage: Any, lock: Any) -> None:
+        self.folder = folder
+        self._study = study
+        self._storage = storage
+        self._lock = lock
+        self._running: dict[Job, Any] = {}
+        self.outcomes: dict[Job, Outcome] = {}
+        self.refresh()
+
+    @staticmethod
+    def open(folder: Path) -> Store:
+        """The store in a run folder, made where there is none. Raises: StudyError, MissingExtraError."""
+        lock = _locked(folder)
+        try:
+            with _quiet():
+                import optuna
+
+                url = f"sqlite:///{folder / DATABASE}".replace("{", "{{").replace("}", "}}")
+                storage = optuna.storages.RDBStorage(url)
+                study = optuna.create_study(
+                    storage=storage,
+                    study_name=_NAME,
+                    direction="maximize",
+                    sampler=optuna.samplers.RandomSampler(seed=0),
+                    load_if_exists=True,
+                )
+            return Store(folder, study, storage, lock)
+        except ModuleNotFoundError as error:
+            lock.release()
+            raise MissingExtraError(error.name or "optuna", "study", "a search") from error
+        except Exception as error:
+            lock.release()
+            first = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise StudyError(
+                f"{folder / DATABASE}: cannot be opened as a study ({first}): choose another --run, or delete the file"
+            ) from error
+
+    def close(self) -> None:
+        """Let go of the folder."""
+        with _quiet():
+            self._storage.remove_session()
+            self._storage.engine.dispose()
+        self._lock.release()
+
+    def settings(self) -> dict[str, Any] | None:
+        """What the study in this folder was begun with, None for a new one."""
+        found: dict[str, Any] | None = self.note("settings")
+        return found
+
+    def begin(self, settings: Mapping[str, Any]) -> None:
+        """Write down what the study is, or check that it is the same one. Raises: StudyError naming what differs."""
+        before = self.settings()
+        wanted = json.loads(json.dumps(settings))
+        if before is None:
+            self.keep_note("settings", wanted)
+            return
+        for key in sorted({*before, *wanted}):
+            if before.get(key) != wanted.get(key):
+                raise StudyError(
+                    f"{self.folder}: holds another study ({key} {_short(before.get(key))}, not "
+                    f"{_short(wanted.get(key))}): choose another --run, or continue it with --resume {self.folder}"
+                )
+
+    def note(self, name: str) -> Any:
+        """What was kept under a name, None where there is nothing."""
+        found = self._study.user_attrs
+        return json.loads(found[name]) if name in found else None
+
+    def keep_note(self, name: str, value: Any) -> None:
+        """Keep plain values under a name."""
+        self._study.set_user_attr(name, json.dumps(value))
+
+    def refresh(self) -> None:
+        """Read the finished trials; mark those that were running when their coordinator died as lost."""
+        import optuna
+
+        states = optuna.trial.TrialState
+        for trial in self._study.get_trials(deepcopy=False):
+            if trial.state == states.RUNNING:
+                with _quiet():
+                    self._study.tell(trial.number, state=states.FAIL)
+            elif trial.state == states.COMPLETE or (trial.state == states.FAIL and "error" in trial.user_attrs):
+                self.outcomes[_job(trial.params)] = _outcome(trial)
+
+    def enqueue(self, jobs: list[Job]) -> None:
+        """Put the jobs that have neither an outcome nor a place in the queue at its end, in this order."""
+        waiting = self.waiting()
+        for job in jobs:
+            if job not in self.outcomes and job not in waiting and job not in self._running:
+                with _quiet():
+                    self._study.enqueue_trial({"plan": job.plan, "budget": job.budget, "seed": job.seed})
+
+    def waiting(self) -> set[Job]:
+        """The jobs in the queue."""
+        import optuna
+
+        found = self._study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.WAITING,))
+        return {_job(trial.system_attrs["fixed_params"]) for trial in found}
+
+    def asked(self) -> Job:
+        """The next job of the queue, from now on running."""
+        with _quiet():
+            trial = self._study.ask()
+            job = Job(*(trial.suggest_int(name, 0, _TOP) for name in ("plan", "budget", "seed")))
+        self._running[job] = trial
+        return job
+
+    def told(self, job: Job, outcome: Outcome, facts: Mapping[str, Any]) -> None:
+        """Keep what a running job gave. facts: plain values to show beside it (the plan's name, its cost)."""
+        import optuna
+
+        trial = self._running.pop(job)
+        with _quiet():
+            for key, value in facts.items():
+                trial.set_user_attr(key, value)
+            if outcome.failed:
+                trial.set_user_attr("error", outcome.error)
+                trial.set_user_attr("seconds", outcome.seconds)
+                self._study.tell(trial, state=optuna.trial.TrialState.FAIL)
+            else:
+                for step, epoch in enumerate(outcome.detail.get("curve", ()), 1):
+                    trial.report(epoch["accuracy"], step)
+                trial.set_user_attr("record", json.dumps(_written(outcome)))
+                self._study.tell(trial, outcome.value)
+        self.outcomes[job] = outcome
+
+    def dropped(self, job: Job) -> None:
+        """A running job that ended without an outcome (its worker died): lost, to be enqueued again."""
+        import optuna
+
+        trial = self._running.pop(job)
+        with _quiet():
+            self._study.tell(trial, state=optuna.trial.TrialState.FAIL)
+
+
+_TOP = 10**9  # Optuna wants a range; the values come from the queue alone
+
+
+def _job(params: Mapping[str, Any]) -> Job:
+    return Job(int(params["plan"]), int(params["budget"]), int(params["seed"]))
+
+
+def _written(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "low": outcome.low,
+        "high": outcome.high,
+        "pictures": len(outcome.correct),
+        "correct": to_bits(outcome.correct),
+        "seconds": outcome.seconds,
+        "detail": dict(outcome.detail),
+    }
+
+
+def _outcome(trial: Any) -> Outcome:
+    attrs = trial.user_attrs
+    if "record" not in attrs:
+        return Outcome(error=attrs.get("error", "no record"), seconds=attrs.get("seconds", 0.0))
+    kept = json.loads(attrs["record"])
+    return Outcome(
+        value=float(trial.value) if trial.value is not None else math.nan,
+        low=kept["low"],
+        high=kept["high"],
+        correct=from_bits(kept["correct"], kept["pictures"]),
+        seconds=kept["seconds"],
+        detail=kept["detail"],
+    )
+
+
+def _locked(folder: Path) -> Any:
+    """The run folder, made where it is missing, under a lock that ends with this process."""
+    from filelock import FileLock, Timeout
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / ".lock")
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise StudyError(
+            f"{folder}: another search works in this run folder: wait for it, or choose another --run"
+        ) from error
+    except OSError as error:
+        raise StudyError(
+            f"{folder}: the run folder cannot be written ({error.strerror}): choose another --run"
+        ) from error
+    return lock
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without Optuna's line for every trial and its notes on experimental parts."""
+    import optuna
+
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        optuna.logging.set_verbosity(before)

@@ -1,0 +1,188 @@
+"""The tracer answers some ops without their meta kernels: the answers must be what the kernels would have said."""
+
+import warnings
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stridewise.frontends.answers import answer_for
+from stridewise.frontends.torch import trace
+from stridewise.ops import find_torch
+from stridewise.ops.call import Value
+
+META = torch.device("meta")
+aten = torch.ops.aten
+
+
+def answered(func, *args):
+    """What the tracer says to the call, None where it lets the kernel run."""
+    returns = func._schema.returns
+    in_place = bool(returns[0].alias_info and returns[0].alias_info.is_write)
+    answer = answer_for(find_torch(str(func)), str(func), in_place, len(returns))
+    assert answer is not None, f"{func} has no answer"
+    plain = [Value(tuple(a.shape), None) if isinstance(a, torch.Tensor) else a for a in args]
+    return answer(args, plain)
+
+
+def facts(tensor):
+    return tuple(tensor.shape), tensor.dtype, tensor.stride(), tensor.device.type
+
+
+def agree(func, *args):
+    """The answer equals the kernel's output; True where there was one."""
+    try:
+        expected = func(*args)
+    except (RuntimeError, ValueError):
+        expected = None
+    given = answered(func, *args)
+    if given is None:
+        return False
+    assert expected is not None, "answered a call that the kernel refuses"
+    if isinstance(given, tuple):  # of a normalisation the first output matters, the statistics are for backward
+        given, expected = given[0], expected[0]
+    assert facts(given) == facts(expected)
+    return True
+
+
+@st.composite
+def convolutions(draw):
+    axes = draw(st.integers(1, 3))
+    each = lambda low, high: draw(st.lists(st.integers(low, high), min_size=axes, max_size=axes))  # noqa: E731
+    groups, transposed = draw(st.sampled_from([1, 2])), draw(st.booleans())
+    taken, made = 2 * groups, draw(st.sampled_from([2, 4, 3]))
+    kernel, stride, dilation = each(1, 4), each(1, 3), each(1, 2)
+    extra = [draw(st.integers(0, max(s, d) - 1)) for s, d in zip(stride, dilation, strict=True)]
+    channels = (taken, made) if transposed else (made, draw(st.sampled_from([taken // groups, taken])))
+    x = torch.empty((draw(st.integers(1, 2)), taken, *each(1, 9)), device=META)
+    weight = torch.empty((*channels, *kernel), device=META)
+    bias = torch.empty((made * groups if transposed else made,), device=META) if draw(st.booleans()) else None
+    padding = each(0, 2)
+    if draw(st.booleans()):
+        stride, padding, dilation = stride[:1], padding[:1], dilation[:1]
+        extra = extra[:1]
+    return x, weight, bias, stride, padding, dilation, transposed, extra if transposed else [0], groups
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(convolutions())
+def test_convolution_in_every_form(arguments):
+    agree(aten.convolution.default, *arguments)
+
+
+def test_convolutions_of_networks_are_answered():
+    x = torch.empty((1, 4, 9, 9), device=META)
+    weight = torch.empty((6, 4, 3, 3), device=META)
+    call = (x, weight, None, [2, 2], [1, 1], [1, 1], False, [0, 0], 1)
+    assert agree(aten.convolution.default, *call)
+    transposed = (x, torch.empty((4, 3, 3, 3), device=META), None, [2, 2], [1, 1], [1, 1], True, [1, 1], 2)
+    assert agree(aten.convolution.default, *transposed)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {0: torch.empty((1, 5, 9, 9), device=META)},
+        {0: torch.empty((1, 4, 2, 2), device=META)},
+        {0: torch.empty((1, 4, 9, 9), device=META, dtype=torch.float64)},
+        {0: torch.empty((1, 9, 9, 4), device=META).permute(0, 3, 1, 2)},
+        {2: torch.empty((5,), device=META)},
+    ],
+)
+def test_a_convolution_that_does_not_fit_is_left_to_the_kernel(change):
+    x, weight = torch.empty((1, 4, 9, 9), device=META), torch.empty((6, 4, 3, 3), device=META)
+    call = [x, weight, None, [2, 2], [0, 0], [1, 1], False, [0, 0], 1]
+    for at, value in change.items():
+        call[at] = value
+    assert answered(aten.convolution.default, *call) is None
+
+
+_LAYOUTS = {
+    "plain": lambda t: t,
+    "channels last": lambda t: t.to(memory_format=torch.channels_last),
+    "permuted": lambda t: t.permute(0, 2, 3, 1),
+    "sliced": lambda t: t[..., ::2],
+    "expanded": lambda t: t[:, :1].expand(-1, 4, -1, -1),
+    "half": lambda t: t.half(),
+    "whole numbers": lambda t: t.int(),
+}
+
+
+@pytest.mark.parametrize("layout", _LAYOUTS)
+@pytest.mark.parametrize("name", ["relu.default", "sigmoid.default", "silu.default", "relu_.default", "gelu.default"])
+def test_pointwise(layout, name):
+    x = _LAYOUTS[layout](torch.empty((2, 4, 6, 6), device=META))
+    packet, overload = name.split(".")
+    if layout == "expanded" and name == "relu_.default":
+        pytest.skip("torch refuses to write into an expanded tensor, on real devices only")
+    done = agree(getattr(getattr(aten, packet), overload), x)
+    assert done == (layout != "whole numbers")
+
+
+@pytest.mark.parametrize("layout", _LAYOUTS)
+@pytest.mark.parametrize("other", ["same", "channels", "one", "number", "vector", "larger", "double", "whole"])
+@pytest.mark.parametrize("name", ["add.Tensor", "mul.Tensor", "sub.Tensor", "div.Tensor", "add_.Tensor", "mul_.Tensor"])
+def test_sums_and_products(layout, other, name):
+    x = _LAYOUTS[layout](torch.empty((2, 4, 6, 6), device=META))
+    y = {
+        "same": x,
+        "channels": torch.empty((x.shape[1], 1, 1), device=META, dtype=x.dtype),
+        "one": torch.empty((), device=META, dtype=x.dtype),
+        "number": 2.0,
+        "vector": torch.empty((x.shape[-1],), device=META, dtype=x.dtype),
+        "larger": torch.empty((3, *x.shape), device=META, dtype=x.dtype),
+        "double": torch.empty(x.shape, device=META, dtype=torch.float64),
+        "whole": torch.empty(x.shape, device=META, dtype=torch.int64),
+    }[other]
+    packet, overload = name.split(".")
+    done = agree(getattr(getattr(aten, packet), overload), x, y)
+    if layout == "plain" and other in ("same", "channels", "one", "number", "vector"):
+        assert done
+
+
+@pytest.mark.parametrize("layout", ["plain", "channels last", "half"])
+@pytest.mark.parametrize("affine", [True, False])
+def test_batch_norm(layout, affine):
+    x = _LAYOUTS[layout](torch.empty((2, 4, 6, 6), device=META))
+    vector = torch.empty((4,), device=META)
+    weight = vector if affine else None
+    assert agree(aten.native_batch_norm.default, x, weight, weight, vector, vector, False, 0.1, 1e-5)
+    for wrong in ((x, weight, weight, vector, vector, True, 0.1, 1e-5), (x, None, None, None, None, False, 0.1, 1e-5)):
+        assert answered(aten.native_batch_norm.default, *wrong) is None
+    long = torch.empty((5,), device=META)
+    assert answered(aten.native_batch_norm.default, x, None, None, long, long, False, 0.1, 1e-5) is None
+
+
+def test_tracing_gives_the_shapes_of_a_plain_forward():
+    """Every module's output as traced, against the same forward without the tracer."""
+    from torch import nn
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a = nn.Conv2d(3, 8, 3, stride=2, padding="valid")
+            self.bn = nn.BatchNorm2d(8)
+            self.b = nn.ConvTranspose2d(8, 4, 3, stride=2, output_padding=1)
+            self.c = nn.Conv2d(4, 4, (1, 4), padding="same", groups=2)
+            self.scale = nn.Parameter(torch.ones(4, 1, 1))
+
+        def forward(self, x):
+            x = torch.relu_(self.bn(self.a(x)))
+            x = self.c(self.b(x))
+            return (x + x.mean((2, 3), keepdim=True)).mul_(self.scale)
+
+    net, shapes = Net().eval(), {}
+    handles = [
+        module.register_forward_hook(lambda m, i, o, name=name: shapes.__setitem__(name, tuple(o.shape)))
+        for name, module in net.named_children()
+    ]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch: padding="same" with an even kernel makes a padded copy
+        out = net(torch.zeros(1, 3, 21, 30))
+    for handle in handles:
+        handle.remove()
+    graph = trace(net, (3, 21, 30))
+    assert graph.tensors[graph.outputs[0]].shape == tuple(out.shape)
+    made = {node.path: graph.tensors[node.outputs[0]].shape for node in graph.nodes if node.path}  # the last of each
+    assert made == shapes
