@@ -10,6 +10,8 @@ from torch import nn
 
 from stridewise.axis import Window
 from stridewise.errors import PlanError, StridewiseError
+from stridewise.frontends.calls import function_calls
+from stridewise.frontends.declared import follow
 from stridewise.frontends.dilated import dilate
 from stridewise.frontends.step import EndPad, Step, step_of
 from stridewise.frontends.torch import InputSpec, trace
@@ -56,7 +58,9 @@ def apply_to_model(model: nn.Module, plan: Plan, *, input: InputSpec | None = No
         changes = [_change(model, graph, key, done, plan) for key in plan.sites]
         changes += [_insert(model, key, done, plan) for key in plan.insert]
         changes += [_pad(model, graph, key, axis, rows, done) for key, axis, rows in expected.pads]
-        done.changes = tuple(changes)
+        undo = Undo()
+        done._back.append(undo.everything)
+        done.changes = (*changes, *follow(model, expected.graph, undo))
         _verify(trace(model, input or plan.input or (3, 224, 224), name=plan.model), expected.graph)
     except StridewiseError:
         done.undo()
@@ -71,8 +75,9 @@ def _dilated(model: nn.Module, graph: Graph, plan: Plan, input: InputSpec, done:
     try:
         found = dilation(graph, plan)
         done.certificate = certify(found)
-        done.changes = tuple(dilate(model, found, input, undo))
-        _verify(trace(model, input, name=plan.model), done.graph)
+        lines = dilate(model, found, input, undo)
+        done.changes = (*lines, *follow(model, done.graph, undo))
+        _verify(function_calls(model, input, plan.model)[0], done.graph)
     except StridewiseError:
         done.undo()
         raise

@@ -41,6 +41,12 @@ class Undo:
 
         self.back.append(restore)
 
+    def item(self, table: dict[Any, Any], key: Any, value: Any) -> None:
+        """Set an entry of a dictionary."""
+        old = table[key]
+        table[key] = value
+        self.back.append(lambda: table.update({key: old}))
+
     def everything(self) -> None:
         """Put all of it back."""
         while self.back:
