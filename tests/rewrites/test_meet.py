@@ -52,21 +52,10 @@ def test_only_what_the_window_itself_lacks_is_given() -> None:
 
 
 def test_a_window_that_does_not_fall_short_is_not_padded() -> None:
-    class Back(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.stem = nn.Conv2d(3, 4, 3, 2, 1)
-            self.down = nn.Conv2d(4, 4, 3, 2, 1)
-            self.up = nn.Upsample(scale_factor=2)
-
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            x = self.stem(x)
-            return x + self.up(self.down(x))
-
-    graph = trace(Back(), (3, 28, 28))
-    # 14 -> 7 -> 14 becomes 7 -> 4 -> 8: the longer side comes from a resize, and no window gives too little.
-    with pytest.raises(PlanError, match="sizes on axis 0 differ"):
-        restride(graph, Plan(sites={"stem": one(2, 4)}))
+    """At step 1 a 4x4 window padded by 2 gives one position too many; its neighbour gives its due and is not padded."""
+    graph = trace(Two(nn.Conv2d(4, 4, 3, 2, 1), nn.Conv2d(4, 4, 4, 2, 2)), (3, 13, 13))
+    with pytest.raises(PlanError, match="sizes on axis 0 differ: 13 from left, 14 from right"):
+        restride(graph, Plan(sites={"left": one(2, 1), "right": one(2, 1)}))
 
 
 def test_a_window_before_the_fork_is_not_to_blame() -> None:

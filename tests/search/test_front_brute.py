@@ -7,6 +7,7 @@ from fractions import Fraction
 
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
 from torch import nn
 
 from stridewise.analyses.fields import fields
@@ -19,7 +20,7 @@ from stridewise.rewrites.restride import restride
 from stridewise.search.front import front
 
 from .brute import Cost, beats, best, consistent, priced
-from .search_nets import Branches, Drawn, Hourglass, Residual, conv, networks
+from .search_nets import CHANNELS, Branches, Drawn, Hourglass, Residual, conv, networks
 
 
 def found(graph: Graph, **limits: object) -> dict[tuple[Fraction, Cost], int]:
@@ -95,10 +96,57 @@ def test_budgets(name: str, share: Fraction, which: str) -> None:
     assert set(found(graph, **{which: limit})) == expected
 
 
-def test_pyramid_and_field() -> None:
-    graph = trace(SMALL["chain"], (3, 16, 16))
+@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(networks(), st.fractions(Fraction(1, 8), Fraction(7, 8)))
+def test_most_activations_of_drawn_networks(drawn: tuple[nn.Module, int, int], share: Fraction) -> None:
+    model, *size = drawn
+    try:
+        graph = trace(model, (3, *size))
+    except TraceError:
+        assume(False)
+    assume(not graph.unknown and sum(e.site for e in components(graph).edges) <= 6)
+    plans = {(s, c) for p, s in consistent(graph, (1, 2)) if (c := priced(graph, p)) is not None}
+    limit = int(share * max((c[2] for _, c in plans), default=1)) or 1
+    within = [p for p in plans if p[1][2] <= limit]
+    expected = {p for p in within if not any(beats(other, p) for other in within)}
+    assert set(found(graph, max_activations=limit)) == expected
+
+
+def test_a_plan_over_the_budget_beats_none_within_it() -> None:
+    """Early in one branch is few multiply-adds and many activations, early in the other is the opposite."""
+    wide = nn.Sequential(nn.Conv2d(CHANNELS, 64, 1, 2), nn.Conv2d(64, CHANNELS, 1))
+    heavy = nn.Sequential(nn.Conv2d(CHANNELS, 8, 7, 2, 3), nn.Conv2d(8, CHANNELS, 1))
+    squeeze = nn.Sequential(nn.Conv2d(CHANNELS, 160, 1), nn.Conv2d(160, CHANNELS, 1))
+    graph = trace(Drawn([squeeze, Branches(wide, heavy), conv(3)]), (3, 8, 8))
+    every = [(s, c) for p, s in consistent(graph, (1, 2)) if (c := priced(graph, p)) is not None]
+    differs = 0
+    # Just below a plan's activations it is within the budget to the last layer but one.
+    for limit in sorted({c[2] - 1 for s, c in every if s == 2}):
+        within = {p for p in every if p[1][2] <= limit}
+        expected = {p for p in within if not any(beats(other, p) for other in within)}
+        assert set(found(graph, max_activations=limit)) == expected
+        differs += bool(expected - set(best(graph)))
+    assert differs
+
+
+def test_steps_inserted_at_slots() -> None:
+    """A slot that stays idle costs no memory, also where a step there would hold the most."""
+    head = nn.Sequential(nn.Conv2d(16, 2, 3, 2, 1), nn.Conv2d(2, 2, 1))
+    model = nn.Sequential(nn.Conv2d(3, 16, 3, padding=1), nn.ReLU(inplace=True), head)
+    graph = trace(model, (3, 16, 16))
+    points = front(graph, slots=True).points
+    assert any(p.plan.insert for p in points)
+    for point in points:
+        assert priced(graph, point.plan) == point.cost
+    idle = next(p for p in points if not p.plan)
+    assert idle.peak_bytes < 2 * 16 * 16 * 16 * 4
+
+
+@pytest.mark.parametrize("name", ["chain", "hourglass that follows"])
+def test_pyramid_and_field(name: str) -> None:
+    graph = trace(SMALL[name], (3, 16, 16))
     plans = list(consistent(graph, (1, 2)))
-    for limits in ({"pyramid": (2, 8)}, {"min_field": 17}, {"min_field": 12, "pyramid": (4,)}):
+    for limits in ({"pyramid": (2, 4)}, {"min_field": 17}, {"min_field": 9, "pyramid": (4,)}):
         within = set()
         for plan, stride in plans:
             cost = priced(graph, plan)

@@ -84,7 +84,7 @@ def test_nothing_free() -> None:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return x + self.conv(x)
 
-    with pytest.raises(PlanError, match=r"^Inner: no site or slot may step otherwise here, so there is nothing to choo"):
+    with pytest.raises(PlanError, match=r"^Inner: no site or slot may step otherwise here, so there is nothing"):
         front(trace(Inner(), (3, 8, 8)))
 
 
@@ -186,3 +186,9 @@ def test_strides_below_one() -> None:
     strides = {p.output_stride[0] for p in front(trace(Up(), (3, 8, 8))).points}
     assert strides == {Fraction(1, 2), 1, 2}
     assert front(trace(Up(), (3, 8, 8))).to_json()["points"][0]["output_stride"] == ["1/2", "1/2"]
+
+
+def test_a_space_too_large_is_refused(resnet: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stridewise.search.sweep.MOST_POINTS", 20)
+    with pytest.raises(PlanError, match=r"too many plans for a whole front \(\d+ kept half-way\); name the sites"):
+        front(resnet)
