@@ -2,8 +2,8 @@
 
     python benchmarks/claims.py cost|detail|memory|shift|field ...      no name: all of them
 
-Prints one JSON line a claim and keeps them in benchmarks/results/claims.json. Weights are random (seeded): what comes out
-is the architecture's doing. Pictures are windows of the two photographs that scikit-learn ships.
+Prints one JSON line a claim and keeps them in benchmarks/results/claims.json. Weights are random (seeded): what comes
+out is the architecture's doing. Pictures are windows of the two photographs that scikit-learn ships.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class Step(nn.Module):
 
 
 def stages(residual: bool, kind: str, total: int, seed: int) -> nn.Module:
-    """Four stages of eight channels (a convolution and ReLU, or a residual block), the first ones followed by a step."""
+    """Four stages of eight channels (convolution and ReLU, or a residual block), the first ones followed by a step."""
     torch.manual_seed(seed)
     layers: list[nn.Module] = []
     for stage in range(4):
