@@ -40,9 +40,7 @@ def sample(items, count):
 def every(items, count, ident):
     """All items as parameters: an even sample runs always, the rest under -m zoo."""
     chosen = {id(item) for item in sample(items, count)}
-    return [
-        pytest.param(item, id=ident(item), marks=() if id(item) in chosen else pytest.mark.zoo) for item in items
-    ]
+    return [pytest.param(item, id=ident(item), marks=() if id(item) in chosen else pytest.mark.zoo) for item in items]
 
 
 def exists(name):
