@@ -14,6 +14,17 @@ PORT = 8765
 ORIGIN = f"http://127.0.0.1:{PORT}"
 
 
+@pytest.fixture(autouse=True, scope="session")
+def one_thread():
+    """Small forwards on a busy machine wait for each other's threads otherwise."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="module")
 def bench() -> Workbench:
     return Workbench(["builtin:resnet20"])

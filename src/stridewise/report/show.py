@@ -108,7 +108,7 @@ def show(graph: Graph, plans: Sequence[Plan] | Mapping[str, Plan] = (), batch: i
 def view(state: State, plan: str = "", *, batch: int = 1, train: bool = False, rules: bool = True) -> View:
     """An evaluated network as rows; rules: look for findings too, the slowest part."""
     graph = state.graph
-    layers = tuple(_layer(state, node, batch) for node in graph.nodes if _is_layer(node))
+    layers = tuple(_layer(state, node, batch) for node in graph.nodes if is_layer(node))
     return View(
         plan=plan,
         totals=_totals(state, layers, batch, train),
@@ -126,9 +126,9 @@ def _marks(state: State) -> tuple[Mark, ...]:
     before, at = [], 0
     for node in graph.nodes:
         before.append(at)
-        at += _is_layer(node)
+        at += is_layer(node)
     for grid in graph.grids:
-        if grid.node is None or not grid.sources or not all(grid.local) or _is_layer(graph.nodes[grid.node]):
+        if grid.node is None or not grid.sources or not all(grid.local) or is_layer(graph.nodes[grid.node]):
             continue
         came = tuple(f.jump for f in state.fields.full[grid.sources[0]])
         stride = tuple(f.jump for f in state.fields.full[grid.index])
@@ -178,7 +178,7 @@ def _geometry(state: State, grid: int | None) -> tuple[tuple[Fraction | None, ..
     return strides, tuple([f.size for f in fields])
 
 
-def _is_layer(node: Node) -> bool:
+def is_layer(node: Node) -> bool:
     """Whether a node has a row: sites, and ops with multiply-adds."""
     return bool(node.key) and (node.site or node.counted)
 

@@ -16,6 +16,7 @@ from starlette.routing import Route
 from stridewise.errors import StridewiseError, UsageError
 from stridewise.web.convolutions import convolution
 from stridewise.web.exports import exported
+from stridewise.web.fronts import drawn_front, front_changes
 from stridewise.web.jobs import Jobs
 from stridewise.web.pictures import Pictures, png
 from stridewise.web.work import WORKS
@@ -49,6 +50,8 @@ class Api:
             Route("/api/findings", self._posted(lambda asked: self._studied(asked).rules(asked)), methods=["POST"]),
             Route("/api/export", self._posted(self._export), methods=["POST"]),
             Route("/api/convolution", self._posted(self._convolution), methods=["POST"]),
+            Route("/api/front", self._posted(lambda asked: drawn_front(self._studied(asked))), methods=["POST"]),
+            Route("/api/front-plan", self._posted(self._front_plan), methods=["POST"]),
             Route("/api/picture", self.picture, methods=["GET", "POST"]),
             Route("/api/jobs", self.jobs_route, methods=["GET", "POST"]),
             Route("/api/jobs/{id}", self.job, methods=["GET", "DELETE"]),
@@ -82,6 +85,9 @@ class Api:
 
     def _export(self, asked: Json) -> Json:
         return exported(self._studied(asked), asked)
+
+    def _front_plan(self, asked: Json) -> Json:
+        return front_changes(self._studied(asked), asked)
 
     def _convolution(self, asked: Json) -> Json:
         return convolution(self.pictures, self.bench.find(asked.get("network")), asked)

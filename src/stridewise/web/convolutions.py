@@ -24,7 +24,7 @@ def convolution(pictures: Pictures, opened: Opened, asked: Json) -> Json:
     left as shares of the picture). Raises: UsageError, GeometryError.
     """
     side = _number(asked, "side", 20, 4, _MOST_SIDE)
-    kernel, weights = read_kernel(_named(asked))
+    kernel, weights = _own(opened, asked) if asked.get("kernel") == "own" else read_kernel(_named(asked))
     if weights.ndim != 2 or max(weights.shape) > _MOST_SPAN:
         raise UsageError(f"kernel: at most {_MOST_SPAN} taps a side are shown here")
     square = _square(pictures, opened, asked, side)
@@ -103,6 +103,19 @@ def _square(pictures: Pictures, opened: Opened, asked: Json, side: int) -> NDArr
     top, left = (int(a * (n - side)) for a, n in zip(at, sizes, strict=True))
     square: NDArray[np.float64] = picture[top : top + side, left : left + side]
     return square
+
+
+def _own(opened: Opened, asked: Json) -> tuple[str, NDArray[np.float64]]:
+    """A filter of the chosen layer, summed over its input channels: what it makes of a grey picture."""
+    key = str(asked.get("layer", ""))
+    try:
+        weight = opened.model().get_submodule(key).weight.detach().numpy()
+    except AttributeError as error:
+        raise UsageError(f"{key}: has no filter of its own; choose a convolution") from error
+    channel = _number(asked, "channel", 0, 0, len(weight) - 1)
+    if weight.ndim != 4:
+        raise UsageError(f"{key}: its filter is not two-dimensional; choose another layer")
+    return f"{key}, channel {channel}", weight[channel].sum(axis=0).astype(np.float64)
 
 
 def _named(asked: Json) -> str:

@@ -49,8 +49,10 @@ class Job:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; the result only when there is one."""
-        plain = {"id": self.id, "kind": self.kind, "state": self.state, "share": self.share, "doing": self.doing}
-        return plain | ({"error": self.error} if self.error else {}) | ({"result": self.result} if self.result else {})
+        with self.changed:
+            plain = {"id": self.id, "kind": self.kind, "state": self.state, "share": self.share, "doing": self.doing}
+            more = {"error": self.error, "result": self.result}
+        return plain | {name: value for name, value in more.items() if value}
 
     def tell(self, **facts: Any) -> None:
         """Set facts and wake whoever waits."""

@@ -72,6 +72,12 @@ class _Server(uvicorn.Server):
 def run(app: ASGIApp, listener: socket.socket, ready: Callable[[], None]) -> None:
     """Serve until interrupted."""
     config = uvicorn.Config(
-        app, log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=1, server_header=False
+        app,
+        log_level="warning",
+        access_log=False,
+        lifespan="off",
+        ws="none",
+        timeout_graceful_shutdown=1,
+        server_header=False,
     )
     _Server(config, ready).run(sockets=[listener])

@@ -15,9 +15,11 @@ from stridewise.ir import Graph
 from stridewise.plans import Plan
 from stridewise.report.json import view_json
 from stridewise.report.page import marks_json, page_data
-from stridewise.report.show import show, view
+from stridewise.report.show import is_layer, show, view
 from stridewise.rewrites.complete import make_plan
 from stridewise.rewrites.restride import restride
+from stridewise.search.front import front
+from stridewise.search.result import Front
 
 Json = dict[str, Any]
 _MOST_CHANGES = 200
@@ -33,6 +35,11 @@ class Studied:
     def original(self) -> Json:
         """The page's data for the network as it came: `show --json` and what the ladder needs beside it."""
         return page_data(show(self.graph)) | {"places": places(self.graph)}
+
+    @cached_property
+    def front(self) -> Front:
+        """The exact cost front over all plans of the network."""
+        return front(self.graph)
 
     def plan(self, request: Json) -> Plan:
         """The completed plan of a request, as the browser sends it. Raises: PlanError, UsageError."""
@@ -108,7 +115,7 @@ def places(graph: Graph) -> Json:
     """Where steps can stand: for every slot the layers that run before it; the site behind a slot that steps today."""
     before, keyed = [], 0
     for node in graph.nodes:
-        keyed += bool(node.key)
+        keyed += is_layer(node)
         before.append(keyed)
     made = {tensor: node.index for node in graph.nodes for tensor in node.outputs}
     slots = {s.key: before[made[s.tensor]] if s.tensor in made else 0 for s in graph.slots}

@@ -7,7 +7,6 @@ import { moved, NOTHING, wish } from "sw/state";
 import { answers, base, change, changed, layer, live, original, propose, row, said, tab, tabs, view } from "sw/store";
 import { html, Panel, Twin, useMemo, useRef, useState, useWidth } from "sw/ui";
 
-const ROW = 58;
 const LEFT = 104;
 const RIGHT = 26;
 const TOP = 34;
@@ -72,6 +71,7 @@ function Drawing({ width }) {
   const svg = useRef(null);
   const low = Math.min(shape.low, ghost.low);
   const high = Math.max(shape.high, ghost.high);
+  const ROW = Math.min(104, Math.max(52, 300 / (high - low)));
   const unit = (width - LEFT - RIGHT) / Math.max(shape.width, 1);
   const X = (x) => LEFT + x * unit;
   const Y = (v) => TOP + (v - low) * ROW;
@@ -125,7 +125,7 @@ function Drawing({ width }) {
   };
 
   const bar = (b, i, className) => html`<g key=${`${className}${i}`} class=${className} onClick=${() => (layer.value = b.rows[0])}>
-    ${b.height.map((v, axis) => html`<line x1=${X(b.from) - unit * 0.5} x2=${X(b.to) + unit * 0.5} y1=${Y(v)} y2=${Y(v)} class=${axis && v === b.height[0] ? "hidden" : axis ? "second" : ""} />`)}</g>`;
+    ${b.height.map((v, axis) => html`<line x1=${Math.max(LEFT, X(b.from) - unit * 0.5)} x2=${X(b.to) + unit * 0.5} y1=${Y(v)} y2=${Y(v)} class=${axis && v === b.height[0] ? "hidden" : axis ? "second" : ""} />`)}</g>`;
   const here = row.value && shape.bars.find((b) => b.rows.includes(row.value.key));
   const depthHere = row.value && (shape.depthOf(row.value.key));
   return html`<svg class="drawing" ref=${svg} viewBox=${`0 0 ${width} ${height}`} role="group" aria-label="Stride ladder: depth to the right, cumulative stride downwards">
@@ -133,8 +133,8 @@ function Drawing({ width }) {
     <text class="tiny axis" x="4" y="14">stride</text><text class="tiny axis" x=${LEFT - 34} y="14" text-anchor="end">map</text><text class="tiny axis" x=${width - 10} y="14" text-anchor="end">depth →</text>
     ${shape.folds.map((f) => html`<text key=${f.from} class="tiny" x=${X((f.from + f.to) / 2)} y=${Y(high) + 24} text-anchor="middle">×${f.count}</text>`)}
     ${edited && html`<g class="ghosts" aria-hidden="true">${ghost.bars.map((b, i) => bar(b, i, "ghost"))}${ghost.rises.map((r) => html`<line class="ghost-rise" x1=${X(r.x)} x2=${X(r.x)} y1=${Y(r.foot[0])} y2=${Y(r.top[0])} />`)}</g>`}
-    ${live && [...shape.slotAt].map(([key, x]) => html`<circle key=${key} class="slot" cx=${X(x)} cy=${Y(heightAt(shape, x))} r="2.6"><title>${key}: a step can be inserted here</title></circle>`)}
     ${shape.bars.map((b, i) => bar(b, i, b === here ? "bar here" : "bar"))}
+    ${live && [...shape.slotAt].map(([key, x]) => html`<circle key=${key} class="slot" cx=${X(x)} cy=${Y(heightAt(shape, x))} r="2.6"><title>${key}: a step can be inserted here</title></circle>`)}
     ${shape.marks.map((m, i) => html`<g key=${i} class=${m.fork ? "mark fork" : "mark"}><title>${m.fork ? `${m.name}: branches with different centres are joined here` : `${m.name}: ${by(m.came)} to ${by(m.stride)}`}</title>
       ${!m.fork && html`<line x1=${X(m.x)} x2=${X(m.x)} y1=${Y(m.foot)} y2=${Y(m.top)} />`}<path d=${`M${X(m.x)} ${Y(m.top) - 6}l6 6l-6 6l-6 -6z`} /></g>`)}
     ${depthHere !== undefined && here && html`<line class="cursor" x1=${X(depthHere)} x2=${X(depthHere)} y1=${TOP - 8} y2=${Y(high) + 10} />`}
@@ -171,7 +171,7 @@ function Controls() {
             <button type="button" onClick=${() => setStride(rise.key, rise.stride.map(() => 1))}>remove</button>`
           : html`<span class="muted">its step is tied to a fixed resize and cannot change alone</span>`}`
       : html`<span class="muted">Choose a step to move it, or add one:</span>`}
-    ${free.length > 0 && html`<span class="adder"><label><span class="unseen">Place for a new step</span><select value=${where} onChange=${(e) => setWhere(e.target.value)}>
+    ${free.length > 0 && html`<span class="adder"><label><span class="unseen">Place for a new step</span><select value=${where || free.at(-1).key} onChange=${(e) => setWhere(e.target.value)}>
         ${free.map((c) => html`<option value=${c.key} selected=${c.key === (where || free.at(-1).key)}>${c.key.startsWith("+") ? `after ${c.key.slice(1)}` : c.key}</option>`)}</select></label>
       <button type="button" onClick=${add}>add a step of 2</button></span>`}
     ${changed.value && html`<button type="button" onClick=${() => change(NOTHING)}>reset</button>`}

@@ -1,10 +1,21 @@
 // Areas 4 to 8 as tabs below the ladder; only those whose data is here.
 
+import { Fit } from "sw/fit";
 import { Layers } from "sw/layers";
-import { area } from "sw/store";
+import { OneConvolution } from "sw/oneconv";
+import { Front } from "sw/front";
+import { ShiftTest } from "sw/shift";
+import { area, extras, kinds, live, row } from "sw/store";
 import { html } from "sw/ui";
 
-export const ROOMS = () => [["layers", "Layers", Layers]];
+const ROOMS = () =>
+  [
+    ["layers", "Layers", Layers, true],
+    ["convolution", "One convolution", OneConvolution, live && row.value?.in_size.length !== 1],
+    ["shift", "Shift test", ShiftTest, live && kinds.value.includes("shift")],
+    ["fit", "Data fit", Fit, Boolean(extras.value.fit)],
+    ["front", "Cost front", Front, live],
+  ].filter(([, , , there]) => there);
 
 export function Rooms() {
   const rooms = ROOMS();

@@ -59,7 +59,7 @@ export function ladder(base, view) {
   const depth = (key) => at.get(key) ?? (key.startsWith("+") ? slotAt.get(key.slice(1)) : undefined) ?? 0;
   const rows = view.layers.filter(spatial).map((row) => ({ row, x: depth(row.key), height: levels(row) }));
   rows.sort((a, b) => a.x - b.x);
-  const bars = rows.length ? [{ from: -0.5, to: -0.5, height: rows[0].height.map(() => 0), stride: [], size: [], rows: [], input: true }] : [];
+  const bars = rows.length ? [{ from: 0, to: 0, height: rows[0].height.map(() => 0), stride: [], size: [], rows: [], input: true }] : [];
   const rises = [];
   for (const item of rows) {
     const { row, x } = item;
