@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from stridewise.analyses.sizes import Maps
-from stridewise.axis import SELF, Field, Resize, join_fields, smallest_field
+from stridewise.axis import SELF, AxisMap, Field, Resize, join_fields, smallest_field
 from stridewise.ir import Graph, Grid, Sizes
 
 _NO_MAPS: Maps = {}
@@ -26,8 +26,8 @@ class Fields:
     misaligned: tuple[tuple[int, int, tuple[Fraction, ...]], ...]
 
 
-def fields(graph: Graph, sizes: Sequence[Sizes], maps: Maps = _NO_MAPS) -> Fields:
-    """The fields of every grid when grid g measures `sizes[g]`."""
+def fields(graph: Graph, sizes: Sequence[Sizes], maps: Maps = _NO_MAPS, smallest: bool = True) -> Fields:
+    """The fields of every grid when grid g measures `sizes[g]`; smallest: also the least, else `least` is empty."""
     full: list[tuple[Field, ...]] = []
     least: list[tuple[Field, ...]] = []
     everything: list[bool] = []
@@ -37,25 +37,23 @@ def fields(graph: Graph, sizes: Sequence[Sizes], maps: Maps = _NO_MAPS) -> Field
         everything.append(grid.mixes or not all(grid.local) or any(everything[s] for s in sources))
         if grid.kind == "input":
             full.append((SELF,) * len(grid.sizes))
-            least.append((SELF,) * len(grid.sizes))
+            small = full[-1]
         elif grid.kind == "map" or (grid.kind == "fixed" and sources):
             before = sizes[sources[0]]
             used = maps.get(grid.index, grid.maps)
             inner = full[sources[0]]
-            out = tuple([m.field(f, n) for m, f, n in zip(used, inner, before, strict=True)])
+            out = _mapped(used, inner, before)
             full.append(out)
-            small = least[sources[0]]
-            if small == inner:
-                least.append(out)
-            else:
-                least.append(tuple([m.field(f, n) for m, f, n in zip(used, small, before, strict=True)]))
+            small = out if not smallest or least[sources[0]] == inner else _mapped(used, least[sources[0]], before)
         elif grid.kind == "follow":
             full.append(_followed(grid, full, sizes))
-            least.append(_followed(grid, least, sizes))
+            small = _followed(grid, least, sizes) if smallest else full[-1]
         else:
             found = _sources_by_axis(graph, grid)
             full.append(tuple(join_fields(tuple(full[s][a] for s in used)) for a, used in enumerate(found)))
-            least.append(tuple(smallest_field(tuple(least[s][a] for s in used)) for a, used in enumerate(found)))
+            small = full[-1]
+            if smallest:
+                small = tuple(smallest_field(tuple(least[s][a] for s in used)) for a, used in enumerate(found))
             if len(sources) > 1 and grid.kind == "join":
                 for axis, those in enumerate(found):
                     parts = {full[s][axis] for s in those}
@@ -63,7 +61,18 @@ def fields(graph: Graph, sizes: Sequence[Sizes], maps: Maps = _NO_MAPS) -> Field
                         centres = tuple(sorted({f.centre for f in parts}))
                         if len(centres) > 1:
                             misaligned.append((grid.index, axis, centres))
+        if smallest:
+            least.append(small)
     return Fields(full=tuple(full), least=tuple(least), everything=tuple(everything), misaligned=tuple(misaligned))
+
+
+def _mapped(used: Sequence[AxisMap], inner: Sequence[Field], before: Sizes) -> tuple[Field, ...]:
+    """The fields behind the maps; axes that are alike, as they mostly are, are computed once."""
+    out: list[Field] = []
+    for at, (change, field, size) in enumerate(zip(used, inner, before, strict=True)):
+        alike = at > 0 and size == before[at - 1] and field == inner[at - 1] and change == used[at - 1]
+        out.append(out[-1] if alike else change.field(field, size))
+    return tuple(out)
 
 
 def _sources_by_axis(graph: Graph, grid: Grid) -> list[list[int]]:
