@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
+import torch
 
 from stridewise.errors import DataError
 from stridewise.measure.bands import blocks, outside, spread
@@ -60,7 +61,9 @@ def readable(pairs: Sequence[Pair], bands: Sequence[Sequence[float]], *, held_ou
     maps too small for a neighbourhood.
     """
     if len(pairs) < 2:
-        raise DataError(f"detail: {len(pairs)} picture{'s' * (len(pairs) != 1)}: two or more are wanted, to fit and judge")
+        raise DataError(
+            f"detail: {len(pairs)} picture{'s' * (len(pairs) != 1)}: two or more are wanted, to fit and judge"
+        )
     cut = len(pairs) - max(round(held_out * len(pairs)), 1)
     shrink, reduced = _components([pair.coarse for pair in pairs[:cut]])
     known, wanted = _rows(pairs[:cut], shrink)
@@ -84,15 +87,23 @@ def readable(pairs: Sequence[Pair], bands: Sequence[Sequence[float]], *, held_ou
 
 
 def _components(maps: Sequence[Floats]) -> tuple[Floats | None, bool]:
-    """The leading principal directions of the channels, (kept, channels), where there are too many of them."""
+    """The leading principal directions of the channels, (kept, channels), where there are too many of them for the
+    work, or for the cells to fit (four cells an input at least)."""
     channels, axes = maps[0].shape[0], maps[0].ndim - 1
-    kept = MOST_FEATURES // (2 * REACH + 1) ** axes
+    cells = sum(int(np.prod([n - 2 * REACH for n in m.shape[1:]])) for m in maps)
+    kept = max(min(MOST_FEATURES, cells // 4) // (2 * REACH + 1) ** axes, 1)
     if channels <= kept:
         return None, False
     flat = np.concatenate([m.reshape(channels, -1) for m in maps], axis=1)
     centred = flat - flat.mean(axis=1, keepdims=True)
-    _, directions = np.linalg.eigh(centred @ centred.T)
+    _, directions = _decomposed(_product(centred, centred.T))
     return directions[:, -kept:].T, True
+
+
+def _decomposed(square: Floats) -> tuple[Floats, Floats]:
+    """Eigenvalues, ascending, and eigenvectors of a symmetric matrix."""
+    values, vectors = torch.linalg.eigh(torch.from_numpy(square))
+    return values.numpy(), vectors.numpy()
 
 
 def _rows(pairs: Sequence[Pair], shrink: Floats | None) -> tuple[Floats, Floats]:
@@ -104,7 +115,9 @@ def _rows(pairs: Sequence[Pair], shrink: Floats | None) -> tuple[Floats, Floats]
         fine = blocks(pair.fine[(slice(None), *(slice(s, None) for s in start))], pair.stride)
         cells = tuple(min(a, b) for a, b in zip(coarse.shape[1:], fine.shape[1:], strict=True))
         if min(cells) < 2 * REACH + 2:
-            raise DataError(f"detail: a map of {'x'.join(map(str, cells))} cells has too few neighbours: larger --input")
+            raise DataError(
+                f"detail: a map of {'x'.join(map(str, cells))} cells has too few neighbours: larger --input"
+            )
         inner = tuple(slice(REACH, n - REACH) for n in cells)
         around = [
             coarse[(slice(None), *(slice(o, n - 2 * REACH + o) for o, n in zip(offset, cells, strict=True)))]
@@ -130,8 +143,13 @@ class _Solve:
         self.inputs, self.values, self.weights = inputs, values, weights
 
     def __call__(self, inputs: Floats) -> Floats:
-        predicted: Floats = (inputs - self.inputs) @ self.weights + self.values
-        return predicted
+        return _product(inputs - self.inputs, self.weights) + self.values
+
+
+def _product(first: Floats, second: Floats) -> Floats:
+    """The matrix product by torch, which keeps to the threads it is given."""
+    product: Floats = (torch.from_numpy(np.ascontiguousarray(first)) @ torch.from_numpy(second)).numpy()
+    return product
 
 
 def _fit(inputs: Floats, values: Floats) -> _Solve:
@@ -147,10 +165,10 @@ def _ridge(inputs: Floats, values: Floats, strengths: Sequence[float] = _RIDGES)
     """One decoder a strength, in units of the mean variance of the inputs, from one decomposition."""
     middle, level = inputs.mean(axis=0), values.mean(axis=0)
     centred = inputs - middle
-    spectrum, directions = np.linalg.eigh(centred.T @ centred)
-    target = directions.T @ (centred.T @ (values - level))
+    spectrum, directions = _decomposed(_product(centred.T, centred))
+    target = _product(directions.T, _product(centred.T, values - level))
     unit = max(float(spectrum.mean()), np.finfo(np.float64).tiny)
     return [
-        _Solve(middle, level, directions @ (target / (np.clip(spectrum, 0, None) + strength * unit)[:, None]))
+        _Solve(middle, level, _product(directions, target / (np.clip(spectrum, 0, None) + strength * unit)[:, None]))
         for strength in strengths
     ]

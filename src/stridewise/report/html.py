@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from html import escape
 
 from stridewise.report.fold import folded
-from stridewise.report.show import Report, View
+from stridewise.report.page import page_html
+from stridewise.report.rows import View
+from stridewise.report.show import Report
 from stridewise.report.text import HEADS, cells, facts, ladder_lines
 from stridewise.report.units import by
 
@@ -23,12 +25,9 @@ _STYLE = """
 
 
 def page(report: Report) -> str:
-    """A whole page with its style inside; nothing is fetched."""
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f"<title>{escape(report.model)} · Stridewise</title></head>\n<body>{fragment(report)}</body></html>\n"
-    )
+    """The page in one file, drawn by the same code that is served; without JavaScript the plain tables. Nothing is
+    fetched."""
+    return page_html(report, fragment(report))
 
 
 def fragment(report: Report) -> str:

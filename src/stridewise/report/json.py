@@ -7,7 +7,8 @@ from fractions import Fraction
 from typing import Any
 
 from stridewise.analyses.findings import as_json
-from stridewise.report.show import Layer, Report, View
+from stridewise.report.rows import Layer, View
+from stridewise.report.show import Report
 
 
 def plain(value: Fraction | int | None) -> int | str | None:
@@ -29,7 +30,7 @@ def show_json(report: Report) -> dict[str, Any]:
         "schema": "stridewise.show/1",
         "model": report.model,
         "input": next(iter(shapes.values())) if len(shapes) == 1 else shapes,
-        **_view(first),
+        **view_json(first),
         "groups": [
             {
                 "id": group.id,
@@ -58,13 +59,19 @@ def show_json(report: Report) -> dict[str, Any]:
         found["notes"] = list(report.notes)
     if len(report.views) > 1:
         found["plans"] = [
-            {"plan": view.plan, **_view(view), "findings": [as_json(f) for f in view.findings]}
+            {"plan": view.plan, **view_json(view), "findings": [as_json(f) for f in view.findings]}
             for view in report.views[1:]
         ]
     return found
 
 
-def _view(view: View) -> dict[str, Any]:
+def view_json(view: View) -> dict[str, Any]:
+    """One view in plain values: totals, outputs, layers."""
+    return totals_json(view) | {"layers": [layer_json(layer) for layer in view.layers]}
+
+
+def totals_json(view: View) -> dict[str, Any]:
+    """The totals and outputs of one view."""
     totals = view.totals
     rows: dict[str, Any] = {
         "macs": totals.macs,
@@ -89,11 +96,11 @@ def _view(view: View) -> dict[str, Any]:
             }
             for out in view.outputs
         ],
-        "layers": [_layer(layer) for layer in view.layers],
     }
 
 
-def _layer(layer: Layer) -> dict[str, Any]:
+def layer_json(layer: Layer) -> dict[str, Any]:
+    """One row of the table."""
     return {
         "key": layer.key,
         "op": layer.op,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from stridewise.report.fold import folded
-from stridewise.report.show import Layer, View
+from stridewise.report.rows import Layer, View
 from stridewise.report.units import by, once, shortened
 
 Stride = tuple[Fraction, ...]

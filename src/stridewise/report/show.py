@@ -19,106 +19,8 @@ from stridewise.errors import UsageError
 from stridewise.findings import Finding
 from stridewise.ir import Graph, Node, Sizes
 from stridewise.plans import Plan
+from stridewise.report.rows import Layer, Mark, Output, SlotRow, Totals, View
 from stridewise.rewrites.restride import restride
-
-Numbers = tuple[Fraction, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Layer:
-    """One site, or one op with multiply-adds; geometry an entry an axis, None where no positions are left.
-
-    Units: kernel, stride, dilation, padding, sizes in positions of the layer's input; cumulative_stride,
-    receptive_field and start in input positions; share and coverage are fractions of 1; macs multiply-adds.
-    """
-
-    key: str
-    op: str
-    kernel: Sizes
-    stride: Numbers
-    dilation: Sizes
-    padding: tuple[tuple[int, int], ...]
-    groups: int
-    channels: tuple[int, int] | None
-    in_size: Sizes
-    out_size: Sizes
-    cumulative_stride: tuple[Fraction | None, ...]
-    receptive_field: Sizes
-    start: Sizes
-    everything: bool
-    approximate: bool
-    field_share: tuple[float, ...]
-    macs: int
-    params: int
-    activations: int
-    read_coverage: float
-    channel_ceiling: float | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Output:
-    """One output of the network: its size, cumulative stride and field, an entry an axis."""
-
-    name: str
-    size: Sizes
-    cumulative_stride: tuple[Fraction | None, ...]
-    receptive_field: Sizes
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Totals:
-    """The network as a whole; geometry is that of the last spatial tensor. kept_bytes: with train, else None."""
-
-    macs: int
-    params: int
-    activations: int
-    peak_activation_bytes: int
-    output_stride: Numbers
-    receptive_field: Sizes
-    start: Sizes
-    smallest_input: tuple[int | None, ...]
-    out_size: Sizes
-    kept_bytes: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mark:
-    """Something on the ladder that is no layer: an op that changes the stride (resize to another tensor's size,
-    rearrangement, slice), with the stride it came from, or a join of branches with different centres (`fork`).
-
-    at: layers that run before it.
-    """
-
-    at: int
-    name: str
-    came: Numbers
-    stride: Numbers
-    size: Sizes
-    fork: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class View:
-    """The network under one plan ("" is as it came)."""
-
-    plan: str
-    totals: Totals
-    outputs: tuple[Output, ...]
-    layers: tuple[Layer, ...]
-    findings: tuple[Finding, ...]
-    marks: tuple[Mark, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SlotRow:
-    """A place where a step can be inserted."""
-
-    key: str
-    aliases: tuple[str, ...]
-    size: Sizes
-    cumulative_stride: Numbers
-    stride: Sizes
-    kind: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,10 +85,10 @@ def show(graph: Graph, plans: Sequence[Plan] | Mapping[str, Plan] = (), batch: i
         raise UsageError(f"batch: a whole number from 1 is wanted, not {batch}")
     named = plans.items() if isinstance(plans, Mapping) else ((f"plan {i}", plan) for i, plan in enumerate(plans, 1))
     origin = evaluate(graph)
-    views, notes = [_view(origin, "", batch, train)], list(graph.notes)
+    views, notes = [view(origin, batch=batch, train=train)], list(graph.notes)
     for name, plan in named:
         changed = restride(graph, plan)
-        views.append(_view(evaluate(changed.graph), name, batch, train))
+        views.append(view(evaluate(changed.graph), name, batch=batch, train=train))
         notes += [
             f"{name}: {key} gets {rows} more rows of end padding on axis {axis}" for key, axis, rows in changed.pads
         ]
@@ -203,15 +105,16 @@ def show(graph: Graph, plans: Sequence[Plan] | Mapping[str, Plan] = (), batch: i
     )
 
 
-def _view(state: State, plan: str, batch: int, train: bool) -> View:
+def view(state: State, plan: str = "", *, batch: int = 1, train: bool = False, rules: bool = True) -> View:
+    """An evaluated network as rows; rules: look for findings too, the slowest part."""
     graph = state.graph
-    layers = tuple(_layer(state, node, batch) for node in graph.nodes if node.key)
+    layers = tuple(_layer(state, node, batch) for node in graph.nodes if is_layer(node))
     return View(
         plan=plan,
         totals=_totals(state, layers, batch, train),
         outputs=tuple(_output(state, i, t) for i, t in enumerate(graph.outputs)),
         layers=layers,
-        findings=tuple(findings(state)),
+        findings=tuple(findings(state)) if rules else (),
         marks=_marks(state),
     )
 
@@ -223,9 +126,9 @@ def _marks(state: State) -> tuple[Mark, ...]:
     before, at = [], 0
     for node in graph.nodes:
         before.append(at)
-        at += bool(node.key)
+        at += is_layer(node)
     for grid in graph.grids:
-        if grid.node is None or not grid.sources or not all(grid.local) or graph.nodes[grid.node].key:
+        if grid.node is None or not grid.sources or not all(grid.local) or is_layer(graph.nodes[grid.node]):
             continue
         came = tuple(f.jump for f in state.fields.full[grid.sources[0]])
         stride = tuple(f.jump for f in state.fields.full[grid.index])
@@ -275,11 +178,16 @@ def _geometry(state: State, grid: int | None) -> tuple[tuple[Fraction | None, ..
     return strides, tuple([f.size for f in fields])
 
 
+def is_layer(node: Node) -> bool:
+    """Whether a node has a row: sites, and ops with multiply-adds."""
+    return bool(node.key) and (node.site or node.counted)
+
+
 def _layer(state: State, node: Node, batch: int) -> Layer:
     """The row of one node."""
     graph, sizes, attrs = state.graph, state.sizes, node.attrs
     grid = graph.tensors[node.outputs[0]].grid
-    windows: tuple[AxisMap, ...] = attrs.get("maps", ())
+    windows: tuple[AxisMap, ...] = attrs.get("maps", ())  # of a convolution where no positions are left
     if node.site:
         windows = state.windows(node)
         before: int | None = state.incoming(node)

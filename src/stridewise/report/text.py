@@ -10,7 +10,8 @@ from typing import TypeAlias
 from stridewise.findings import Finding
 from stridewise.report.fold import Row, folded
 from stridewise.report.ladder import rungs
-from stridewise.report.show import Layer, Report, Totals, View
+from stridewise.report.rows import Layer, Totals, View
+from stridewise.report.show import Report
 from stridewise.report.units import binary, by, change, count, once, shortened
 
 WIDTH = 100
@@ -180,20 +181,27 @@ def _layers(layers: Sequence[Layer], width: int) -> list[Line]:
 
 
 def _changed_layers(report: Report, width: int) -> list[Line]:
-    """The layers whose row differs from the network as it is, one line a plan."""
+    """The layers whose step or dilation differs from the network as it is, what was and what each plan makes of it."""
     first = {layer.key: layer for layer in report.layers}
     rows: list[tuple[str, ...]] = []
     styles: list[str] = []
+
+    def add(name: str, layer: Layer, style: str) -> None:
+        rows.append((name, *cells(Row(name=name, first=layer, last=layer, repeats=1, at=0))))
+        styles.append(style)
+
     for view in report.views[1:]:
-        for row in folded(view.layers):
-            before = first.get(row.first.key)
-            if before is None or before.stride != row.first.stride or before.dilation != row.first.dilation:
-                name = row.name + (f" ×{row.repeats}" if row.repeats > 1 else "")
-                if before is not None:
-                    rows.append((name, *cells(Row(name=name, first=before, last=before, repeats=1, at=0))))
-                    styles.append("dim")
-                rows.append((f"  {view.plan}", *cells(row)))
-                styles.append("step")
+        for layer in view.layers:
+            before = first.get(layer.key)
+            if before is None:
+                add(f"{layer.key}, new in {view.plan}", layer, "step")
+            elif (before.stride, before.dilation) != (layer.stride, layer.dilation):
+                add(layer.key, before, "dim")
+                add(f"  {view.plan}", layer, "step")
+        here = {layer.key for layer in view.layers}
+        for layer in report.layers:
+            if layer.key not in here:
+                add(f"{layer.key}, gone in {view.plan}", layer, "dim")
     if not rows:
         return [[("No layer's step or dilation differs.", "")]]
     return [[("Layers that differ", "head")], *_table(rows, width, styles)]

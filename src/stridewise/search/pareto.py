@@ -10,15 +10,27 @@ from numpy.typing import NDArray
 Ints: TypeAlias = NDArray[Any]
 
 # Up to this many distinct peaks each is swept by itself; beyond it a tree keeps the best activations by peak.
-_FEW_PEAKS = 300
+_MANY_PEAKS = 300
+# Parts of the peaks in a first, rough sweep.
+_ROUGHLY = 12
 
 
-def undominated(state: Ints, macs: Ints, peak: Ints, activations: Ints, changes: Ints, *, final: bool = False) -> Ints:
+def undominated(
+    state: Ints,
+    macs: Ints,
+    peak: Ints,
+    activations: Ints,
+    changes: Ints,
+    *,
+    final: bool = False,
+    sure: Ints | None = None,
+) -> Ints:
     """Indices of the points that none of the same state beats, by state and rising multiply-adds.
 
     A point is beaten when another has no more multiply-adds, no higher peak and no fewer activations, and differs in
     multiply-adds or activations. Points that agree in both are kept while a higher peak buys fewer changes: a peak that
-    comes later may make them equal, and then the one with fewer changes is wanted. `final`: no peak comes later.
+    comes later may make them equal, and then the one with fewer changes is wanted. `final`: no peak comes later. sure:
+    the points that may beat others of fewer activations.
     """
     order = np.lexsort((*_packed(peak, changes), -activations, *_packed(state, macs)))
     g, m, p, a, c = state[order], macs[order], peak[order], activations[order], changes[order]
@@ -26,7 +38,7 @@ def undominated(state: Ints, macs: Ints, peak: Ints, activations: Ints, changes:
     first[1:] = (m[1:] != m[:-1]) | (a[1:] != a[:-1]) | (g[1:] != g[:-1])
     alike = np.cumsum(first) - 1
     start = np.flatnonzero(first)[alike]
-    keep = ~_beaten(g, p, a, start)
+    keep = ~_beaten(g, p, a, start, None if sure is None else sure[order])
     if final:
         return order[keep & first]
     # Within points of equal multiply-adds and activations: only those with fewer changes than all of lower peak.
@@ -44,32 +56,53 @@ def _packed(high: Ints, low: Ints) -> tuple[Ints, ...]:
     return low, high
 
 
-def _beaten(state: Ints, peak: Ints, activations: Ints, start: Ints) -> Ints:
+def _beaten(state: Ints, peak: Ints, activations: Ints, start: Ints, sure: Ints | None) -> Ints:
     """Per point (by state and multiply-adds) whether one before `start` has no higher peak and no fewer activations."""
     out = np.zeros(len(state), dtype=bool)
     rank, levels = _ranked(state, peak)
-    # One state after the other lifts the activations out of the reach of the states before.
-    lift = int(activations.max(initial=0)) + 1
-    lifted = activations + np.concatenate(([0], np.cumsum(state[1:] != state[:-1]))) * lift
-    many = levels > _FEW_PEAKS
+    many = levels > _MANY_PEAKS
     for one in np.unique(state[many]):
         first, last = np.searchsorted(state, (one, one + 1))
         rows = slice(int(first), int(last))
-        out[rows] = _beaten_by_tree(rank[rows], activations[rows], start[rows] - first, int(levels[first]))
+        values = activations[rows], (activations if sure is None else np.where(sure, activations, -1))[rows]
+        out[rows] = _beaten_by_tree(rank[rows], *values, start[rows] - first, int(levels[first]))
+    # One state after the other lifts the activations out of the reach of the states before.
+    lifted = activations + np.concatenate(([0], np.cumsum(state[1:] != state[:-1]))) * (activations.max(initial=0) + 1)
+    rival = lifted if sure is None else np.where(sure, lifted, -1)
     left = np.flatnonzero(~many)
-    place = np.zeros(len(state), dtype=np.int64)
+    if levels.max(initial=0) > 2 * _ROUGHLY:
+        # Most are beaten by one of a far lower peak; the fine sweep is left with the others.
+        for part in range(1, _ROUGHLY):
+            bound = levels[left] * part // _ROUGHLY
+            left = _sweep(out, left, lifted, rival, start, rank[left] < bound, rank[left] >= bound)
     level = 0
     while len(left):
-        # Points left out lie in other states: the one before `start` is still the one before it among those left.
-        place[left] = np.arange(len(left))
-        here = np.flatnonzero(rank[left] == level)
-        at = place[start[left[here]]]
-        here, at = here[at > 0], at[at > 0]
-        best = np.maximum.accumulate(np.where(rank[left] <= level, lifted[left], -1))
-        out[left[here]] = best[at - 1] >= lifted[left[here]]
+        left = _sweep(out, left, lifted, rival, start, rank[left] <= level, rank[left] == level)
         level += 1
         left = left[levels[left] > level]
     return out
+
+
+def _sweep(out: Ints, left: Ints, lifted: Ints, rival: Ints, start: Ints, lower: Ints, asked: Ints) -> Ints:
+    """Mark in `out` those `asked` among the points `left` that one of `lower` peak before their `start` beats.
+
+    Returns the points then left.
+    """
+    best = np.maximum.accumulate(np.where(lower, rival[left], -1))
+    here = left[asked]
+    at = np.searchsorted(left, start[here]) if len(here) * 8 < len(left) else _places(left, len(out))[start[here]]
+    lost = here[(at > 0) & (best[at - 1] >= lifted[here])]
+    if not len(lost):
+        return left
+    out[lost] = True
+    return left[~out[left]]
+
+
+def _places(left: Ints, count: int) -> Ints:
+    """How many of `left` lie before each of `count` points."""
+    inside = np.zeros(count + 1, dtype=np.int64)
+    inside[left + 1] = 1
+    return np.cumsum(inside)
 
 
 def _ranked(state: Ints, peak: Ints) -> tuple[Ints, Ints]:
@@ -89,15 +122,15 @@ def _ranked(state: Ints, peak: Ints) -> tuple[Ints, Ints]:
     return rank, levels
 
 
-def _beaten_by_tree(rank: Ints, activations: Ints, start: Ints, levels: int) -> Ints:
+def _beaten_by_tree(rank: Ints, activations: Ints, rival: Ints, start: Ints, levels: int) -> Ints:
     """The same for one state, with a tree of prefix maxima over the peaks. Source: Fenwick 1994."""
     tree = [-1] * (levels + 1)
     out = np.zeros(len(rank), dtype=bool)
-    ranks, values, starts = rank.tolist(), activations.tolist(), start.tolist()
+    ranks, values, rivals, starts = rank.tolist(), activations.tolist(), rival.tolist(), start.tolist()
     entered = 0
     for i, (r, value, begin) in enumerate(zip(ranks, values, starts, strict=True)):
         while entered < begin:
-            at, seen = ranks[entered] + 1, values[entered]
+            at, seen = ranks[entered] + 1, rivals[entered]
             while at <= levels and tree[at] < seen:
                 tree[at] = seen
                 at += at & -at

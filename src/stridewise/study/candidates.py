@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
+import string
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 from stridewise.analyses import cost
 from stridewise.analyses.strides import groups
 from stridewise.ir import Graph
 from stridewise.plans import Plan
 from stridewise.rewrites.restride import restride
+
+Costs: TypeAlias = tuple[int, int, int]
+"""Multiply-adds, activations, peak bytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,36 +73,41 @@ def shortlisted(
     slots: bool | None,
     sites: Sequence[str] | None,
     count: int,
-) -> tuple[tuple[Candidate, ...], tuple[tuple[int, int, int], ...]]:
-    """(shortlist, (macs, activations, peak bytes) of every plan on the front): the default first, the others by cost.
+) -> tuple[tuple[Candidate, ...], tuple[Costs, ...]]:
+    """(shortlist, (macs, activations, peak bytes) of every plan on the front): the default first, the rule's
+    plan second, then the front's by cost.
 
     Raises: PlanError where nothing is free to choose or no plan meets the limits.
     """
-    from stridewise.search.front import front, shortlist
+    from stridewise.search.front import front
+    from stridewise.search.shortlist import shortlist
 
     found = front(graph, max_macs=max_macs, output_stride=output_stride, slots=slots, sites=sites)
-    points = tuple((p.macs, p.activations, p.peak_bytes) for p in found.points)
-    plans = {p.plan.to_toml(): p.plan for p in shortlist(found, count=count) if p.plan}
-    costed = sorted((candidate(graph, plan, "", "front") for plan in plans.values()), key=lambda c: c.macs)
-    named = (replace(c, name=chr(ord("A") + n) if len(costed) < 27 else f"P{n + 1}") for n, c in enumerate(costed))
-    return (candidate(graph, Plan(), "default", "default"), *named), points
+    names = {"as it is": "default", "rule": "rule"}
+    letters = itertools.chain(string.ascii_uppercase, (f"P{n}" for n in itertools.count(27)))
+    listed = tuple(
+        candidate(graph, pick.plan, names.get(pick.why) or next(letters), names.get(pick.why, "front"))
+        for pick in shortlist(graph, found, count=count, slots=slots)
+    )
+    return listed, tuple((p.macs, p.activations, p.peak_bytes) for p in found.points)
 
 
 def steps_of(graph: Graph) -> str:
-    """Where a network steps, in executed order: "conv1 2, layer2.0 2"."""
+    """Where a network steps, in executed order: "conv1 /2, +layer1.0 /2"; a plus marks a step behind a module."""
+    behind = {graph.nodes[slot.node].key: slot.key for slot in graph.slots if slot.node is not None}
     parts = []
     for group in groups(graph):
         if any(s > 1 for s in group.stride):
             step = str(group.stride[0]) if len(set(group.stride)) == 1 else "×".join(map(str, group.stride))
-            parts.append(f"{_place(group.sites)} /{step}")
+            slot = next((behind[site] for site in group.sites if site in behind), None)
+            parts.append(f"{_place(group.sites) if slot is None else f'+{slot}'} /{step}")
     return ", ".join(parts) or "no steps"
 
 
 def _place(sites: tuple[str, ...]) -> str:
     """What the names of a group's sites have in common: the module they sit in."""
-    names = [site.split("/")[0].removeprefix("+").split(".") for site in sites]
     common = []
-    for parts in zip(*names, strict=False):
+    for parts in zip(*(site.split(".") for site in sites), strict=False):
         if len(set(parts)) > 1:
             break
         common.append(parts[0])

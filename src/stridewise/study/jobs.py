@@ -33,7 +33,7 @@ class Outcome:
     value: float = math.nan
     low: float | None = None
     high: float | None = None
-    correct: tuple[bool, ...] = ()
+    correct: tuple[bool, ...] = field(default=(), repr=False)
     seconds: float = 0.0
     error: str = ""
     detail: Mapping[str, Any] = field(default_factory=dict)

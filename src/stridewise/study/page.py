@@ -10,7 +10,7 @@ from stridewise.study.result import HEADINGS, SearchResult, cells, notes
 
 _STYLE = """
 :root { color-scheme: light dark; }
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 74rem; margin: 2rem auto; padding: 0 1rem; }
 table { border-collapse: collapse; margin: 0.5rem 0; }
 th, td { padding: 0.25rem 0.8rem; text-align: right; border-bottom: 1px solid #8884; white-space: nowrap; }
 td { font-variant-numeric: tabular-nums; }

@@ -46,10 +46,11 @@ def _accuracies(axes: Any, result: SearchResult) -> None:
         drawn.add(label)
     axes.axvline(result.default.candidate.macs / 1e6, color=_DEFAULT, linewidth=1, linestyle=":")
     axes.set_ylabel("accuracy, % (measured, 95 % interval)")
-    axes.set_title(f"{result.model} on {result.data}: accuracy against cost", fontsize=12)
+    axes.set_title(f"{result.model} on {result.data}: accuracy against cost", fontsize=12, pad=40)
+    axes.margins(x=0.09, y=0.1)
     axes.grid(alpha=0.25)
     if drawn:
-        axes.legend(fontsize=9, loc="best")
+        axes.legend(fontsize=8.5, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False)
     else:
         axes.text(0.5, 0.5, "no finished training yet", transform=axes.transAxes, ha="center")
 
@@ -67,8 +68,13 @@ def _look(row: Row, result: SearchResult) -> tuple[str, str, str]:
 
 
 def _front(axes: Any, result: SearchResult) -> None:
-    points = sorted((macs / 1e6, made / 1e3) for macs, made, _ in result.front)
-    axes.plot([x for x, _ in points], [y for _, y in points], ".-", color=_FRONT, label="exact cost front", linewidth=1)
+    axes.plot(
+        [macs / 1e6 for macs, _, _ in result.front],
+        [made / 1e3 for _, made, _ in result.front],
+        ".",
+        color=_FRONT,
+        label="all plans on the exact front",
+    )
     for row in result.rows:
         colour, _, marker = _look(row, result)
         axes.plot([row.candidate.macs / 1e6], [row.candidate.activations / 1e3], marker, color=colour, markersize=7)

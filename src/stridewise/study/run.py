@@ -81,8 +81,8 @@ class Coordinator:
         self._finished += len(ready)
         self._left = [job for job in jobs if job not in self.store.outcomes]
         deaths: Counter[Job] = Counter()
-        while self.store.waiting():
-            for job, outcome in run(self._asked(), lambda job, done, total: self._watch(job, done / total)):
+        while self._waiting(jobs):
+            for job, outcome in run(self._asked(jobs), lambda job, done, total: self._watch(job, done / total)):
                 if outcome is None:
                     deaths[job] += 1
                     if deaths[job] < _DEATHS:
@@ -96,8 +96,12 @@ class Coordinator:
                 self._watch(job, 0.0)
         return {job: self.store.outcomes[job] for job in jobs}
 
-    def _asked(self) -> Iterator[Job]:
-        while self.store.waiting():
+    def _waiting(self, jobs: Sequence[Job]) -> bool:
+        """Whether any of the jobs waits; those of a later rung may wait since before a stop."""
+        return not self.store.waiting().isdisjoint(jobs)
+
+    def _asked(self, jobs: Sequence[Job]) -> Iterator[Job]:
+        while self._waiting(jobs):
             yield self.store.asked()
 
     def _keep(self, job: Job, outcome: Outcome) -> None:

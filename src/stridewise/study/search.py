@@ -110,10 +110,12 @@ def search(
                 study.carry_out(carry_out)
             result = answer(_latencies(score, study), "finished")
         except KeyboardInterrupt:
-            with _unbroken():
-                write_files(answer({}, "interrupted"), folder)
+            if run is not None:
+                with _unbroken():
+                    write_files(answer({}, "interrupted"), folder)
             raise
-        write_files(result, folder)
+        if run is not None:
+            write_files(result, folder)
         if all(row.accuracy is None for row in result.rows):
             raise StudyError(f"{graph.model}: every plan failed, the first with: {result.rows[0].error}")
         return result

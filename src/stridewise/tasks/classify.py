@@ -128,6 +128,7 @@ def classify(
             loss=functional.cross_entropy,
             judge=lambda found, fabric: _accuracy(found, splits.held_out, fabric)[0],
             name=label,
+            identity=plan.to_toml(),
             checkpoint=checkpoint,
             progress=progress,
         )

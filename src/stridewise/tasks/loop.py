@@ -71,12 +71,14 @@ def fit(
     loss: Loss,
     judge: Judge,
     name: str,
+    identity: str = "",
     checkpoint: Path | None = None,
     progress: Progress | None = None,
 ) -> tuple[tuple[Epoch, ...], nn.Module]:
     """Train `model` in place: the curve, and the model as Fabric runs it.
 
-    judge: the accuracy, after each epoch. checkpoint: written after each epoch, taken up when it is there.
+    judge: the accuracy, after each epoch. checkpoint: written after each epoch, taken up when it is there and was made
+    with the same arguments; identity stands for what they do not show (plan, data).
     Raises: DataError where there are fewer pictures than a batch; StridewiseError where the loss is not a number.
     """
     if epochs < 1:
@@ -92,7 +94,7 @@ def fit(
         optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.rate, weight_decay=recipe.decay)
         running, optimizer = fabric.setup(channels_last(model), optimizer)
     state = {"model": running, "optimizer": optimizer}
-    stamp = repr((name, epochs, seed, sorted(asdict(recipe).items())))
+    stamp = repr((name, identity, tuple(pictures.x.shape), epochs, seed, sorted(asdict(recipe).items())))
     curve = _resumed(fabric, checkpoint, state, stamp)
     for epoch in range(len(curve), epochs):
         torch.manual_seed(_drawn(seed, epoch))
@@ -117,7 +119,7 @@ def fit(
             if progress is not None:
                 progress(step + 1, total)
         curve.append(Epoch(loss=sum_of_losses.item() / per_epoch, accuracy=judge(running, fabric)))
-        if checkpoint is not None and epoch + 1 < epochs:
+        if checkpoint is not None:
             _save(fabric, checkpoint, {**state, "curve": [[e.loss, e.accuracy] for e in curve], "stamp": stamp})
     return tuple(curve), running
 

@@ -42,7 +42,7 @@ class TrainRecord:
     curve: tuple[Epoch, ...]
     seconds: float
     conditions: Mapping[str, Any] = field(default_factory=dict)
-    correct: tuple[bool, ...] = ()
+    correct: tuple[bool, ...] = field(default=(), repr=False)
 
     def __float__(self) -> float:
         return self.accuracy

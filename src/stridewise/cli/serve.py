@@ -1,0 +1,66 @@
+"""`stridewise serve`: the local page."""
+
+import json
+import logging
+import webbrowser
+from pathlib import Path
+from typing import Any
+
+import click
+
+from stridewise.cli.arguments import MODEL_HELP, parse_inputs
+from stridewise.errors import LoadError, MissingExtraError
+
+
+@click.command(
+    "serve", help=f"See strides, change them and watch what follows, on a page of this machine.\n\n{MODEL_HELP}"
+)
+@click.argument("models", nargs=-1, metavar="[MODEL]...")
+@click.option("--input", "inputs", multiple=True, metavar="[NAME=]CxHxW", help="Channels and sizes, 3x224x224.")
+@click.option("--weights", metavar="FILE", help="Trained weights (.safetensors, or a torch file of tensors).")
+@click.option("--trust", is_flag=True, help="Read files that can run code (pt2:).")
+@click.option("--fit", "fitted", metavar="FILE", help="What `stridewise fit --json` printed, to show beside.")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Where to listen. [default: a free port]")
+@click.option("--no-browser", is_flag=True, help="Only print the address.")
+def command(
+    models: tuple[str, ...],
+    inputs: tuple[str, ...],
+    weights: str | None,
+    trust: bool,
+    fitted: str | None,
+    port: int,
+    no_browser: bool,
+) -> None:
+    """Parse, bind, print the address, serve."""
+    try:
+        from stridewise.web import safety, server, workbench
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] not in ("starlette", "uvicorn"):
+            raise
+        raise MissingExtraError(str(error.name), "web", "the page") from error
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    bench = workbench.Workbench(models or workbench.bundled(), parse_inputs(inputs), trust, weights)
+    extras: dict[str, Any] = {"fit": _read(fitted)} if fitted else {}
+    listener = server.bound(port)
+    token = safety.new_token()
+    number = listener.getsockname()[1]
+    address = f"http://{server.ADDRESS}:{number}/?token={token}"
+
+    def ready() -> None:
+        click.echo(f"Stridewise: {address}")
+        click.echo("stop with Ctrl+C", err=True)
+        bench.warm()
+        if not no_browser:
+            webbrowser.open(address)
+
+    server.run(server.make_app(bench, token=token, port=number, extras=extras), listener, ready)
+
+
+def _read(path: str) -> Any:
+    try:
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise LoadError(f"{path}: not readable as JSON: {error}") from error
+    if not isinstance(found, dict) or found.get("schema") != "stridewise.fit/1":
+        raise LoadError(f"{path}: not what `stridewise fit --json` prints (schema stridewise.fit/1 is wanted)")
+    return found

@@ -1,0 +1,39 @@
+"""The page's data: `show --json` with the few facts a drawing needs beside it, and the self-contained report."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from stridewise.report.assets import whole_page
+from stridewise.report.json import plain
+from stridewise.report.rows import View
+from stridewise.report.show import Report
+
+
+def page_data(report: Report) -> dict[str, Any]:
+    """`show --json` (DESIGN 7) plus, per view, the marks of the ladder: resizes and joins that are no layers."""
+    found = report.to_json()
+    found["marks"] = marks_json(report.views[0])
+    for shown, view in zip(found.get("plans", []), report.views[1:], strict=True):
+        shown["marks"] = marks_json(view)
+    return found
+
+
+def marks_json(view: View) -> list[dict[str, Any]]:
+    """What stands on the ladder without being a layer."""
+    return [
+        {
+            "at": mark.at,
+            "name": mark.name,
+            "came": [plain(n) for n in mark.came],
+            "stride": [plain(n) for n in mark.stride],
+            "size": list(mark.size),
+            "fork": mark.fork,
+        }
+        for mark in view.marks
+    ]
+
+
+def page_html(report: Report, fallback: str) -> str:
+    """The report as one page that draws itself from a file, without a server or network."""
+    return whole_page(f"{report.model} · Stridewise", {"kind": "show", "report": page_data(report)}, fallback)

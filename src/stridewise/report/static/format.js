@@ -1,0 +1,38 @@
+// Numbers as people read them; the same words as the command line's table.
+
+export const by = (values) =>
+  !values || !values.length ? "–" : values.map((v) => (v === null ? "–" : String(v))).join("×");
+
+export const once = (values) =>
+  values && values.length && values.every((v) => v === values[0]) ? by(values.slice(0, 1)) : by(values);
+
+const three = (n) => (n < 9.995 ? n.toFixed(2) : n < 99.95 ? n.toFixed(1) : n.toFixed(0));
+
+export function count(n) {
+  for (const [unit, size] of [["G", 1e9], ["M", 1e6], ["k", 1e3]])
+    if (n >= 0.9995 * size) return `${three(n / size)} ${unit}`;
+  return n.toFixed(0);
+}
+
+export function bytes(n) {
+  for (const [unit, size] of [["GiB", 2 ** 30], ["MiB", 2 ** 20], ["KiB", 2 ** 10]])
+    if (n >= size) return `${three(n / size)} ${unit}`;
+  return `${n} B`;
+}
+
+// How much more or less: "+30 %", "−12 %", "×4.0" from doubling on; "" where it is the same.
+export function change(now, before) {
+  if (now === before || !before) return "";
+  const ratio = now / before;
+  if (ratio >= 2) return `×${ratio.toFixed(1)}`;
+  return `${ratio > 1 ? "+" : "−"}${(Math.abs(ratio - 1) * 100).toFixed(1)} %`;
+}
+
+// A stride is a whole number or a fraction written "1/2".
+export function number(value) {
+  if (typeof value !== "string") return value;
+  const [a, b] = value.split("/").map(Number);
+  return b ? a / b : a;
+}
+
+export const signed = (n) => (n > 0 ? `+${n}` : n < 0 ? `−${-n}` : "0");

@@ -1,0 +1,115 @@
+// The head of the page: which network, which plan, back and forth, share and take away.
+
+import { post } from "sw/net";
+import { NOTHING, tabLetter } from "sw/state";
+import {
+  addTab, address, answers, base, busy, changed, closeTab, complain, goBack, goForth, live, network, networks, openNetwork, said,
+  tab, tabs,
+} from "sw/store";
+import { html, save, useState } from "sw/ui";
+import { picturesOf } from "sw/snapshot";
+
+const inputText = () => {
+  const shape = base.value?.input;
+  return Array.isArray(shape) ? shape.slice(1).join("×") : Object.entries(shape ?? {}).map(([n, s]) => `${n} ${s.slice(1).join("×")}`).join(", ");
+};
+
+function Tabs() {
+  const label = (i) => (i === 0 ? "original" : live ? "" : Object.keys(tabs.value[i].now)[0]);
+  const move = (event) => {
+    const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+    if (!step) return;
+    tab.value = (tab.value + step + tabs.value.length) % tabs.value.length;
+    event.currentTarget.querySelectorAll("[role=tab]")[tab.value]?.focus();
+  };
+  return html`<div class="tabs"><div role="tablist" aria-label="Plans" onKeyDown=${move}>
+    ${tabs.value.map((h, i) => {
+      const edited = i > 0 && (answers.value[i] ?? null) !== null;
+      return html`<button type="button" role="tab" key=${i} id=${`tab-${i}`} aria-selected=${tab.value === i} tabindex=${tab.value === i ? 0 : -1}
+        aria-controls="ladder" onClick=${() => (tab.value = i)}>
+        <b>${tabLetter(i)}</b> ${label(i)}${live && i > 0 ? (edited ? "changed" : "no change yet") : ""}</button>`;
+    })}</div>
+    ${live && html`<button type="button" class="quiet" onClick=${() => addTab(tabs.value[tab.value]?.now ?? NOTHING)} title="Another plan, beginning from this one" aria-label="Add a plan">+</button>`}
+    ${live && tab.value > 0 && tabs.value.length > 2 && html`<button type="button" class="quiet" onClick=${() => closeTab(tab.value)} aria-label=${`Close plan ${tabLetter(tab.value)}`}>✕</button>`}
+  </div>`;
+}
+
+function Take() {
+  const [open, setOpen] = useState(false);
+  const taken = async (form) => {
+    try {
+      const found = await post("/api/export", { network: network.value, changes: tabs.value[tab.value].now });
+      if (form === "toml") save("plan.toml", found.toml, "application/toml");
+      else await copied(form === "python" ? found.python : found.command, form === "python" ? "The Python lines are" : "The command is");
+    } catch (error) {
+      complain(error);
+    }
+    setOpen(false);
+  };
+  const all = () => {
+    const { layers, totals, outputs } = answers.value[tab.value] ?? base.value;
+    save("stridewise.json", JSON.stringify({ model: base.value.model, input: base.value.input, totals, outputs, layers }, null, 1), "application/json");
+    setOpen(false);
+  };
+  const drawn = async (form) => {
+    try {
+      await picturesOf(form);
+    } catch (error) {
+      complain(error);
+    }
+    setOpen(false);
+  };
+  return html`<div class="menu" onKeyDown=${(e) => e.key === "Escape" && setOpen(false)}>
+    <button type="button" aria-expanded=${open} aria-controls="take" onClick=${() => setOpen(!open)}>Export ▾</button>
+    ${open && html`<div class="menu-list" id="take">
+      ${live && changed.value && html`<button type="button" onClick=${() => taken("toml")}>Plan (TOML)</button>
+        <button type="button" onClick=${() => taken("python")}>Copy Python lines</button>
+        <button type="button" onClick=${() => taken("command")}>Copy the command</button>`}
+      <button type="button" onClick=${all}>Numbers (JSON)</button>
+      <button type="button" onClick=${() => drawn("svg")}>Ladder (SVG)</button>
+      <button type="button" onClick=${() => drawn("png")}>Ladder (PNG)</button>
+    </div>`}
+  </div>`;
+}
+
+async function copied(text, what) {
+  try {
+    await navigator.clipboard.writeText(text);
+    said.value = `${what} on the clipboard.`;
+  } catch {
+    save("stridewise.txt", text, "text/plain");
+  }
+}
+
+export function Header() {
+  const h = tabs.value[tab.value];
+  return html`<header class="head">
+    <div class="brand"><svg viewBox="0 0 32 32" width="26" height="26" aria-hidden="true"><rect width="32" height="32" rx="7" /><path d="M6 9h7v7h7v7h6" /></svg>
+      <h1>Stridewise</h1></div>
+    ${base.value || networks.value.length
+      ? html`<label class="which"><span class="unseen">Network</span>
+          ${networks.value.length > 1
+            ? html`<select id="network" disabled=${Boolean(busy.value)} onChange=${(e) => openNetwork(Number(e.target.value))}>
+                ${networks.value.map((n, i) => html`<option value=${i} selected=${i === network.value}>${n.name}</option>`)}</select>`
+            : html`<strong>${networks.value[0]?.name}</strong>`}
+          <span class="muted">${base.value ? `input ${inputText()}` : ""}</span></label>`
+      : null}
+    ${base.value && !busy.value && html`<${Tabs} />
+      <div class="actions">
+        ${live && html`<button type="button" onClick=${goBack} disabled=${!h?.past.length} title="Undo (Ctrl+Z)" aria-label="Undo">↶</button>
+          <button type="button" onClick=${goForth} disabled=${!h?.future.length} title="Redo (Ctrl+Y)" aria-label="Redo">↷</button>
+          <button type="button" onClick=${() => copied(`#${address()}`, "The part of the address after # is")} title="Copy what comes after # in the address: it opens the same plans in another start">Share</button>`}
+        <${Take} />
+      </div>`}
+  </header>`;
+}
+
+if (live)
+  document.addEventListener("keydown", (event) => {
+    if (!(event.ctrlKey || event.metaKey) || /^(input|textarea)$/i.test(event.target.tagName)) return;
+    const key = event.key.toLowerCase();
+    if (key === "z" && !event.shiftKey) goBack();
+    else if (key === "y" || (key === "z" && event.shiftKey)) goForth();
+    else return;
+    event.preventDefault();
+  });

@@ -1,0 +1,195 @@
+// Area 1, the stride ladder: depth to the right, cumulative stride downwards in powers of two. Steps are dragged, or
+// moved by keys and buttons; the original stays as a ghost.
+
+import { by, number, once } from "sw/format";
+import { candidates, kind, ladder } from "sw/shape";
+import { moved, NOTHING, wish } from "sw/state";
+import { answers, base, change, changed, layer, live, original, propose, row, said, tab, tabs, view } from "sw/store";
+import { html, Panel, Twin, useMemo, useRef, useState, useWidth } from "sw/ui";
+
+const LEFT = 104;
+const RIGHT = 26;
+const TOP = 34;
+
+const nowOf = (key) => {
+  const rise = ladder(base.value, view.value).rises.find((r) => r.key === key);
+  return rise ? rise.stride : null;
+};
+const spotOf = (spot) => ({ original: spot.was, now: nowOf(spot.key) ?? spot.was.map(() => 1) });
+const changesNow = () => tabs.value[tab.value]?.now ?? NOTHING;
+const wasOf = (key) => candidates(base.value).find((c) => c.key === key)?.was ?? base.value.layers.find((r) => r.key === key)?.stride.map(number) ?? null;
+
+// Another factor for one step.
+export const setStride = (key, stride) => change(wish(changesNow(), key, stride, wasOf(key)));
+
+// The step on to the next place where the network allows one.
+export async function shift(rise, direction) {
+  const places = candidates(base.value).filter((c) => c.key !== rise.key && (c.group === null || c.group !== rise.group));
+  const ahead = places.filter((c) => (direction > 0 ? c.x > rise.x + 1e-6 : c.x < rise.x - 1e-6));
+  if (direction < 0) ahead.reverse();
+  for (const spot of ahead.slice(0, 6))
+    if (await change(moved(changesNow(), rise.key, spot.key, rise.stride, wasOf(rise.key), spotOf(spot)))) {
+      layer.value = view.value.layers.some((r) => r.key === spot.key) ? spot.key : layer.value;
+      return spot.key;
+    }
+  if (!ahead.length) said.value = "There is no place further on for this step.";
+  return null;
+}
+
+function Rise({ rise, x, y, onGrab, chosen }) {
+  const label = `${rise.row.key}: steps by ${once(rise.stride)}, to stride ${by(rise.row.cumulative_stride)}`;
+  const keys = async (event) => {
+    const act = { ArrowLeft: () => shift(rise, -1), ArrowRight: () => shift(rise, 1), ArrowDown: () => setStride(rise.key, rise.stride.map((s) => s * 2)), ArrowUp: () => setStride(rise.key, rise.stride.map((s) => Math.max(1, Math.floor(s / 2)))), Delete: () => setStride(rise.key, rise.stride.map(() => 1)) }[event.key];
+    if (event.key === "Enter" || event.key === " ") layer.value = rise.row.key;
+    else if (!act || !rise.free || !live) return;
+    event.preventDefault();
+    if (!act) return;
+    const to = await act();
+    requestAnimationFrame(() => document.querySelector(`#ladder [data-key="${CSS.escape(typeof to === "string" ? to : rise.key)}"]`)?.focus());
+  };
+  const axes = rise.stride.every((s) => s === rise.stride[0]) ? `↓${rise.stride[0]}` : `↓${rise.stride.join("×")}`;
+  const text = `${axes} ${kind(rise.row)}`;
+  const wide = 15 + text.length * 6.6;
+  const movable = live && rise.free;
+  return html`<g class=${`rise ${chosen ? "chosen" : ""} ${movable ? "movable" : ""}`} data-key=${rise.key} tabindex="0"
+      role=${movable ? "slider" : "button"} aria-label=${label} aria-valuenow=${movable ? rise.stride[0] : undefined} aria-valuemin=${movable ? 1 : undefined} aria-valuemax=${movable ? 8 : undefined}
+      aria-valuetext=${movable ? label : undefined} onKeyDown=${keys} onPointerDown=${(e) => onGrab(e, rise)} onFocus=${() => (layer.value = rise.row.key)}>
+    <title>${label}${rise.others.length ? `; with it ${rise.others.join(", ")}` : ""}</title>
+    ${rise.foot.map((f, i) => html`<line key=${i} x1=${x} x2=${x} y1=${y(f)} y2=${y(rise.top[i])} class="riser" />`)}
+    <circle cx=${x} cy=${y(rise.top[0])} r="6" class="knob" />
+    <g transform=${`translate(${x - 6 - wide},${(y(rise.foot[0]) + y(rise.top[0])) / 2 - 10 + 9})`}>
+      <rect width=${wide} height="20" rx="10" class="chip" /><text x=${wide / 2} y="14" class="chip-text">${text}</text>
+    </g>
+    ${rise.others.length ? html`<text x=${x + 9} y=${y(rise.top[0]) - 7} class="tiny">+${rise.others.length}</text>` : null}
+  </g>`;
+}
+
+function Drawing({ width }) {
+  const shape = useMemo(() => ladder(base.value, view.value), [view.value]);
+  const ghost = useMemo(() => ladder(base.value, original.value), [base.value]);
+  const [held, setHeld] = useState(null);
+  const svg = useRef(null);
+  const low = Math.min(shape.low, ghost.low);
+  const high = Math.max(shape.high, ghost.high);
+  const ROW = Math.min(104, Math.max(52, 300 / (high - low)));
+  const unit = (width - LEFT - RIGHT) / Math.max(shape.width, 1);
+  const X = (x) => LEFT + x * unit;
+  const Y = (v) => TOP + (v - low) * ROW;
+  const height = TOP + (high - low) * ROW + 34;
+  const lines = [];
+  const input = Array.isArray(base.value.input) ? base.value.input.slice(2) : [];
+  for (let v = Math.ceil(low); v <= high; v += 1) lines.push(v);
+  const edited = view.value !== original.value;
+
+  const grab = (event, rise) => {
+    layer.value = rise.row.key;
+    if (!live || !rise.free || event.button) return;
+    const before = changesNow();
+    const begun = tab.value;
+    const places = candidates(base.value);
+    const at = { x: event.clientX, y: event.clientY };
+    let last = "";
+    const act = (e, commit) => {
+      const ratio = svg.current.viewBox.baseVal.width / svg.current.getBoundingClientRect().width;
+      const depth = rise.x + ((e.clientX - at.x) * ratio) / unit;
+      const factor = Math.round(((e.clientY - at.y) * ratio) / ROW);
+      const near = places.reduce((a, b) => (Math.abs(b.x - depth) < Math.abs(a.x - depth) ? b : a), { key: rise.key, x: rise.x, group: rise.group });
+      const stride = rise.stride.map((s) => Math.min(16, Math.max(1, Math.round(s * 2 ** factor))));
+      const stays = near.key === rise.key || (near.group !== null && near.group === rise.group);
+      const next = stays ? wish(before, rise.key, stride, wasOf(rise.key)) : moved(before, rise.key, near.key, stride, wasOf(rise.key), { original: near.was, now: near.key in start ? start[near.key] : near.was.map(() => 1) });
+      const text = JSON.stringify(next);
+      setHeld({ x: X(depth), y: Y(rise.top[0] + factor) });
+      if (text !== last || commit) {
+        last = text;
+        (tab.value === 0 ? change : propose)(next, { commit });
+      }
+    };
+    const start = Object.fromEntries(shape.rises.map((r) => [r.key, r.stride]));
+    const far = (e) => Math.hypot(e.clientX - at.x, e.clientY - at.y) > 5;
+    let dragged = false;
+    const move = (e) => {
+      if (!dragged && !far(e)) return;
+      dragged = true;
+      act(e, false);
+    };
+    const stop = (e) => {
+      window.removeEventListener("pointermove", move);
+      window.removeEventListener("pointerup", stop);
+      window.removeEventListener("pointercancel", stop);
+      setHeld(null);
+      if (dragged) act(e, true);
+    };
+    window.addEventListener("pointermove", move);
+    window.addEventListener("pointerup", stop);
+    window.addEventListener("pointercancel", stop);
+  };
+
+  const bar = (b, i, className) => html`<g key=${`${className}${i}`} class=${className} onClick=${() => (layer.value = b.rows[0])}>
+    ${b.height.map((v, axis) => html`<line x1=${Math.max(LEFT, X(b.from) - unit * 0.5)} x2=${X(b.to) + unit * 0.5} y1=${Y(v)} y2=${Y(v)} class=${axis && v === b.height[0] ? "hidden" : axis ? "second" : ""} />`)}</g>`;
+  const here = row.value && shape.bars.find((b) => b.rows.includes(row.value.key));
+  const depthHere = row.value && (shape.depthOf(row.value.key));
+  return html`<svg class=${`drawing ${shape.crowded ? "crowded" : ""}`} ref=${svg} viewBox=${`0 0 ${width} ${height}`} role="group" aria-label="Stride ladder: depth to the right, cumulative stride downwards">
+    ${lines.map((v) => html`<g key=${v} class="level"><line x1=${LEFT - 8} x2=${width - 8} y1=${Y(v)} y2=${Y(v)} /><text x="6" y=${Y(v) + 4}>${v < 0 ? `1/${2 ** -v}` : 2 ** v}</text><text class="tiny" x=${LEFT - 34} y=${Y(v) + 4} text-anchor="end">${v === 0 ? by(input) : sizeAt(shape, v)}</text></g>`)}
+    <text class="tiny axis" x="4" y="14">stride</text><text class="tiny axis" x=${LEFT - 34} y="14" text-anchor="end">map</text><text class="tiny axis" x=${width - 10} y="14" text-anchor="end">depth →</text>
+    ${shape.folds.map((f) => html`<text key=${f.from} class="tiny" x=${X((f.from + f.to) / 2)} y=${Y(high) + 24} text-anchor="middle">×${f.count}</text>`)}
+    ${edited && html`<g class="ghosts" aria-hidden="true">${ghost.bars.map((b, i) => bar(b, i, "ghost"))}${ghost.rises.map((r) => html`<line class="ghost-rise" x1=${X(r.x)} x2=${X(r.x)} y1=${Y(r.foot[0])} y2=${Y(r.top[0])} />`)}</g>`}
+    ${shape.lanes.map((l) => html`<line key=${l.height} class="lane" x1=${X(l.from)} x2=${X(l.to)} y1=${Y(l.height)} y2=${Y(l.height)} />`)}
+    ${shape.ups.map((r) => html`<line key=${r.key} class="up" x1=${X(r.x)} x2=${X(r.x)} y1=${Y(r.foot[0])} y2=${Y(r.top[0])}><title>${`${r.row.key}: back to stride ${by(r.row.cumulative_stride)}`}</title></line>`)}
+    ${shape.bars.map((b, i) => bar(b, i, b === here ? "bar here" : "bar"))}
+    ${live && [...shape.slotAt].map(([key, x]) => html`<circle key=${key} class="slot" cx=${X(x)} cy=${Y(heightAt(shape, x))} r="2.6"><title>${key}: a step can be inserted here</title></circle>`)}
+    ${shape.marks.map((m, i) => html`<g key=${i} class=${m.fork ? "mark fork" : "mark"}><title>${m.fork ? `${m.name}: branches with different centres are joined here` : `${m.name}: ${by(m.came)} to ${by(m.stride)}`}</title>
+      ${!m.fork && html`<line x1=${X(m.x)} x2=${X(m.x)} y1=${Y(m.foot)} y2=${Y(m.top)} />`}<path d=${`M${X(m.x)} ${Y(m.top) - 6}l6 6l-6 6l-6 -6z`} /></g>`)}
+    ${depthHere !== undefined && here && html`<line class="cursor" x1=${X(depthHere)} x2=${X(depthHere)} y1=${TOP - 8} y2=${Y(high) + 10} />`}
+    ${shape.rises.map((r) => html`<${Rise} key=${r.key + r.x} rise=${r} x=${X(r.x)} y=${Y} chosen=${row.value?.key === r.row.key} onGrab=${grab} />`)}
+    ${held && html`<circle class="held" cx=${held.x} cy=${held.y} r="9" />`}
+  </svg>`;
+}
+
+const heightAt = (shape, x) => (shape.bars.find((b) => x >= b.from - 0.6 && x <= b.to + 0.6) ?? shape.bars[0])?.height[0] ?? 0;
+const sizeAt = (shape, v) => {
+  const b = shape.bars.find((bar) => bar.height[0] === v);
+  return b ? by(b.size) : "";
+};
+
+// The step in hand, for hands that do not drag: earlier, later, and its factor along each axis.
+function Controls() {
+  const shape = ladder(base.value, view.value);
+  const rise = shape.rises.find((r) => r.row.key === layer.value);
+  const places = candidates(base.value);
+  const free = places.filter((c) => !shape.rises.some((r) => r.key === c.key || (c.group !== null && r.group === c.group)));
+  const [where, setWhere] = useState("");
+  const axes = base.value.layers.find((r) => r.stride.length)?.stride.length ?? 2;
+  const add = () => {
+    const spot = free.find((c) => c.key === where) ?? free.at(-1);
+    if (spot) change(wish(changesNow(), spot.key, Array(axes).fill(2), spot.was)).then((done) => done && view.value.layers.some((r) => r.key === spot.key) && (layer.value = spot.key));
+  };
+  return html`<div class="controls" role="group" aria-label="Change a step">
+    ${rise
+      ? html`<strong class="site">${rise.row.key}</strong>
+        ${rise.free
+          ? html`<button type="button" onClick=${() => shift(rise, -1)}>← earlier</button><button type="button" onClick=${() => shift(rise, 1)}>later →</button>
+            ${rise.stride.map((s, axis) => html`<label key=${axis}>${axes === 2 ? ["rows", "columns"][axis] : `axis ${axis}`}
+              <input type="number" min="1" max="16" value=${s} id=${`step-${axis}`} onChange=${(e) => e.target.value >= 1 && setStride(rise.key, rise.stride.map((old, i) => (i === axis ? Number(e.target.value) : old)))} /></label>`)}
+            <button type="button" onClick=${() => setStride(rise.key, rise.stride.map(() => 1))}>remove</button>`
+          : html`<span class="muted">its step is tied to a fixed resize and cannot change alone</span>`}`
+      : html`<span class="muted">Choose a step to move it, or add one:</span>`}
+    ${free.length > 0 && html`<span class="adder"><label><span class="unseen">Place for a new step</span><select value=${where || free.at(-1).key} onChange=${(e) => setWhere(e.target.value)}>
+        ${free.map((c) => html`<option value=${c.key} selected=${c.key === (where || free.at(-1).key)}>${c.key.startsWith("+") ? `after ${c.key.slice(1)}` : c.key}</option>`)}</select></label>
+      <button type="button" onClick=${add}>add a step of 2</button></span>`}
+    ${changed.value && html`<button type="button" onClick=${() => change(NOTHING)}>reset</button>`}
+  </div>`;
+}
+
+export function Ladder() {
+  const [ref, width] = useWidth();
+  const shape = ladder(base.value, view.value);
+  return html`<${Panel} id="ladder" title="Stride ladder" className="hero" aside=${live && html`<span class="muted hint">drag a step, or focus it and use the arrow keys</span>`}>
+    <div ref=${ref} class="canvas"><${Drawing} width=${Math.max(width, 340)} /></div>
+    ${live && html`<${Controls} />`}
+    <p class="legend"><span class="key now"></span>now ${answers.value[tab.value] && html`<span class="key was"></span>original`} ${live && html`<span class="key dot"></span>place for a step`}
+      ${shape.ups.length > 0 && html`<span class="key back"></span>back up by a resize`}
+      ${shape.marks.some((m) => m.fork) && html`<span class="key diamond"></span>branches meet off centre`}</p>
+    <${Twin} label="The ladder as a table" heads=${["step", "by", "kind", "stride after", "map after"]}
+      rows=${[...shape.rises, ...shape.ups].sort((a, b) => a.x - b.x).map((r) => [r.row.key, once(r.row.stride), kind(r.row), by(r.row.cumulative_stride), by(r.row.out_size)])} />
+  </${Panel}>`;
+}

@@ -1,0 +1,41 @@
+// The page: its areas in order. An area whose data is not here is left out.
+
+import { Consequences } from "sw/consequences";
+import { Header } from "sw/header";
+import { Ladder } from "sw/ladder";
+import { Rooms } from "sw/rooms";
+import { Stage } from "sw/stage";
+import { base, begin, busy, errors, forgive, kinds, live, networks, openNetwork, said } from "sw/store";
+import { ErrorCard, html, render } from "sw/ui";
+
+function Waiting() {
+  return html`<div class="waiting" aria-busy="true"><div class="pulse" aria-hidden="true"></div><p>${busy.value || "one moment …"}</p></div>`;
+}
+
+function Nothing() {
+  return html`<div class="card"><p>No network could be opened. What still works: choose another one.</p>
+    ${networks.value.map((n, i) => html`<button type="button" onClick=${() => openNetwork(i)}>${n.name}</button> `)}</div>`;
+}
+
+function Page() {
+  const ready = base.value !== null;
+  return html`
+    <a class="skip" href="#ladder">Skip to the stride ladder</a>
+    <${Header} />
+    <div class="errors">${errors.value.map((text) => html`<${ErrorCard} key=${text} text=${text} onClose=${() => forgive(text)} />`)}</div>
+    <p class="unseen" aria-live="polite" id="said">${said.value}</p>
+    <main>
+      ${ready && !busy.value
+        ? html`<div class=${live && kinds.value.includes("maps") ? "top" : "top two"}>
+            <${Ladder} />
+            ${live && kinds.value.includes("maps") && html`<${Stage} />`}
+            <${Consequences} />
+            <${Rooms} />
+          </div>`
+        : busy.value || !errors.value.length ? html`<${Waiting} />` : html`<${Nothing} />`}
+    </main>
+    <footer>Stridewise · geometry is exact, computed from the network itself · ${live ? "this page talks to this machine only" : "this file needs no server and no network"}</footer>`;
+}
+
+render(html`<${Page} />`, document.getElementById("page"));
+begin();

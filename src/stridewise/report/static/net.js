@@ -1,0 +1,48 @@
+// Talking to this machine's server: JSON in, JSON out; a lost connection is an answer like any other.
+
+export class Refused extends Error {}
+
+const headers = { "content-type": "application/json" };
+
+async function answered(response) {
+  const found = await response.json().catch(() => ({ error: `the server answered ${response.status}` }));
+  if (!response.ok) throw new Refused(found.error ?? `the server answered ${response.status}`);
+  return found;
+}
+
+async function reached(work) {
+  try {
+    return await work();
+  } catch (error) {
+    if (error instanceof TypeError)
+      throw new Refused("The page lost its server. Start `stridewise serve` again and open the address it prints.");
+    throw error;
+  }
+}
+
+export const get = (path) => reached(async () => answered(await fetch(path)));
+export const post = (path, body) =>
+  reached(async () => answered(await fetch(path, { method: "POST", headers, body: JSON.stringify(body) })));
+export const remove = (path) => reached(async () => answered(await fetch(path, { method: "DELETE" })));
+export const upload = (path, file) =>
+  reached(async () =>
+    answered(await fetch(path, { method: "POST", headers: { "x-name": encodeURIComponent(file.name).slice(0, 80) }, body: file })),
+  );
+
+// Follow a job to its end; `told` hears of every change.
+export function follow(id, told) {
+  return new Promise((resolve, reject) => {
+    const source = new EventSource(`/api/jobs/${id}/events`);
+    source.onmessage = (event) => {
+      const job = JSON.parse(event.data);
+      told(job);
+      if (["done", "failed", "cancelled"].includes(job.state)) {
+        source.close();
+        job.state === "done" ? resolve(job.result) : reject(new Refused(job.error ?? "cancelled"));
+      }
+    };
+    source.onerror = () => {
+      if (source.readyState === EventSource.CLOSED) reject(new Refused("The page lost its server while a job ran."));
+    };
+  });
+}

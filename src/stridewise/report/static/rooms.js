@@ -1,0 +1,36 @@
+// Areas 4 to 8 as tabs below the ladder; only those whose data is here.
+
+import { Fit } from "sw/fit";
+import { Layers } from "sw/layers";
+import { OneConvolution } from "sw/oneconv";
+import { Front } from "sw/front";
+import { ShiftTest } from "sw/shift";
+import { area, extras, kinds, live, row } from "sw/store";
+import { html } from "sw/ui";
+
+const ROOMS = () =>
+  [
+    ["layers", "Layers", Layers, true],
+    ["convolution", "One convolution", OneConvolution, live && row.value?.in_size.length !== 1],
+    ["shift", "Shift test", ShiftTest, live && kinds.value.includes("shift")],
+    ["fit", "Data fit", Fit, Boolean(extras.value.fit)],
+    ["front", "Cost front", Front, live],
+  ].filter(([, , , there]) => there);
+
+export function Rooms() {
+  const rooms = ROOMS();
+  const [id, title, Room] = rooms.find(([name]) => name === area.value) ?? rooms[0];
+  const move = (event) => {
+    const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+    if (!step) return;
+    const at = rooms.findIndex(([name]) => name === id);
+    area.value = rooms[(at + step + rooms.length) % rooms.length][0];
+    requestAnimationFrame(() => document.getElementById(`room-${area.value}`)?.focus());
+  };
+  return html`<section class="panel rooms" aria-label="More views">
+    <div role="tablist" aria-label="More views" class="room-tabs" onKeyDown=${move}>
+      ${rooms.map(([name, label]) => html`<button type="button" role="tab" key=${name} id=${`room-${name}`} aria-selected=${name === id} aria-controls="room" tabindex=${name === id ? 0 : -1} onClick=${() => (area.value = name)}>${label}</button>`)}
+    </div>
+    <div role="tabpanel" id="room" aria-labelledby=${`room-${id}`}><${Room} key=${id} /></div>
+  </section>`;
+}

@@ -1,0 +1,96 @@
+// What the page remembers, as plain values and pure functions: plans, history, the address. No drawing, no network.
+
+// A person's wishes by site or "+slot": {"layer4.0.conv2": "1", "+layer2.1": "2"}.
+export const NOTHING = Object.freeze({});
+
+export const strideText = (stride) =>
+  stride.every((s) => s === stride[0]) ? String(stride[0]) : stride.join("x");
+
+export function wish(changes, key, stride, was) {
+  const next = { ...changes };
+  if (was && stride.every((s, i) => s === was[i])) delete next[key];
+  else next[key] = strideText(stride);
+  return next;
+}
+
+// Take the step from one place to another: what it was there is taken away, a wish that says nothing is dropped.
+export function moved(changes, from, to, stride, wasFrom, wasTo) {
+  const one = stride.map(() => 1);
+  const added = stride.map((s, i) => s * wasTo.now[i]);
+  return wish(wish(changes, from, one, wasFrom), to, added, wasTo.original);
+}
+
+export const same = (a, b) => JSON.stringify(sorted(a)) === JSON.stringify(sorted(b));
+const sorted = (o) => Object.keys(o).sort().map((k) => [k, o[k]]);
+
+// --- history: a list and where we stand in it
+export const history = (changes = NOTHING) => ({ past: [], now: changes, future: [] });
+export const remember = (h, changes) =>
+  same(h.now, changes) ? h : { past: [...h.past, h.now].slice(-100), now: changes, future: [] };
+export const undo = (h) =>
+  h.past.length ? { past: h.past.slice(0, -1), now: h.past.at(-1), future: [h.now, ...h.future] } : h;
+export const redo = (h) =>
+  h.future.length ? { past: [...h.past, h.now], now: h.future[0], future: h.future.slice(1) } : h;
+
+// --- the server's edit of the original rows, undone into rows: [n] copies, {as} changed, or a whole row
+export function rebuilt(rows, edits) {
+  const out = [];
+  let at = 0;
+  for (const edit of edits) {
+    if (Array.isArray(edit)) {
+      out.push(...rows.slice(at, at + edit[0]));
+      at += edit[0];
+    } else if ("as" in edit) {
+      const { as, ...changed } = edit;
+      out.push({ ...rows[as], ...changed });
+      at = as + 1;
+    } else out.push(edit);
+  }
+  return out;
+}
+
+// --- the address: everything a colleague needs to see the same, after the #
+export function encoded(state) {
+  const q = new URLSearchParams();
+  if (state.network) q.set("network", state.network);
+  for (const tab of state.tabs ?? []) q.append("plan", Object.entries(tab).map(([k, v]) => `${k}=${v}`).join(","));
+  for (const name of ["tab", "layer", "area"]) if (state[name]) q.set(name, state[name]);
+  if (state.position) q.set("at", state.position.join("."));
+  return q.toString().replaceAll("%3D", "=").replaceAll("%2C", ",");
+}
+
+export function decoded(fragment) {
+  const q = new URLSearchParams(fragment.replace(/^#/, ""));
+  const wishes = (text) =>
+    Object.fromEntries(
+      text.split(",").filter((part) => part.includes("=")).map((part) => {
+        const cut = part.lastIndexOf("=");
+        return [part.slice(0, cut), part.slice(cut + 1)];
+      }),
+    );
+  const at = (q.get("at") ?? "").split(".").map(Number);
+  return {
+    network: q.get("network") ?? "",
+    tabs: q.getAll("plan").map(wishes),
+    tab: Number.parseInt(q.get("tab") ?? "", 10) || 0,
+    layer: q.get("layer") ?? "",
+    area: q.get("area") ?? "",
+    position: at.length === 2 && at.every(Number.isInteger) ? at : null,
+  };
+}
+
+// --- one sentence that says what a change did, for those who do not see it
+export function summary(before, after, words) {
+  const parts = [];
+  if (words.by(before.output_stride) !== words.by(after.output_stride))
+    parts.push(`output stride ${words.by(before.output_stride)} to ${words.by(after.output_stride)}`);
+  for (const [key, name, text] of [
+    ["macs", "multiply-adds", words.count],
+    ["peak_activation_bytes", "peak memory", words.bytes],
+  ])
+    if (before[key] !== after[key]) parts.push(`${name} ${text(after[key])}, ${words.change(after[key], before[key])}`);
+  return parts.length ? parts.join("; ") : "as the original";
+}
+
+export const tabName = (index) => (index === 0 ? "original" : "");
+export const tabLetter = (index) => String.fromCharCode(65 + index);

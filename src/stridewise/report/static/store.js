@@ -1,0 +1,221 @@
+// The page's state as signals, and what changes it. Geometry comes from the server; here it is only kept.
+
+import * as words from "sw/format";
+import { get, post, Refused } from "sw/net";
+import { decoded, encoded, history, NOTHING, rebuilt, redo, remember, same, summary, undo } from "sw/state";
+import { batch, computed, effect, signal } from "sw/ui";
+
+const embedded = document.getElementById("data");
+export const data = embedded ? JSON.parse(embedded.textContent) : null;
+export const live = data === null;
+
+export const networks = signal([]);
+export const network = signal(-1);
+export const base = signal(null);
+export const tabs = signal([history()]);
+export const tab = signal(0);
+export const answers = signal([]);
+export const layer = signal("");
+export const position = signal(null);
+export const area = signal("layers");
+export const errors = signal([]);
+export const said = signal("");
+export const busy = signal("");
+export const picture = signal({ number: 0, name: "" });
+export const kinds = signal([]);
+export const extras = signal({});
+
+export const original = computed(() => base.value && { ...base.value, marks: base.value.marks ?? [] });
+export const view = computed(() => answers.value[tab.value] ?? original.value);
+export const changed = computed(() => Object.keys(tabs.value[tab.value]?.now ?? {}).length > 0);
+
+export const row = computed(() => {
+  const rows = view.value?.layers ?? [];
+  return rows.find((r) => r.key === layer.value) ?? null;
+});
+
+export function complain(error) {
+  if (!(error instanceof Refused)) console.error(error);
+  const text = String(error.message ?? error);
+  errors.value = [...errors.value.filter((e) => e !== text), text].slice(-3);
+}
+export const forgive = (text) => (errors.value = errors.value.filter((e) => e !== text));
+
+const clean = (answer) => ({
+  totals: answer.totals, outputs: answer.outputs, marks: answer.marks, plan: answer.plan, pads: answer.pads, ms: answer.ms,
+  layers: rebuilt(base.value.layers, answer.layers), findings: null,
+});
+
+export const ask = (changes) => post("/api/what-if", { network: network.value, changes });
+
+function keep(index, answer) {
+  const next = [...answers.value];
+  next[index] = answer;
+  answers.value = next;
+}
+
+// The newest wish wins: while one is on its way, later ones replace each other.
+let waiting = null;
+let running = false;
+let rest = 0;
+
+export async function propose(changes, { commit = true } = {}) {
+  const index = tab.value;
+  if (!live || index === 0) return false;
+  return new Promise((resolve) => {
+    waiting?.resolve(false);
+    waiting = { changes, commit, index, resolve };
+    if (!running) drain();
+  });
+}
+
+async function drain() {
+  running = true;
+  while (waiting) {
+    const { changes, commit, index, resolve } = waiting;
+    waiting = null;
+    try {
+      const answer = same(changes, NOTHING) ? null : clean(await ask(changes));
+      batch(() => {
+        keep(index, answer);
+        errors.value = [];
+        if (commit) tabs.value = tabs.value.map((h, i) => (i === index ? remember(h, changes) : h));
+        said.value = `Plan ${String.fromCharCode(65 + index)}: ${summary(base.value.totals, (answer ?? base.value).totals, words)}`;
+      });
+      clearTimeout(rest);
+      if (answer) rest = setTimeout(() => findings(index, changes), 160);
+      resolve(true);
+    } catch (error) {
+      complain(error);
+      resolve(false);
+    }
+  }
+  running = false;
+}
+
+async function findings(index, changes) {
+  try {
+    const found = await post("/api/findings", { network: network.value, changes });
+    const now = answers.value[index];
+    if (now && same(tabs.value[index].now, changes)) keep(index, { ...now, findings: found.findings });
+  } catch (error) {
+    complain(error);
+  }
+}
+
+// Change the plan in hand; on the original, a new plan is begun with it.
+export async function change(changes, options) {
+  if (tab.value === 0) addTab();
+  return propose(changes, options);
+}
+
+export function addTab(changes = NOTHING) {
+  batch(() => {
+    tabs.value = [...tabs.value, history()];
+    answers.value = [...Array(tabs.value.length).keys()].map((i) => answers.value[i] ?? null);
+    tab.value = tabs.value.length - 1;
+  });
+  if (!same(changes, NOTHING)) propose(changes);
+}
+
+export function closeTab(index) {
+  batch(() => {
+    tabs.value = tabs.value.filter((_, i) => i !== index);
+    answers.value = answers.value.filter((_, i) => i !== index);
+    tab.value = Math.min(tab.value >= index ? tab.value - 1 : tab.value, tabs.value.length - 1);
+  });
+}
+
+async function travel(step) {
+  const index = tab.value;
+  const next = step(tabs.value[index]);
+  if (next === tabs.value[index]) return;
+  tabs.value = tabs.value.map((h, i) => (i === index ? next : h));
+  await propose(next.now, { commit: false });
+}
+export const goBack = () => travel(undo);
+export const goForth = () => travel(redo);
+
+export async function openNetwork(index, wanted = {}) {
+  busy.value = `tracing ${networks.value[index]?.name ?? "the network"} …`;
+  try {
+    const found = await get(`/api/network/${index}`);
+    batch(() => {
+      network.value = index;
+      base.value = found;
+      errors.value = [];
+      tabs.value = [history()];
+      answers.value = [null];
+      tab.value = 0;
+      position.value = wanted.position ?? null;
+      layer.value = found.layers.some((r) => r.key === wanted.layer) ? wanted.layer : deepest(found);
+    });
+    for (const changes of wanted.tabs ?? []) {
+      addTab();
+      await propose(changes);
+    }
+    if (!wanted.tabs?.length) addTab();
+    if (wanted.tabs?.length && wanted.tab < tabs.value.length) tab.value = wanted.tab;
+  } catch (error) {
+    complain(error);
+  }
+  busy.value = "";
+}
+
+// The last layer that still has positions: what a person most often wants to see first.
+const deepest = (found) =>
+  (found.layers.findLast((r) => r.op === "conv" && r.cumulative_stride.length && r.cumulative_stride.every((s) => s !== null)) ??
+    found.layers[0])?.key ?? "";
+
+export async function begin() {
+  if (!live) return beginFromFile();
+  const token = new URL(location.href);
+  if (token.searchParams.has("token")) {
+    token.searchParams.delete("token");
+    window.history.replaceState(null, "", token.pathname + token.hash);
+  }
+  const wanted = decoded(location.hash);
+  try {
+    const start = await get("/api/start");
+    batch(() => {
+      networks.value = start.networks;
+      picture.value = start.picture;
+      kinds.value = start.kinds;
+      extras.value = start;
+      if (wanted.area) area.value = wanted.area;
+    });
+    const named = start.networks.findIndex((n) => n.name === wanted.network);
+    await openNetwork(Math.max(named, 0), named >= 0 || !wanted.network ? wanted : {});
+    effect(writeAddress);
+  } catch (error) {
+    complain(error);
+  }
+}
+
+function beginFromFile() {
+  const report = data.report;
+  batch(() => {
+    base.value = report;
+    networks.value = [{ name: report.model }];
+    network.value = 0;
+    const plans = report.plans ?? [];
+    tabs.value = [history(), ...plans.map((p) => history({ [p.plan]: "" }))];
+    answers.value = [null, ...plans.map((p) => ({ ...p, plan: null, pads: [] }))];
+    tab.value = plans.length;
+    layer.value = deepest(report);
+  });
+}
+
+export const address = () =>
+  encoded({
+    network: networks.value[network.value]?.name ?? "",
+    tabs: tabs.value.slice(1).map((h) => h.now),
+    tab: tab.value,
+    layer: layer.value,
+    area: area.value,
+    position: position.value,
+  });
+
+function writeAddress() {
+  if (base.value) window.history.replaceState(null, "", `#${address()}`);
+}

@@ -1,0 +1,58 @@
+// The few pieces every area is made of.
+
+import { h, render, Fragment } from "preact";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { batch, computed, effect, signal } from "@preact/signals";
+import htm from "htm";
+
+export const html = htm.bind(h);
+export { render, Fragment, useEffect, useMemo, useRef, useState, batch, computed, effect, signal };
+
+export const Panel = ({ id, title, aside, children, className = "" }) => html`
+  <section class=${`panel ${className}`} id=${id} aria-labelledby=${`${id}-title`}>
+    <header class="panel-head"><h2 id=${`${id}-title`}>${title}</h2><div class="aside">${aside}</div></header>
+    ${children}
+  </section>`;
+
+const BADGES = { exact: "=", estimated: "~", measured: "◷" };
+export const Badge = ({ is }) => html`<span class=${`badge ${is}`}><span aria-hidden="true">${BADGES[is]}</span> ${is}</span>`;
+
+// A chart's numbers as a table, folded away until wanted.
+export const Twin = ({ label, heads, rows }) => html`
+  <details class="twin"><summary>${label}</summary><div class="scroll" tabindex="0" role="region" aria-label=${label}><table>
+    <thead><tr>${heads.map((head) => html`<th scope="col">${head}</th>`)}</tr></thead>
+    <tbody>${rows.map((row) => html`<tr>${row.map((cell, i) => (i ? html`<td>${cell}</td>` : html`<th scope="row">${cell}</th>`))}</tr>`)}</tbody>
+  </table></div></details>`;
+
+// What went wrong: the place, the reason, one fix. "where: reason. fix" is how every message here is written.
+export function ErrorCard({ text, onClose, fix }) {
+  const cut = text.indexOf(": ");
+  const place = cut > 0 && cut < 60 ? text.slice(0, cut) : "";
+  const rest = place ? text.slice(cut + 2) : text;
+  return html`<div class="card error" role="alert">
+    <span class="sign" aria-hidden="true">▲</span>
+    <div>${place && html`<strong>${place}</strong>`}<p>${rest}</p>${fix}</div>
+    ${onClose && html`<button type="button" class="quiet" aria-label="Close this message" onClick=${onClose}>✕</button>`}
+  </div>`;
+}
+
+// The width of an element, kept as it changes.
+export function useWidth(start = 600) {
+  const ref = useRef(null);
+  const [width, setWidth] = useState(start);
+  useEffect(() => {
+    if (!ref.current) return;
+    const watch = new ResizeObserver(([entry]) => setWidth(Math.max(220, Math.floor(entry.contentRect.width))));
+    watch.observe(ref.current);
+    return () => watch.disconnect();
+  }, []);
+  return [ref, width];
+}
+
+export function save(name, content, type) {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(content instanceof Blob ? content : new Blob([content], { type }));
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 2000);
+}

@@ -1,0 +1,193 @@
+"""What the page asks for: networks, what-ifs, plans, the picture, one convolution, jobs. JSON in, JSON out."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from stridewise.errors import StridewiseError, UsageError
+from stridewise.web.convolutions import convolution
+from stridewise.web.exports import exported
+from stridewise.web.fronts import drawn_front, front_changes
+from stridewise.web.jobs import Jobs
+from stridewise.web.pictures import Pictures, png
+from stridewise.web.work import WORKS
+from stridewise.web.workbench import Workbench
+
+log = logging.getLogger("stridewise.web")
+Json = dict[str, Any]
+
+
+class Compact(JSONResponse):
+    """JSON without spaces."""
+
+    def render(self, content: Any) -> bytes:
+        """The bytes; a number that is not finite is our own error."""
+        return json.dumps(content, separators=(",", ":"), allow_nan=False, ensure_ascii=False).encode()
+
+
+class Api:
+    """The routes over one workbench, one picture, one queue of jobs."""
+
+    def __init__(self, bench: Workbench, extras: Json | None = None) -> None:
+        self.bench, self.pictures, self.jobs = bench, Pictures(), Jobs()
+        self.extras = extras or {}
+
+    def routes(self) -> list[Route]:
+        """Every address of the interface."""
+        return [
+            Route("/api/start", self.start),
+            Route("/api/network/{number:int}", self.network),
+            Route("/api/what-if", self._posted(self._what_if), methods=["POST"]),
+            Route("/api/findings", self._posted(lambda asked: self._studied(asked).rules(asked)), methods=["POST"]),
+            Route("/api/export", self._posted(self._export), methods=["POST"]),
+            Route("/api/convolution", self._posted(self._convolution), methods=["POST"]),
+            Route("/api/front", self._posted(lambda asked: drawn_front(self._studied(asked))), methods=["POST"]),
+            Route("/api/front-plan", self._posted(self._front_plan), methods=["POST"]),
+            Route("/api/picture", self.picture, methods=["GET", "POST"]),
+            Route("/api/jobs", self.jobs_route, methods=["GET", "POST"]),
+            Route("/api/jobs/{id}", self.job, methods=["GET", "DELETE"]),
+            Route("/api/jobs/{id}/events", self.events),
+        ]
+
+    async def start(self, request: Request) -> Response:
+        """What there is: networks by number, the picture, jobs that survived a reload, data loaded at the start."""
+        kinds = sorted(WORKS)
+        return Compact(
+            {
+                "networks": self.bench.listed(),
+                "picture": {"number": self.pictures.number, "name": self.pictures.name},
+                "jobs": self.jobs.listed(),
+                "kinds": kinds,
+                **self.extras,
+            }
+        )
+
+    async def network(self, request: Request) -> Response:
+        """The page's data for one network, as soon as it is traced."""
+        number = int(request.path_params["number"])
+        return await _answered(lambda: self.bench.find(number).wait().original)
+
+    def _studied(self, asked: Json) -> Any:
+        return self.bench.find(asked.get("network")).wait()
+
+    def _what_if(self, asked: Json) -> Json:
+        found: Json = self._studied(asked).what_if(asked)
+        return found
+
+    def _export(self, asked: Json) -> Json:
+        return exported(self._studied(asked), asked)
+
+    def _front_plan(self, asked: Json) -> Json:
+        return front_changes(self._studied(asked), asked)
+
+    def _convolution(self, asked: Json) -> Json:
+        return convolution(self.pictures, self.bench.find(asked.get("network")), asked)
+
+    def _posted(self, work: Callable[[Json], Any]) -> Callable[[Request], Any]:
+        async def endpoint(request: Request) -> Response:
+            try:
+                asked = await _object(request)
+            except UsageError as error:
+                return _failed(error)
+            return await _answered(lambda: work(asked))
+
+        return endpoint
+
+    async def picture(self, request: Request) -> Response:
+        """The picture as a network reads it (PNG), or another one to take its place (a file's bytes)."""
+        if request.method == "POST":
+            content = await request.body()
+            name = request.headers.get("x-name", "your picture")[:80]
+            return await _answered(lambda: self._replaced(content, name))
+        number = request.query_params.get("network", "0")
+
+        def drawn() -> bytes:
+            opened = self.bench.find(int(number) if number.isdigit() else number)
+            shape = opened.shape()
+            return png(self.pictures.fitted(min(shape[0], 3) if shape[0] in (1, 3) else 3, shape[1:]))
+
+        try:
+            return Response(await run_in_threadpool(drawn), media_type="image/png")
+        except StridewiseError as error:
+            return _failed(error)
+
+    def _replaced(self, content: bytes, name: str) -> Json:
+        try:
+            self.pictures.replace(content, name)
+        except StridewiseError as error:
+            log.warning("refused a picture of %d bytes: %s", len(content), error)
+            raise
+        return {"number": self.pictures.number, "name": self.pictures.name}
+
+    async def jobs_route(self, request: Request) -> Response:
+        """Jobs as a list, or a new one."""
+        if request.method == "GET":
+            return Compact(self.jobs.listed())
+        try:
+            asked = await _object(request)
+            kind = asked.get("kind")
+            if kind not in WORKS:
+                raise UsageError(f"there is no job '{str(kind)[:20]}'; there are {', '.join(sorted(WORKS))}")
+            opened = self.bench.find(asked.get("network"))
+            job = self.jobs.start(str(kind), lambda report: WORKS[str(kind)](opened, self.pictures, asked, report))
+            return Compact(job.to_json())
+        except StridewiseError as error:
+            return _failed(error)
+
+    async def job(self, request: Request) -> Response:
+        """One job with its result; DELETE calls it off."""
+        id = request.path_params["id"]
+        act = self.jobs.cancel if request.method == "DELETE" else self.jobs.find
+        return await _answered(lambda: act(id).to_json())
+
+    async def events(self, request: Request) -> Response:
+        """Progress of a job as server-sent events, until it is over."""
+        try:
+            job = self.jobs.find(request.path_params["id"])
+        except StridewiseError as error:
+            return _failed(error)
+
+        async def told() -> AsyncIterator[str]:
+            seen = -1
+            while not await request.is_disconnected():
+                version = await asyncio.to_thread(job.wait, seen, 5.0)
+                if version == seen:
+                    yield ": still there\n\n"
+                    continue
+                seen = version
+                yield f"data: {json.dumps(job.to_json(), allow_nan=False)}\n\n"
+                if job.over:
+                    return
+
+        return StreamingResponse(told(), media_type="text/event-stream")
+
+
+async def _object(request: Request) -> Json:
+    """The JSON object of a request. Raises: UsageError."""
+    try:
+        asked = json.loads(await request.body())
+    except (ValueError, RecursionError) as error:
+        raise UsageError("the request is not JSON") from error
+    if not isinstance(asked, dict):
+        raise UsageError("the request is not a JSON object")
+    return asked
+
+
+async def _answered(work: Callable[[], Any]) -> Response:
+    try:
+        return await run_in_threadpool(lambda: Compact(work()))
+    except StridewiseError as error:
+        return _failed(error)
+
+
+def _failed(error: StridewiseError) -> Response:
+    return Compact({"error": " ".join(str(error).split()), "kind": type(error).__name__}, status_code=422)

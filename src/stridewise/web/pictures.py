@@ -1,0 +1,137 @@
+"""The person's picture: decoded within limits, kept as numbers, cut to what a network reads."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stridewise.convolution.reading import read_picture
+from stridewise.errors import DataError, LoadError
+
+Pixels = NDArray[np.float64]
+
+MOST_PIXELS = 16_000_000
+_SHOWN = 1024  # pixels a side of the picture as it is drawn
+
+
+class Pictures:
+    """The picture in use. `number` grows with each new one, so that a page knows when its copy is old."""
+
+    def __init__(self) -> None:
+        self._pixels: Pixels | None = None
+        self._lock = threading.Lock()
+        self.number = 1
+        self.name = ""
+
+    def pixels(self) -> Pixels:
+        """The picture, numbers from 0 black to 1 white. Shape: (3, rows, columns)."""
+        with self._lock:
+            if self._pixels is None:
+                self.name, self._pixels = first_picture()
+            return self._pixels
+
+    def replace(self, content: bytes, name: str) -> None:
+        """Take another picture from a file's bytes. Raises: LoadError or DataError where it is none within limits."""
+        _refuse_large(content)
+        pixels = read_picture(content)
+        pixels = np.repeat(pixels, 3, axis=0) if len(pixels) == 1 else pixels
+        with self._lock:
+            self._pixels, self.name = pixels, name
+            self.number += 1
+
+    def fitted(self, channels: int, sizes: tuple[int, ...]) -> Pixels:
+        """The picture as a network reads it: the largest middle part of that shape, resized. Shape: (channels, *sizes).
+
+        Raises: DataError for a network that reads no two-dimensional pictures.
+        """
+        if len(sizes) != 2:
+            raise DataError(f"the network reads {len(sizes)} axes; pictures have two, so nothing can be run here")
+        picture = resized(middle(self.pixels(), sizes), sizes)
+        if channels == 1:
+            grey: Pixels = picture.mean(axis=0, keepdims=True)
+            return grey
+        shape: tuple[int, ...] = (channels, *sizes)
+        return picture if channels == 3 else np.resize(picture, shape)
+
+
+def middle(pixels: Pixels, sizes: tuple[int, ...]) -> Pixels:
+    """The largest middle part with the proportions of `sizes`."""
+    rows, columns = pixels.shape[1:]
+    scale = min(rows / sizes[0], columns / sizes[1])
+    height, width = max(1, round(sizes[0] * scale)), max(1, round(sizes[1] * scale))
+    top, left = (rows - height) // 2, (columns - width) // 2
+    return pixels[:, top : top + height, left : left + width]
+
+
+def resized(pixels: Pixels, sizes: tuple[int, ...]) -> Pixels:
+    """Antialiased, to (rows, columns)."""
+    from PIL import Image
+
+    planes = [
+        np.asarray(Image.fromarray(plane.astype(np.float32)).resize((sizes[1], sizes[0]), Image.Resampling.BILINEAR))
+        for plane in pixels
+    ]
+    return np.stack(planes).astype(np.float64)
+
+
+def png(pixels: Pixels) -> bytes:
+    """(3 or 1, rows, columns) from 0 to 1 as the bytes of a PNG."""
+    from PIL import Image
+
+    levels = np.clip(np.rint(pixels * 255), 0, 255).astype(np.uint8)
+    image = Image.fromarray(levels[0] if len(levels) == 1 else np.ascontiguousarray(levels[:3].transpose(1, 2, 0)))
+    image.thumbnail((_SHOWN, _SHOWN))
+    out = io.BytesIO()
+    image.save(out, "PNG", compress_level=1)
+    return out.getvalue()
+
+
+def first_picture() -> tuple[str, Pixels]:
+    """(name, pixels) of the picture a start begins with: a photograph of scikit-learn's, else one drawn here."""
+    found = importlib.util.find_spec("sklearn")  # the library itself takes seconds to import; the file is enough
+    if found is not None and found.origin is not None:
+        path = Path(found.origin).parent / "datasets" / "images" / "flower.jpg"
+        if path.is_file():
+            return "a flower (photograph of scikit-learn's)", read_picture(path)
+    return "drawn test scene", drawn()
+
+
+def drawn(rows: int = 256, columns: int = 320) -> Pixels:
+    """A scene with what strides act on: a horizon, discs of many sizes, fine stripes, a checked board.
+
+    Shape: (3, rows, columns).
+    """
+    y, x = np.mgrid[0:rows, 0:columns].astype(np.float64)
+    sky = np.stack([0.45 + 0.4 * y / rows, 0.62 + 0.25 * y / rows, 0.92 - 0.1 * y / rows])
+    ground = np.stack([0.35 + 0.1 * x / columns, 0.48 - 0.1 * y / rows, np.full_like(x, 0.24)])
+    scene = np.where(y < 0.62 * rows, sky, ground)
+    for at, radius in enumerate((48, 30, 18, 11, 6, 3)):
+        centre = (0.3 * rows + 22 * (at % 2), columns * (0.14 + 0.15 * at))
+        disc = (y - centre[0]) ** 2 + (x - centre[1]) ** 2 < radius**2
+        scene[:, disc] = np.array([[0.9 - 0.1 * at], [0.3 + 0.1 * at], [0.2 + 0.13 * at]])
+    stripes = (y > 0.7 * rows) & (y < 0.92 * rows)
+    scene[:, stripes & (x < 0.45 * columns) & ((x // (1 + x // 24)) % 2 == 0)] = 0.95
+    board = stripes & (x > 0.55 * columns) & ((x // 8 + y // 8) % 2 == 0)
+    scene[:, board] = 0.1
+    return scene
+
+
+def _refuse_large(content: bytes) -> None:
+    """Refuse a picture by its header, before anything is decoded. What is no picture at all is left to the reader."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(io.BytesIO(content), formats=("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")) as image:
+            size: Any = image.size
+    except UnidentifiedImageError:
+        return
+    except (Image.DecompressionBombError, OSError, ValueError, SyntaxError) as error:
+        raise LoadError("picture: broken or far too large: take another one") from error
+    if size[0] * size[1] > MOST_PIXELS:
+        raise LoadError(f"picture: {size[1]} × {size[0]} is more than {MOST_PIXELS} pixels: take a smaller one")

@@ -1,0 +1,122 @@
+"""A what-if: from a request to its completed plan and what follows from it, fast enough for a drag."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from stridewise.analyses.findings import as_json, findings
+from stridewise.analyses.state import evaluate
+from stridewise.errors import UsageError
+from stridewise.ir import Graph
+from stridewise.plans import Plan
+from stridewise.report.json import view_json
+from stridewise.report.page import marks_json, page_data
+from stridewise.report.show import is_layer, show, view
+from stridewise.rewrites.complete import make_plan
+from stridewise.rewrites.restride import restride
+from stridewise.search.front import front
+from stridewise.search.result import Front
+
+Json = dict[str, Any]
+_MOST_CHANGES = 200
+
+
+@dataclass(frozen=True, slots=False, kw_only=True, eq=False)
+class Studied:
+    """A traced network with what every what-if is compared with, computed once."""
+
+    graph: Graph
+
+    @cached_property
+    def original(self) -> Json:
+        """The page's data for the network as it came: `show --json` and what the ladder needs beside it."""
+        return page_data(show(self.graph)) | {"places": places(self.graph)}
+
+    @cached_property
+    def front(self) -> Front:
+        """The exact cost front over all plans of the network."""
+        return front(self.graph)
+
+    def plan(self, request: Json) -> Plan:
+        """The completed plan of a request, as the browser sends it. Raises: PlanError, UsageError."""
+        changes = request.get("changes", {})
+        stride = request.get("output_stride")
+        if not isinstance(changes, Mapping) or len(changes) > _MOST_CHANGES:
+            raise UsageError(f"changes: at most {_MOST_CHANGES} sites with a stride each are wanted")
+        if any(not isinstance(v, str | int) or len(str(v)) > 40 for v in changes.values()):
+            raise UsageError("changes: a stride is written 2, 1x2 or 2:max")
+        if stride is not None and not (isinstance(stride, int) or _whole(stride)):
+            raise UsageError("output_stride: a whole number is wanted, or one an axis")
+        return make_plan(self.graph, changes, output_stride=stride)
+
+    def what_if(self, request: Json) -> Json:
+        """Sizes, strides, fields and costs under a request: its plan, and only what differs from the original."""
+        begun = time.perf_counter()
+        plan = self.plan(request)
+        changed = restride(self.graph, plan)
+        found = view(evaluate(changed.graph, smallest=False), rules=False)
+        shown = view_json(found)
+        return {
+            "plan": plan_json(plan),
+            "pads": [list(pad) for pad in changed.pads],
+            "totals": shown["totals"],
+            "outputs": shown["outputs"],
+            "marks": marks_json(found),
+            "layers": differences(self.original["layers"], shown["layers"]),
+            "ms": round((time.perf_counter() - begun) * 1e3, 3),
+        }
+
+    def rules(self, request: Json) -> Json:
+        """The findings under a request; slower, so asked for when the hand rests."""
+        state = evaluate(restride(self.graph, self.plan(request)).graph)
+        return {"findings": [as_json(finding) for finding in findings(state)]}
+
+
+def _whole(values: Any) -> bool:
+    return isinstance(values, list) and len(values) <= 3 and all(isinstance(v, int) for v in values)
+
+
+def plan_json(plan: Plan) -> Json:
+    """The plan's settings: for every site and slot (with a +) its stride, what it was, and how it steps."""
+    slots = {f"+{key}": setting for key, setting in plan.insert.items()}
+    return {
+        key: {"stride": list(s.stride), "was": list(s.was), "downsample": s.downsample}
+        for key, s in [*plan.sites.items(), *slots.items()]
+    }
+
+
+def differences(before: Sequence[Json], after: Sequence[Json]) -> list[Any]:
+    """The rows of `after` as an edit of `before`: [n] for n rows as they were, {"as": i, ...changed} or a whole row."""
+    index = {row["key"]: i for i, row in enumerate(before)}
+    out: list[Any] = []
+    expected = 0
+    for row in after:
+        i = index.get(row["key"])
+        if i is None:
+            out.append(row)
+            continue
+        old = before[i]
+        if row == old and i == expected:
+            if out and isinstance(out[-1], list):
+                out[-1][0] += 1
+            else:
+                out.append([1])
+        else:
+            out.append({"as": i} | {name: value for name, value in row.items() if value != old[name]})
+        expected = i + 1
+    return out
+
+
+def places(graph: Graph) -> Json:
+    """Where steps can stand: for every slot the layers that run before it; the site behind a slot that steps today."""
+    before, keyed = [], 0
+    for node in graph.nodes:
+        keyed += is_layer(node)
+        before.append(keyed)
+    made = {tensor: node.index for node in graph.nodes for tensor in node.outputs}
+    slots = {s.key: before[made[s.tensor]] if s.tensor in made else 0 for s in graph.slots}
+    return {"slots": slots, "steps_at": {s.key: graph.nodes[s.node].key for s in graph.slots if s.node is not None}}

@@ -1,0 +1,112 @@
+"""The networks of one start: named on the command line, traced in the background, kept with their live twins."""
+
+from __future__ import annotations
+
+import importlib.util
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from stridewise.errors import StridewiseError, UsageError
+from stridewise.frontends.load import load, open_graph, resolve
+from stridewise.ir import Graph
+from stridewise.web.whatif import Studied
+
+BUNDLED = ("torchvision:resnet18", "torchvision:resnet50", "builtin:resnet20")
+
+
+def bundled() -> list[str]:
+    """The networks shown when none is named: torchvision's where it is installed, and a built-in one."""
+    if importlib.util.find_spec("torchvision") is None:
+        return [name for name in BUNDLED if name.startswith("builtin:")]
+    return list(BUNDLED)
+
+
+@dataclass(slots=True, eq=False)
+class Opened:
+    """One network: its graph once it is traced, or why it is not; its live model once a job asks for it."""
+
+    name: str
+    input: Any
+    trust: bool
+    weights: str | None = None
+    studied: Studied | None = None
+    error: str = ""
+    live: Any = None
+    ready: threading.Event = field(default_factory=threading.Event)
+    turn: threading.Lock = field(default_factory=threading.Lock)
+
+    def open(self) -> None:
+        """Trace the network, once."""
+        with self.turn:
+            if self.ready.is_set():
+                return
+            try:
+                spec = resolve(self.name)
+                self.name = str(spec)
+                graph = open_graph(spec, self.input, trust=self.trust)
+                _refuse_no_picture(graph)
+                studied = Studied(graph=graph)
+                _ = studied.original
+                self.studied = studied
+            except StridewiseError as error:
+                self.error = " ".join(str(error).split())
+            except Exception as error:  # noqa: BLE001  a user's factory may raise anything
+                self.error = f"{self.name}: {type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+            self.ready.set()
+
+    def wait(self) -> Studied:
+        """The traced network, as soon as it is there. Raises: UsageError with the reason it is not."""
+        if not self.ready.is_set():
+            self.open()
+        if self.studied is None:
+            raise UsageError(self.error)
+        return self.studied
+
+    def model(self) -> Any:
+        """The live model on the CPU, built when a job first needs it. Raises: UsageError for a file that has none."""
+        spec = resolve(self.name)
+        if spec.kind == "onnx":
+            raise UsageError(f"{self.name}: an ONNX file is only looked at here; name the PyTorch model to run it")
+        if self.live is None:
+            self.live = load(spec, trust=self.trust, weights=self.weights)
+        return self.live
+
+    def shape(self) -> tuple[int, ...]:
+        """Channels and sizes of its picture."""
+        graph = self.wait().graph
+        return graph.tensors[graph.inputs[0][1]].shape[1:]
+
+
+def _refuse_no_picture(graph: Graph) -> None:
+    if not graph.inputs or not graph.grids:
+        raise UsageError(f"{graph.model}: it reads no positions, so there is no stride to show")
+
+
+class Workbench:
+    """Every network of this start, by number."""
+
+    def __init__(
+        self, names: Sequence[str], input: Any = None, trust: bool = False, weights: str | None = None
+    ) -> None:
+        self.opened = [Opened(name, input, trust, weights) for name in names]
+
+    def warm(self) -> None:
+        """Trace the networks one after the other in the background."""
+
+        def trace_all() -> None:
+            for one in self.opened:
+                one.open()
+
+        threading.Thread(target=trace_all, name="tracing", daemon=True).start()
+
+    def find(self, number: Any) -> Opened:
+        """The network of that number. Raises: UsageError."""
+        if not isinstance(number, int) or not 0 <= number < len(self.opened):
+            raise UsageError(f"there is no network number {str(number)[:20]} here: there are {len(self.opened)}")
+        return self.opened[number]
+
+    def listed(self) -> list[dict[str, Any]]:
+        """Names, whether each is traced, and why one is not."""
+        return [{"name": one.name, "ready": one.ready.is_set(), "error": one.error} for one in self.opened]

@@ -1,0 +1,211 @@
+"""A study goes through its rungs, keeps what it did, goes on after any end, and refuses what is not its own."""
+
+import json
+import os
+import signal
+import sqlite3
+import time
+from collections import Counter
+from pathlib import Path
+
+import optuna
+import pytest
+from study_nets import drawn, graph, impossible, plans, script, started
+
+import stridewise as sw
+from stridewise.errors import StudyError, UsageError
+from stridewise.plans import Plan
+from stridewise.study.jobs import Rung, Schedule
+from stridewise.study.store import Store
+
+FILES = ("plan.toml", "result.json", "front.png", "report.html", "study.db")
+
+
+def counted():
+    """A score and the list of its calls."""
+    calls = []
+
+    def score(plan, budget, seed):
+        calls.append((plan.to_toml(), budget, seed))
+        return drawn(plan, budget, seed)
+
+    return score, calls
+
+
+def test_rungs_halve_the_plans_and_double_the_budget():
+    found = Schedule.halving(20, budget=12, seeds=3, finalists=3)
+    assert found.rungs == (Rung(budget=2, keep=10), Rung(budget=3, keep=5), Rung(budget=6, keep=3))
+    assert sorted(found.trainings(20)) == [2] * 20 + [3] * 10 + [6] * 5 + [12] * 9
+    assert Schedule.halving(3, budget=4).rungs == ()
+    assert Schedule.halving(2, budget=4).trainings(2) == [4] * 6
+    with pytest.raises(UsageError, match="from 1"):
+        Schedule.halving(3, budget=0)
+
+
+def test_a_study_trains_what_its_schedule_says_and_ranks_by_score(tmp_path):
+    score, calls = counted()
+    seen = []
+    result = sw.search(graph(), score=score, plans=plans(), budget=4, run=tmp_path / "run", tell=seen.append)
+    assert Counter(budget for _, budget, _ in calls) == {2: 6, 4: 9}
+    assert len(calls) == len(set(calls))
+    firsts = {row.candidate.name: row.trainings[0][1].value for row in result.rows[1:]}
+    best = sorted(firsts, key=firsts.get)[-2:]
+    assert {row.candidate.name for row in result.rows if row.final} == {"default", *best}
+    assert all(len(row.trainings) == 4 for row in result.rows if row.final)
+    assert (seen[-1].done, seen[-1].total, seen[-1].share) == (15, 15, 1.0)
+    assert [s.share for s in seen] == sorted(s.share for s in seen)
+
+
+def test_the_default_reaches_the_finals_even_when_it_is_worst():
+    result = sw.search(graph(), score=lambda plan, budget, seed: 1.0 if plan else 0.0, plans=plans(), budget=2)
+    assert result.default.final
+    assert result.default.candidate.plan == Plan()
+
+
+def test_a_finished_study_is_not_trained_again(tmp_path):
+    score, calls = counted()
+    first = sw.search(graph(), score=score, plans=plans(), budget=4, run=tmp_path)
+    done = len(calls)
+    again = sw.search(graph(), score=score, plans=plans(), budget=4, run=tmp_path)
+    assert len(calls) == done
+    assert again.to_json()["plans"] == first.to_json()["plans"]
+
+
+@pytest.mark.parametrize(("workers", "kills"), [(0, 2), (2, 1)])
+def test_a_killed_study_goes_on_and_trains_nothing_twice(tmp_path, kills, workers):
+    command = script(tmp_path, pause=0.1, workers=workers)
+    log = tmp_path / "log"
+    for kill in range(kills):
+        process = started(command)
+        wanted = 4 * (kill + 1)
+        limit = time.monotonic() + 60
+        while time.monotonic() < limit and process.poll() is None:
+            if log.exists() and log.read_text().count("end") >= wanted:
+                break
+            time.sleep(0.02)
+        os.kill(process.pid, signal.SIGKILL)
+        process.communicate()
+        time.sleep(0.5 if workers else 0)  # what a worker had begun it ends, and finds no one to tell
+    out, error = started(command).communicate(timeout=60)
+    assert "finished" in out, error
+    lines = [line.split() for line in log.read_text().splitlines()]
+    kept = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert kept["state"] == "finished"
+    trained = Counter(tuple(rest) for what, *rest in lines if what == "end")
+    assert len(trained) == 15
+    # A kill costs at most the trainings that were running: one, or one a worker.
+    assert sum(trained.values()) <= 15 + kills * max(1, workers)
+    study = optuna.load_study(study_name="stridewise", storage=f"sqlite:///{tmp_path / 'run' / 'study.db'}")
+    complete = [t for t in study.trials if t.state.name == "COMPLETE"]
+    assert len(complete) == len({tuple(t.params.values()) for t in complete}) == 15
+    study._storage.remove_session()
+
+
+def test_a_second_coordinator_is_refused(tmp_path):
+    store = Store.open(tmp_path)
+    try:
+        with pytest.raises(StudyError, match=r"another search works in this run folder: wait for it, or choose"):
+            sw.search(graph(), score=drawn, plans=plans(), run=tmp_path)
+    finally:
+        store.close()
+    sw.search(graph(), score=drawn, plans=plans(), budget=1, run=tmp_path)
+
+
+def test_a_failing_plan_is_recorded_and_the_study_goes_on(tmp_path):
+    def score(plan, budget, seed):
+        if plan == plans()[1]:
+            raise ValueError("no memory left\nfor this one")
+        return drawn(plan, budget, seed)
+
+    result = sw.search(graph(), score=score, plans=plans(), budget=4, run=tmp_path)
+    failed = [row for row in result.rows if row.error]
+    assert [row.candidate.name for row in failed] == ["plan 2"]
+    assert failed[0].error == "ValueError: no memory left"
+    assert "plan 2 failed: ValueError: no memory left" in str(result)
+    assert sum(row.final for row in result.rows) == 3
+    kept = json.loads((tmp_path / "result.json").read_text())
+    assert kept["plans"][2]["error"] == "ValueError: no memory left"
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), "many"])
+def test_a_score_that_is_no_number_fails_its_plan_alone(value):
+    result = sw.search(
+        graph(), score=lambda plan, b, s: value if plan == plans()[0] else drawn(plan, b, s), plans=plans(), budget=1
+    )
+    assert [bool(row.error) for row in result.rows] == [False, True, False, False, False, False]
+
+
+def test_when_every_plan_fails_the_first_reason_is_said(tmp_path):
+    def score(plan, budget, seed):
+        raise RuntimeError("no pictures")
+
+    with pytest.raises(StudyError, match="every plan failed, the first with: RuntimeError: no pictures"):
+        sw.search(graph(), score=score, plans=plans(), budget=1, run=tmp_path)
+    assert json.loads((tmp_path / "result.json").read_text())["recommended"]["kind"] == "none"
+
+
+def test_a_plan_of_another_network_is_refused_before_anything_runs():
+    score, calls = counted()
+    with pytest.raises(sw.PlanError, match="no such site"):
+        sw.search(graph(), score=score, plans=[impossible()])
+    assert not calls
+
+
+@pytest.mark.parametrize("after", [0, 4, 8])
+def test_an_interrupt_leaves_the_files_and_the_study_goes_on(tmp_path, after):
+    calls, stopping = [], [after]
+
+    def score(plan, budget, seed):
+        if stopping == [len(calls)]:
+            stopping.clear()
+            raise KeyboardInterrupt
+        calls.append((plan.to_toml(), budget, seed))
+        return drawn(plan, budget, seed)
+
+    with pytest.raises(KeyboardInterrupt):
+        sw.search(graph(), score=score, plans=plans(), budget=4, run=tmp_path)
+    assert all((tmp_path / name).stat().st_size for name in FILES)
+    assert json.loads((tmp_path / "result.json").read_text())["state"] == "interrupted"
+    assert Plan.read(tmp_path / "plan.toml") == Plan()
+    result = sw.search(graph(), score=score, plans=plans(), budget=4, run=tmp_path)
+    assert result.state == "finished"
+    assert len(calls) == len(set(calls)) == 15
+
+
+def test_the_folder_of_another_study_is_refused_naming_what_differs(tmp_path):
+    sw.search(graph(), score=drawn, plans=plans(), budget=1, run=tmp_path)
+    with pytest.raises(StudyError, match=r"holds another study \(budget 1, not 2\): choose another --run"):
+        sw.search(graph(), score=drawn, plans=plans(), budget=2, run=tmp_path)
+    with pytest.raises(StudyError, match=r"holds another study \(shortlist"):
+        sw.search(graph(), score=drawn, plans=plans()[:3], budget=1, run=tmp_path)
+
+
+def test_a_folder_that_cannot_be_written_is_said_in_one_line(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StudyError, match="run folder cannot be written") as error:
+        sw.search(graph(), score=drawn, plans=plans(), run=tmp_path / "file" / "run")
+    assert "\n" not in str(error.value)
+    (tmp_path / "study.db").write_text("not a database, but long enough to look at " * 40)
+    with pytest.raises(StudyError, match="cannot be opened as a study"):
+        sw.search(graph(), score=drawn, plans=plans(), run=tmp_path)
+
+
+def test_a_worker_that_dies_costs_its_plan_and_not_the_study(tmp_path):
+    result = sw.search(graph(), score=deadly, plans=plans()[:2], budget=1, seeds=1, run=tmp_path, workers=1)
+    assert [row.error for row in result.rows] == ["", "its worker process died 2 times: out of memory?", ""]
+
+
+def deadly(plan, budget, seed):
+    """The first plan kills its process."""
+    if plan == plans()[0]:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return drawn(plan, budget, seed)
+
+
+def test_records_carry_names_and_costs_for_other_tools(tmp_path):
+    sw.search(graph(), score=drawn, plans=plans()[:1], budget=1, seeds=1, run=tmp_path)
+    with sqlite3.connect(tmp_path / "study.db") as database:
+        rows = dict(database.execute("select key, value_json from trial_user_attributes where trial_id = 1"))
+    assert json.loads(rows["name"]) == "default"
+    assert json.loads(rows["macs"]) > 0
+    assert Path(tmp_path / "checkpoints").is_dir()

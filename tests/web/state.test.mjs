@@ -1,0 +1,113 @@
+// Pure state functions, run by `node --test`; imports resolve as the import map says, by a small hook.
+import assert from "node:assert/strict";
+import { register } from "node:module";
+import test from "node:test";
+
+const room = new URL("../../src/stridewise/report/static/", import.meta.url);
+register(
+  `data:text/javascript,${encodeURIComponent(`
+export async function resolve(name, context, next) {
+  return name.startsWith("sw/") ? next("${room}" + name.slice(3) + ".js", context) : next(name, context);
+}
+export async function load(url, context, next) {
+  return next(url, url.startsWith("${room}") ? { ...context, format: "module" } : context);
+}`)}`,
+);
+const state = await import(new URL("state.js", room));
+const shape = await import(new URL("shape.js", room));
+const format = await import(new URL("format.js", room));
+const { ticks } = await import(new URL("chart-ticks.js", room));
+
+test("a wish that says what is there already is dropped", () => {
+  assert.deepEqual(state.wish({}, "a", [1, 1], [2, 2]), { a: "1" });
+  assert.deepEqual(state.wish({ a: "1" }, "a", [2, 2], [2, 2]), {});
+  assert.deepEqual(state.wish({}, "a", [1, 2], [2, 2]), { a: "1x2" });
+});
+
+test("moving a step back and forth leaves nothing behind", () => {
+  const there = state.moved({}, "+a", "+b", [2, 2], [2, 2], { original: [1, 1], now: [1, 1] });
+  assert.deepEqual(there, { "+a": "1", "+b": "2" });
+  assert.deepEqual(state.moved(there, "+b", "+a", [2, 2], [1, 1], { original: [2, 2], now: [1, 1] }), {});
+});
+
+test("moving a step onto another multiplies them", () => {
+  assert.deepEqual(state.moved({}, "a", "b", [2, 2], [2, 2], { original: [2, 2], now: [2, 2] }), { a: "1", b: "4" });
+});
+
+test("history goes back and forth and forgets what was undone when something new happens", () => {
+  let h = state.history();
+  h = state.remember(h, { a: "1" });
+  h = state.remember(h, { a: "1", b: "2" });
+  assert.equal(state.remember(h, { b: "2", a: "1" }), h);
+  h = state.undo(h);
+  assert.deepEqual(h.now, { a: "1" });
+  assert.deepEqual(state.redo(h).now, { a: "1", b: "2" });
+  h = state.remember(h, { c: "4" });
+  assert.equal(state.redo(h), h);
+  assert.deepEqual(state.undo(state.undo(state.undo(h))).now, {});
+});
+
+test("the address holds the whole state", () => {
+  const seen = { network: "timm:resnet50", tabs: [{ "layer4.0.conv2": "1" }, { "+layer3.5": "2x1", conv1: "1" }], tab: 2, layer: "fc#2", area: "fit", position: [3, 4] };
+  assert.deepEqual(state.decoded(`#${state.encoded(seen)}`), seen);
+  assert.deepEqual(state.decoded("").tabs, []);
+  assert.equal(state.decoded("#at=x.y&tab=zz&plan=,,=&layer=%3Cscript%3E").position, null);
+});
+
+test("edits rebuild rows: copies, changes, new ones, and ones left out", () => {
+  const rows = ["a", "b", "c", "d"].map((key) => ({ key, n: 1 }));
+  const found = state.rebuilt(rows, [[1], { key: "+x", n: 9 }, { as: 2, n: 5 }, [1]]);
+  assert.deepEqual(found.map((r) => `${r.key}${r.n}`), ["a1", "+x9", "c5", "d1"]);
+  assert.equal(rows[2].n, 1);
+});
+
+test("numbers read as on the command line", () => {
+  assert.equal(format.count(4_089_284_608), "4.09 G");
+  assert.equal(format.count(999_600), "1.00 M");
+  assert.equal(format.bytes(9_633_792), "9.19 MiB");
+  assert.equal(format.change(6.21, 4.09), "+51.8 %");
+  assert.equal(format.change(8, 4), "×2.0");
+  assert.equal(format.change(1, 1), "");
+  assert.equal(format.once([2, 2]), "2");
+  assert.equal(format.once([2, 4]), "2×4");
+  assert.equal(format.number("1/2"), 0.5);
+});
+
+const layer = (key, stride, cumulative, kernel = 3) => ({
+  key, op: "conv", kernel: [kernel, kernel], stride: [stride, stride], cumulative_stride: [cumulative, cumulative], out_size: [64 / cumulative, 64 / cumulative],
+});
+const base = {
+  layers: [layer("stem", 2, 2), layer("a", 1, 2), layer("b.1", 2, 4), layer("b.down", 2, 4, 1), layer("c", 1, 4)],
+  groups: [
+    { id: "g0", sites: ["stem"], stride: [2, 2], free: true },
+    { id: "g1", sites: ["b.1", "b.down"], stride: [2, 2], free: true },
+  ],
+  slots: [{ key: "a", stride: [1, 1] }],
+  places: { slots: { a: 2 }, steps_at: {} },
+};
+
+test("a ladder has one rise a group, the shortcut counted with it", () => {
+  const drawn = shape.ladder(base, base);
+  assert.deepEqual(drawn.rises.map((r) => r.key), ["stem", "b.1"]);
+  assert.deepEqual(drawn.rises[1].others, ["b.down"]);
+  assert.deepEqual(drawn.rises.map((r) => [r.foot[0], r.top[0]]), [[0, 1], [1, 2]]);
+  assert.equal(drawn.low, 0);
+  assert.equal(drawn.high, 2);
+});
+
+test("an inserted step stands at its slot and is free", () => {
+  const view = { ...base, layers: [...base.layers.slice(0, 2), { ...layer("+a", 2, 4), op: "max_pool" }, layer("b.1", 1, 4), layer("b.down", 1, 4, 1), layer("c", 1, 4)] };
+  const drawn = shape.ladder(base, view);
+  assert.deepEqual(drawn.rises.map((r) => r.key), ["stem", "+a"]);
+  assert.ok(drawn.rises[1].free);
+  assert.ok(drawn.rises[1].x > drawn.depthOf("a") && drawn.rises[1].x < drawn.depthOf("b.1"));
+});
+
+test("steps move to free sites and slots, in order of depth", () => {
+  assert.deepEqual(shape.candidates(base).map((c) => c.key), ["stem", "+a", "b.1"]);
+});
+
+test("ticks are round", () => {
+  assert.deepEqual(ticks(0, 10), [0, 2, 4, 6, 8, 10]);
+  assert.deepEqual(ticks(3, 3), [3]);
+});

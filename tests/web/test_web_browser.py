@@ -1,0 +1,271 @@
+"""The page in headless Chromium, driven as a person would: keys, mouse, address, files."""
+
+import importlib.util
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import uvicorn
+
+import stridewise as sw
+from stridewise.web.server import bound, make_app
+from stridewise.web.workbench import Workbench
+
+CHROMIUM = Path("/usr/bin/chromium")
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(not CHROMIUM.exists(), reason="Chromium is not installed"),
+    pytest.mark.skipif(importlib.util.find_spec("playwright") is None, reason="playwright is not installed"),
+]
+AXE = Path(__file__).parent / "vendor" / "axe.min.js"
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    listener = bound(0)
+    port = listener.getsockname()[1]
+    app = make_app(Workbench(["builtin:resnet20", "builtin:nothing"]), token="t", port=port)
+    server = uvicorn.Server(uvicorn.Config(app, log_level="error", access_log=False, lifespan="off", ws="none"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.02)
+    yield f"http://127.0.0.1:{port}/?token=t"
+    server.should_exit = True
+    thread.join(5)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as play:
+        running = play.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def page(browser: Any) -> Iterator[Any]:
+    """A fresh page; at the end nothing was complained of and nothing was asked of another machine."""
+    context = browser.new_context(viewport={"width": 1400, "height": 950}, accept_downloads=True)
+    opened = context.new_page()
+    opened.set_default_timeout(20_000)
+    heard = SimpleNamespace(errors=[], asked=[], allowed=[])
+    opened.on("console", lambda m: heard.errors.append(m.text) if m.type in ("error", "warning") else None)
+    opened.on("pageerror", lambda e: heard.errors.append(str(e)))
+    opened.on("request", lambda r: heard.asked.append(r.url))
+    opened.heard = heard
+    yield opened
+    unexpected = [e for e in heard.errors if not any(a in e for a in heard.allowed)]
+    assert not unexpected
+    assert all(u.startswith(("http://127.0.0.1:", "data:", "blob:", "file:")) for u in heard.asked)
+    context.close()
+
+
+def opened(page: Any, address: str) -> Any:
+    page.goto(address)
+    page.wait_for_selector("#ladder .rise")
+    return page
+
+
+def fact(page: Any, name: str) -> str:
+    return page.locator(".fact", has_text=name).first.locator(".value").inner_text()
+
+
+def rises(page: Any) -> list[str]:
+    return [r.get_attribute("data-key") for r in page.locator("#ladder .rise").all()]
+
+
+def answered(page: Any, act: Any) -> None:
+    with page.expect_response(lambda r: "/api/what-if" in r.url):
+        act()
+    page.wait_for_timeout(120)
+
+
+def test_a_stride_changed_by_keys_changes_numbers_ladder_and_picture(page: Any, address: str):
+    opened(page, address)
+    assert rises(page) == ["+layers.3", "+layers.6"]
+    before = (fact(page, "multiply-adds"), page.locator(".overlay .dots").get_attribute("d"))
+    page.locator("#ladder .rise").last.focus()
+    answered(page, lambda: page.keyboard.press("ArrowLeft"))
+    assert rises(page) == ["+layers.3", "+layers.5"]
+    assert fact(page, "multiply-adds") != before[0]
+    assert "multiply-adds" in page.locator("#said").inner_text()
+    answered(page, lambda: page.keyboard.press("ArrowDown"))
+    assert fact(page, "output stride") == "8×8"
+    assert page.locator(".overlay .dots").get_attribute("d") != before[1]
+    answered(page, lambda: page.keyboard.press("Delete"))
+    assert rises(page) == ["+layers.3"]
+    answered(page, lambda: page.keyboard.press("Control+z"))
+    answered(page, lambda: page.keyboard.press("Control+z"))
+    assert fact(page, "output stride") == "4×4"
+    assert page.locator("#ladder .rise").count() == 2
+    page.locator("#tab-0").click()
+    assert fact(page, "multiply-adds") == before[0]
+
+
+def test_a_step_is_dragged(page: Any, address: str):
+    opened(page, address)
+    box = page.locator("#ladder .rise .knob").last.bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x - 40, y + 4, steps=6)
+    page.mouse.move(x - 120, y + 4, steps=8)
+    page.mouse.up()
+    page.wait_for_function("document.querySelectorAll('#ladder .rise')[1]?.dataset.key !== '+layers.6'")
+    page.wait_for_timeout(300)
+    moved = rises(page)
+    assert len(moved) == 2
+    assert moved[0] == "+layers.3"
+    assert moved[1] in ("+layers.4", "+layers.5", "layers.4.conv1", "layers.5.conv1")
+    assert fact(page, "output stride") == "4×4"
+    page.get_by_role("button", name="Undo").click()
+    page.wait_for_function("document.querySelectorAll('#ladder .rise')[1]?.dataset.key === '+layers.6'")
+    assert rises(page) == ["+layers.3", "+layers.6"]
+
+
+def test_steppers_unequal_steps_a_click_on_the_picture_and_the_exported_plan(page: Any, address: str, tmp_path: Path):
+    opened(page, address)
+    page.locator("#ladder .rise").last.focus()
+    page.locator("#step-1").fill("1")
+    answered(page, lambda: page.locator("#step-1").press("Tab"))
+    assert fact(page, "output stride") == "4×2"
+    area = page.locator(".overlay")
+    box = area.bounding_box()
+    area.click(position={"x": box["width"] * 0.9, "y": box["height"] * 0.1})
+    assert "position 0, 14" in page.locator(".caption").inner_text()
+    area.press("ArrowDown")
+    assert "position 1, 14" in page.locator(".caption").inner_text()
+    page.get_by_role("button", name="Export").click()
+    with page.expect_download() as taken:
+        page.get_by_role("button", name="Plan (TOML)").click()
+    taken.value.save_as(tmp_path / "plan.toml")
+    plan = sw.Plan.read(tmp_path / "plan.toml")
+    model = sw.load("builtin:resnet20")
+    sw.apply(model, plan)
+    assert sw.show(sw.trace(model, (3, 32, 32))).totals.output_stride == (4, 2)
+    where = page.url
+    page.goto("about:blank")
+    page.goto(where)
+    page.wait_for_selector("#ladder .rise")
+    page.wait_for_function("document.querySelector('#said').textContent.length > 0")
+    assert fact(page, "output stride") == "4×2"
+    assert "token" not in page.url
+    for form in ("SVG", "PNG"):
+        page.get_by_role("button", name="Export").click()
+        with page.expect_download() as taken:
+            page.get_by_role("button", name=f"Ladder ({form})").click()
+        taken.value.save_as(tmp_path / form)
+        assert (tmp_path / form).stat().st_size > 2000
+
+
+def test_an_impossible_wish_is_one_card_and_the_page_works_on(page: Any, address: str):
+    opened(page, address)
+    page.heard.allowed.append("422")
+    page.locator("#ladder .rise").last.focus()
+    page.locator("#step-0").fill("16")
+    page.locator("#step-0").press("Tab")
+    page.wait_for_timeout(400)
+    page.locator("#ladder .rise").first.focus()
+    page.locator("#step-0").fill("16")
+    page.locator("#step-0").press("Tab")
+    card = page.locator(".card.error")
+    card.wait_for()
+    assert "larger than the map" in card.inner_text() or "fit" in card.inner_text()
+    assert page.locator("#ladder .rise").count() == 2
+    card.get_by_role("button").click()
+    assert page.locator(".card.error").count() == 0
+
+
+def test_a_network_that_cannot_be_opened_leaves_the_other_one_usable(page: Any, address: str):
+    opened(page, address)
+    page.heard.allowed.append("422")
+    page.locator("#network").select_option("1")
+    page.locator(".card.error", has_text="no built-in model").wait_for()
+    assert page.locator("#ladder .rise").count() == 2
+
+
+def test_a_picture_that_is_none_is_refused_and_another_is_taken(page: Any, address: str):
+    opened(page, address)
+    page.heard.allowed.append("422")
+    page.locator("input[type=file]").set_input_files(
+        {"name": "a.png", "mimeType": "image/png", "buffer": b"<svg onload=alert(1)>"}
+    )
+    page.locator(".card.error", has_text="not a picture").wait_for()
+    assert page.locator(".photo").evaluate("i => i.naturalWidth") == 32
+
+
+def test_one_convolution_slides(page: Any, address: str):
+    opened(page, address)
+    page.locator("#room-convolution").click()
+    page.locator(".products").wait_for()
+    page.get_by_role("button", name="step", exact=True).click()
+    assert "cell 0, 1" in page.locator(".sum").inner_text()
+    page.locator("#room-convolution").focus()
+    page.get_by_label("window", exact=False).last.fill("5")
+    page.get_by_role("button", name="play").click()
+    page.wait_for_timeout(700)
+    page.get_by_role("button", name="pause").click()
+    assert "cell 0, 1" not in page.locator(".sum").inner_text()
+    assert "out = floor(" in page.locator(".formulas").inner_text()
+
+
+def test_layers_are_searched_sorted_and_chosen(page: Any, address: str):
+    opened(page, address)
+    page.get_by_label("Search").fill("shortcut")
+    assert page.locator(".layers tbody tr").count() == 2
+    page.get_by_label("Search").fill("")
+    page.locator(".layers thead button", has_text="MACs").click()
+    page.locator(".layers thead button", has_text="MACs").click()
+    page.locator(".layers tbody tr button").first.click()
+    assert page.locator(".layers tr.chosen").count() == 1
+    assert page.locator(".caption b").inner_text() == page.locator(".layers tbody tr button").first.inner_text()
+
+
+def test_feature_maps_come_from_a_job_and_a_point_of_the_front_loads(page: Any, address: str):
+    opened(page, address)
+    page.get_by_role("button", name="show feature maps").click()
+    page.locator(".thumbs img").first.wait_for()
+    assert page.locator("img.map").count() == 1
+    page.locator("#room-front").click()
+    page.locator(".point").first.wait_for()
+    answered(page, lambda: page.locator(".point").first.press("Enter"))
+    assert page.locator(".ghosts").count() == 1
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1400), ("dark", 420)])
+def test_no_serious_accessibility_problem(page: Any, address: str, scheme: str, width: int):
+    page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+    page.set_viewport_size({"width": width, "height": 900})
+    opened(page, address)
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    for room in ("layers", "convolution", "shift", "front"):
+        page.locator(f"#room-{room}").click()
+        page.wait_for_timeout(250)
+        page.evaluate(AXE.read_text())
+        found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+        bad = [
+            (v["id"], [n["target"] for n in v["nodes"]][:3], v["nodes"][0]["failureSummary"])
+            for v in found["violations"]
+            if v["impact"] in ("serious", "critical")
+        ]
+        assert not bad, room
+
+
+def test_the_report_is_one_file_that_needs_no_server(page: Any, tmp_path: Path):
+    graph = sw.trace(sw.load("builtin:resnet20"), (3, 32, 32), name="builtin:resnet20")
+    file = tmp_path / "report.html"
+    file.write_text(sw.show(graph, {"early": sw.plan(graph, {"+layers.3": 1, "+layers.1": 2})}).to_html())
+    page.goto(file.as_uri())
+    page.wait_for_selector("#ladder .rise")
+    assert rises(page) == ["+layers.1", "layers.6/max_pool2d"] or len(rises(page)) == 2
+    assert page.locator(".layers tbody tr").count() == 24
+    assert page.locator("#tab-1").inner_text().split() == ["B", "early"]
+    assert page.locator("input[type=number]").count() == 0
+    assert [u for u in page.heard.asked if not u.startswith(("data:", "blob:"))] == [file.as_uri()]
