@@ -62,7 +62,8 @@ def consistent(graph: Graph, steps: Sequence[int]) -> Iterator[tuple[Plan, Fract
     grids = site_grids(graph)
     today = {n: tuple(getattr(m, "stride", 1) for m in graph.grids[g].maps) for n, g in grids.items()}
     sites = [e for e in parts.edges if e.site]
-    products = sorted({1, 2, 4, 8, *(t[0] for t in today.values())})
+    single = {*steps, *(t[0] for t in today.values())}
+    products = sorted({a * b * c for a in single for b in single for c in single})
     choices = [products if _beside(parts, e.node) else sorted({*steps, today[e.node][0]}) for e in sites]
     last = parts.of[graph.tensors[graph.last].grid] if graph.last is not None else 0
     slots = {s.node: s for s in graph.slots if s.node is not None}

@@ -245,7 +245,7 @@ def _nothing_left(found: Space, asked: _Asked) -> str:
             if name == "max_activations":  # the front keeps many; the fewest are asked for here
                 least = min(least, _fewest(found, free))
             if least > limit:
-                return f"{model}: no plan has {name} {limit}; the cheapest has {least}"
+                return f"{model}: no plan keeps to {name} {limit}; the cheapest takes {least}"
         return f"{model}: no plan meets all budgets at once, though each can be met alone; raise one of {_named(asked)}"
     if asked.output_stride is not None:
         program, _, points = _run(found, replace(free, output_stride=None))
