@@ -184,6 +184,19 @@ class Tokens(nn.Module):
         return self.conv(x[:, 1:].transpose(1, 2).reshape(n, c, h, w))
 
 
+class Biased(nn.Module):
+    """A bias worked out from a table in every forward, without a look at the input."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3, 2, 1)
+        self.register_buffer("table", torch.rand(10, 2))
+        self.mlp = nn.Sequential(nn.Linear(2, 16), nn.ReLU(), nn.Linear(16, 4))
+
+    def forward(self, x):
+        return self.conv(x) + self.mlp(self.table).mean(0)[:, None, None]
+
+
 class Relative(nn.Module):
     """Attention with relative positions along one axis, by padding and reshaping until the rows have slid."""
 
@@ -373,6 +386,7 @@ NETS = {
     "windows": (Windows, (3, 64, 64)),
     "tokens": (Tokens, (3, 64, 64)),
     "tokens, plain attention": (lambda: Tokens(fused=False), (3, 64, 64)),
+    "bias from a table": (Biased, (3, 32, 32)),
     "relative positions": (Relative, (3, 64, 64)),
     "pooled tokens": (lambda: Pooled(fused=True), (3, 64, 64)),
     "pooled tokens, plain attention": (lambda: Pooled(fused=False), (3, 64, 64)),

@@ -35,7 +35,7 @@ InputSpec: TypeAlias = Sequence[int] | Mapping[str, Sequence[int]]
 class _Target:
     """What is known of a dispatcher function, looked up once."""
 
-    __slots__ = ("alias", "answer", "makes", "name", "op", "writes")
+    __slots__ = ("alias", "answer", "counts", "makes", "name", "op", "writes")
 
     def __init__(self, func: Any) -> None:
         self.name = str(func)
@@ -51,6 +51,7 @@ class _Target:
             self.alias = 0
         # Where a device can be asked for, the meta device is what the forward gets.
         self.makes = any(a.name == "device" for a in arguments)
+        self.counts = self.op is not None and self.op.name in ("conv", "matmul", "attention")
         # Pointwise ops leave positions where they are, also in a part of a tensor.
         self.writes = in_place and not (self.op is not None and self.op.pointwise)
         self.answer = answer_for(self.op, self.name, in_place, len(returns))
@@ -111,6 +112,8 @@ class _Tracer(TorchDispatchMode):
             if value.index is not None:
                 break
         else:
+            if target.counts and operands:
+                self._constant_work(target, plain, named, out, operands)
             self._constant(out, operands)
             return out
         outs = _several(out)
@@ -126,6 +129,13 @@ class _Tracer(TorchDispatchMode):
         if target.writes and args[0]._base is not None:
             self._written(args[0], values[0], args)
         return out
+
+    def _constant_work(
+        self, target: _Target, plain: Sequence[Any], named: dict[str, Any], out: Any, operands: Sequence[Value]
+    ) -> None:
+        """Work that does not depend on the input (position biases from a table) is done in every forward all the same."""
+        specs = [(tuple(t.shape), t.element_size(), None) for t in _several(out)]
+        self.builder.add(target.op, target.name, plain, named, specs, self.owner, operands)
 
     def _written(self, view: torch.Tensor, part: Value, args: Sequence[Any]) -> None:
         """Follow an in-place op on a view: the tensor it shows a part of has changed there."""
