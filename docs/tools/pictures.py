@@ -1,5 +1,6 @@
 """Makes the pictures in docs/img from real output: python docs/tools/pictures.py (needs the extras zoo and train)."""
 
+import io
 import re
 from pathlib import Path
 
@@ -16,7 +17,7 @@ HERE = Path(__file__).resolve().parent.parent / "img"
 
 def terminal(name: str, title: str, rows: list[list[tuple[str, str]]]) -> None:
     """An SVG of styled terminal lines."""
-    console = Console(record=True, width=100, file=Path("/dev/null").open("w"), force_terminal=True, legacy_windows=False)
+    console = Console(record=True, width=100, file=io.StringIO(), force_terminal=True, legacy_windows=False)
     for line in rows:
         console.print(Text.assemble(*((text, STYLES.get(style, "")) for text, style in line)), soft_wrap=True)
     drawn = console.export_svg(title=title)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from stridewise.frontends.load import load as load
     from stridewise.frontends.onnx import read_onnx as read_onnx
     from stridewise.frontends.torch import trace as trace
+    from stridewise.measure.run import measure as measure
     from stridewise.ops.registry import Op as Op
     from stridewise.ops.registry import register as register
     from stridewise.plans import Plan as Plan
@@ -46,6 +47,7 @@ _ROOMS = {
     "Plan": "stridewise.plans",
     "slide": "stridewise.convolution",
     "fit": "stridewise.fit",
+    "measure": "stridewise.measure.run",
     "features": "stridewise.frontends.features",
     "load": "stridewise.frontends.load",
     "trace": "stridewise.frontends.torch",

@@ -25,10 +25,11 @@ def best(graph: Graph, steps: Sequence[int] = (1, 2), smallest: int = 1) -> dict
         if costs is not None:
             changes = len(plan.sites) + len(plan.insert)
             found[stride, costs] = min(changes, found.get((stride, costs), changes))
-    return {point: n for point, n in found.items() if not any(_beats(other, point) for other in found)}
+    return {point: n for point, n in found.items() if not any(beats(other, point) for other in found)}
 
 
-def _beats(a: tuple[Fraction, Cost], b: tuple[Fraction, Cost]) -> bool:
+def beats(a: tuple[object, Cost], b: tuple[object, Cost]) -> bool:
+    """Whether a is of b's output stride, nowhere worse and somewhere better."""
     (macs, peak, made), (other_macs, other_peak, other_made) = a[1], b[1]
     no_worse = macs <= other_macs and peak <= other_peak and made >= other_made
     return a != b and a[0] == b[0] and no_worse
@@ -61,7 +62,8 @@ def consistent(graph: Graph, steps: Sequence[int]) -> Iterator[tuple[Plan, Fract
     grids = site_grids(graph)
     today = {n: tuple(getattr(m, "stride", 1) for m in graph.grids[g].maps) for n, g in grids.items()}
     sites = [e for e in parts.edges if e.site]
-    products = sorted({1, 2, 4, 8, *(t[0] for t in today.values())})
+    single = {*steps, *(t[0] for t in today.values())}
+    products = sorted({a * b * c for a in single for b in single for c in single})
     choices = [products if _beside(parts, e.node) else sorted({*steps, today[e.node][0]}) for e in sites]
     last = parts.of[graph.tensors[graph.last].grid] if graph.last is not None else 0
     slots = {s.node: s for s in graph.slots if s.node is not None}

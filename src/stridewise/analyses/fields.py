@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from typing import TypeAlias
 
 from stridewise.analyses.sizes import Maps
 from stridewise.axis import SELF, AxisMap, Field, Resize, join_fields, smallest_field
 from stridewise.ir import Graph, Grid, Sizes
 
 _NO_MAPS: Maps = {}
+Known: TypeAlias = Sequence[tuple[Field, ...]] | Mapping[int, tuple[Field, ...]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,35 +37,39 @@ def fields(graph: Graph, sizes: Sequence[Sizes], maps: Maps = _NO_MAPS, smallest
     for grid in graph.grids:
         sources = grid.sources
         everything.append(grid.mixes or not all(grid.local) or any(everything[s] for s in sources))
-        if grid.kind == "input":
-            full.append((SELF,) * len(grid.sizes))
-            small = full[-1]
-        elif grid.kind == "map" or (grid.kind == "fixed" and sources):
-            before = sizes[sources[0]]
-            used = maps.get(grid.index, grid.maps)
-            inner = full[sources[0]]
-            out = _mapped(used, inner, before)
-            full.append(out)
-            small = out if not smallest or least[sources[0]] == inner else _mapped(used, least[sources[0]], before)
-        elif grid.kind == "follow":
-            full.append(_followed(grid, full, sizes))
-            small = _followed(grid, least, sizes) if smallest else full[-1]
-        else:
-            found = _sources_by_axis(graph, grid)
-            full.append(tuple(join_fields(tuple(full[s][a] for s in used)) for a, used in enumerate(found)))
-            small = full[-1]
-            if smallest:
-                small = tuple(smallest_field(tuple(least[s][a] for s in used)) for a, used in enumerate(found))
-            if len(sources) > 1 and grid.kind == "join":
-                for axis, those in enumerate(found):
-                    parts = {full[s][axis] for s in those}
-                    if len(parts) > 1:
-                        centres = tuple(sorted({f.centre for f in parts}))
-                        if len(centres) > 1:
-                            misaligned.append((grid.index, axis, centres))
-        if smallest:
-            least.append(small)
+        full.append(field_of(graph, grid, full, sizes, maps))
+        if smallest and grid.kind == "map" and least[sources[0]] == full[sources[0]]:
+            least.append(full[-1])
+        elif smallest:
+            least.append(field_of(graph, grid, least, sizes, maps, smallest_field))
+        if len(sources) > 1 and grid.kind == "join":
+            for axis, those in enumerate(_sources_by_axis(graph, grid)):
+                parts = {full[s][axis] for s in those}
+                if len(parts) > 1:
+                    centres = tuple(sorted({f.centre for f in parts}))
+                    if len(centres) > 1:
+                        misaligned.append((grid.index, axis, centres))
     return Fields(full=tuple(full), least=tuple(least), everything=tuple(everything), misaligned=tuple(misaligned))
+
+
+def field_of(
+    graph: Graph,
+    grid: Grid,
+    known: Known,
+    sizes: Sequence[Sizes] | Mapping[int, Sizes],
+    maps: Maps = _NO_MAPS,
+    join: Callable[[tuple[Field, ...]], Field] = join_fields,
+) -> tuple[Field, ...]:
+    """One grid's field an axis, those of its sources known."""
+    sources = grid.sources
+    if grid.kind == "input":
+        return (SELF,) * len(grid.sizes)
+    if grid.kind == "map" or (grid.kind == "fixed" and sources):
+        used = maps.get(grid.index, grid.maps)
+        return _mapped(used, known[sources[0]], sizes[sources[0]])
+    if grid.kind == "follow":
+        return _followed(grid, known, sizes)
+    return tuple(join(tuple(known[s][a] for s in used)) for a, used in enumerate(_sources_by_axis(graph, grid)))
 
 
 def _mapped(used: Sequence[AxisMap], inner: Sequence[Field], before: Sizes) -> tuple[Field, ...]:
@@ -86,7 +92,7 @@ def _sources_by_axis(graph: Graph, grid: Grid) -> list[list[int]]:
     return out
 
 
-def _followed(grid: Grid, known: Sequence[tuple[Field, ...]], sizes: Sequence[Sizes]) -> tuple[Field, ...]:
+def _followed(grid: Grid, known: Known, sizes: Sequence[Sizes] | Mapping[int, Sizes]) -> tuple[Field, ...]:
     """A resize to another tensor's size: the reference's jump gives the factor, the sizes where that is no help."""
     source, reference = grid.sources[0], grid.sources[-1]
     out = []

@@ -22,6 +22,10 @@ _COMMANDS = {
     ),
     "set": ("stridewise.cli.set", "Change strides: complete a request to a consistent plan, check it, write it."),
     "fit": ("stridewise.cli.fit", "Which strides a data set permits, without training."),
+    "measure": (
+        "stridewise.cli.measure",
+        "Latency, memory, shift consistency, detail and accuracy, measured; plans side by side.",
+    ),
     "search": ("stridewise.cli.search", "Choose strides for a task: exact cost front, shortlist, short trainings."),
     "slide": ("stridewise.cli.slide", "One convolution, shown: window, product, sum, step, feature map."),
     "serve": ("stridewise.cli.serve", "The page: see strides, change them, watch every consequence."),

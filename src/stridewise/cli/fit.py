@@ -13,8 +13,9 @@ from stridewise.data import FORMATS
 from stridewise.data.picture import Size
 from stridewise.data.records import Progress, Task
 from stridewise.errors import DataError
-from stridewise.fit import Limits, fit, stride_set
-from stridewise.fit.strides import Stride, StrideSet
+from stridewise.findings import Finding
+from stridewise.fit import Limits, findings, fit, stride_set
+from stridewise.fit.strides import DEFAULT, Stride, StrideSet, written
 
 
 def _pair(ctx: click.Context, option: click.Parameter, value: str | None) -> Stride | None:
@@ -37,6 +38,7 @@ def _sets(ctx: click.Context, option: click.Parameter, value: tuple[str, ...]) -
     "--strides", metavar="S,S,...", callback=_sets, multiple=True, help="Output strides, 8,16,32; repeatable."
 )
 @click.option("--receptive-field", metavar="HxW", callback=_pair, help="Of the network, to compare with objects.")
+@click.option("--model", help="A network whose real output strides are compared with the data (finding SW301).")
 @click.option("--min-reachable", type=click.FloatRange(0, 1), default=Limits().reachable, show_default=True)
 @click.option("--min-cells", type=click.IntRange(0), default=Limits().cells, show_default=True)
 @click.option("--min-miou", type=click.FloatRange(0, 1), default=Limits().miou, show_default=True)
@@ -52,6 +54,7 @@ def command(
     resize: Size | None,
     strides: tuple[StrideSet, ...],
     receptive_field: Size | None,
+    model: str | None,
     min_reachable: float,
     min_cells: int,
     min_miou: float,
@@ -66,6 +69,10 @@ def command(
     stride. Classes: how much of the pictures' spectrum a step keeps.
     """
     limits = Limits(reachable=min_reachable, cells=min_cells, miou=min_miou, energy=min_energy)
+    network = _network(model, resize) if model else None
+    if network is not None:
+        strides = (*(strides or DEFAULT), network[0])
+        receptive_field = receptive_field or network[1]
     with _progress() as progress:
         result = fit(
             data,
@@ -79,10 +86,47 @@ def command(
             verify=verify,
             progress=progress,
         )
+    found = () if network is None else findings(result, network[0])
     if html:
         _write(html, result.to_html())
         click.echo(f"page written to {html}", err=True)
-    click.echo(json.dumps(result.to_json(), allow_nan=False) if as_json else str(result))
+    if as_json:
+        more = {} if network is None else _as_json(network[0], found)
+        click.echo(json.dumps({**result.to_json(), **more}, allow_nan=False))
+        return
+    click.echo(str(result))
+    if network is not None:
+        click.echo(f"\n{model}: output strides {written(network[0])}, receptive field {_pixels(network[1])}")
+        for finding in found:
+            click.echo(f"{finding.rule} {finding.severity}: {finding.message}")
+        if not found:
+            click.echo(
+                "no findings" if result.task != "classify" else "no findings: classes need no cells of their own"
+            )
+
+
+def _network(model: str, resize: Size | None) -> tuple[StrideSet, Size | None]:
+    """The real output strides and the receptive field of a network, at the size the pictures are brought to."""
+    from stridewise.fit.network import output_strides, receptive_field
+    from stridewise.frontends.load import default_input, open_graph, resolve
+
+    spec = resolve(model)
+    if spec.note:
+        click.echo(spec.note, err=True)
+    given = default_input(spec)
+    shape = (3, *resize) if resize and spec.kind != "onnx" else None if spec.kind == "onnx" else given
+    graph = open_graph(spec, shape)
+    return output_strides(graph), receptive_field(graph)
+
+
+def _as_json(strides: StrideSet, found: tuple[Finding, ...]) -> dict[str, object]:
+    from stridewise.analyses.findings import as_json
+
+    return {"model_strides": [list(s) for s in strides], "findings": [as_json(f) for f in found]}
+
+
+def _pixels(field: Size | None) -> str:
+    return "unknown" if field is None else f"{field[0]}x{field[1]}"
 
 
 def _write(path: Path, text: str) -> None:

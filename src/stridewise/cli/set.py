@@ -1,10 +1,19 @@
 """`stridewise set`: change strides, as a consistent plan."""
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from stridewise.errors import PlanError, UsageError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from stridewise.frontends.load import ModelSpec
+    from stridewise.plans import Plan
 
 
 @click.command(name="set")
@@ -16,6 +25,8 @@ from stridewise.errors import PlanError, UsageError
 @click.option("--input", "shape", metavar="3x224x224", help="Channels and sizes. Default: what the model was made for.")
 @click.option("-o", "--out", type=click.Path(dir_okay=False, path_type=Path), help="Write the plan to this file.")
 @click.option("--verify", is_flag=True, help="Apply the plan to a live model and look at it again.")
+@click.option("--code", is_flag=True, help="Print the plain PyTorch lines that do the same.")
+@click.option("--export", type=click.Path(dir_okay=False, path_type=Path), help="Write the changed model as ONNX.")
 @click.option("--trust", is_flag=True, help="Allow models whose files run code when read.")
 def command(
     model: str,
@@ -26,11 +37,15 @@ def command(
     shape: str | None,
     out: Path | None,
     verify: bool,
+    code: bool,
+    export: Path | None,
     trust: bool,
 ) -> None:
     """Change strides in a network: complete a request to a consistent plan, show what it does, write it."""
     from stridewise.api import plan
     from stridewise.frontends.load import open_graph, resolve
+    from stridewise.rewrites.certify import certify
+    from stridewise.rewrites.dilate import dilation
     from stridewise.rewrites.preview import preview
 
     spec = resolve(model)
@@ -42,9 +57,16 @@ def command(
     graph = open_graph(spec, _sizes("--input", shape) if shape else None, trust=trust)
     cap = None if output_stride is None else _sizes("--output-stride", output_stride)
     made = plan(graph, request, output_stride=cap, keep_weights=keep_weights, means=means)
-    click.echo(str(preview(graph, made)))
+    if code:
+        click.echo(_lines(spec, made, trust))
+    else:
+        click.echo(str(preview(graph, made)))
+        if keep_weights:
+            click.echo(str(certify(dilation(graph, made))))
     if verify:
         _verify(spec, made, trust)
+    if export:
+        _export(spec, made, trust, export)
     if out:
         made.write(out)
         click.echo(f"plan written to {out}", err=True)
@@ -65,15 +87,51 @@ def _sizes(option: str, text: str) -> tuple[int, ...]:
         raise UsageError(f"{option}: whole numbers with x between them are wanted, not '{text}'") from None
 
 
-def _verify(spec: object, made: object, trust: bool) -> None:
-    from stridewise.frontends.apply import apply_to_model
-    from stridewise.frontends.load import load, resolve
-    from stridewise.plans import Plan
+def _live(spec: ModelSpec, trust: bool, option: str) -> nn.Module:
+    from stridewise.frontends.load import load
 
-    assert isinstance(made, Plan)
-    if resolve(str(spec)).kind == "onnx":
-        raise PlanError(f"{spec}: --verify applies the plan to a live PyTorch model, and this is a file")
-    done = apply_to_model(load(str(spec), trust=trust), made)
+    if spec.kind == "onnx":
+        raise PlanError(f"{spec}: {option} needs a live PyTorch model, and this is a file")
+    return load(spec, trust=trust)
+
+
+def _verify(spec: ModelSpec, made: Plan, trust: bool) -> None:
+    """Apply the plan to a live model, look at it again, and with kept weights compare old and new numbers."""
+    from stridewise.frontends.apply import apply_to_model
+    from stridewise.frontends.compare import compare
+
+    model = _live(spec, trust, "--verify")
     click.echo("")
-    click.echo(str(done))
+    if made.keep_weights:
+        found = compare(model, made)
+        click.echo("\n".join(found.done.changes))
+        click.echo(str(found))
+    else:
+        click.echo(str(apply_to_model(model, made)))
     click.echo("verified: the changed model was traced again, and every size is the promised one")
+
+
+def _lines(spec: ModelSpec, made: Plan, trust: bool) -> str:
+    import copy
+
+    from stridewise.frontends.apply import apply_to_model
+    from stridewise.frontends.lines import code
+
+    model = _live(spec, trust, "--code")
+    changed = copy.deepcopy(model)
+    return code(model, changed, made, apply_to_model(changed, made))
+
+
+def _export(spec: ModelSpec, made: Plan, trust: bool, path: Path) -> None:
+    import torch
+
+    from stridewise.frontends.apply import apply_to_model
+
+    model = _live(spec, trust, "--export")
+    apply_to_model(model, made)
+    example = torch.zeros(1, *made.input)
+    try:
+        torch.onnx.export(model, (example,), str(path), dynamo=False)
+    except (OSError, RuntimeError, torch.onnx.errors.OnnxExporterError) as error:
+        raise PlanError(f"{path}: the changed model could not be exported: {str(error).splitlines()[0]}") from error
+    click.echo(f"changed model written to {path}", err=True)

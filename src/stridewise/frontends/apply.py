@@ -10,19 +10,27 @@ from torch import nn
 
 from stridewise.axis import Window
 from stridewise.errors import PlanError, StridewiseError
+from stridewise.frontends.calls import function_calls
+from stridewise.frontends.declared import follow
+from stridewise.frontends.dilated import dilate
 from stridewise.frontends.step import EndPad, Step, step_of
 from stridewise.frontends.torch import InputSpec, trace
+from stridewise.frontends.undo import Undo
 from stridewise.ir import Graph, Node
 from stridewise.plans import Plan
+from stridewise.rewrites.certify import Certificate, certify
+from stridewise.rewrites.dilate import dilation
 from stridewise.rewrites.restride import restride
 
 
 @dataclass(slots=True)
 class Done:
-    """What `apply` did. changes: one line each; undo() puts the model back as it was."""
+    """What `apply` did. changes: one line each; certificate: what stays the same, where weights are kept;
+    undo() puts the model back as it was."""
 
     changes: tuple[str, ...]
     graph: Graph
+    certificate: Certificate | None = None
     _back: list[Callable[[], None]] = field(default_factory=list)
 
     def undo(self) -> None:
@@ -31,7 +39,8 @@ class Done:
             self._back.pop()()
 
     def __str__(self) -> str:
-        return "\n".join(self.changes) or "nothing changed"
+        told = [str(self.certificate)] if self.certificate is not None else []
+        return "\n".join([*self.changes, *told]) or "nothing changed"
 
 
 def apply_to_model(model: nn.Module, plan: Plan, *, input: InputSpec | None = None) -> Done:
@@ -41,16 +50,34 @@ def apply_to_model(model: nn.Module, plan: Plan, *, input: InputSpec | None = No
     already, or cannot be carried out.
     """
     graph = trace(model, input or plan.input or (3, 224, 224), name=plan.model)
-    if plan.keep_weights:
-        raise PlanError("keep_weights: keeping weights by dilation is not in this version; plan without --keep-weights")
     expected = restride(graph, plan)
     done = Done(changes=(), graph=expected.graph)
+    if plan.keep_weights:
+        return _dilated(model, graph, plan, input or plan.input or (3, 224, 224), done)
     try:
         changes = [_change(model, graph, key, done, plan) for key in plan.sites]
         changes += [_insert(model, key, done, plan) for key in plan.insert]
         changes += [_pad(model, graph, key, axis, rows, done) for key, axis, rows in expected.pads]
-        done.changes = tuple(changes)
+        undo = Undo()
+        done._back.append(undo.everything)
+        done.changes = (*changes, *follow(model, expected.graph, undo))
         _verify(trace(model, input or plan.input or (3, 224, 224), name=plan.model), expected.graph)
+    except StridewiseError:
+        done.undo()
+        raise
+    return done
+
+
+def _dilated(model: nn.Module, graph: Graph, plan: Plan, input: InputSpec, done: Done) -> Done:
+    """The plan with kept weights: steps become dilation."""
+    undo = Undo()
+    done._back.append(undo.everything)
+    try:
+        found = dilation(graph, plan)
+        done.certificate = certify(found)
+        lines = dilate(model, found, input, undo)
+        done.changes = (*lines, *follow(model, done.graph, undo))
+        _verify(function_calls(model, input, plan.model)[0], done.graph)
     except StridewiseError:
         done.undo()
         raise

@@ -15,6 +15,7 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from stridewise.errors import TraceError
+from stridewise.frontends.override import Forward
 
 # What holds nothing of the model; looked up by type, since most attributes are of these.
 _ATOMS = frozenset(
@@ -103,6 +104,10 @@ class Cloner:
             return {k: self.value(v) for k, v in value.items()}
         if kind is set or kind in _ATOMS:
             return value
+        if isinstance(value, Forward):  # an override of this model's own, met again through a shared reference
+            if id(value) not in self.memo:
+                self.memo[id(value)] = value.on(self.module(value.module), self.value)
+            return self.memo[id(value)]
         if kind is types.MethodType and id(value.__self__) in self.memo:
             return types.MethodType(value.__func__, self.memo[id(value.__self__)])
         return value

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, TypeAlias
 
 import torch
@@ -298,8 +298,13 @@ def _shapes(spec: InputSpec) -> dict[str, tuple[int, ...]]:
 
 
 def _trace_once(
-    model: nn.Module, shapes: Mapping[str, tuple[int, ...]], name: str, opaque: Sequence[str] = ()
+    model: nn.Module,
+    shapes: Mapping[str, tuple[int, ...]],
+    name: str,
+    opaque: Sequence[str] = (),
+    beside: Callable[[_Tracer], AbstractContextManager[Any]] | None = None,
 ) -> Graph:
+    """The graph at these shapes alone; `beside` is entered around the forward, to watch it too."""
     _forget_targets()
     builder = Builder(opaque=tuple(opaque))
     tracer = _Tracer(builder, {})
@@ -318,7 +323,8 @@ def _trace_once(
         value = builder.input(key or "input", (1, *shape), tensor.element_size())
         tracer.watch(tensor, value)
         arguments[key] = tensor
-    out = _run(copy, tracer, arguments, shapes, name or type(model).__name__)
+    with beside(tracer) if beside else nullcontext():
+        out = _run(copy, tracer, arguments, shapes, name or type(model).__name__)
     outputs = [v.index for v in (tracer.values.get(id(t)) for t in _tensors(out)) if v is not None]
     outputs = [index for index in outputs if index is not None]
     if not outputs:

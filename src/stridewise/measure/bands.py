@@ -34,7 +34,7 @@ def share_outside(maps: Sequence[npt.ArrayLike], stride: Sequence[float]) -> flo
 
 
 def blocks(maps: Floats, stride: Sequence[int]) -> Floats:
-    """Space to depth: (channels, *sizes) -> (channels * product of strides, *cells), cells in front cut to whole ones."""
+    """Space to depth: (channels, *sizes) -> (channels * product of strides, *cells), the rest cut off."""
     channels, *sizes = maps.shape
     shape, order = [channels], [0]
     trimmed = maps[(slice(None), *(slice(0, n // s * s) for n, s in zip(sizes, stride, strict=True)))]
@@ -47,7 +47,7 @@ def blocks(maps: Floats, stride: Sequence[int]) -> Floats:
 
 def spread(cells: Floats, stride: Sequence[int]) -> Floats:
     """The opposite of `blocks`: (channels * product of strides, *cells) -> (channels, *sizes)."""
-    count, *sizes = cells.shape
+    sizes = cells.shape[1:]
     axes = len(sizes)
     shaped = cells.reshape(-1, *stride, *sizes)
     order = [0]

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
+import torch
 
 from stridewise.errors import DataError
 from stridewise.measure.bands import blocks, outside, spread
@@ -86,15 +87,23 @@ def readable(pairs: Sequence[Pair], bands: Sequence[Sequence[float]], *, held_ou
 
 
 def _components(maps: Sequence[Floats]) -> tuple[Floats | None, bool]:
-    """The leading principal directions of the channels, (kept, channels), where there are too many of them."""
+    """The leading principal directions of the channels, (kept, channels), where there are too many of them for the
+    work, or for the cells to fit (four cells an input at least)."""
     channels, axes = maps[0].shape[0], maps[0].ndim - 1
-    kept = MOST_FEATURES // (2 * REACH + 1) ** axes
+    cells = sum(int(np.prod([n - 2 * REACH for n in m.shape[1:]])) for m in maps)
+    kept = max(min(MOST_FEATURES, cells // 4) // (2 * REACH + 1) ** axes, 1)
     if channels <= kept:
         return None, False
     flat = np.concatenate([m.reshape(channels, -1) for m in maps], axis=1)
     centred = flat - flat.mean(axis=1, keepdims=True)
-    _, directions = np.linalg.eigh(centred @ centred.T)
+    _, directions = _decomposed(_product(centred, centred.T))
     return directions[:, -kept:].T, True
+
+
+def _decomposed(square: Floats) -> tuple[Floats, Floats]:
+    """Eigenvalues, ascending, and eigenvectors of a symmetric matrix."""
+    values, vectors = torch.linalg.eigh(torch.from_numpy(square))
+    return values.numpy(), vectors.numpy()
 
 
 def _rows(pairs: Sequence[Pair], shrink: Floats | None) -> tuple[Floats, Floats]:
@@ -134,8 +143,13 @@ class _Solve:
         self.inputs, self.values, self.weights = inputs, values, weights
 
     def __call__(self, inputs: Floats) -> Floats:
-        predicted: Floats = (inputs - self.inputs) @ self.weights + self.values
-        return predicted
+        return _product(inputs - self.inputs, self.weights) + self.values
+
+
+def _product(first: Floats, second: Floats) -> Floats:
+    """The matrix product by torch, which keeps to the threads it is given."""
+    product: Floats = (torch.from_numpy(np.ascontiguousarray(first)) @ torch.from_numpy(second)).numpy()
+    return product
 
 
 def _fit(inputs: Floats, values: Floats) -> _Solve:
@@ -151,10 +165,10 @@ def _ridge(inputs: Floats, values: Floats, strengths: Sequence[float] = _RIDGES)
     """One decoder a strength, in units of the mean variance of the inputs, from one decomposition."""
     middle, level = inputs.mean(axis=0), values.mean(axis=0)
     centred = inputs - middle
-    spectrum, directions = np.linalg.eigh(centred.T @ centred)
-    target = directions.T @ (centred.T @ (values - level))
+    spectrum, directions = _decomposed(_product(centred.T, centred))
+    target = _product(directions.T, _product(centred.T, values - level))
     unit = max(float(spectrum.mean()), np.finfo(np.float64).tiny)
     return [
-        _Solve(middle, level, directions @ (target / (np.clip(spectrum, 0, None) + strength * unit)[:, None]))
+        _Solve(middle, level, _product(directions, target / (np.clip(spectrum, 0, None) + strength * unit)[:, None]))
         for strength in strengths
     ]

@@ -10,7 +10,7 @@ from typing import Any
 
 from stridewise.analyses.sizes import where
 from stridewise.analyses.strides import Components, Edge, blocks, components, site_grids
-from stridewise.axis import Window
+from stridewise.axis import Adaptive, Window
 from stridewise.errors import PlanError
 from stridewise.ir import Graph, Node, Slot
 from stridewise.plans import KINDS, Plan, Setting, check_stride
@@ -51,8 +51,10 @@ def make_plan(
     before = [dict(s) for s in steps]
     if output_stride is not None:
         caps = _per_axis("output stride", output_stride, graph.axes)
+        if graph.unknown:
+            raise PlanError(f"output stride: what follows is not known: {graph.unknown[0].message}")
         for axis, cap in enumerate(caps):
-            _cap(graph, components(graph, axis), steps[axis], cap)
+            _cap(graph, components(graph, axis), steps[axis], cap, keep_weights)
     for axis in range(graph.axes):
         wanted = {n: wish.stride[axis] for n, wish in sites.items() if wish.stride is not None}
         _complete(graph, components(graph, axis), steps[axis], wanted)
@@ -222,8 +224,8 @@ def _stage(graph: Graph, name: str, inside: Sequence[Node], wish: Wish) -> dict[
     return {n: Wish(stride=tuple(s), downsample=wish.downsample, filter=wish.filter) for n, s in out.items()}
 
 
-def _cap(graph: Graph, parts: Components, steps: dict[int, int], cap: int) -> None:
-    """Every cumulative stride above `cap` brought down to it."""
+def _cap(graph: Graph, parts: Components, steps: dict[int, int], cap: int, keep_weights: bool = False) -> None:
+    """Every cumulative stride above `cap` brought down to it. With kept weights a resize reads a coarser grid."""
     reach = cumulative(graph, parts, steps)
     if cap > max(reach, default=1):
         top = max(reach, default=Fraction(1))
@@ -232,7 +234,7 @@ def _cap(graph: Graph, parts: Components, steps: dict[int, int], cap: int) -> No
     for edge in parts.edges:
         step = new[edge.target] / new[edge.source]
         name = graph.nodes[edge.node].key or where(graph, graph.grids[edge.grid])
-        if not edge.site and step != edge.ratio:
+        if not edge.site and step != edge.ratio and not (keep_weights and _absorbs(graph, edge, parts.axis)):
             raise PlanError(
                 f"output stride {cap}: {name} has a fixed factor of {1 / edge.ratio} and ties the strides on both sides"
             )
@@ -241,6 +243,11 @@ def _cap(graph: Graph, parts: Components, steps: dict[int, int], cap: int) -> No
                 options = sorted({int(c) for c in reach if c.denominator == 1 and c < max(reach)})
                 raise PlanError(f"output stride {cap}: {name} would step by {step}; possible are {options}")
             steps[edge.node] = int(step)
+
+
+def _absorbs(graph: Graph, edge: Edge, axis: int) -> bool:
+    """Whether a map of fixed factor can read a coarser grid, so that kept weights untie its two sides."""
+    return edge.ratio < 1 or isinstance(graph.grids[edge.grid].maps[axis], Adaptive)
 
 
 def cumulative(graph: Graph, parts: Components, steps: Mapping[int, int]) -> list[Fraction]:

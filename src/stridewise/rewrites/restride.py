@@ -11,7 +11,9 @@ from stridewise.axis import AxisMap, Window
 from stridewise.errors import GeometryError, PlanError
 from stridewise.ir import Graph, Grid, Node, Sizes, Slot, Tensor, Volume
 from stridewise.plans import Plan, Setting
+from stridewise.rewrites.dilate import dilated_graph, dilation
 from stridewise.rewrites.meet import settled
+from stridewise.rewrites.resized import resized
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +30,8 @@ def restride(graph: Graph, plan: Plan, inputs: Sizes | None = None) -> Restrided
     Raises: PlanError where the plan names what the network does not have, or sizes no longer agree.
     """
     maps = _maps(graph, plan)
+    if plan.keep_weights:
+        return Restrided(graph=dilated_graph(dilation(graph, plan), inputs))
     for key, setting in plan.insert.items():
         slot = _slot(graph, key, setting)
         if slot.node is not None:
@@ -59,20 +63,8 @@ def with_sizes(graph: Graph, inputs: Sizes | None = None) -> Graph:
         raise PlanError(f"the plan does not fit: {error}") from error
     grids = tuple(g if g.sizes == s else replace(g, sizes=s) for g, s in zip(graph.grids, sizes, strict=True))
     old = [g.sizes for g in graph.grids]
-    tensors = tuple(_resized(t, old, sizes) for t in graph.tensors)
+    tensors = tuple(resized(t, old, sizes) for t in graph.tensors)
     return replace(graph, grids=grids, tensors=tensors)
-
-
-def _resized(tensor: Tensor, old: Sequence[Sizes], new: Sequence[Sizes]) -> Tensor:
-    """The tensor's shape at new sizes, where its spatial dims show plainly which they are."""
-    if not tensor.volume.over or tensor.grid is None or len(tensor.shape) < 3:
-        return tensor
-    before, after = old[tensor.grid], new[tensor.grid]
-    if tensor.shape[-len(before) :] == before:
-        return replace(tensor, shape=(*tensor.shape[: -len(before)], *after))
-    if tensor.shape[1:-1] == before:
-        return replace(tensor, shape=(tensor.shape[0], *after, tensor.shape[-1]))
-    return tensor
 
 
 def _maps(graph: Graph, plan: Plan) -> dict[int, tuple[AxisMap, ...]]:

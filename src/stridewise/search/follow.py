@@ -12,6 +12,7 @@ from stridewise.axis import AxisMap, Window
 from stridewise.errors import GeometryError
 from stridewise.search.program import Block, Floored, Mapped, Pinned, Program, Same, Site, Total
 from stridewise.search.space import Step
+from stridewise.search.watch import Wanted, Watcher
 
 Stride: TypeAlias = int | Fraction
 
@@ -45,14 +46,16 @@ class _Stepping:
 class Follower:
     """Runs blocks over a scratch of sizes and strides. `smallest`: a map may measure no fewer positions on an axis."""
 
-    def __init__(self, program: Program, smallest: int = 1) -> None:
+    def __init__(self, program: Program, smallest: int = 1, wanted: Wanted | None = None) -> None:
         self.program = program
+        self.watcher = Watcher(program.space.graph, wanted) if wanted else None
         self.smallest = smallest
         self.sizes = list(program.sizes)
         self.unknowns: list[Any] = [None if u is None else _plain(u) for u in program.unknowns]
         self.steps: list[Step] = [m.today for m in program.moves]
         self.ready = [[self._ready(i) for i in block.instructions] for block in program.blocks]
         self.every = 1 if not program.space.same_axes else program.space.graph.axes
+        self.move_of = {m.grid: i for i, m in enumerate(program.moves)}
         self.seen: dict[tuple[AxisMap, int], int] = {}
 
     def _ready(self, instruction: Any) -> Any:
@@ -80,11 +83,14 @@ class Follower:
         offset = len(block.open_sizes)
         for i, unknown in enumerate(block.open_unknowns):
             self.unknowns[unknown] = key[offset + i]
+        if self.watcher is not None:
+            self.watcher.load(key[offset + len(block.open_unknowns) :], block.open_grids)
 
     def key(self, block: Block) -> tuple[Any, ...]:
         """The state behind a block: every size and stride that a later block reads."""
         sizes, unknowns = self.sizes, self.unknowns
-        return (*[sizes[v] for v in block.open_sizes], *[unknowns[u] for u in block.open_unknowns])
+        rest = self.watcher.key(block.open_grids) if self.watcher is not None else ()
+        return (*[sizes[v] for v in block.open_sizes], *[unknowns[u] for u in block.open_unknowns], *rest)
 
     def run(self, number: int, option: int) -> Spent | None:
         """Run a block whose first site takes its option of that number. None where the plan is not consistent."""
@@ -122,7 +128,25 @@ class Follower:
             else:
                 assert isinstance(instruction, Total)
                 sizes[instruction.after] = sum(sizes[p] for p in instruction.parts)
-        return self._spent(self.program.blocks[number], changes)
+        block = self.program.blocks[number]
+        if self.watcher is not None and not self._watched(self.watcher, block):
+            return None
+        return self._spent(block, changes)
+
+    def _watched(self, watcher: Watcher, block: Block) -> bool:
+        """Whether the plan still keeps what is wanted beside its cost."""
+        for ends in block.ends:
+            watcher.meet([self.unknowns[end[0]] * end[1] for end in ends if end])
+        for grid in block.grids:
+            made = self.program.space.graph.grids[grid]
+            sizes = {s: tuple(self.sizes[v] for v in self.program.grids[s]) for s in made.sources}
+            at = self.move_of.get(grid)
+            maps = (
+                {} if at is None else {grid: self.program.moves[at].windows(self.program.space.graph, self.steps[at])}
+            )
+            if not watcher.reach(grid, sizes, maps):
+                return False
+        return block is not self.program.blocks[-1] or watcher.finish()
 
     def _step(self, ready: _Stepping, option: int) -> int:
         """The number of the site's step: what strides already settled force, else `option`. -1: they contradict it."""
@@ -200,6 +224,28 @@ class Follower:
             return change.out_size(size)
         except GeometryError:
             return 0
+
+    def rest(self, number: int) -> int:
+        """Activations that the blocks after one add at most: every map as large as any step makes it."""
+        sizes = self.sizes
+        total = 0
+        for block, ready in zip(self.program.blocks[number + 1 :], self.ready[number + 1 :], strict=True):
+            for instruction in ready:
+                kind = type(instruction)
+                if kind is _Stepping:
+                    site = instruction.site
+                    for i, (before, after) in enumerate(zip(site.before, site.after, strict=True)):
+                        sizes[after] = max(self._out_size(w[i], sizes[before]) for w in instruction.windows)
+                    for pad in site.pads:
+                        sizes[pad.after] += pad.most
+                elif kind is Mapped:
+                    sizes[instruction.after] = self._out_size(instruction.map, sizes[instruction.before])
+                elif kind is Total:
+                    sizes[instruction.after] = sum(sizes[p] for p in instruction.parts)
+                elif kind is Floored:
+                    sizes[instruction.after] = int(instruction.scale * prod([sizes[p] for p in instruction.parts]))
+            total += sum(n * prod([sizes[v] for v in m]) for m, n in block.activations.items())
+        return total
 
     def _spent(self, block: Block, changes: int) -> Spent:
         sizes = self.sizes

@@ -1,15 +1,9 @@
-"""The exact front of a network's stride plans: few multiply-adds and a low peak against much computed (DESIGN 4.3).
-
-Dynamic programming over the network in executed order. A state holds every size and cumulative stride that something
-later reads, so that two plans in one state have the same future; of those only the ones that no other beats are kept.
-Multiply-adds and activations of the future add the same to both, and a peak is the larger of past and future: what is
-beaten in a state stays beaten. Nothing else is dropped, so the front is whole.
-"""
+"""The exact front of a network's stride plans: few multiply-adds and a low peak against much computed (DESIGN 4.3)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, TypeAlias
 
@@ -20,43 +14,18 @@ from stridewise.analyses.strides import components
 from stridewise.errors import PlanError
 from stridewise.ir import Graph, Sizes
 from stridewise.plans import Plan, Setting, check_stride
+from stridewise.report.units import once
 from stridewise.rewrites.complete import cumulative, steps_of
 from stridewise.rewrites.restride import with_sizes
+from stridewise.search.compile import compiled, unknown_of
 from stridewise.search.follow import Follower, Spent
-from stridewise.search.pareto import Ints, undominated
-from stridewise.search.program import Program, compiled, unknown_of
+from stridewise.search.program import Program
 from stridewise.search.result import Front, OutputStride, Point, Points
 from stridewise.search.space import Space, Step, space
+from stridewise.search.sweep import Layer, Limits, Rows, swept
+from stridewise.search.watch import Wanted
 
 Budget: TypeAlias = str | int | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """What a plan may cost and must keep, in whole numbers; None where nothing is asked."""
-
-    macs: int | None = None
-    activations: int | None = None
-    peak_bytes: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Layer:
-    """The kept points behind one block: of which point of the block before, and by which option."""
-
-    parent: Ints
-    option: Ints
-
-
-@dataclass(slots=True)
-class _Points:
-    """Points in columns; the rows of a state lie together, at `states[key]` = (first, past the last)."""
-
-    states: dict[tuple[Any, ...], tuple[int, int]]
-    macs: Ints
-    peak: Ints
-    activations: Ints
-    changes: Ints
 
 
 def front(
@@ -66,6 +35,8 @@ def front(
     max_activations: Budget = None,
     max_peak_bytes: Budget = None,
     output_stride: int | Sequence[int] | None = None,
+    pyramid: Sequence[int] = (),
+    min_field: int = 0,
     smallest_map: int = 1,
     steps: Sequence[int] = (1, 2),
     slots: bool | None = None,
@@ -75,9 +46,11 @@ def front(
 ) -> Front:
     """Every plan that no other consistent plan beats in multiply-adds, peak bytes and activations, per output stride.
 
-    Budgets: "0.7x" of the network as it is, or a whole number (MACs, elements, bytes). smallest_map: positions that
-    every map keeps on each axis. steps, slots, sites, per_axis: see `space`. inputs: sizes of the main input, as traced
-    unless given. Raises: PlanError in one line where nothing is free or no plan meets the limits.
+    Budgets: "0.7x" of the network as it is, or a whole number (multiply-adds, elements, bytes). output_stride: that of
+    the last feature map. pyramid: cumulative strides at which some map must lie. min_field: input positions, per axis,
+    that the last map must see. smallest_map: positions that every map keeps on each axis. steps, slots, sites,
+    per_axis: see `space`. inputs: sizes of the main input, as traced unless given.
+    Raises: PlanError in one line where nothing is free, no plan meets the limits, or there are too many to weigh.
     """
     graph = graph if inputs is None else with_sizes(graph, tuple(inputs))
     sizes = [g.sizes for g in graph.grids]
@@ -87,28 +60,48 @@ def front(
         activations=budget("max_activations", max_activations, now.activations),
         peak_bytes=budget("max_peak_bytes", max_peak_bytes, now.peak),
     )
+    wanted = Wanted(
+        pyramid=tuple(dict.fromkeys(check_stride("pyramid", list(pyramid)) if pyramid else ())), min_field=min_field
+    )
     found = space(graph, steps=steps, slots=slots, sites=sites, per_axis=per_axis)
     if not found.free:
-        raise PlanError(_nothing_free(graph))
-    program = compiled(found, _wanted(found, output_stride))
-    follower = Follower(program, smallest_map)
-    layers, points = _swept(program, follower, limits)
+        raise PlanError(f"{graph.model}: no site or slot may step otherwise here, so there is nothing to choose")
+    asked = _Asked(output_stride=output_stride, smallest_map=smallest_map, wanted=wanted, limits=limits)
+    program, layers, points = _run(found, asked)
     if not len(points.macs):
-        raise PlanError(_nothing_left(graph, found, output_stride, smallest_map, limits))
-    return _result(graph, program, layers, points, _said(limits, output_stride, smallest_map), now)
+        raise PlanError(_nothing_left(found, asked))
+    return _result(graph, program, layers, points, asked.said(), now)
 
 
-def _said(limits: Limits, output_stride: int | Sequence[int] | None, smallest_map: int) -> dict[str, Any]:
-    """What was asked for, in plain values."""
-    stride = [output_stride] if isinstance(output_stride, int) else output_stride and list(output_stride)
-    said = {
-        "max_macs": limits.macs,
-        "max_activations": limits.activations,
-        "max_peak_bytes": limits.peak_bytes,
-        "output_stride": stride,
-        "smallest_map": smallest_map if smallest_map > 1 else None,
-    }
-    return {key: value for key, value in said.items() if value is not None}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """Everything a plan must meet."""
+
+    output_stride: int | Sequence[int] | None
+    smallest_map: int
+    wanted: Wanted
+    limits: Limits
+
+    def said(self) -> dict[str, Any]:
+        """What was asked for, in plain values."""
+        stride = self.output_stride
+        said = {
+            "max_macs": self.limits.macs,
+            "max_activations": self.limits.activations,
+            "max_peak_bytes": self.limits.peak_bytes,
+            "output_stride": [stride] if isinstance(stride, int) else stride and list(stride),
+            "pyramid": list(self.wanted.pyramid) or None,
+            "min_field": self.wanted.min_field or None,
+            "smallest_map": self.smallest_map if self.smallest_map > 1 else None,
+        }
+        return {key: value for key, value in said.items() if value is not None}
+
+
+def _run(found: Space, asked: _Asked) -> tuple[Program, list[Layer], Rows]:
+    """The program of a space and the points that meet what is asked."""
+    program = compiled(found, _given(found, asked.output_stride), asked.wanted)
+    layers, points = swept(program, Follower(program, asked.smallest_map, asked.wanted), asked.limits)
+    return program, layers, points
 
 
 def budget(name: str, value: Budget, today: int) -> int | None:
@@ -127,7 +120,7 @@ def budget(name: str, value: Budget, today: int) -> int | None:
     raise PlanError(f'{name}: a budget is "0.7x" of the network as it is, or a whole number, not {value!r}')
 
 
-def _wanted(found: Space, output_stride: int | Sequence[int] | None) -> Mapping[int, Fraction]:
+def _given(found: Space, output_stride: int | Sequence[int] | None) -> Mapping[int, Fraction]:
     """The unknowns that a wanted output stride fixes."""
     if output_stride is None:
         return {}
@@ -149,65 +142,8 @@ def _wanted(found: Space, output_stride: int | Sequence[int] | None) -> Mapping[
     return out
 
 
-def _swept(program: Program, follower: Follower, limits: Limits) -> tuple[list[_Layer], _Points]:
-    """All blocks from first to last: the kept points of each, and those of the last."""
-    points = _Points({(): (0, 1)}, *(np.zeros(1, dtype=np.int64) for _ in range(4)))
-    layers = []
-    for number in range(len(program.blocks)):
-        states, arrivals = _outgoing(program, follower, number, points)
-        layer, points = _merged(states, arrivals, points, limits, final=number == len(program.blocks) - 1)
-        layers.append(layer)
-        if not len(points.macs):
-            break
-    return layers, points
-
-
-def _outgoing(program: Program, follower: Follower, number: int, points: _Points) -> tuple[list[tuple[Any, ...]], Ints]:
-    """The states behind the block, and one row for each (state before, option) that leads to one: state, first and past
-    the last of its points, option, multiply-adds, peak, activations, changes."""
-    block = program.blocks[number]
-    before = program.blocks[number - 1] if number else None
-    options = range(block.options * block.guesses)
-    states: dict[tuple[Any, ...], int] = {}
-    rows = []
-    for key, (first, last) in points.states.items():
-        for option in options:
-            if before is not None:
-                follower.load(before, key)
-            spent = follower.run(number, option)
-            if spent is not None:
-                at = states.setdefault(follower.key(block), len(states))
-                rows.append((at, first, last, option, spent.macs, spent.peak, spent.activations, spent.changes))
-    return list(states), np.array(rows, dtype=np.int64).reshape(-1, 8)
-
-
-def _merged(
-    states: Sequence[tuple[Any, ...]], arrivals: Ints, points: _Points, limits: Limits, *, final: bool
-) -> tuple[_Layer, _Points]:
-    """Per state the points that none beats, and where each came from."""
-    state, first, last, option, macs, peak, made, changes = arrivals.T
-    many = last - first
-    state, option = np.repeat(state, many), np.repeat(option, many)
-    parent = np.arange(many.sum()) + np.repeat(first - (np.cumsum(many) - many), many)
-    macs = points.macs[parent] + np.repeat(macs, many)
-    peak = np.maximum(points.peak[parent], np.repeat(peak, many))
-    made = points.activations[parent] + np.repeat(made, many)
-    changes = points.changes[parent] + np.repeat(changes, many)
-    within = np.ones(len(state), dtype=bool)
-    for column, limit in ((macs, limits.macs), (made, limits.activations), (peak, limits.peak_bytes)):
-        if limit is not None:
-            within &= column <= limit
-    kept = np.flatnonzero(within)
-    if len(kept):
-        kept = kept[undominated(state[kept], macs[kept], peak[kept], made[kept], changes[kept], final=final)]
-    starts = np.searchsorted(state[kept], np.arange(len(states) + 1))
-    found = {key: (int(starts[i]), int(starts[i + 1])) for i, key in enumerate(states) if starts[i] < starts[i + 1]}
-    columns = (macs[kept], peak[kept], made[kept], changes[kept])
-    return _Layer(parent[kept], option[kept]), _Points(found, *columns)
-
-
 def _result(
-    graph: Graph, program: Program, layers: Sequence[_Layer], points: _Points, limits: Mapping[str, Any], now: Spent
+    graph: Graph, program: Program, layers: Sequence[Layer], points: Rows, limits: Mapping[str, Any], now: Spent
 ) -> Front:
     """The points of the last block, by output stride and multiply-adds."""
     at = {_output_stride(program, key): np.arange(*rows) for key, rows in points.states.items()}
@@ -215,11 +151,15 @@ def _result(
     strides = tuple(sorted(at))
     rows = [at[stride] for stride in strides]
     row = np.concatenate(rows)
+
+    def steps(at: int) -> tuple[Step, ...]:
+        return steps_to(program, layers, int(row[at]))
+
     shape = graph.tensors[graph.inputs[0][1]].shape[1:]
-    today = _today(graph, program)
     return Front(
-        model=graph.model,
-        input=shape,
+        graph=graph,
+        space=program.space,
+        steps=steps,
         points=Points(
             macs=points.macs[row],
             peak_bytes=points.peak[row],
@@ -227,13 +167,13 @@ def _result(
             changes=points.changes[row],
             stride=np.repeat(np.arange(len(strides)), [len(r) for r in rows]),
             strides=strides,
-            make=lambda at: plan_of(graph, program, layers, int(row[at])),
+            make=lambda at: completed(graph, program, steps(at)),
         ),
         current=Point(
             macs=now.macs,
             peak_bytes=now.peak,
             activations=now.activations,
-            output_stride=today,
+            output_stride=today(graph),
             changes=0,
             make=lambda: Plan(model=graph.model, input=shape),
         ),
@@ -249,7 +189,7 @@ def _output_stride(program: Program, key: Sequence[Any]) -> OutputStride:
     return tuple(int(s) if s.denominator == 1 else s for s in each) * every
 
 
-def _today(graph: Graph, program: Program) -> OutputStride:
+def today(graph: Graph) -> OutputStride:
     """The cumulative stride of the last feature map as the network is."""
     grid = graph.tensors[graph.last].grid if graph.last is not None else None
     if grid is None:
@@ -262,8 +202,8 @@ def _today(graph: Graph, program: Program) -> OutputStride:
     return tuple(out)
 
 
-def plan_of(graph: Graph, program: Program, layers: Sequence[_Layer], row: int) -> Plan:
-    """The plan of a point, rebuilt from the options that led to it."""
+def steps_to(program: Program, layers: Sequence[Layer], row: int) -> tuple[Step, ...]:
+    """The step of each move at a point, rebuilt from the options that led to it."""
     options = []
     for layer in reversed(layers):
         options.append(int(layer.option[row]))
@@ -271,7 +211,7 @@ def plan_of(graph: Graph, program: Program, layers: Sequence[_Layer], row: int) 
     follower = Follower(program)
     for number, option in enumerate(reversed(options)):
         assert follower.run(number, option) is not None
-    return completed(graph, program, follower.steps)
+    return tuple(follower.steps)
 
 
 def completed(graph: Graph, program: Program, steps: Sequence[Step]) -> Plan:
@@ -287,11 +227,51 @@ def completed(graph: Graph, program: Program, steps: Sequence[Step]) -> Plan:
     return Plan(sites=sites, insert=insert, model=graph.model, input=shape)
 
 
-def _nothing_free(graph: Graph) -> str:
-    return f"{graph.model}: no step is free to change here; nothing to choose from"
+def _nothing_left(found: Space, asked: _Asked) -> str:
+    """Why no plan meets what is asked: the budget that even the best plan exceeds, or what else stands in the way."""
+    model = found.graph.model
+    free = replace(asked, limits=Limits())
+    _, _, points = _run(found, free)
+    if len(points.macs):
+        limits = asked.limits
+        for name, limit, column in (
+            ("max_macs", limits.macs, points.macs),
+            ("max_peak_bytes", limits.peak_bytes, points.peak),
+            ("max_activations", limits.activations, points.activations),
+        ):
+            if limit is None:
+                continue
+            least = int(column.min())
+            if name == "max_activations":  # the front keeps many; the fewest are asked for here
+                least = min(least, _fewest(found, free))
+            if least > limit:
+                return f"{model}: no plan keeps to {name} {limit}; the cheapest takes {least}"
+        return f"{model}: no plan meets all budgets at once, though each can be met alone; raise one of {_named(asked)}"
+    if asked.output_stride is not None:
+        program, _, points = _run(found, replace(free, output_stride=None))
+        strides = sorted({_output_stride(program, key) for key in points.states})
+        if strides:
+            those = ", ".join(once(s) for s in strides)
+            return f"{model}: no consistent plan has {_named(free)}; possible output strides: {those}"
+    return f"{model}: no consistent plan has {_named(free)}"
 
 
-def _nothing_left(
-    graph: Graph, found: Space, output_stride: int | Sequence[int] | None, smallest_map: int, limits: Limits
-) -> str:
-    return f"{graph.model}: no plan meets the limits"
+def _fewest(found: Space, asked: _Asked) -> int:
+    """The fewest activations of any plan: the last that a falling limit leaves."""
+    low, high = 0, None
+    while high is None or high - low > 1:
+        limit = None if high is None else (low + high) // 2
+        _, _, points = _run(found, replace(asked, limits=Limits(activations=limit)))
+        if len(points.macs):
+            high = int(points.activations.min())
+        else:
+            low = limit or 0
+    return high
+
+
+def _named(asked: _Asked) -> str:
+    """What is asked for, for a message."""
+    said = {k: v for k, v in asked.said().items() if v is not None}
+    return (
+        ", ".join(f"{k} {v[0] if isinstance(v, list) and len(v) == 1 else v}" for k, v in said.items()) or "these sites"
+    )

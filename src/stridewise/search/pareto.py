@@ -15,12 +15,22 @@ _MANY_PEAKS = 300
 _ROUGHLY = 12
 
 
-def undominated(state: Ints, macs: Ints, peak: Ints, activations: Ints, changes: Ints, *, final: bool = False) -> Ints:
+def undominated(
+    state: Ints,
+    macs: Ints,
+    peak: Ints,
+    activations: Ints,
+    changes: Ints,
+    *,
+    final: bool = False,
+    sure: Ints | None = None,
+) -> Ints:
     """Indices of the points that none of the same state beats, by state and rising multiply-adds.
 
     A point is beaten when another has no more multiply-adds, no higher peak and no fewer activations, and differs in
     multiply-adds or activations. Points that agree in both are kept while a higher peak buys fewer changes: a peak that
-    comes later may make them equal, and then the one with fewer changes is wanted. `final`: no peak comes later.
+    comes later may make them equal, and then the one with fewer changes is wanted. `final`: no peak comes later. sure:
+    the points that may beat others of fewer activations.
     """
     order = np.lexsort((*_packed(peak, changes), -activations, *_packed(state, macs)))
     g, m, p, a, c = state[order], macs[order], peak[order], activations[order], changes[order]
@@ -28,7 +38,7 @@ def undominated(state: Ints, macs: Ints, peak: Ints, activations: Ints, changes:
     first[1:] = (m[1:] != m[:-1]) | (a[1:] != a[:-1]) | (g[1:] != g[:-1])
     alike = np.cumsum(first) - 1
     start = np.flatnonzero(first)[alike]
-    keep = ~_beaten(g, p, a, start)
+    keep = ~_beaten(g, p, a, start, None if sure is None else sure[order])
     if final:
         return order[keep & first]
     # Within points of equal multiply-adds and activations: only those with fewer changes than all of lower peak.
@@ -46,7 +56,7 @@ def _packed(high: Ints, low: Ints) -> tuple[Ints, ...]:
     return low, high
 
 
-def _beaten(state: Ints, peak: Ints, activations: Ints, start: Ints) -> Ints:
+def _beaten(state: Ints, peak: Ints, activations: Ints, start: Ints, sure: Ints | None) -> Ints:
     """Per point (by state and multiply-adds) whether one before `start` has no higher peak and no fewer activations."""
     out = np.zeros(len(state), dtype=bool)
     rank, levels = _ranked(state, peak)
@@ -54,26 +64,31 @@ def _beaten(state: Ints, peak: Ints, activations: Ints, start: Ints) -> Ints:
     for one in np.unique(state[many]):
         first, last = np.searchsorted(state, (one, one + 1))
         rows = slice(int(first), int(last))
-        out[rows] = _beaten_by_tree(rank[rows], activations[rows], start[rows] - first, int(levels[first]))
+        values = activations[rows], (activations if sure is None else np.where(sure, activations, -1))[rows]
+        out[rows] = _beaten_by_tree(rank[rows], *values, start[rows] - first, int(levels[first]))
     # One state after the other lifts the activations out of the reach of the states before.
     lifted = activations + np.concatenate(([0], np.cumsum(state[1:] != state[:-1]))) * (activations.max(initial=0) + 1)
+    rival = lifted if sure is None else np.where(sure, lifted, -1)
     left = np.flatnonzero(~many)
     if levels.max(initial=0) > 2 * _ROUGHLY:
         # Most are beaten by one of a far lower peak; the fine sweep is left with the others.
         for part in range(1, _ROUGHLY):
             bound = levels[left] * part // _ROUGHLY
-            left = _sweep(out, left, lifted, start, rank[left] < bound, rank[left] >= bound)
+            left = _sweep(out, left, lifted, rival, start, rank[left] < bound, rank[left] >= bound)
     level = 0
     while len(left):
-        left = _sweep(out, left, lifted, start, rank[left] <= level, rank[left] == level)
+        left = _sweep(out, left, lifted, rival, start, rank[left] <= level, rank[left] == level)
         level += 1
         left = left[levels[left] > level]
     return out
 
 
-def _sweep(out: Ints, left: Ints, lifted: Ints, start: Ints, rivals: Ints, asked: Ints) -> Ints:
-    """Mark in `out` those `asked` among the points `left` that a rival before their `start` beats; the points then left."""
-    best = np.maximum.accumulate(np.where(rivals, lifted[left], -1))
+def _sweep(out: Ints, left: Ints, lifted: Ints, rival: Ints, start: Ints, lower: Ints, asked: Ints) -> Ints:
+    """Mark in `out` those `asked` among the points `left` that one of `lower` peak before their `start` beats.
+
+    Returns the points then left.
+    """
+    best = np.maximum.accumulate(np.where(lower, rival[left], -1))
     here = left[asked]
     at = np.searchsorted(left, start[here]) if len(here) * 8 < len(left) else _places(left, len(out))[start[here]]
     lost = here[(at > 0) & (best[at - 1] >= lifted[here])]
@@ -107,15 +122,15 @@ def _ranked(state: Ints, peak: Ints) -> tuple[Ints, Ints]:
     return rank, levels
 
 
-def _beaten_by_tree(rank: Ints, activations: Ints, start: Ints, levels: int) -> Ints:
+def _beaten_by_tree(rank: Ints, activations: Ints, rival: Ints, start: Ints, levels: int) -> Ints:
     """The same for one state, with a tree of prefix maxima over the peaks. Source: Fenwick 1994."""
     tree = [-1] * (levels + 1)
     out = np.zeros(len(rank), dtype=bool)
-    ranks, values, starts = rank.tolist(), activations.tolist(), start.tolist()
+    ranks, values, rivals, starts = rank.tolist(), activations.tolist(), rival.tolist(), start.tolist()
     entered = 0
     for i, (r, value, begin) in enumerate(zip(ranks, values, starts, strict=True)):
         while entered < begin:
-            at, seen = ranks[entered] + 1, values[entered]
+            at, seen = ranks[entered] + 1, rivals[entered]
             while at <= levels and tree[at] < seen:
                 tree[at] = seen
                 at += at & -at

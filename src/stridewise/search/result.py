@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, TypeAlias, overload
 
+from stridewise.ir import Graph
 from stridewise.plans import Plan
 from stridewise.report.units import binary, count, once
 from stridewise.search.pareto import Ints
+from stridewise.search.space import Space, Step
 
 OutputStride: TypeAlias = tuple[int | Fraction, ...]
 SCHEMA = "stridewise.front/1"
@@ -98,12 +100,13 @@ class Points(Sequence[Point]):
 class Front:
     """Every plan that no other consistent plan beats, by output stride and rising multiply-adds.
 
-    current: the network as it is. limits: what was asked for, in whole numbers. `str()` sums it up, one line an output
-    stride.
+    current: the network as it is. limits: what was asked for, in whole numbers. steps: of the moves of `space`, at a
+    point. `str()` sums it up, one line an output stride.
     """
 
-    model: str
-    input: tuple[int, ...]
+    graph: Graph
+    space: Space
+    steps: Callable[[int], tuple[Step, ...]]
     points: Points
     current: Point
     limits: Mapping[str, Any]
@@ -130,8 +133,8 @@ class Front:
         """The front as plain values; with `plans` what each point changes."""
         return {
             "schema": SCHEMA,
-            "model": self.model,
-            "input": [1, *self.input],
+            "model": self.graph.model,
+            "input": list(self.graph.tensors[self.graph.inputs[0][1]].shape),
             "limits": dict(self.limits),
             "current": {**self.current.to_json(False), "on_front": self.holds_current},
             "points": [p.to_json(plans) for p in self.points],
@@ -160,7 +163,7 @@ class Front:
             f"* as it is: {count(now.macs)} MACs, {count(now.activations)} activations, {binary(now.peak_bytes)} at "
             f"most, {place}"
         )
-        return "\n".join([f"{self.model}: {len(self.points)} plans that no other plan beats", *lines])
+        return "\n".join([f"{self.graph.model}: {len(self.points)} plans that no other plan beats", *lines])
 
 
 def _span(values: Ints, write: Callable[[float], str]) -> str:

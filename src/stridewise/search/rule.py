@@ -1,11 +1,13 @@
 """The rule plan: halve each axis as often as the map stays large enough, at evenly spaced depths.
 
 Source: nnU-Net (Isensee et al. 2021, supplementary note on the automated configuration): the axes are halved until the
-map would fall below 4 positions, each resolution gets the same number of layers.
+map would fall below 4 positions, an axis more than twice as fine as another first; each resolution gets the same number
+of layers.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from stridewise.errors import PlanError
@@ -24,7 +26,7 @@ def rule_plan(graph: Graph, *, slots: bool | None = None, smallest: int = SMALLE
     """
     found = space(graph, slots=slots)
     today = found.graph.grids[0].sizes
-    halvings = min(_halvings(n, smallest) for n in today)
+    halvings = _halvings(today, smallest)
     places = [
         m for m in sorted(found.moves.values(), key=lambda m: m.node) if len(m.options) > 1 and not any(m.implied)
     ]
@@ -34,25 +36,32 @@ def rule_plan(graph: Graph, *, slots: bool | None = None, smallest: int = SMALLE
     depth = [m.node for m in places]
     span = len(found.graph.nodes)
     chosen: list[int] = []
-    for k in range(1, halvings + 1):
+    for k in range(1, len(halvings) + 1):
         left = [i for i in range(len(places)) if i not in chosen]
         if not left:
             break
-        chosen.append(min(left, key=lambda i: abs(depth[i] - k * span / (halvings + 1))))
-    for i in chosen:
-        request[_name(places[i].key, places[i].slot)] = 2
+        chosen.append(min(left, key=lambda i: abs(depth[i] - k * span / (len(halvings) + 1))))
+    for i, step in zip(sorted(chosen), halvings, strict=False):
+        request[_name(places[i].key, places[i].slot)] = list(step)
     try:
         return make_plan(graph, request)
     except PlanError:
         return None
 
 
-def _halvings(size: int, smallest: int) -> int:
-    count = 0
-    while size // 2 >= smallest:
-        size //= 2
-        count += 1
-    return count
+def _halvings(sizes: Sequence[int], smallest: int) -> list[tuple[int, ...]]:
+    """The steps of the rule from first to last, one entry an axis.
+
+    >>> _halvings((8, 32), 4)
+    [(1, 2), (2, 2), (1, 2)]
+    """
+    sizes, out = list(sizes), []
+    while any(n // 2 >= smallest for n in sizes):
+        finest = max(n for n in sizes if n // 2 >= smallest)
+        step = tuple(2 if n // 2 >= smallest and 2 * n >= finest else 1 for n in sizes)
+        sizes = [n // s for n, s in zip(sizes, step, strict=True)]
+        out.append(step)
+    return out
 
 
 def _name(key: str, slot: str) -> str:

@@ -1,0 +1,192 @@
+"""The figures behind docs/stride.md: what is said about stride, tested on untrained networks.
+
+    python benchmarks/claims.py cost|detail|memory|shift|field ...      no name: all of them
+
+Prints one JSON line a claim and keeps them in benchmarks/results/claims.json. Weights are random (seeded): what comes
+out is the architecture's doing. Pictures are windows of the two photographs that scikit-learn ships.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+import stridewise as sw
+from stridewise.builtin import Block
+from stridewise.measure.detail import detail
+from stridewise.measure.field import effective_fields
+from stridewise.measure.memory import peak_memory
+from stridewise.measure.pictures import load_pictures
+from stridewise.measure.variants import variants
+
+RESULTS = Path(__file__).parent / "results" / "claims.json"
+REQUESTS: dict[str, dict[str, dict[str, Any]]] = {
+    "torchvision:resnet18": {"first step 1": {"conv1": 1}, "first step 4": {"conv1": 4}},
+    "torchvision:mobilenet_v2": {"first step 1": {"features.0.0": 1}, "first step 4": {"features.0.0": 4}},
+}
+SIZE = 128
+
+
+def with_plans(name: str, size: int = SIZE) -> Any:
+    """The network as it is, and with its first step at 1 and at 4."""
+    graph = sw.trace(sw.load(name), (3, size, size))
+    plans = {label: sw.plan(graph, request) for label, request in REQUESTS[name].items()}
+    return variants(name, plans, input=(3, size, size)).every
+
+
+def cost() -> dict[str, Any]:
+    """Exact multiply-adds, last map and output stride."""
+    out: dict[str, Any] = {}
+    for name in REQUESTS:
+        for variant in with_plans(name, 224):
+            totals = sw.show(variant.graph).to_json()["totals"]
+            out[f"{name}, {variant.name}"] = {k: totals[k] for k in ("macs", "output_stride", "peak_activation_bytes")}
+    return out
+
+
+def memory() -> dict[str, Any]:
+    """Measured peak bytes of one forward, weights and input left out."""
+    x = torch.randn(1, 3, SIZE, SIZE)
+    return {
+        f"{name}, {variant.name}": peak_memory(variant.call, x) for name in REQUESTS for variant in with_plans(name)
+    }
+
+
+def kept() -> dict[str, Any]:
+    """Share of the picture's detail finer than 4 and 8 pixels that is linearly readable after the first stages."""
+    x = load_pictures(None, (SIZE, SIZE), 12, standard="imagenet").x
+    out = {}
+    for name in REQUESTS:
+        for variant in with_plans(name):
+            found = detail(variant.model, variant.graph, x)
+            for row in found.depth[:3]:
+                shares = dict(zip(row.finer_than, row.kept, strict=True))
+                key = f"{name}, {variant.name}, {row.path} (stride {row.stride[0]})"
+                out[key] = {f"< {p} px": shares.get(p) for p in (4, 8, 16)}
+    return out
+
+
+class Step(nn.Module):
+    """A step of two: every second position (plain), a three-tap blur first, or the phase of largest norm."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind = kind
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, C, H, W) -> (N, C, H / 2, W / 2)."""
+        if self.kind == "blur":
+            taps = torch.tensor([1.0, 2.0, 1.0]) / 4
+            kernel = (taps[:, None] * taps).expand(x.shape[1], 1, 3, 3)
+            return functional.conv2d(functional.pad(x, (1, 1, 1, 1), "reflect"), kernel, stride=2, groups=x.shape[1])
+        if self.kind == "plain":
+            return x[..., ::2, ::2]
+        phases = torch.stack([x[..., a::2, b::2] for a in (0, 1) for b in (0, 1)], dim=1)
+        return phases[torch.arange(len(x)), phases.flatten(2).norm(dim=2).argmax(dim=1)]
+
+
+def stages(residual: bool, kind: str, total: int, seed: int) -> nn.Module:
+<<<<<<< HEAD
+    """Four stages of eight channels (a convolution and ReLU, or a residual block), the first followed by a step."""
+=======
+    """Four stages of eight channels (convolution and ReLU, or a residual block), the first ones followed by a step."""
+>>>>>>> measure
+    torch.manual_seed(seed)
+    layers: list[nn.Module] = []
+    for stage in range(4):
+        first = 3 if stage == 0 else 8
+        conv = nn.Sequential(nn.Conv2d(first, 8, 3, padding=1), nn.ReLU())
+        layers.append(Block(first, 8) if residual else conv)
+        if 2 ** (stage + 1) <= total:
+            layers.append(Step(kind))
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
+
+
+def shift() -> dict[str, Any]:
+    """Output change, 1 = another picture, when the picture moves, gets noise (deviation 0.1) or grows by 5 %."""
+    size, count = 64, 16
+    wide = load_pictures(None, (size + 32,) * 2, count).x
+    grown = functional.interpolate(wide, scale_factor=1.05, mode="bicubic", align_corners=False)
+    torch.manual_seed(0)
+    here = wide[:, :, 8 : 8 + size, 8 : 8 + size]
+    middle = (grown.shape[-1] - wide.shape[-1]) // 2 + 8
+    changed: dict[str, torch.Tensor] = {
+        **{f"moved {n}": wide[:, :, 8 : 8 + size, 8 + n : 8 + n + size] for n in (1, 2, 3, 4, 7, 8, 16, 17)},
+        "noise": here + 0.1 * torch.randn_like(here),
+        "grown": grown[:, :, middle : middle + size, middle : middle + size],
+    }
+    out: dict[str, Any] = {}
+    for residual in (False, True):
+        for kind in ("plain", "blur", "polyphase"):
+            for total in (1, 2, 4, 8, 16) if kind == "plain" else (2, 4, 8, 16):
+                rows: dict[str, list[float]] = {key: [] for key in changed}
+                for seed in range(5):
+                    with torch.inference_mode():
+                        net = stages(residual, kind, total, seed)
+                        before = net(here)
+                        other = 2 * ((before - before.mean(dim=0)) ** 2).sum() / (count - 1)
+                        for key, x in changed.items():
+                            rows[key].append(float((((net(x) - before) ** 2).sum() / count / other) ** 0.5))
+                name = f"{'residual' if residual else 'chain'}, {kind}, total stride {total}"
+                out[name] = {key: round(float(np.mean(values)), 4) for key, values in rows.items()}
+    return out
+
+
+def field() -> dict[str, Any]:
+    """Theoretical and effective field of chains by depth, kernel and stride, and of two networks along their depth."""
+    x = load_pictures(None, (SIZE, SIZE), 4, standard="imagenet").x
+    out: dict[str, Any] = {}
+    for name, (depth, kernel, stride) in {
+        "4 layers 3x3": (4, 3, 1),
+        "8 layers 3x3": (8, 3, 1),
+        "16 layers 3x3": (16, 3, 1),
+        "4 layers 5x5": (4, 5, 1),
+        "4 layers 3x3, first two step by 2": (4, 3, 2),
+        "8 layers 3x3, first two step by 2": (8, 3, 2),
+    }.items():
+        torch.manual_seed(0)
+        layers: list[nn.Module] = []
+        for k in range(depth):
+            step = stride if k < 2 else 1
+            layers += [nn.Conv2d(3 if k == 0 else 8, 8, kernel, padding=kernel // 2, stride=step), nn.ReLU()]
+        net = nn.Sequential(*layers).eval()
+        last = effective_fields(net, sw.trace(net, (3, SIZE, SIZE)), x)[-1]
+        out[name] = {"field": last.theoretical, "effective": last.effective}
+    for name in REQUESTS:
+        torch.manual_seed(0)
+        model = sw.load(name)
+        for f in effective_fields(model, sw.trace(model, (3, SIZE, SIZE)), x):
+            out[f"{name}, {f.path}"] = {"stride": f.stride, "field": f.theoretical, "effective": f.effective}
+    return out
+
+
+CLAIMS: dict[str, Callable[[], dict[str, Any]]] = {
+    "cost": cost,
+    "detail": kept,
+    "memory": memory,
+    "shift": shift,
+    "field": field,
+}
+
+
+def main(names: list[str]) -> None:
+    """Run the named claims, print each, keep them with those of earlier runs."""
+    torch.set_num_threads(1)
+    kept_before = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
+    for name in names or list(CLAIMS):
+        kept_before[name] = CLAIMS[name]()
+        print(json.dumps({name: kept_before[name]}), flush=True)
+        RESULTS.parent.mkdir(exist_ok=True)
+        RESULTS.write_text(json.dumps(kept_before, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,116 @@
+"""`stridewise measure`: what strides do to a network, measured; plans side by side."""
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from stridewise.cli.arguments import MODEL_HELP, model_options, parse_inputs, read_plans, write_page
+from stridewise.errors import UsageError
+
+_WHAT = "latency, memory, shift, detail, fields, accuracy"
+
+
+@click.command(
+    "measure",
+    help="Latency, memory, shift consistency, detail and accuracy of a network as it is and under plans, measured in "
+    f"one run.\n\n{MODEL_HELP}",
+)
+@model_options
+@click.option("--plan", "plans", multiple=True, metavar="FILE", help="Also under this plan (TOML); repeatable.")
+@click.option("--what", default="latency,memory", show_default=True, metavar="A,B,...", help=f"Any of {_WHAT}.")
+@click.option("--data", help="A data set, or builtin:digits. [default: two photographs that scikit-learn ships]")
+@click.option("--split", help="train, val, test or all. [default: val, else test, else all]")
+@click.option("--images", type=click.IntRange(1), default=32, show_default=True, help="Pictures to measure on.")
+@click.option("--mode", type=click.Choice(["crop", "roll", "pad"]), default="crop", show_default=True)
+@click.option("--preset", type=click.Choice(["zhang2019"]), help="224 of 256 pixels, one pair of offsets 0 to 31.")
+@click.option("--offsets", type=click.IntRange(2), default=16, show_default=True, help="Drawn where the grid is large.")
+@click.option("--weights", metavar="FILE", help="Weights for the model; without them they are random.")
+@click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="Of latency and memory.")
+@click.option("--rounds", type=click.IntRange(10), default=20, show_default=True, help="Of latency.")
+@click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
+@click.option("--device", default="cpu", show_default=True, help="cpu, or cuda.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option("--maps", "sheet_path", type=click.Path(dir_okay=False), help="Draw what each layer keeps, to this PNG.")
+@click.option("--picture", type=click.Path(dir_okay=False), help="The photograph for --maps.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+@click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write a page to this file.")
+def command(
+    model: str,
+    inputs: tuple[str, ...],
+    trust: bool,
+    plans: tuple[str, ...],
+    what: str,
+    sheet_path: str | None,
+    picture: str | None,
+    as_json: bool,
+    html: Path | None,
+    offsets: int,
+    preset: str | None,
+    **settings: Any,
+) -> None:
+    """Parse, measure, print."""
+    from stridewise.frontends.load import resolve
+    from stridewise.measure.run import measure
+
+    given = parse_inputs(inputs)
+    if isinstance(given, dict):
+        raise UsageError("measure: networks of several inputs are not measured; wrap it to take one")
+    if picture and not sheet_path:
+        raise UsageError("--picture: is the photograph for --maps FILE")
+    spec = resolve(model)
+    if spec.note:
+        click.echo(spec.note, err=True)
+    changes = read_plans(plans)
+    with _progress() as progress:
+        result = measure(
+            str(spec),
+            changes,
+            what=[part.strip() for part in what.split(",") if part.strip()],
+            input=given,
+            trust=trust,
+            drawn=offsets,
+            preset=preset or "",
+            progress=progress,
+            **settings,
+        )
+    if sheet_path:
+        from stridewise.measure.show_maps import draw_maps
+
+        draw_maps(str(spec), changes, sheet_path, picture, given, settings["weights"], trust)
+        click.echo(f"wrote {sheet_path}", err=True)
+    if html:
+        write_page(html, result.to_html())
+    click.echo(json.dumps(result.to_json(), allow_nan=False) if as_json else str(result))
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str, int, int], None] | None]:
+    """A bar a figure on standard error, on a terminal, for whatever takes over a second."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        bar.stop()
+        begin = time.monotonic()
+        tasks: dict[str, Any] = {}
+        shown = False
+
+        def advance(what: str, done: int, total: int) -> None:
+            nonlocal shown
+            if what not in tasks:
+                tasks[what] = bar.add_task(what, total=total)
+            if not shown and time.monotonic() - begin > 1:
+                bar.start()
+                shown = True
+            bar.update(tasks[what], completed=done, total=total)
+
+        yield advance

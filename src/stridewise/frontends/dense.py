@@ -1,0 +1,278 @@
+"""What single function calls do instead, once steps have become dilation (DESIGN 3.4, `rewrites.dilate.Act`).
+
+Every replacement works from the operand it meets, so it is exact at every input size: an operand that comes with m
+times the positions tells the old size, size // m. The formulas are `rewrites.dilate.widened` and nothing else.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import torch
+from torch.nn import functional
+
+from stridewise.axis import Window
+from stridewise.rewrites.dilate import Act, Times, widened
+
+Pairs: TypeAlias = tuple[tuple[int, int], ...]
+# Parameters of window functions behind the input, in order, with their defaults.
+_CONV: Mapping[str, Any] = {"weight": None, "bias": None, "stride": 1, "padding": 0, "dilation": 1, "groups": 1}
+_MAX: Mapping[str, Any] = {
+    "kernel_size": None,
+    "stride": None,
+    "padding": 0,
+    "dilation": 1,
+    "ceil_mode": False,
+    "return_indices": False,
+}
+_AVERAGE: Mapping[str, Any] = {
+    "kernel_size": None,
+    "stride": None,
+    "padding": 0,
+    "ceil_mode": False,
+    "count_include_pad": True,
+    "divisor_override": None,
+}
+_COLUMNS: Mapping[str, Any] = {"kernel_size": None, "dilation": 1, "padding": 0, "stride": 1}
+
+
+def end_pad(x: torch.Tensor, pairs: Sequence[tuple[int, int]], value: float = 0.0) -> torch.Tensor:
+    """The last axes padded by (begin, end) each; negative crops. Nothing is copied where there is nothing to do."""
+    if all(b == 0 and e == 0 for b, e in pairs):
+        return x
+    return functional.pad(x, [n for pair in reversed(pairs) for n in pair], value=value)
+
+
+def every(x: torch.Tensor, starts: Sequence[int], steps: Sequence[int], first: int) -> torch.Tensor:
+    """x[..., start::step] on the dims from `first` on."""
+    index = [slice(None)] * x.dim()
+    for i, (start, step) in enumerate(zip(starts, steps, strict=True)):
+        index[first + i] = slice(start, None, step)
+    return x[tuple(index)]
+
+
+def interleaved(parts: Sequence[torch.Tensor], times: Times) -> torch.Tensor:
+    """Maps of one shape, phase by phase, put together so that part number b lies at [..., b::times]."""
+    if len(parts) == 1:
+        return parts[0]
+    axes = len(times)
+    whole = torch.stack(list(parts)).reshape([*times, *parts[0].shape])
+    lead = whole.dim() - 2 * axes
+    order = [axes + i for i in range(lead)]
+    for axis in range(axes):
+        order += [axes + lead + axis, axis]
+    shape = [*parts[0].shape[:-axes], *(n * m for n, m in zip(parts[0].shape[-axes:], times, strict=True))]
+    out: torch.Tensor = whole.permute(order).reshape(shape)
+    return out
+
+
+def _bound(names: Mapping[str, Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    return {**names, **dict(zip(names, args[1:], strict=False)), **kwargs}
+
+
+def _each(value: Any, axes: int) -> list[int]:
+    entries = list(value) if isinstance(value, list | tuple) else [value]
+    return entries * axes if len(entries) == 1 else entries
+
+
+def windows(found: Mapping[str, Any], axes: int) -> list[Window]:
+    """The windows of a call, one an axis, from its parameters by name."""
+    kernel = _each(found["kernel_size"], axes) if "kernel_size" in found else list(found["weight"].shape[-axes:])
+    stride = _each(found["stride"], axes) if found["stride"] not in (None, [], ()) else kernel
+    dilation = _each(found.get("dilation", 1), axes)
+    padding = found["padding"]
+    if padding == "same":
+        pads = [((k - 1) * d // 2, (k - 1) * d - (k - 1) * d // 2) for k, d in zip(kernel, dilation, strict=True)]
+    else:
+        pads = [(p, p) for p in _each(0 if padding == "valid" else padding, axes)]
+    ceil = bool(found.get("ceil_mode", False))
+    return [
+        Window(kernel=k, stride=s, dilation=d, pad_begin=b, pad_end=e, ceil_mode=ceil)
+        for k, s, d, (b, e) in zip(kernel, stride, dilation, pads, strict=True)
+    ]
+
+
+def wide_windows(x: torch.Tensor, old: Sequence[Window], act: Act) -> list[Window]:
+    """The windows that take the place of `old` on the operand x."""
+    sizes = x.shape[x.dim() - len(old) :]
+    return [widened(w, a, b, n) for w, a, b, n in zip(old, act.came, act.goes, sizes, strict=True)]
+
+
+def _convolution(act: Act, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    x, found = args[0], _bound(_CONV, args, kwargs)
+    new = wide_windows(x, act.same or windows(found, len(act.came)), act)
+    x = end_pad(x, [(w.pad_begin, w.pad_end) for w in new])
+    steps, spread = [w.stride for w in new], [w.dilation for w in new]
+    return func(x, found["weight"], found["bias"], steps, 0, spread, found["groups"])
+
+
+def _maximum(act: Act, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    x, found = args[0], _bound(_MAX, args, kwargs)
+    new = wide_windows(x, act.same or windows(found, len(act.came)), act)
+    x = end_pad(x, [(w.pad_begin, w.pad_end) for w in new], float("-inf"))
+    return func(x, [w.kernel for w in new], [w.stride for w in new], 0, [w.dilation for w in new])
+
+
+def _average(act: Act, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """Sums over the spread window, divided by what the old op counted: padding and overhang as it did."""
+    x, found = args[0], _bound(_AVERAGE, args, kwargs)
+    axes = len(act.came)
+    old = act.same or windows(found, axes)
+    new = wide_windows(x, old, act)
+    first = x.dim() - axes
+    sizes, override = x.shape[first:], found["divisor_override"]
+    out = end_pad(x, [(w.pad_begin, w.pad_end) for w in new])
+    for axis, w in enumerate(new):
+        reach = out.shape[first + axis] - (w.kernel - 1) * w.dilation
+        taps = [out.narrow(first + axis, t * w.dilation, reach) for t in range(w.kernel)]
+        out = every(torch.stack(taps).sum(0) if len(taps) > 1 else taps[0], [0], [w.stride], first + axis)
+        if override is None:
+            count = counted(old[axis], w, act.came[axis], sizes[axis], found["count_include_pad"])
+            if len(set(count)) == 1:
+                out = out / count[0]
+            else:
+                shape = [1] * out.dim()
+                shape[first + axis] = -1
+                out = out / torch.tensor(count, dtype=x.dtype, device=x.device).view(shape)
+    return out if override is None else out / override
+
+
+def counted(old: Window, new: Window, came: int, size: int, padding: bool) -> list[int]:
+    """Positions along one axis that an average pool divides by at each place of its spread window.
+
+    Source: ATen avg_pool2d: the divisor counts padding up to size + pad, never the overhang of ceil_mode.
+    """
+    if old.same:  # padded beforehand, so that padding counts like anything else
+        return [old.kernel] * new.out_size(size)
+    low, high = (-old.pad_begin * came, size + old.pad_end * came) if padding else (0, size)
+    counts = []
+    for place in range(new.out_size(size)):
+        start = place * new.stride - new.pad_begin
+        at = range(start, start + new.kernel * new.dilation, new.dilation)
+        counts.append(max(sum(low <= n < high for n in at), 1))
+    return counts
+
+
+def _columns(act: Act, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    x, found = args[0], _bound(_COLUMNS, args, kwargs)
+    new = wide_windows(x, act.same or windows(found, len(act.came)), act)
+    x = end_pad(x, [(w.pad_begin, w.pad_end) for w in new])
+    return func(x, [w.kernel for w in new], [w.dilation for w in new], 0, [w.stride for w in new])
+
+
+def _padded(act: Act, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """A padding, m times as wide.
+
+    Reflection and replication look from the last old position, so what lies behind it is cut off first.
+    """
+    names = ["input", "pad", "mode", "value"]
+    found = {"mode": "constant", "value": None, **dict(zip(names, args, strict=False)), **kwargs}
+    x, flat, mode = found["input"], list(found["pad"]), found["mode"]
+    axes = len(act.came)
+    pairs = [(flat[i], flat[i + 1]) for i in range(0, len(flat), 2)][::-1]
+    rest = pairs[: max(len(pairs) - axes, 0)]
+    pairs = [(0, 0)] * (axes - len(pairs)) + pairs[len(rest) :]
+    wide = [(b * m, e * m) for (b, e), m in zip(pairs, act.came, strict=True)]
+    if mode == "constant" or mode == "circular":
+        flat = [n for pair in reversed([*rest, *wide]) for n in pair]
+        return func(x, flat, mode, found["value"])
+    cut = [m - 1 if b or e else 0 for (b, e), m in zip(pairs, act.came, strict=True)]
+    x = end_pad(x, [(0, -c) for c in cut])
+    x = func(x, [n for pair in reversed(wide) for n in pair], mode)
+    return end_pad(x, [(0, c) for c in cut])
+
+
+def _dropped(act: Act, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    return args[0]
+
+
+def _sliced(act: Act, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """x[index] with the slices of the last axes at m times their starts, and as many positions as the rule wants."""
+    x, index = args[0], args[1] if isinstance(args[1], tuple) else (args[1],)
+    first = x.dim() - len(act.came)
+    if any(entry is Ellipsis for entry in index):
+        at = next(i for i, entry in enumerate(index) if entry is Ellipsis)
+        index = (*index[:at], *[slice(None)] * (x.dim() - len(index) + 1), *index[at + 1 :])
+    out = list(index)
+    for dim, entry in enumerate(index):
+        axis = dim - first
+        if axis < 0 or not isinstance(entry, slice):
+            continue
+        came, goes, size = act.came[axis], act.goes[axis], x.shape[dim]
+        where = range(*entry.indices(size // came))
+        step, count = where.step * came // goes, len(where) * goes
+        start = where.start * came
+        short = start + (count - 1) * step + 1 - size
+        if short > 0:
+            x = functional.pad(x, [0] * (2 * (x.dim() - 1 - dim)) + [0, short])
+        out[dim] = slice(start, start + (count - 1) * step + 1, step)
+    return func(x, tuple(out))
+
+
+def _resized(act: Act, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """The old op on coarse grids of its operand, one for each phase of the output."""
+    x = args[0]
+    first = x.dim() - len(act.came)
+    rest, named = list(args[1:]), dict(kwargs)
+    resizes = any(func is f for name in ("interpolate", "upsample") for f in FUNCTIONS[name])
+    if resizes and (rest[:1] or [named.get("size")])[0] is not None:
+        size = _each(rest[0] if rest else named["size"], len(act.goes))
+        size = [n // m for n, m in zip(size, act.goes, strict=True)]
+        if rest:
+            rest[0] = size
+        else:
+            named["size"] = size
+    parts = []
+    for phase in itertools.product(*(range(m) for m in act.goes)):
+        starts = [b * h for b, h in zip(phase, act.hop, strict=True)]
+        parts.append(func(every(x, starts, act.came, first), *rest, **named))
+    return interleaved(parts, act.goes)
+
+
+def _coarse(act: Act, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """The old op on the old positions alone."""
+    x = args[0]
+    return func(every(x, [0] * len(act.came), act.came, x.dim() - len(act.came)), *args[1:], **kwargs)
+
+
+def _apart(act: Act, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """The old op on each phase by itself."""
+    x = args[0]
+    first = x.dim() - len(act.came)
+    phases = itertools.product(*(range(m) for m in act.came))
+    return interleaved([func(every(x, p, act.came, first), *args[1:], **kwargs) for p in phases], act.came)
+
+
+_Replacement: TypeAlias = Callable[[Act, Callable[..., Any], Sequence[Any], Mapping[str, Any]], Any]
+_BY_NAME: dict[tuple[str, str], _Replacement] = {
+    **{("window", f"conv{n}d"): _convolution for n in (1, 2, 3)},
+    **{("window", f"max_pool{n}d"): _maximum for n in (1, 2, 3)},
+    **{("window", f"avg_pool{n}d"): _average for n in (1, 2, 3)},
+    ("window", "unfold"): _columns,
+    ("pad", "pad"): _padded,
+    ("drop", "pad"): _dropped,
+    ("slice", "__getitem__"): _sliced,
+}
+_BY_KIND: dict[str, _Replacement] = {"resize": _resized, "coarse": _coarse, "phases": _apart}
+_EACH = ("conv", "conv_transpose", "max_pool", "avg_pool", "adaptive_avg_pool", "adaptive_max_pool")
+_OTHERS = "pad unfold interpolate upsample group_norm instance_norm batch_norm layer_norm __getitem__ roll".split()
+_REDUCTIONS = "mean sum amax amin max min prod var std var_mean norm logsumexp".split()
+
+
+def _known(name: str) -> tuple[Any, ...]:
+    """What a mode may be told is called, for a function's name: torch.compile names some calls otherwise than eager."""
+    rooms = (torch.Tensor, torch, functional, torch._C._nn)
+    return tuple(getattr(room, name) for room in rooms if hasattr(room, name))
+
+
+# Met by identity: inside torch.compile a function's __name__ is not to be had.
+FUNCTIONS: Mapping[str, tuple[Any, ...]] = {
+    name: _known(name) for name in [*(f"{e}{n}d" for e in _EACH for n in (1, 2, 3)), *_OTHERS, *_REDUCTIONS]
+}
+
+
+def replacement(kind: str, name: str) -> _Replacement | None:
+    """What runs instead of the function `name`; None where there is no such form."""
+    return (_BY_KIND.get(kind) or _BY_NAME.get((kind, name))) if name in FUNCTIONS else None

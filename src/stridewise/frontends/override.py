@@ -1,0 +1,170 @@
+"""A module's forward with some of its function calls replaced. Only this module changes; its state dict does not.
+
+The override is an attribute of the instance. It copies and pickles with its module and survives torch.export and
+torch.compile, since calls are met by a TorchFunctionMode (a dispatch mode would be dropped there without a word).
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+from torch.overrides import TorchFunctionMode
+
+from stridewise.axis import Window
+from stridewise.frontends.dense import FUNCTIONS, end_pad, every, replacement, wide_windows
+from stridewise.rewrites.dilate import Act, Times
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Swap:
+    """One call to replace: call number `number` of the function `name` in a forward, by `act`."""
+
+    name: str
+    number: int
+    act: Act
+
+    def run(self, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """The call, done the other way."""
+        instead = replacement(self.act.kind, self.name)
+        assert instead is not None
+        return instead(self.act, func, args, kwargs)
+
+
+class _Swapping(TorchFunctionMode):
+    """Counts the calls of one forward and replaces those it is told to."""
+
+    def __init__(self, override: Override) -> None:
+        super().__init__()
+        self.override = override
+        self.seen: dict[str, int] = {}
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if not self.override.quiet:
+            for name, swaps in self.override.swaps.items():
+                if any(func is known for known in FUNCTIONS[name]):
+                    number = self.seen.get(name, 0)
+                    self.seen[name] = number + 1
+                    if number in swaps:
+                        return swaps[number].run(func, args, kwargs)
+        return func(*args, **kwargs)
+
+
+class Forward:
+    """An instance's own forward (or another `method`): in place of the class's, or of one set there before."""
+
+    def __init__(self, module: nn.Module, method: str = "forward") -> None:
+        self.module = module
+        self.method = method
+        self.inner = module.__dict__.get(method)
+
+    def plain(self, *args: Any, **kwargs: Any) -> Any:
+        """What was there before."""
+        if self.inner is not None:
+            return self.inner(*args, **kwargs)
+        return getattr(type(self.module), self.method)(self.module, *args, **kwargs)
+
+    def on(self, module: nn.Module, copied: Callable[[Any], Any]) -> Forward:
+        """The same for a copy of the module; `copied` gives the copy of what else this holds."""
+        twin = type(self).__new__(type(self))
+        copied_state = {k: copied(v) if isinstance(v, Forward) else v for k, v in self.__dict__.items()}
+        twin.__dict__.update({**copied_state, "module": module})
+        return twin
+
+    @property
+    def __code__(self) -> Any:
+        """torch.export reports where a forward was written."""
+        return getattr(type(self.module), self.method).__code__
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        """The arguments are the class's."""
+        return inspect.signature(getattr(type(self.module), self.method).__get__(self.module))
+
+
+class Override(Forward):
+    """A forward whose calls in `swaps` (by name and number) are replaced. `quiet` while calls are not its own."""
+
+    def __init__(self, module: nn.Module, swaps: Sequence[Swap]) -> None:
+        super().__init__(module)
+        self.swaps: dict[str, dict[int, Swap]] = {}
+        for swap in swaps:
+            self.swaps.setdefault(swap.name, {})[swap.number] = swap
+        self.quiet = 0
+        self.active = 0
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.over(self.plain, args, kwargs)
+
+    def over(self, run: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """`run` with its calls replaced."""
+        self.active += 1
+        try:
+            with _Swapping(self):
+                return run(*args, **kwargs)
+        finally:
+            self.active -= 1
+
+
+class Beginning(Forward):
+    """A method that the forward begins with (`forward_features`), for those who call it by itself."""
+
+    def __init__(self, module: nn.Module, method: str, outer: Override) -> None:
+        super().__init__(module, method)
+        self.outer = outer
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if self.outer.active:
+            return self.plain(*args, **kwargs)
+        return self.outer.over(self.plain, args, kwargs)
+
+
+class Quiet(Forward):
+    """A forward whose calls are no concern of the override around it."""
+
+    def __init__(self, module: nn.Module, outer: Override) -> None:
+        super().__init__(module)
+        self.outer = outer
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        self.outer.quiet += 1
+        try:
+            return self.plain(*args, **kwargs)
+        finally:
+            self.outer.quiet -= 1
+
+
+class Fit:
+    """Pads what a windowed module takes at its end, so that its output has the size the rule wants.
+
+    old: the windows before the change, one an axis. The module's own padding, stride and dilation are set already;
+    maximum pooling takes only little padding itself (torch: half its kernel), so it may leave the rest to this.
+    """
+
+    def __init__(self, old: tuple[Window, ...], act: Act, value: float) -> None:
+        self.old = old
+        self.act = act
+        self.value = value
+
+    def __call__(self, module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        new = wide_windows(args[0], self.old, self.act)
+        own: Any = module.padding
+        # Never a crop: the module's own end padding would put zeros where there was something. What it has too much
+        # is less than a step: step - 1 + came * (rest + 1 - old step) for a rest below the old step.
+        pads = [(w.pad_begin - p, max(w.pad_end - p, 0)) for w, p in zip(new, own, strict=True)]
+        return (end_pad(args[0], pads, self.value), *args[1:])
+
+
+class Coarse:
+    """Gives a module every m-th position of what it takes, `times` an axis."""
+
+    def __init__(self, times: Times) -> None:
+        self.times = times
+
+    def __call__(self, module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        first = args[0].dim() - len(self.times)
+        return (every(args[0], [0] * len(self.times), self.times, first), *args[1:])

@@ -1,0 +1,111 @@
+"""The effective receptive field: where the gradient of a position really comes from, beside the theoretical field."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from stridewise.ir import Graph
+from stridewise.measure.capture import watched
+from stridewise.measure.intervals import Floats
+from stridewise.measure.ladder import maps
+
+HOLDS = 0.95
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EffectiveField:
+    """The field of one map's middle position, an entry an axis, in input pixels. theoretical: from the geometry, cut at
+    the input's borders; reached: where the gradient is not zero; effective: the shortest stretch that holds 95 % of the
+    gradient's energy."""
+
+    path: str
+    stride: tuple[int, ...]
+    theoretical: tuple[int, ...]
+    reached: tuple[int, ...]
+    effective: tuple[int, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "key": self.path,
+            "cumulative_stride": list(self.stride),
+            "receptive_field": list(self.theoretical),
+            "reached": list(self.reached),
+            "effective": list(self.effective),
+        }
+
+
+def effective_fields(
+    model: nn.Module, graph: Graph, pictures: torch.Tensor, *, seed: int = 0
+) -> tuple[EffectiveField, ...]:
+    """The effective field at each cumulative stride, its energy summed over the pictures (N, channels, *sizes).
+
+    The channels of the middle position are added with random signs, so that they do not cancel in a pattern.
+    Source: Luo et al. 2016, "Understanding the effective receptive field in deep convolutional neural networks", 4.
+    """
+    ladder = maps(graph)
+    seen: dict[str, torch.Tensor] = {}
+    energy: dict[str, Any] = {}
+    signs = torch.Generator().manual_seed(seed)
+
+    def keep(path: str, taken: torch.Tensor, given: torch.Tensor) -> None:
+        seen.setdefault(path, taken if path.startswith("+") else given)
+
+    for picture in pictures.split(1):
+        x = picture.detach().clone().requires_grad_(True)
+        seen.clear()
+        with torch.enable_grad(), watched(model, [m.watch for m in ladder], keep):
+            model(x)
+            for m in ladder:
+                out = seen[m.watch]
+                middle = out[0]
+                for size in out.shape[2:]:
+                    middle = middle[:, size // 2]
+                sign = (torch.randint(0, 2, middle.shape, generator=signs) * 2 - 1).to(middle)
+                (gradient,) = torch.autograd.grad((middle * sign).sum(), x, retain_graph=True)
+                energy[m.path] = energy.get(m.path, 0.0) + gradient[0].double().square().sum(dim=0).cpu().numpy()
+    found = []
+    for m in ladder:
+        profiles = [_profile(energy[m.path], axis) for axis in range(len(m.stride))]
+        field = zip(m.start, m.field, m.stride, m.size, profiles, strict=True)
+        found.append(
+            EffectiveField(
+                path=m.path,
+                stride=m.stride,
+                theoretical=tuple(_cut(c, f, s, n, len(p)) for c, f, s, n, p in field),
+                reached=tuple(_extent(p) for p in profiles),
+                effective=tuple(shortest(p) for p in profiles),
+            )
+        )
+    return tuple(found)
+
+
+def _profile(energy: Any, axis: int) -> Floats:
+    profile: Floats = energy.sum(axis=tuple(a for a in range(energy.ndim) if a != axis))
+    return profile
+
+
+def _cut(centre: int, field: int, stride: int, size: int, pixels: int) -> int:
+    begin = centre + size // 2 * stride - (field - 1) // 2
+    return max(min(begin + field, pixels) - max(begin, 0), 0)
+
+
+def _extent(profile: Floats) -> int:
+    there = np.flatnonzero(profile)
+    return int(there[-1] - there[0] + 1) if len(there) else 0
+
+
+def shortest(profile: Floats, holds: float = HOLDS) -> int:
+    """Pixels of the shortest stretch of a profile that holds a share of its sum; 0 where it is empty."""
+    total = profile.sum()
+    if not total > 0:
+        return 0
+    sums = np.concatenate([[0.0], np.cumsum(profile)])
+    ends = np.searchsorted(sums, sums[:-1] + holds * total * (1 - 1e-12), side="left")
+    lengths = (ends - np.arange(len(profile)))[ends < len(sums)]
+    return int(lengths.min())

@@ -1,0 +1,153 @@
+"""The networks that are measured beside each other: a model as it is, and copies of it under plans."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from stridewise.errors import MissingExtraError, StridewiseError, UsageError
+from stridewise.frontends.apply import apply_to_model
+from stridewise.frontends.load import default_input, load, resolve
+from stridewise.frontends.torch import trace
+from stridewise.ir import Graph
+from stridewise.measure.offsets import coarsest, made_by, steps
+from stridewise.measure.shift import Network
+from stridewise.plans import Plan
+
+AS_IT_IS = "as it is"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variant:
+    """One network to measure. call: runs a batch; model: None for an ONNX file; graph: its geometry."""
+
+    name: str
+    call: Any
+    model: nn.Module | None
+    graph: Graph
+
+    def network(self) -> Network:
+        """As the shift measures want it: what it predicts and where it steps."""
+        ladder = steps(self.graph)
+        sites = {after: made_by(self.graph, before, after) for before, after in pairwise(ladder)}
+        return Network(predict=lambda x: first_output(self.call(x)), ladder=ladder, sites=sites)
+
+    @property
+    def coarsest(self) -> tuple[int, ...]:
+        """Its coarsest step, an entry an axis."""
+        return coarsest(self.graph)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variants:
+    """The networks, the model's name, channels and sizes they take, and how their pictures are standardised."""
+
+    model: str
+    input: tuple[int, ...]
+    standard: str
+    every: tuple[Variant, ...]
+
+
+def variants(
+    model: Any,
+    plans: Mapping[str, Plan],
+    *,
+    input: Sequence[int] | None = None,
+    weights: Any = None,
+    trust: bool = False,
+    device: str = "cpu",
+    seed: int = 0,
+) -> Variants:
+    """A model by its name, or a live one, and one copy under each plan; the same weights in all.
+
+    Random weights are drawn from `seed`. Raises: StridewiseError in one line, naming the plan that does not fit.
+    """
+    if isinstance(model, nn.Module):
+        name, live, shape = type(model).__name__, model, tuple(input or (3, 224, 224))
+        standard = "own"
+    else:
+        spec = resolve(str(model))
+        given = input or default_input(spec)
+        if isinstance(given, Mapping):
+            raise UsageError(f"{spec}: networks of several inputs are not measured; wrap it to take one")
+        name, shape = str(spec), tuple(given)
+        standard = "imagenet" if spec.kind in ("timm", "torchvision") else "own"
+        if spec.kind == "onnx":
+            if plans:
+                raise UsageError(
+                    f"{spec}: apply each plan to a file of its own (sw.apply(..., out=)) and measure those"
+                )
+            return Variants(model=name, input=shape, standard=standard, every=(_onnx(spec.name, shape),))
+        torch.manual_seed(seed)
+        live = load(spec, trust=trust, weights=weights)
+    found = [_live(AS_IT_IS, live, shape, name, device)]
+    for label, plan in plans.items():
+        try:
+            other = copy.deepcopy(live)
+            apply_to_model(other, plan, input=shape)
+            found.append(_live(label, other, shape, name, device))
+        except StridewiseError as error:
+            raise type(error)(f"plan {label}: {error}") from error
+    return Variants(model=name, input=shape, standard=standard, every=tuple(found))
+
+
+def _live(label: str, model: nn.Module, shape: tuple[int, ...], name: str, device: str) -> Variant:
+    graph = trace(model, shape, name=name)
+    ready = model if device == "cpu" else copy.deepcopy(model).to(device)
+    ready = ready if not ready.training else copy.deepcopy(ready).eval()
+    return Variant(name=label, call=ready, model=ready, graph=graph)
+
+
+def _onnx(path: str, shape: tuple[int, ...]) -> Variant:
+    """An ONNX file, run by onnxruntime on one thread as torch is."""
+    try:
+        import onnxruntime
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("onnxruntime", "onnx", "measuring an ONNX file") from error
+    from stridewise.frontends.onnx import read_onnx
+
+    graph = read_onnx(path, input=shape)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    entry = session.get_inputs()[0]
+    fixed = entry.shape[0] if isinstance(entry.shape[0], int) else None
+
+    def call(x: torch.Tensor) -> Any:
+        numbers = x.cpu().numpy()
+        parts = [numbers] if fixed in (None, len(numbers)) else [numbers[i : i + 1] for i in range(len(numbers))]
+        rows = [session.run(None, {entry.name: part})[0] for part in parts]
+        return torch.cat([torch.from_numpy(row) for row in rows])
+
+    return Variant(name=Path(path).name, call=call, model=None, graph=graph)
+
+
+def first_output(out: Any) -> Any:
+    """What is judged of an output: a mapping's `out`, `logits` or first entry, the first of several tensors, a list of
+    boxes as it is."""
+    if isinstance(out, Mapping):
+        return next((out[key] for key in ("out", "logits") if key in out), next(iter(out.values())))
+    if isinstance(out, list | tuple):
+        return out if out and isinstance(out[0], Mapping) else first_output(out[0])
+    return out
+
+
+def kind_of(out: Any, axes: int) -> str:
+    """classify, segment or detect, by what comes out. Raises: UsageError for anything else."""
+    out = first_output(out)
+    if isinstance(out, list | tuple):
+        return "detect"
+    dims = getattr(out, "dim", lambda: 0)()
+    if dims == 2:
+        return "classify"
+    if dims == axes + 2:
+        return "segment"
+    shape = tuple(getattr(out, "shape", ()))
+    raise UsageError(f"shift: an output of shape {shape} is neither scores, a map of scores, nor boxes")

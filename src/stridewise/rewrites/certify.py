@@ -1,0 +1,65 @@
+"""What stays the same under kept weights, decided before any weight is read (DESIGN 3.4)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from stridewise.ir import Graph, Node
+from stridewise.rewrites.dilate import Dilation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Certificate:
+    """With the same weights `new[..., a::m, b::m] == old` at phase (a, b).
+
+    exact: holds for every feature map. means: ops that mix all positions and now mix more of them; what they reach is
+    exact except for that. reasons: a line for each limit. tainted: by tensor (graph index), the `means` that reach it.
+    """
+
+    exact: bool
+    means: tuple[str, ...]
+    phase: tuple[int, ...]
+    reasons: tuple[str, ...]
+    tainted: Mapping[int, tuple[str, ...]] = field(default_factory=dict, repr=False)
+
+    def __str__(self) -> str:
+        at = ", ".join(map(str, self.phase))
+        head = "exact: every feature map" if self.exact else "exact except means: the feature maps"
+        return "\n".join([f"{head}, at phase ({at})", *self.reasons])
+
+
+def certify(found: Dilation) -> Certificate:
+    """The certificate of a dilation: follows what every op reads, from the input to the outputs."""
+    graph = found.graph
+    tainted: dict[int, tuple[str, ...]] = {}
+    for node in graph.nodes:
+        reached = dict.fromkeys(name for t in node.inputs for name in tainted.get(t, ()))
+        act = found.acts.get(node.index)
+        if act is not None and act.kind == "mixes":
+            reached[_name(node)] = None
+        if reached:
+            tainted.update(dict.fromkeys(node.outputs, tuple(reached)))
+    mixing = [graph.nodes[i] for i, act in found.acts.items() if act.kind == "mixes"]
+    means = tuple(dict.fromkeys(_name(node) for node in mixing))
+    maps = {name for t, names in tainted.items() if _is_map(graph, t) for name in names}
+    reasons = [
+        f"{name}: {'mixes' if name in maps else 'ends in a mean over'} all positions, of which there are now "
+        f"{_growth(found, node)} times as many; --means grid takes the old ones"
+        for name, node in {_name(n): n for n in mixing}.items()
+    ]
+    return Certificate(exact=not maps, means=means, phase=(0,) * graph.axes, reasons=tuple(reasons), tainted=tainted)
+
+
+def _name(node: Node) -> str:
+    return node.key or f"{node.path}/{node.op}".lstrip("/")
+
+
+def _is_map(graph: Graph, tensor: int) -> bool:
+    found = graph.tensors[tensor]
+    return found.grid is not None and bool(found.volume.over) and any(graph.grids[found.grid].local)
+
+
+def _growth(found: Dilation, node: Node) -> int:
+    return math.prod(found.acts[node.index].came)

@@ -1,0 +1,170 @@
+"""Who may import whom (the house rules' list), read from the source, and what stays unloaded until it is needed."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import stridewise
+
+ROOT = Path(stridewise.__file__).parent
+ENTRY = {"cli", "web"}  # nothing imports these but the start of the program
+
+# Room -> rooms it may import. errors is free to all; a room may import itself.
+ROOMS = {
+    "axis": set(),
+    "findings": set(),
+    "convolution": set(),
+    "ir": {"axis"},
+    "plans": {"ir"},
+    "ops": {"ir", "axis"},
+    "analyses": {"ops", "ir", "axis", "findings"},
+    "rewrites": {"ops", "ir", "axis", "plans", "analyses"},
+    "frontends": {"ops", "ir", "axis", "plans", "analyses", "rewrites"},
+    "builtin": {"frontends"},
+    "api": {"frontends", "rewrites", "analyses", "ir", "plans"},
+    "data": {"axis", "plans"},
+    "fit": {"data", "axis", "plans", "findings"},
+    "report": {"analyses", "axis", "ir", "ops", "plans", "rewrites", "findings", "measure", "search", "fit", "study"},
+    "search": {"analyses", "rewrites", "plans", "ir", "axis"},
+    "measure": {"frontends", "plans", "ir", "axis", "analyses", "api", "data", "rewrites"},
+    "tasks": {"frontends", "plans", "data", "ir", "axis", "analyses", "api", "rewrites"},
+    "study": {"search", "measure", "tasks", "frontends", "plans", "data", "ir", "axis", "analyses", "api", "rewrites"},
+}
+# How a number is written: results print themselves with it, and it knows none of them.
+FREE = {"stridewise.report.units"}
+# Heavy libraries -> rooms that may import them.
+HEAVY = {
+    "torch": {"frontends", "builtin", "measure", "tasks", "study"},
+    "onnx": {"frontends", "measure"},
+    "onnxruntime": {"frontends", "measure"},
+    "torchvision": {"frontends", "tasks"},
+    "timm": {"frontends", "tasks"},
+    "lightning": {"tasks", "study"},
+    "optuna": {"study"},
+    "ray": {"study"},
+    "starlette": {"web"},
+    "uvicorn": {"web"},
+    "click": {"cli"},
+    "rich": {"cli", "report", "web"},
+}
+# Rooms that know no library at all, or only these.
+ONLY = {"axis": set(), "ir": set(), "ops": set(), "analyses": set(), "rewrites": set(), "plans": {"tomli_w"}}
+
+
+def imports(source):
+    """Full names of what a module imports, inside functions and under TYPE_CHECKING too."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, "imports are absolute"
+            if node.module == "stridewise":
+                yield from (f"stridewise.{alias.name}" for alias in node.names)
+            else:
+                yield node.module or ""
+
+
+def complaints(room, source):
+    """What a module of `room` imports and may not."""
+    for name in imports(source):
+        first, _, rest = name.partition(".")
+        if first == "stridewise":
+            other = rest.partition(".")[0]
+            if name in FREE or other in ("", "errors", room, "__version__") or room in ENTRY | {"__init__", "__main__"}:
+                continue
+            if other not in ROOMS.get(room, set()):
+                yield f"{room} imports {name}"
+        elif first in sys.stdlib_module_names:
+            continue
+        elif (first in HEAVY and room not in HEAVY[first]) or (room in ONLY and first not in ONLY[room]):
+            yield f"{room} imports {first}"
+
+
+def test_what_everyone_may_import_imports_nothing():
+    for name in FREE:
+        source = (ROOT.parent / f"{name.replace('.', '/')}.py").read_text(encoding="utf-8")
+        assert not [n for n in imports(source) if n.partition(".")[0] not in sys.stdlib_module_names]
+
+
+def modules():
+    return sorted(p for p in ROOT.rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(ROOT)))
+def test_a_room_imports_only_what_it_may(path):
+    room = path.relative_to(ROOT).parts[0].removesuffix(".py")
+    assert not list(complaints(room, path.read_text(encoding="utf-8")))
+
+
+def test_every_room_is_on_the_list():
+    rooms = {p.relative_to(ROOT).parts[0].removesuffix(".py") for p in modules()}
+    assert rooms - ENTRY - {"__init__", "__main__", "errors"} <= set(ROOMS)
+
+
+@pytest.mark.parametrize(
+    ("room", "source"),
+    [
+        ("axis", "import numpy"),
+        ("ir", "from stridewise.ops import registry"),
+        ("ops", "def f():\n    import torch"),
+        ("analyses", "from stridewise.frontends.torch import trace"),
+        ("search", "import torch.nn as nn"),
+        ("report", "from stridewise import cli"),
+        ("frontends", "from stridewise.cli import main"),
+        ("data", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import torch"),
+    ],
+)
+def test_the_rules_are_seen_to_be_broken(room, source):
+    assert len(list(complaints(room, source))) == 1
+
+
+def test_no_two_rooms_import_each_other():
+    """The list itself is a hierarchy: report reads results of every kind and is read by none of them."""
+    done: set[str] = set()
+    while len(done) < len(ROOMS):
+        ready = {room for room, below in ROOMS.items() if room not in done and below <= done}
+        assert ready, f"a circle among {sorted(set(ROOMS) - done)}"
+        done |= ready
+
+
+def loaded(code):
+    """Which of the heavy libraries a fresh interpreter has loaded after running `code`."""
+    heavy = ("torch", "onnx", "onnxruntime", "timm", "torchvision", "lightning", "optuna", "numpy")
+    report = f"import sys; print(*[m for m in {heavy} if m in sys.modules], file=sys.stderr)"
+    run = subprocess.run([sys.executable, "-c", f"{code}\n{report}"], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    return set(run.stderr.split())
+
+
+HELP = """
+import sys
+from stridewise.cli import main
+try:
+    main({arguments})
+except SystemExit as stop:
+    assert not stop.code, stop.code
+"""
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import stridewise",
+        "import stridewise; dir(stridewise); stridewise.__version__",
+        HELP.format(arguments=["--help"]),
+        HELP.format(arguments=["--version"]),
+        "import stridewise.frontends.load as l; l.resolve('net.onnx'); l.resolve('timm:resnet50')",
+    ],
+    ids=["import", "dir", "--help", "--version", "resolve"],
+)
+def test_neither_torch_nor_onnx_is_loaded(code):
+    assert not loaded(code)
+
+
+def test_what_is_loaded_would_be_seen():
+    """Twin of the test above."""
+    assert "torch" in loaded("import stridewise; stridewise.trace")
+    assert "numpy" in loaded("import numpy")
