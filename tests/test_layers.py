@@ -37,7 +37,7 @@ ROOMS = {
 FREE = {"stridewise.report.units"}
 # Heavy libraries -> rooms that may import them.
 HEAVY = {
-    "torch": {"frontends", "builtin", "measure", "tasks", "study"},
+    "torch": {"frontends", "builtin", "measure", "tasks", "study", "web"},  # web: a job imports it when it starts
     "onnx": {"frontends", "measure"},
     "onnxruntime": {"frontends", "measure"},
     "torchvision": {"frontends", "tasks"},
