@@ -159,7 +159,8 @@ def main() -> None:
         row = {"model": name, "rounds": asked.rounds, "threads": asked.threads, "ms": ms, "spread_ms": spread}
         rows.append(row)
         print(json.dumps(row), flush=True)
-    facts = f"{len(rows)} models, {asked.rounds} rounds, {asked.threads} threads, torch {torch.__version__}, {platform.machine()}"
+    conditions = f"{asked.rounds} rounds, {asked.threads} threads, torch {torch.__version__}, {platform.machine()}"
+    facts = f"{len(rows)} models, {conditions}"
     command = f"`python benchmarks/analysis.py --rounds {asked.rounds} --threads {asked.threads}`"
     text = f"{command}: {facts}\n\n{table(rows)}\n"
     results = Path(__file__).parent / "results"

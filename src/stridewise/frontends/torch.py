@@ -6,6 +6,7 @@ import gc
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 import torch
@@ -24,6 +25,7 @@ from stridewise.frontends.writes import place_of, whole_of
 from stridewise.ir import Graph
 from stridewise.ops import find_torch
 from stridewise.ops.call import Value
+from stridewise.ops.join import OWN_ORDER
 from stridewise.ops.layout import reshaped
 from stridewise.ops.registry import Op, generation
 
@@ -244,6 +246,8 @@ def trace(model: nn.Module, input: InputSpec = (3, 224, 224), *, name: str = "",
         if has_constant_sizes(graph) or has_open_cuts(graph):
             other = _second(model, shapes, name, opaque)
             graph = with_cuts(with_links(graph, other), other)
+        if any(p.message == OWN_ORDER for p in graph.pins) and _second(model, shapes, name, opaque) is not None:
+            graph = replace(graph, pins=tuple(p for p in graph.pins if p.message != OWN_ORDER))
         is_open = may_pad_same(graph)
         for step in (1, 2, 4, 8, 16):  # each turns the remainder at one more level of strides of 2
             twin = _second(model, shapes, name, opaque, (step,)) if is_open else None
