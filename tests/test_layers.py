@@ -37,11 +37,7 @@ ROOMS = {
 FREE = {"stridewise.report.units"}
 # Heavy libraries -> rooms that may import them.
 HEAVY = {
-<<<<<<< HEAD
-    "torch": {"frontends", "builtin", "measure", "tasks", "study", "web"},  # web: a job imports it when it starts
-=======
     "torch": {"frontends", "builtin", "measure", "tasks", "study", "cli", "web"},  # the last two inside functions
->>>>>>> main
     "onnx": {"frontends", "measure"},
     "onnxruntime": {"frontends", "measure"},
     "torchvision": {"frontends", "tasks"},
