@@ -133,7 +133,7 @@ class _Tracer(TorchDispatchMode):
     def _constant_work(
         self, target: _Target, plain: Sequence[Any], named: dict[str, Any], out: Any, operands: Sequence[Value]
     ) -> None:
-        """Work that does not depend on the input (position biases from a table) is done in every forward all the same."""
+        """Work that does not depend on the input (biases from a table) is done in every forward all the same."""
         specs = [(tuple(t.shape), t.element_size(), None) for t in _several(out)]
         self.builder.add(target.op, target.name, plain, named, specs, self.owner, operands)
 
