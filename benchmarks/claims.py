@@ -94,7 +94,7 @@ class Step(nn.Module):
 
 
 def stages(residual: bool, kind: str, total: int, seed: int) -> nn.Module:
-    """Four stages of eight channels (a convolution and ReLU, or a residual block), the first followed by a step."""
+    """Four stages of eight channels (convolution and ReLU, or a residual block), the first ones followed by a step."""
     torch.manual_seed(seed)
     layers: list[nn.Module] = []
     for stage in range(4):

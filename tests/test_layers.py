@@ -26,10 +26,10 @@ ROOMS = {
     "builtin": {"frontends"},
     "api": {"frontends", "rewrites", "analyses", "ir", "plans"},
     "data": {"axis", "plans"},
-    "fit": {"data", "axis", "plans", "findings"},
+    "fit": {"data", "axis", "plans", "findings", "analyses", "ir"},
     "report": {"analyses", "axis", "ir", "ops", "plans", "rewrites", "findings", "measure", "search", "fit", "study"},
     "search": {"analyses", "rewrites", "plans", "ir", "axis"},
-    "measure": {"frontends", "plans", "ir", "axis", "analyses", "api", "data", "rewrites"},
+    "measure": {"frontends", "plans", "ir", "axis", "analyses", "api", "data", "rewrites", "findings"},
     "tasks": {"frontends", "plans", "data", "ir", "axis", "analyses", "api", "rewrites"},
     "study": {"search", "measure", "tasks", "frontends", "plans", "data", "ir", "axis", "analyses", "api", "rewrites"},
 }
@@ -37,7 +37,7 @@ ROOMS = {
 FREE = {"stridewise.report.units"}
 # Heavy libraries -> rooms that may import them.
 HEAVY = {
-    "torch": {"frontends", "builtin", "measure", "tasks", "study"},
+    "torch": {"frontends", "builtin", "measure", "tasks", "study", "cli", "web"},  # the last two inside functions
     "onnx": {"frontends", "measure"},
     "onnxruntime": {"frontends", "measure"},
     "torchvision": {"frontends", "tasks"},

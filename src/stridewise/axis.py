@@ -66,9 +66,10 @@ class Field:
     @property
     def centre(self) -> Fraction:
         """Mean over the phases of the spans' centres, at position 0."""
-        jump = self.jump
-        centres = [Fraction(s[0] + s[1], 2) - r * jump for r, s in enumerate(self.spans) if s]
-        return sum(centres, Fraction(0)) / len(centres) if centres else Fraction(0)
+        period = len(self.spans)  # the mean of (first + last) / 2 - r * advance / period, as one fraction
+        there = [(r, s) for r, s in enumerate(self.spans) if s]
+        total = sum(period * (s[0] + s[1]) - 2 * r * self.advance for r, s in there)
+        return Fraction(total, 2 * period * len(there)) if there else Fraction(0)
 
     def at(self, position: int) -> tuple[int, int] | None:
         """The (first, last) input position that `position` depends on."""
@@ -296,6 +297,11 @@ _ROUNDINGS: dict[str, Callable[[Fraction], int]] = {
 }
 
 
+@lru_cache(maxsize=4096)
+def _resize_taps(resize: Resize, size: int) -> tuple[int, tuple[Sequence[int], ...]]:
+    return resize._taps(size)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resize(_Map):
     """Interpolation by a fixed `factor` (output positions per input position) or to a fixed number of positions `to`.
@@ -331,6 +337,9 @@ class Resize(_Map):
 
     def taps(self, size: int) -> tuple[int, tuple[Sequence[int], ...]]:
         """Phases of the interpolation's source coordinate."""
+        return _resize_taps(self, size)
+
+    def _taps(self, size: int) -> tuple[int, tuple[Sequence[int], ...]]:
         step = self.step(size)
         if self.align_corners and (self.mode in ("linear", "cubic") or self.rounding):
             out = self.out_size(size)

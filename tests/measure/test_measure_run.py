@@ -16,6 +16,7 @@ from stridewise.cli.measure import command
 from stridewise.data import Dataset, Picture, Sample
 from stridewise.errors import DataError, PlanError, StridewiseError, UsageError
 from stridewise.fit.network import output_strides
+from stridewise.frontends.step import step_of
 from stridewise.frontends.torch import trace
 from stridewise.measure.maps import as_colours
 from stridewise.measure.memory import peak_memory
@@ -92,6 +93,8 @@ def test_a_live_model_is_left_as_it_was_and_weights_are_shared() -> None:
     found = sw.measure(model, [plan], what="accuracy", input=(3, 32, 32), data=labelled())
     assert [row.name for row in found.rows] == ["as it is", "plan 1"]
     assert model.training
+    assert found.rows[1].exact.output_stride == ("2", "2")
+    assert step_of(model.layers[3]).stride == (2, 2)  # the plan went to a copy
     assert all(torch.equal(v, state[k]) for k, v in model.state_dict().items())
     again = sw.measure(model, what="accuracy", input=(3, 32, 32), data=labelled())
     assert again.rows[0].accuracy == found.rows[0].accuracy
@@ -237,7 +240,13 @@ def test_fit_compares_with_a_network(tmp_path: Path) -> None:
     (tmp_path / "nets.py").write_text(
         "from torch import nn\ndef coarse():\n    return nn.Sequential(nn.Conv2d(3, 8, 3, stride=32, padding=1))\n"
     )
-    arguments = ["--data", "builtin:digit-scenes", "--model", f"{tmp_path}/nets.py:coarse"]
+    for folder in ("images/train", "labels/train"):
+        (tmp_path / "set" / folder).mkdir(parents=True)
+    (tmp_path / "set" / "classes.txt").write_text("cell\n")
+    for number in range(4):
+        Image.new("RGB", (64, 64), (number, 0, 0)).save(tmp_path / "set" / "images" / "train" / f"{number}.png")
+        (tmp_path / "set" / "labels" / "train" / f"{number}.txt").write_text("0 0.5 0.5 0.125 0.125\n")
+    arguments = ["--data", str(tmp_path / "set"), "--model", f"{tmp_path}/nets.py:coarse"]
     out = CliRunner().invoke(fit_command, arguments, catch_exceptions=False).stdout
     assert "output strides 32" in out
     assert "SW301 warning:" in out

@@ -104,6 +104,12 @@ def test_every_pair_has_one_level() -> None:
     assert found[-1].pairs == 0
 
 
+def test_twice_the_same_view_is_no_pair() -> None:
+    offsets = np.array([[[3, 5], [3, 5]], [[0, 0], [8, 0]]])
+    apart, other = np.zeros((2, 2, 2)), np.ones(2)
+    assert [level.pairs for level in levels(np.zeros((2, 2), np.int64), apart, other, offsets, EIGHT)] == [0, 0, 0, 1]
+
+
 def test_views_are_the_moved_picture_in_every_mode() -> None:
     x = torch.rand(2, 3, 6, 7)
     for mode in ("roll", "pad"):

@@ -51,7 +51,7 @@ def test_a_training_leaves_the_global_random_state_alone():
     assert torch.equal(torch.rand(1), expected)
 
 
-class Stopped(Exception):
+class StoppedError(Exception):
     pass
 
 
@@ -59,11 +59,11 @@ class Stopped(Exception):
 def test_a_stopped_training_goes_on_to_the_same_end(tmp_path, stop_at):
     def stop(done, total):
         if done == stop_at:
-            raise Stopped
+            raise StoppedError
 
     settings = {"data": gratings(128, 64), "epochs": 3, "batch": 32, "augment": ("shift", "flip")}
     whole = sw.train("classify", Small, **settings)
-    with pytest.raises(Stopped):
+    with pytest.raises(StoppedError):
         sw.train("classify", Small, **settings, checkpoint=tmp_path / "c.ckpt", progress=stop)
     steps = []
     rest = sw.train(

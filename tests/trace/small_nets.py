@@ -184,6 +184,67 @@ class Tokens(nn.Module):
         return self.conv(x[:, 1:].transpose(1, 2).reshape(n, c, h, w))
 
 
+class Biased(nn.Module):
+    """A bias worked out from a table in every forward, without a look at the input."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3, 2, 1)
+        self.register_buffer("table", torch.rand(10, 2))
+        self.mlp = nn.Sequential(nn.Linear(2, 16), nn.ReLU(), nn.Linear(16, 4))
+
+    def forward(self, x):
+        return self.conv(x) + self.mlp(self.table).mean(0)[:, None, None]
+
+
+class Relative(nn.Module):
+    """Attention with relative positions along one axis, by padding and reshaping until the rows have slid."""
+
+    def __init__(self, ends=""):
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 8, 8)
+        self.table = nn.Parameter(torch.ones(8, 15))
+        self.conv = nn.Conv2d(8, 8, 3, 1, 1)
+        self.other = nn.Conv2d(8, 8, 1)
+        self.ends = ends
+
+    def forward(self, x):
+        x = self.stem(x)
+        n, c, h, w = x.shape
+        q = x.flatten(2).transpose(1, 2)
+        rows = q.reshape(n * h, w, c) @ self.table
+        rows = F.pad(F.pad(rows, [0, 1]).flatten(1), [0, w - 1]).reshape(-1, w + 1, 2 * w - 1)[:, :w, w - 1 :]
+        if self.ends == "returned":
+            return rows
+        if self.ends == "convolved":
+            return self.other(rows)
+        rows = rows.reshape(n, h, 1, w, w).expand(-1, -1, h, -1, -1).permute(0, 1, 3, 2, 4).reshape(n, h * w, h * w)
+        x = (q @ q.transpose(1, 2) + rows).softmax(-1) @ q
+        return self.conv(x.transpose(1, 2).reshape(n, c, h, w))
+
+
+class Pooled(nn.Module):
+    """Attention to tokens that were pooled in the order of the rows, which no window over the map gives."""
+
+    def __init__(self, fused):
+        super().__init__()
+        self.fused = fused
+        self.stem = nn.Conv2d(3, 8, 4, 4)
+        self.kv = nn.Linear(8, 16)
+        self.conv = nn.Conv2d(8, 8, 3, 2, 1)
+
+    def forward(self, x):
+        x = self.stem(x)
+        n, c, h, w = x.shape
+        q = x.flatten(2).transpose(1, 2)
+        k, v = self.kv(F.avg_pool1d(x.flatten(2), 16, 16).transpose(1, 2)).chunk(2, -1)
+        if self.fused:
+            y = F.scaled_dot_product_attention(q[:, None], k[:, None], v[:, None])[:, 0]
+        else:
+            y = (q @ k.transpose(1, 2)).softmax(-1) @ v
+        return self.conv(x + y.transpose(1, 2).reshape(n, c, h, w))
+
+
 class Coordinate(nn.Module):
     """Coordinate attention: means over one axis at a time, gates along the other."""
 
@@ -325,6 +386,10 @@ NETS = {
     "windows": (Windows, (3, 64, 64)),
     "tokens": (Tokens, (3, 64, 64)),
     "tokens, plain attention": (lambda: Tokens(fused=False), (3, 64, 64)),
+    "bias from a table": (Biased, (3, 32, 32)),
+    "relative positions": (Relative, (3, 64, 64)),
+    "pooled tokens": (lambda: Pooled(fused=True), (3, 64, 64)),
+    "pooled tokens, plain attention": (lambda: Pooled(fused=False), (3, 64, 64)),
     "coordinate attention": (Coordinate, (3, 32, 48)),
     "group norm": (group_norm, (3, 32, 32)),
     "resized by a factor": (lambda: Resized("factor"), (3, 32, 32)),

@@ -3,6 +3,8 @@
 import hashlib
 import json
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -56,3 +58,8 @@ def test_a_file_carries_its_modules_and_cannot_be_broken_out_of():
     assert "a &lt;title&gt;" in text
     embedded = re.search(r'id="data">(.*?)</script>', text).group(1)
     assert json.loads(embedded)["report"] == "</script><script>alert(1)</script>"
+
+
+def test_the_page_starts_without_torch():
+    code = "import sys, stridewise.web.server, stridewise.cli.serve; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0

@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import TypeAlias
 
 from stridewise.analyses.sizes import Maps
-from stridewise.axis import SELF, Field, Resize, join_fields, smallest_field
+from stridewise.axis import SELF, AxisMap, Field, Resize, join_fields, smallest_field
 from stridewise.ir import Graph, Grid, Sizes
 
 _NO_MAPS: Maps = {}
@@ -28,8 +28,8 @@ class Fields:
     misaligned: tuple[tuple[int, int, tuple[Fraction, ...]], ...]
 
 
-def fields(graph: Graph, sizes: Sequence[Sizes], maps: Maps = _NO_MAPS) -> Fields:
-    """The fields of every grid when grid g measures `sizes[g]`."""
+def fields(graph: Graph, sizes: Sequence[Sizes], maps: Maps = _NO_MAPS, smallest: bool = True) -> Fields:
+    """The fields of every grid when grid g measures `sizes[g]`; smallest: also the least, else `least` is empty."""
     full: list[tuple[Field, ...]] = []
     least: list[tuple[Field, ...]] = []
     everything: list[bool] = []
@@ -38,9 +38,9 @@ def fields(graph: Graph, sizes: Sequence[Sizes], maps: Maps = _NO_MAPS) -> Field
         sources = grid.sources
         everything.append(grid.mixes or not all(grid.local) or any(everything[s] for s in sources))
         full.append(field_of(graph, grid, full, sizes, maps))
-        if grid.kind == "map" and least[sources[0]] == full[sources[0]]:
+        if smallest and grid.kind == "map" and least[sources[0]] == full[sources[0]]:
             least.append(full[-1])
-        else:
+        elif smallest:
             least.append(field_of(graph, grid, least, sizes, maps, smallest_field))
         if len(sources) > 1 and grid.kind == "join":
             for axis, those in enumerate(_sources_by_axis(graph, grid)):
@@ -66,11 +66,19 @@ def field_of(
         return (SELF,) * len(grid.sizes)
     if grid.kind == "map" or (grid.kind == "fixed" and sources):
         used = maps.get(grid.index, grid.maps)
-        rows = zip(used, known[sources[0]], sizes[sources[0]], strict=True)
-        return tuple([m.field(f, n) for m, f, n in rows])
+        return _mapped(used, known[sources[0]], sizes[sources[0]])
     if grid.kind == "follow":
         return _followed(grid, known, sizes)
     return tuple(join(tuple(known[s][a] for s in used)) for a, used in enumerate(_sources_by_axis(graph, grid)))
+
+
+def _mapped(used: Sequence[AxisMap], inner: Sequence[Field], before: Sizes) -> tuple[Field, ...]:
+    """The fields behind the maps; axes that are alike, as they mostly are, are computed once."""
+    out: list[Field] = []
+    for at, (change, field, size) in enumerate(zip(used, inner, before, strict=True)):
+        alike = at > 0 and size == before[at - 1] and field == inner[at - 1] and change == used[at - 1]
+        out.append(out[-1] if alike else change.field(field, size))
+    return tuple(out)
 
 
 def _sources_by_axis(graph: Graph, grid: Grid) -> list[list[int]]:

@@ -31,8 +31,16 @@ class State:
         return self.graph.grids[node.grid].sources[0]
 
 
-def evaluate(graph: Graph, maps: Maps | None = None, inputs: Mapping[int, Sizes] | Sizes | None = None) -> State:
-    """Sizes and fields of a graph under replaced maps. Raises GeometryError naming the op where nothing fits."""
+def evaluate(
+    graph: Graph,
+    maps: Maps | None = None,
+    inputs: Mapping[int, Sizes] | Sizes | None = None,
+    smallest: bool = True,
+) -> State:
+    """Sizes and fields of a graph under replaced maps; smallest: also the least fields, which the findings need.
+
+    Raises: GeometryError naming the op where nothing fits.
+    """
     maps = maps or {}
     sizes = tuple(grid_sizes(graph, inputs, maps))
-    return State(graph=graph, maps=maps, sizes=sizes, fields=fields(graph, sizes, maps))
+    return State(graph=graph, maps=maps, sizes=sizes, fields=fields(graph, sizes, maps, smallest))

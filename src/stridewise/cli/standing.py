@@ -7,6 +7,8 @@ import click
 
 from stridewise.study.run import Standing
 
+_ENOUGH = 0.02  # of the work, before the time left is worth telling
+
 
 @contextmanager
 def standing() -> Iterator[Callable[[Standing], None]]:
@@ -54,7 +56,7 @@ def _lines() -> Callable[[Standing], None]:
 
 
 def _left(now: Standing) -> str:
-    if now.seconds_left is None or now.done == now.total:
+    if now.seconds_left is None or now.share < _ENOUGH or now.done == now.total:
         return ""
     minutes, seconds = divmod(round(now.seconds_left), 60)
     return f"about {minutes}:{seconds:02d} left"

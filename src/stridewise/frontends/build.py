@@ -28,6 +28,13 @@ class ModuleCall:
     inserted: tuple[str, tuple[int, ...], int | None] | None = None
 
 
+# Ops that move, pick or weigh what is there: behind them positions may have lost their order, but nothing more.
+_MOVES = frozenset(
+    "view permute transpose slice select split unbind pad concat expand unsqueeze squeeze copy activation saturating "
+    "avg_pool batch_norm layer_norm matmul join softmax".split()
+)
+
+
 @dataclass(slots=True)
 class Builder:
     """Collects tensors, nodes and grids while calls arrive in executed order."""
@@ -40,6 +47,7 @@ class Builder:
     inputs: list[tuple[str, int]] = field(default_factory=list)
     layouts: list[Any] = field(default_factory=list)
     opaque: tuple[str, ...] = ()
+    lost: dict[int, tuple[int, tuple[int, str, str]]] = field(default_factory=dict)
 
     def input(self, name: str, shape: Sequence[int], itemsize: int) -> Value:
         """An input tensor: batch, channels, then one position axis for each further dimension."""
@@ -93,9 +101,11 @@ class Builder:
         facts = [*reading.outs, *[(None, None)] * (len(outs) - len(reading.outs))]
         values = []
         for (shape, itemsize, alias), (dims, grid) in zip(outs, facts, strict=False):
-            value = Value(shape, dims, grid, origin="data", spread=reading.spread)
+            value = Value(shape, dims, grid, origin="data", spread=reading.spread, lost=reading.lost)
             storage = None if alias is None else self.tensors[alias].storage
             self._tensor(value, itemsize, storage)
+            if reading.lost is not None and value.index is not None:
+                self.lost[value.index] = reading.lost
             values.append(value)
         if owner is not None and (reading.site or reading.counted):
             owner.direct += 1
@@ -154,12 +164,41 @@ class Builder:
         grids = [v.grid for v in operands if v.grid is not None]
         if not touched and op is None:
             return Reading(outs=[(tuple((s,) for s in shape), grids[0] if grids else None) for shape in shapes])
-        if all(v.dims is not None for v in touched) and not self._is_opaque(path, target):
-            self.unknown.append((len(self.nodes), target, why))
-        reading = Reading(outs=[(None, None)] * len(shapes), counted=counted)
+        lost = self._lost(op, target, touched, why)
+        if lost is None:
+            for report in [v.lost[1] for v in touched if v.lost is not None]:
+                self._report(report, path)
+            if all(v.dims is not None for v in touched):
+                self._report((len(self.nodes), target, why), path)
+        reading = Reading(outs=[(None, None)] * len(shapes), counted=counted, lost=lost)
         if counted:
             reading.macs = _plain_macs(op, operands, shapes)
         return reading
+
+    def _lost(
+        self, op: Op | None, target: str, touched: Sequence[Value], why: str
+    ) -> tuple[int, tuple[int, str, str]] | None:
+        """Where positions came from that were only put in another order, None where it is more than that."""
+        if (
+            op is None
+            or op.name not in _MOVES
+            or not touched
+            or any(v.dims is None and v.lost is None for v in touched)
+        ):
+            return None
+        before = next((v.lost for v in touched if v.lost is not None), None)
+        grid = next((v.grid for v in touched if v.grid is not None), None)
+        if before is not None or grid is None:
+            return before
+        return grid, (len(self.nodes), target, why)
+
+    def _report(self, report: tuple[int, str, str], path: str) -> None:
+        """Remember an unknown op, once, unless it was announced."""
+        node, target, _ = report
+        if node < len(self.owners) and self.owners[node] is not None:
+            path = self.owners[node].path  # type: ignore[union-attr]
+        if report not in self.unknown and not self._is_opaque(path, target):
+            self.unknown.append(report)
 
     def _is_opaque(self, path: str, target: str) -> bool:
         """Whether unknown ops of this module, or of this name, were announced."""
@@ -169,6 +208,9 @@ class Builder:
 
     def graph(self, model: str, outputs: Sequence[int], params: int, **more: Any) -> Graph:
         """The finished graph."""
+        for index in outputs:
+            if index in self.lost:
+                self._report(self.lost[index][1], "")
         keys = _keys(self.nodes, self.owners)
         nodes = tuple(
             Node(index=i, path=owner.path if owner else "", key=key, call=owner.number if owner else 1, **facts)

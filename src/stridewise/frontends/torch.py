@@ -6,6 +6,7 @@ import gc
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 import torch
@@ -24,6 +25,7 @@ from stridewise.frontends.writes import place_of, whole_of
 from stridewise.ir import Graph
 from stridewise.ops import find_torch
 from stridewise.ops.call import Value
+from stridewise.ops.join import OWN_ORDER
 from stridewise.ops.layout import reshaped
 from stridewise.ops.registry import Op, generation
 
@@ -33,7 +35,7 @@ InputSpec: TypeAlias = Sequence[int] | Mapping[str, Sequence[int]]
 class _Target:
     """What is known of a dispatcher function, looked up once."""
 
-    __slots__ = ("alias", "answer", "makes", "name", "op", "writes")
+    __slots__ = ("alias", "answer", "counts", "makes", "name", "op", "writes")
 
     def __init__(self, func: Any) -> None:
         self.name = str(func)
@@ -49,6 +51,7 @@ class _Target:
             self.alias = 0
         # Where a device can be asked for, the meta device is what the forward gets.
         self.makes = any(a.name == "device" for a in arguments)
+        self.counts = self.op is not None and self.op.name in ("conv", "matmul", "attention")
         # Pointwise ops leave positions where they are, also in a part of a tensor.
         self.writes = in_place and not (self.op is not None and self.op.pointwise)
         self.answer = answer_for(self.op, self.name, in_place, len(returns))
@@ -109,6 +112,8 @@ class _Tracer(TorchDispatchMode):
             if value.index is not None:
                 break
         else:
+            if target.counts and operands:
+                self._constant_work(target, plain, named, out, operands)
             self._constant(out, operands)
             return out
         outs = _several(out)
@@ -124,6 +129,13 @@ class _Tracer(TorchDispatchMode):
         if target.writes and args[0]._base is not None:
             self._written(args[0], values[0], args)
         return out
+
+    def _constant_work(
+        self, target: _Target, plain: Sequence[Any], named: dict[str, Any], out: Any, operands: Sequence[Value]
+    ) -> None:
+        """Work that does not depend on the input (biases from a table) is done in every forward all the same."""
+        specs = [(tuple(t.shape), t.element_size(), None) for t in _several(out)]
+        self.builder.add(target.op, target.name, plain, named, specs, self.owner, operands)
 
     def _written(self, view: torch.Tensor, part: Value, args: Sequence[Any]) -> None:
         """Follow an in-place op on a view: the tensor it shows a part of has changed there."""
@@ -244,6 +256,8 @@ def trace(model: nn.Module, input: InputSpec = (3, 224, 224), *, name: str = "",
         if has_constant_sizes(graph) or has_open_cuts(graph):
             other = _second(model, shapes, name, opaque)
             graph = with_cuts(with_links(graph, other), other)
+        if any(p.message == OWN_ORDER for p in graph.pins) and _second(model, shapes, name, opaque) is not None:
+            graph = replace(graph, pins=tuple(p for p in graph.pins if p.message != OWN_ORDER))
         is_open = may_pad_same(graph)
         for step in (1, 2, 4, 8, 16):  # each turns the remainder at one more level of strides of 2
             twin = _second(model, shapes, name, opaque, (step,)) if is_open else None

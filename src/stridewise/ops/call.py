@@ -17,6 +17,8 @@ class Value:
     """An operand. `dims` None: its geometry is unknown. origin: data, weight (a parameter or made from some), made
     (created in the forward: ranges, zeros). grid: the grid its positions lie on, also where none is left in the dims.
     content: the entries of a small constant where they are known (numbers, or an Extent where a size was read).
+    lost: where the dims are unknown only because positions were put in an order that cannot be followed: the grid they
+    came from and the (node, target, reason) to report, should anything need to know where they lie.
     """
 
     shape: tuple[int, ...]
@@ -27,6 +29,7 @@ class Value:
     spread: bool = False
     weights: int = 0
     content: tuple[Any, ...] | None = None
+    lost: tuple[int, tuple[int, str, str]] | None = None
 
     @property
     def known(self) -> Dims:
@@ -48,6 +51,7 @@ class Reading:
     attrs: dict[str, Any] = field(default_factory=dict)
     keeps: Literal["input", "inputs", "output", "all", "none"] = "none"
     spread: bool = False
+    lost: tuple[int, tuple[int, str, str]] | None = None
 
 
 @dataclass(slots=True)
@@ -152,7 +156,8 @@ class Call:
     # -- answers -----------------------------------------------------------------------------------------------
 
     def same(self, value: Value, **facts: Any) -> Reading:
-        """The output lies exactly where `value` lies."""
+        """The output lies exactly where `value` lies. Raises LayoutError where that is unknown."""
+        value.known  # noqa: B018
         return Reading(outs=[(value.dims, value.grid)] * len(self.outs), **facts)
 
     def dense(self, grid: int, value: Value, where: Sequence[int], **facts: Any) -> Reading:
@@ -284,6 +289,14 @@ class Call:
         """The output lies where `value` lies, and every position has let in every other."""
         return self.remade(
             value, lambda grid: self.draft.add("join", self.draft.grids[grid].sizes, (grid,), mixes=True)
+        )
+
+    def let_in(self, value: Value, others: Sequence[Value]) -> Reading:
+        """The output lies where `value` lies, and lets in all of `others`, whose positions lost their order."""
+        sources = tuple(dict.fromkeys(v.lost[0] for v in others if v.lost is not None))
+        return self.remade(
+            value,
+            lambda grid: self.draft.add("join", self.draft.grids[grid].sizes, (grid, *sources), mixes=True),
         )
 
     def remade(self, value: Value, make: Any) -> Reading:

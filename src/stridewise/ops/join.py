@@ -14,6 +14,8 @@ _ONNX = (
     "Add Sub Mul Div Pow Max Min Sum Mean Mod Where PRelu Equal Less LessOrEqual Greater GreaterOrEqual And "
     "Or Xor BitShift BitwiseAnd BitwiseOr BitwiseXor"
 ).split()
+# Settled by a second trace: a network that takes another input size fixes nothing here.
+OWN_ORDER = "positions are put in an order of their own, made for this many of them"
 _LINEAR = {"add", "sub", "rsub", "add_", "sub_", "Add", "Sub", "Sum", "Mean"}
 
 
@@ -27,6 +29,14 @@ def joining(call: Call) -> Reading:
         return call.same(
             data[0], keeps="none" if name in _LINEAR or name in ("mul", "div", "mul_", "div_") else "input"
         )
+    lost = [value for value in data if value.dims is None and value.lost is not None]
+    whole = next((value for value in data if value.dims is not None and value.shape == call.outs[0]), None)
+    if lost and whole is not None and whole.grid is not None and all(v.dims is not None or v.lost for v in data):
+        # Relative positions beside the scores of attention: which pairs they stand for does not matter here.
+        call.pin("window", whole.grid, OWN_ORDER)
+        reading = call.let_in(whole, lost)
+        reading.keeps = "inputs"
+        return reading
     dims, grid = call.joined(values)
     made = grid if grid is not None and call.draft.grids[grid].node == call.draft.node else None
     spread = all(value.spread or value.grid is None for value in data)

@@ -110,6 +110,8 @@ def _read_einsum(call: Call) -> Reading:
 
 def _read_attention(call: Call) -> Reading:
     query, key, value = call.value(0), call.value(1), call.value(2)
+    if query.dims is not None and key.lost and value.lost:
+        return _attention_to_lost(call, query, key, value)
     out = (*query.known[:-1], value.known[-1])
     grids = call.draft.grids
     scores = volume_of((*query.known[:-1], key.known[-2]), (*query.shape[:-1], key.shape[-2]), grids)
@@ -118,6 +120,18 @@ def _read_attention(call: Call) -> Reading:
     reading.macs = scores.times(per)
     reading.attrs["width"] = query.shape[-1] + value.shape[-1]
     reading.outs += [(None, None)] * (len(call.outs) - 1)
+    return reading
+
+
+def _attention_to_lost(call: Call, query: Value, key: Value, value: Value) -> Reading:
+    """Attention to tokens whose order is not followed: their number is what was traced, and all of them are let in."""
+    reading = call.let_in(query, [key, value])
+    out, grid = reading.outs[0]
+    scores = volume_of(query.known[:-1], query.shape[:-1], call.draft.grids)
+    width = query.shape[-1] + value.shape[-1]
+    reading.outs = [((*(out or query.known)[:-1], (value.shape[-1],)), grid), *[(None, None)] * (len(call.outs) - 1)]
+    reading.counted, reading.macs, reading.keeps = True, scores.times(Volume(key.shape[-2] * width)), "inputs"
+    reading.attrs = {"channels": (query.shape[-1], value.shape[-1]), "width": width}
     return reading
 
 

@@ -29,6 +29,9 @@ def _cut(
         return _cut_extra(call, x, dim, start, stop, stride)
     if not digits(inner):
         return (*x.known[:dim], (count,), *x.known[dim + 1 :]), x.grid
+    if count == 0 or (x.shape[dim] > 1 and all(d.count == 1 for d in digits(inner))):
+        # Nothing is left, or one position only lies among channels.
+        return (*x.known[:dim], (count,), *x.known[dim + 1 :]), x.grid
     if call.whole(inner) is None:
         raise LayoutError("sliced along positions that are split or merged")
     at_end = stop >= x.shape[dim]

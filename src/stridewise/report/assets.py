@@ -62,7 +62,9 @@ def whole_page(title: str, data: Mapping[str, Any], fallback: str) -> str:
     """One page with everything inside: style, modules and data; `fallback` is what is read without JavaScript."""
     written = json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
     icon = base64.b64encode(asset_texts()["icon.svg"].encode()).decode()
-    head = f'<link rel="icon" href="data:image/svg+xml;base64,{icon}"><style>{asset_texts()["page.css"]}</style>'
+    policy = "default-src 'none'; script-src 'unsafe-inline' data:; style-src 'unsafe-inline'; img-src data: blob:"
+    head = f'<meta http-equiv="Content-Security-Policy" content="{policy}">'  # nothing leaves the file
+    head += f'<link rel="icon" href="data:image/svg+xml;base64,{icon}"><style>{asset_texts()["page.css"]}</style>'
     boot = (
         f'<script type="application/json" id="data">{written}</script>'
         f'<script type="module">import "{OWN}main";</script>'

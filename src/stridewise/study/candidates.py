@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import math
+import itertools
+import string
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from stridewise.analyses import cost
@@ -73,40 +74,22 @@ def shortlisted(
     sites: Sequence[str] | None,
     count: int,
 ) -> tuple[tuple[Candidate, ...], tuple[Costs, ...]]:
-    """(shortlist, (macs, activations, peak bytes) of every plan on the front): the default first, the others by cost.
+    """(shortlist, (macs, activations, peak bytes) of every plan on the front): the default first, the rule's
+    plan second, then the front's by cost.
 
     Raises: PlanError where nothing is free to choose or no plan meets the limits.
     """
     from stridewise.search.front import front
+    from stridewise.search.shortlist import shortlist
 
-    today = candidate(graph, Plan(), "default", "default")
-    found = front(graph, max_macs=max_macs, output_stride=output_stride, slots=slots, sites=sites).points
-    costs = [(p.macs, p.activations, p.peak_bytes) for p in found]
-    picked = _diverse(costs, (today.macs, today.activations, today.peak_bytes), count - 1)
-    plans = [plan for i in picked if (plan := found[i].plan)]
-    costed = sorted((candidate(graph, plan, "", "front") for plan in plans), key=lambda c: (c.macs, c.steps))
-    named = (replace(c, name=chr(ord("A") + n) if len(costed) < 27 else f"P{n + 1}") for n, c in enumerate(costed))
-    return (today, *named), tuple(costs)
-
-
-def _diverse(costs: Sequence[Costs], today: Costs, count: int) -> list[int]:
-    """The numbers of `count` points that lie far apart in cost: each next one is the farthest from those taken and from
-    today's network, as logarithms of multiply-adds, activations and peak bytes. Points that compute less than a quarter
-    of today's activations are left out while there are others.
-
-    Source: farthest-point sampling, Gonzalez 1985.
-    """
-    kept = [i for i, (_, made, _) in enumerate(costs) if 4 * made >= today[1]] or list(range(len(costs)))
-    places = {i: tuple(math.log(c) for c in costs[i]) for i in kept}
-    nearest = {i: math.dist(places[i], tuple(math.log(c) for c in today)) for i in kept}
-    picked: list[int] = []
-    while len(picked) < count and nearest:
-        best = max(nearest, key=lambda i: nearest[i])
-        if nearest.pop(best) == 0:
-            continue
-        picked.append(best)
-        nearest = {i: min(d, math.dist(places[i], places[best])) for i, d in nearest.items()}
-    return picked
+    found = front(graph, max_macs=max_macs, output_stride=output_stride, slots=slots, sites=sites)
+    names = {"as it is": "default", "rule": "rule"}
+    letters = itertools.chain(string.ascii_uppercase, (f"P{n}" for n in itertools.count(27)))
+    listed = tuple(
+        candidate(graph, pick.plan, names.get(pick.why) or next(letters), names.get(pick.why, "front"))
+        for pick in shortlist(graph, found, count=count, slots=slots)
+    )
+    return listed, tuple((p.macs, p.activations, p.peak_bytes) for p in found.points)
 
 
 def steps_of(graph: Graph) -> str:

@@ -46,11 +46,11 @@ def _accuracies(axes: Any, result: SearchResult) -> None:
         drawn.add(label)
     axes.axvline(result.default.candidate.macs / 1e6, color=_DEFAULT, linewidth=1, linestyle=":")
     axes.set_ylabel("accuracy, % (measured, 95 % interval)")
-    axes.set_title(f"{result.model} on {result.data}: accuracy against cost", fontsize=12)
+    axes.set_title(f"{result.model} on {result.data}: accuracy against cost", fontsize=12, pad=40)
     axes.margins(x=0.09, y=0.1)
     axes.grid(alpha=0.25)
     if drawn:
-        axes.legend(fontsize=9, loc="best")
+        axes.legend(fontsize=8.5, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False)
     else:
         axes.text(0.5, 0.5, "no finished training yet", transform=axes.transAxes, ha="center")
 

@@ -58,7 +58,7 @@ class Studied:
         begun = time.perf_counter()
         plan = self.plan(request)
         changed = restride(self.graph, plan)
-        found = view(evaluate(changed.graph), rules=False)
+        found = view(evaluate(changed.graph, smallest=False), rules=False)
         shown = view_json(found)
         return {
             "plan": plan_json(plan),

@@ -128,11 +128,13 @@ function Drawing({ width }) {
     ${b.height.map((v, axis) => html`<line x1=${Math.max(LEFT, X(b.from) - unit * 0.5)} x2=${X(b.to) + unit * 0.5} y1=${Y(v)} y2=${Y(v)} class=${axis && v === b.height[0] ? "hidden" : axis ? "second" : ""} />`)}</g>`;
   const here = row.value && shape.bars.find((b) => b.rows.includes(row.value.key));
   const depthHere = row.value && (shape.depthOf(row.value.key));
-  return html`<svg class="drawing" ref=${svg} viewBox=${`0 0 ${width} ${height}`} role="group" aria-label="Stride ladder: depth to the right, cumulative stride downwards">
+  return html`<svg class=${`drawing ${shape.crowded ? "crowded" : ""}`} ref=${svg} viewBox=${`0 0 ${width} ${height}`} role="group" aria-label="Stride ladder: depth to the right, cumulative stride downwards">
     ${lines.map((v) => html`<g key=${v} class="level"><line x1=${LEFT - 8} x2=${width - 8} y1=${Y(v)} y2=${Y(v)} /><text x="6" y=${Y(v) + 4}>${v < 0 ? `1/${2 ** -v}` : 2 ** v}</text><text class="tiny" x=${LEFT - 34} y=${Y(v) + 4} text-anchor="end">${v === 0 ? by(input) : sizeAt(shape, v)}</text></g>`)}
     <text class="tiny axis" x="4" y="14">stride</text><text class="tiny axis" x=${LEFT - 34} y="14" text-anchor="end">map</text><text class="tiny axis" x=${width - 10} y="14" text-anchor="end">depth →</text>
     ${shape.folds.map((f) => html`<text key=${f.from} class="tiny" x=${X((f.from + f.to) / 2)} y=${Y(high) + 24} text-anchor="middle">×${f.count}</text>`)}
     ${edited && html`<g class="ghosts" aria-hidden="true">${ghost.bars.map((b, i) => bar(b, i, "ghost"))}${ghost.rises.map((r) => html`<line class="ghost-rise" x1=${X(r.x)} x2=${X(r.x)} y1=${Y(r.foot[0])} y2=${Y(r.top[0])} />`)}</g>`}
+    ${shape.lanes.map((l) => html`<line key=${l.height} class="lane" x1=${X(l.from)} x2=${X(l.to)} y1=${Y(l.height)} y2=${Y(l.height)} />`)}
+    ${shape.ups.map((r) => html`<line key=${r.key} class="up" x1=${X(r.x)} x2=${X(r.x)} y1=${Y(r.foot[0])} y2=${Y(r.top[0])}><title>${`${r.row.key}: back to stride ${by(r.row.cumulative_stride)}`}</title></line>`)}
     ${shape.bars.map((b, i) => bar(b, i, b === here ? "bar here" : "bar"))}
     ${live && [...shape.slotAt].map(([key, x]) => html`<circle key=${key} class="slot" cx=${X(x)} cy=${Y(heightAt(shape, x))} r="2.6"><title>${key}: a step can be inserted here</title></circle>`)}
     ${shape.marks.map((m, i) => html`<g key=${i} class=${m.fork ? "mark fork" : "mark"}><title>${m.fork ? `${m.name}: branches with different centres are joined here` : `${m.name}: ${by(m.came)} to ${by(m.stride)}`}</title>
@@ -185,8 +187,9 @@ export function Ladder() {
     <div ref=${ref} class="canvas"><${Drawing} width=${Math.max(width, 340)} /></div>
     ${live && html`<${Controls} />`}
     <p class="legend"><span class="key now"></span>now ${answers.value[tab.value] && html`<span class="key was"></span>original`} ${live && html`<span class="key dot"></span>place for a step`}
+      ${shape.ups.length > 0 && html`<span class="key back"></span>back up by a resize`}
       ${shape.marks.some((m) => m.fork) && html`<span class="key diamond"></span>branches meet off centre`}</p>
     <${Twin} label="The ladder as a table" heads=${["step", "by", "kind", "stride after", "map after"]}
-      rows=${shape.rises.map((r) => [r.row.key, once(r.stride), kind(r.row), by(r.row.cumulative_stride), by(r.row.out_size)])} />
+      rows=${[...shape.rises, ...shape.ups].sort((a, b) => a.x - b.x).map((r) => [r.row.key, once(r.row.stride), kind(r.row), by(r.row.cumulative_stride), by(r.row.out_size)])} />
   </${Panel}>`;
 }

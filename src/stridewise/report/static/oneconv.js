@@ -31,7 +31,7 @@ function Numbers({ found, map, cell }) {
 
 function Map({ found, map, cell, setCell, reading, label }) {
   const [rows, columns] = map.axes;
-  return html`<figure class="made"><figcaption>stride ${map.stride.join("×")}: ${rows.out_size}×${columns.out_size} cells, reads ${(100 * rows.coverage * columns.coverage).toFixed(0)} % of the pixels, ${map.multiplications} multiplications</figcaption>
+  return html`<figure class="made"><figcaption>stride ${map.stride.join("×")}: ${rows.out_size}×${columns.out_size} cells, ${(100 * rows.coverage * columns.coverage).toFixed(0)} % of pixels read, ${map.multiplications} multiplications</figcaption>
     <${Grid} values=${map.out} label=${`${label}: output at stride ${map.stride.join("×")}`} chosen=${cell} lit=${reading} onCell=${setCell} /></figure>`;
 }
 

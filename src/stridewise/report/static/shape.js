@@ -77,12 +77,19 @@ export function ladder(base, view) {
       rises.push({
         key: slotOf[row.key] ?? row.key, row, x, foot: from, top: item.height, group: group?.id ?? null, others: [],
         free: row.key.startsWith("+") || row.key in slotOf || (group?.free ?? false),
-        stride: row.stride.map(number),
+        stride: row.stride.map(number), up: row.stride.some((s) => number(s) < 1),
       });
   }
   const marks = (view.marks ?? []).map((m) => ({ ...m, x: markDepth(base, view, m, depth), foot: level(m.came), top: level(m.stride) }));
+  const lanes = new Map();
+  for (const b of bars) {
+    const lane = lanes.get(b.height[0]);
+    if (lane) lane.to = b.to;
+    else lanes.set(b.height[0], { height: b.height[0], from: b.from, to: b.to });
+  }
   const heights = rows.flatMap((r) => r.height);
-  return { bars, rises, marks, width: Math.max(width, 1), folds, depthOf: (key) => at.get(key) ?? rows.find((r) => r.row.key === key)?.x, low: Math.min(0, ...heights), high: Math.max(1, ...heights), slotAt };
+  const down = rises.filter((r) => !r.up);
+  return { bars, rises: down, ups: rises.filter((r) => r.up), lanes: [...lanes.values()], crowded: down.length > 11, marks, width: Math.max(width, 1), folds, depthOf: (key) => at.get(key) ?? rows.find((r) => r.row.key === key)?.x, low: Math.min(0, ...heights), high: Math.max(1, ...heights), slotAt };
 }
 
 function markDepth(base, view, mark, depth) {

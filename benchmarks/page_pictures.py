@@ -1,0 +1,91 @@
+"""The pictures of the page in docs/img, made from the real page in headless Chromium: light, dark, narrow, one window.
+
+python benchmarks/page_pictures.py [--chromium /usr/bin/chromium]
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from PIL import Image
+from playwright.sync_api import sync_playwright
+
+from stridewise.web.server import bound, make_app
+from stridewise.web.workbench import Workbench
+
+OUT = Path(__file__).resolve().parent.parent / "docs" / "img"
+
+
+def served(names: list[str]) -> str:
+    """The address of a page over these networks, served in the background."""
+    listener = bound(0)
+    port = listener.getsockname()[1]
+    bench = Workbench(names)
+    server = uvicorn.Server(
+        uvicorn.Config(make_app(bench, token="t", port=port), log_level="error", lifespan="off", ws="none")
+    )
+    threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True).start()
+    bench.find(0).wait()
+    while not server.started:
+        time.sleep(0.02)
+    return f"http://127.0.0.1:{port}/?token=t"
+
+
+def kept(page: Any, name: str, colours: int = 96, **how: Any) -> None:
+    """A screenshot as a small PNG of few colours."""
+    image = Image.open(io.BytesIO(page.screenshot(**how))).convert("RGB")
+    image.quantize(colours, dither=Image.Dither.NONE).save(OUT / f"{name}.png", optimize=True)
+
+
+def main() -> None:
+    """Open the page as a person would and keep what it shows."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--chromium", default="/usr/bin/chromium")
+    given = parser.parse_args()
+    OUT.mkdir(parents=True, exist_ok=True)
+    address = served(["torchvision:resnet50", "builtin:resnet20"])
+    with sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=given.chromium, args=["--no-sandbox"])
+        for name, scheme, size in (
+            ("page-light", "light", (1440, 900)),
+            ("page-dark", "dark", (1440, 900)),
+            ("page-narrow", "light", (420, 900)),
+        ):
+            page = browser.new_page(viewport={"width": size[0], "height": size[1]}, color_scheme=scheme)
+            page.goto(address)
+            page.wait_for_selector("#ladder .rise", timeout=60_000)
+            page.locator("#ladder .rise").last.focus()
+            page.keyboard.press("ArrowUp")
+            page.locator(".findings").wait_for(timeout=60_000)
+            page.wait_for_function("document.querySelector('.photo')?.naturalWidth > 0")
+            page.wait_for_timeout(400)
+            kept(page, name)
+        page = browser.new_page(viewport={"width": 1200, "height": 900}, color_scheme="light")
+        page.goto(address)
+        page.wait_for_selector("#ladder .rise", timeout=60_000)
+        page.locator("#room-convolution").click()
+        page.get_by_role("button", name="two side by side").click()
+        page.locator("figure.made").nth(1).wait_for()
+        room = page.locator(".rooms")
+        frames = []
+        for cell in range(0, 60, 3):
+            page.locator(".wide-range input").fill(str(cell))
+            page.wait_for_timeout(60)
+            shot = Image.open(io.BytesIO(room.screenshot())).convert("RGB")
+            frames.append(
+                shot.resize((shot.width * 3 // 5, shot.height * 3 // 5)).quantize(48, dither=Image.Dither.NONE)
+            )
+        frames[0].save(OUT / "page-sliding.gif", save_all=True, append_images=frames[1:], duration=220, loop=0)
+        browser.close()
+    for path in sorted(OUT.glob("page-*")):
+        print(f"{path.name}: {path.stat().st_size // 1024} KiB")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,197 @@
+"""The answer: intervals, what may be called better, the files, the page, the command."""
+
+import json
+import subprocess
+import sys
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy import stats
+from study_nets import drawn, graph, plans
+
+import stridewise as sw
+from stridewise.errors import UsageError
+from stridewise.study.interval import difference, estimate
+from stridewise.study.jobs import Outcome
+from stridewise.study.verdict import Contender, verdict
+
+BETTER, WORSE = (0.92, 0.921, 0.919), (0.85, 0.851, 0.849)
+
+
+def outcomes(*values, pictures=0, seed=0):
+    """One outcome a value; with pictures, that share of them right."""
+    rng = np.random.default_rng(seed)
+    right = [tuple(bool(b) for b in rng.permutation(np.arange(pictures) < round(v * pictures))) for v in values]
+    return tuple(Outcome(value=v, correct=r) for v, r in zip(values, right, strict=True))
+
+
+def contender(name, macs, values):
+    return Contender(name=name, macs=macs, outcomes=outcomes(*values))
+
+
+def test_the_interval_over_seeds_is_students():
+    values = (0.8, 0.83, 0.9, 0.81)
+    found = estimate(outcomes(*values))
+    low, high = stats.t.interval(0.95, 3, loc=np.mean(values), scale=stats.sem(values))
+    assert (found.low, found.high) == pytest.approx((low, high))
+
+
+def test_the_difference_over_seeds_is_welchs():
+    ours, theirs = (0.9, 0.95, 0.91), (0.8, 0.84, 0.78, 0.81)
+    found = difference(outcomes(*ours), outcomes(*theirs))
+    expected = stats.ttest_ind(ours, theirs, equal_var=False).confidence_interval(0.95)
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
+    assert found.seeds == 3
+
+
+def test_pictures_widen_an_interval_and_pairing_narrows_a_difference():
+    values = (0.8, 0.81, 0.79)
+    alone, judged = estimate(outcomes(*values)), estimate(outcomes(*values, pictures=200))
+    assert judged.high - judged.low > alone.high - alone.low
+    ours = outcomes(*values, pictures=200, seed=1)
+    paired = difference(ours, tuple(reversed(ours)))
+    unpaired = difference(ours, outcomes(*values, pictures=200, seed=2))
+    assert paired.high - paired.low < unpaired.high - unpaired.low
+
+
+def test_one_training_has_its_own_interval_and_no_difference():
+    assert estimate(outcomes(0.9, pictures=100)).low == pytest.approx(0.825, abs=0.003)
+    assert estimate(outcomes(0.9)).low is None
+    assert difference(outcomes(0.9), outcomes(0.8)).low is None
+
+
+@pytest.mark.parametrize(
+    ("macs", "values", "kind", "chosen"),
+    [
+        (100, BETTER, "better", "A"),
+        (99, BETTER, "better", "A"),
+        (101, BETTER, "not settled", "default"),  # dearer: never "better"
+        (99, BETTER[:2], "not settled", "default"),  # two seeds: not enough
+        (99, WORSE, "as good and cheaper", "A"),
+        (100, WORSE, "not settled", "default"),
+        (50, (0.83, 0.831, 0.829), "not settled", "default"),
+        (50, (0.8, 0.9, 0.85), "not settled", "default"),
+    ],
+)
+def test_better_is_said_only_at_equal_or_lower_cost_with_three_seeds(macs, values, kind, chosen):
+    found = verdict(contender("default", 100, WORSE), [contender("A", macs, values)])
+    assert (found.kind, found.plan) == (kind, chosen)
+    text = " ".join(found.reasons)
+    assert ("A is better" in text) == (kind == "better")
+    if macs > 100:
+        assert "a trade, not an improvement" in text
+    if len(values) < 3:
+        assert "wants 3 seeds or more" in text
+
+
+def test_what_is_not_settled_is_said():
+    found = verdict(contender("default", 100, (0.8, 0.9, 0.85)), [contender("A", 90, (0.81, 0.93, 0.84))])
+    assert any("not settled: the interval holds zero" in reason for reason in found.reasons)
+    assert verdict(None, [contender("A", 90, BETTER)]).kind == "none"
+
+
+def test_the_files_hold_the_answer(tmp_path):
+    def score(plan, budget, seed):
+        return (0.9 if plan == plans()[0] else 0.8) + drawn(plan, budget, seed) / 1000
+
+    result = sw.search(graph(), score=score, plans=plans(), budget=1, run=tmp_path)
+    assert result.verdict.kind == "better"
+    kept = json.loads((tmp_path / "result.json").read_text())
+    assert kept == json.loads(json.dumps(result.to_json()))
+    assert (kept["schema"], kept["state"], kept["input"]) == ("stridewise.search/1", "finished", [1, 3, 32, 32])
+    assert set(kept) == {
+        *("schema", "model", "input", "task", "data", "state", "limits", "schedule", "recommended", "plans", "front"),
+        "seconds",
+    }
+    for row in kept["plans"]:
+        assert row["macs"]["kind"] == row["activations"]["kind"] == "exact"
+        assert row["peak_activation_bytes"]["kind"] == "estimated"
+        assert row["accuracy"]["kind"] == "measured"
+    assert sw.Plan.read(tmp_path / "plan.toml") == plans()[0]
+    picture = Image.open(tmp_path / "front.png")
+    assert picture.size == (935, 792)
+    assert len(picture.convert("RGB").getcolors(10**6)) > 50
+    page = (tmp_path / "report.html").read_text()
+    assert "http" not in page.replace("data:image/png", "")
+    assert "Plan 1 is more accurate" in page
+    Balanced().feed(page)
+
+
+class Balanced(HTMLParser):
+    """Fails on a page whose tags are not closed in order."""
+
+    def __init__(self):
+        super().__init__()
+        self.open = []
+
+    def handle_starttag(self, tag, attrs):
+        if tag not in ("meta", "img"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_names_are_escaped_in_the_page():
+    result = sw.search(graph(), score=lambda plan, b, s: 1 / 0 if plan else 0.5, plans=plans()[:1], budget=1, seeds=1)
+    assert "<script" not in result.to_html()
+
+
+def test_search_wants_data_or_a_score_and_a_graph_with_it():
+    with pytest.raises(UsageError, match="give data to train on, or your own score"):
+        sw.search("builtin:resnet20-narrow")
+    with pytest.raises(UsageError, match="wants the network as a graph"):
+        sw.search("builtin:resnet20-narrow", score=drawn)
+
+
+def run(*arguments, **options):
+    return subprocess.run(
+        [sys.executable, "-m", "stridewise", *arguments], capture_output=True, text=True, timeout=300, **options
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("search",), 2, "wants a MODEL and --data"),
+        (("search", "builtin:resnet20", "--data", "nowhere"), 1, "no such file or folder"),
+        (("search", "builtin:resnet20", "--data", "x", "--max-macs", "much"), 2, "write 0.8x"),
+        (("search", "--resume", "nowhere"), 1, "no study to resume"),
+        (("search", "m", "--data", "d", "--resume", "nowhere"), 2, "leave MODEL and --data out"),
+    ],
+)
+def test_wrong_calls_of_the_command_are_one_line(tmp_path, arguments, code, said):
+    done = run(*arguments, cwd=tmp_path)
+    assert done.returncode == code
+    assert said in done.stderr
+    assert not done.stdout
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_the_command_searches_and_resumes(tmp_path):
+    rng = np.random.default_rng(0)
+    for split in ("train", "val"):
+        for label, shade in (("dark", 60), ("light", 190)):
+            folder = tmp_path / "data" / split / label
+            folder.mkdir(parents=True)
+            for number in range(16):
+                pixels = rng.normal(shade, 20, (16, 16, 3)).clip(0, 255).astype(np.uint8)
+                Image.fromarray(pixels).save(folder / f"{number}.png")
+    (tmp_path / "net.py").write_text(
+        "from torch import nn\n"
+        "def net(num_classes):\n"
+        "    return nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.Conv2d(4, 4, 3, 2, 1), nn.AdaptiveAvgPool2d(1),\n"
+        "                         nn.Flatten(), nn.Linear(4, num_classes))\n"
+    )
+    common = ("--trials", "2", "--budget", "1", "--seeds", "1", "--batch", "8", "--workers", "1", "--json")
+    done = run("search", "net.py:net", "--data", "data", "--run", "run", *common, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["plans"][0]["latency"]["kind"] == "measured"
+    assert (tmp_path / "run" / "report.html").exists()
+    again = run("search", "--resume", "run", "--json", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert json.loads(again.stdout)["plans"] == found["plans"]
