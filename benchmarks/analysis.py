@@ -151,7 +151,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
-    rows = []
+    rows: list[dict[str, Any]] = []
+    text = ""
     for number, name in enumerate(MODELS[: asked.models]):
         seconds = timed(name, asked.rounds, number)
         ms = {tool: round(1e3 * statistics.median(t), 2) for tool, t in seconds.items()}
@@ -159,15 +160,20 @@ def main() -> None:
         row = {"model": name, "rounds": asked.rounds, "threads": asked.threads, "ms": ms, "spread_ms": spread}
         rows.append(row)
         print(json.dumps(row), flush=True)
+        text = kept(rows, asked)
+    print(text)
+
+
+def kept(rows: list[dict[str, Any]], asked: argparse.Namespace) -> str:
+    """The table so far, written to benchmarks/results/ after every model: an interrupted run leaves its part."""
     conditions = f"{asked.rounds} rounds, {asked.threads} threads, torch {torch.__version__}, {platform.machine()}"
-    facts = f"{len(rows)} models, {conditions}"
     command = f"`python benchmarks/analysis.py --rounds {asked.rounds} --threads {asked.threads}`"
-    text = f"{command}: {facts}\n\n{table(rows)}\n"
+    text = f"{command}: {len(rows)} models, {conditions}\n\n{table(rows)}\n"
     results = Path(__file__).parent / "results"
     results.mkdir(exist_ok=True)
     (results / "analysis.md").write_text(text)
     (results / "analysis.json").write_text("\n".join(json.dumps(row) for row in rows) + "\n")
-    print(text)
+    return text
 
 
 if __name__ == "__main__":

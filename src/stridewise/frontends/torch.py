@@ -185,7 +185,7 @@ class _Tracer(TorchDispatchMode):
     def _stranger(self, tensor: torch.Tensor) -> Value:
         """A tensor met for the first time: a weight's copy, or a constant the forward got from elsewhere.
 
-        The latter is not the model's, so it has no copy: what lives on a real device is read and written as shapes alone.
+        The latter is not the model's, so it has no copy: what lives on a real device is taken as shapes alone.
         """
         shape = tuple(tensor.shape)
         count = self.learned.get(id(tensor), 0)
