@@ -16,6 +16,7 @@ from stridewise.ops.conv import windows
 from stridewise.ops.registry import Op
 
 META = torch.device("meta")
+_NOTHING = torch.empty((0,), device=META)
 Answer: TypeAlias = Callable[[Sequence[Any], Sequence[Any]], Any]
 
 _SUMS = ("aten.add.Tensor", "aten.sub.Tensor", "aten.mul.Tensor", "aten.div.Tensor", "aten.maximum.default")
@@ -61,10 +62,10 @@ def _batch_norm(args: Sequence[Any], plain: Sequence[Any]) -> Any:
         return None
     x = args[0]
     channels = x.shape[1]
-    if any(t is not None and t.shape != (channels,) for t in args[1:5]):
-        return None
-    none = torch.empty((0,), dtype=x.dtype, device=META)
-    return like(x), none, none
+    for vector in plain[1:5]:
+        if vector is not None and vector.shape != (channels,):
+            return None
+    return like(x), _NOTHING, _NOTHING
 
 
 def _convolution(args: Sequence[Any], plain: Sequence[Any]) -> Any:

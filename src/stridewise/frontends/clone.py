@@ -29,6 +29,7 @@ class Cloner:
     def __init__(self, wrap: Callable[[nn.Module, str, Callable[..., Any], bool], Callable[..., Any]]) -> None:
         self.memo: dict[int, Any] = {}
         self.parameters: dict[int, torch.Tensor] = {}
+        self.learned: dict[int, int] = {}
         self.keep: list[Any] = []
         self.wrap = wrap
 
@@ -87,6 +88,8 @@ class Cloner:
             copy = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
         self.memo[id(tensor)] = copy
         self.keep.append(tensor)
+        if isinstance(tensor, nn.Parameter):
+            self.learned[id(copy)] = tensor.numel()
         return copy
 
     def value(self, value: Any) -> Any:

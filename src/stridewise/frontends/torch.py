@@ -35,7 +35,7 @@ InputSpec: TypeAlias = Sequence[int] | Mapping[str, Sequence[int]]
 class _Target:
     """What is known of a dispatcher function, looked up once."""
 
-    __slots__ = ("alias", "answer", "counts", "makes", "name", "op", "writes")
+    __slots__ = ("alias", "answer", "counts", "makes", "name", "op", "outputs", "writes")
 
     def __init__(self, func: Any) -> None:
         self.name = str(func)
@@ -51,6 +51,8 @@ class _Target:
             self.alias = 0
         # Where a device can be asked for, the meta device is what the forward gets.
         self.makes = any(a.name == "device" for a in arguments)
+        # Statistics are for training; in eval they are empty.
+        self.outputs = 1 if self.op is not None and self.op.name == "batch_norm" else None
         self.counts = self.op is not None and self.op.name in ("conv", "matmul", "attention")
         # Pointwise ops leave positions where they are, also in a part of a tensor.
         self.writes = in_place and not (self.op is not None and self.op.pointwise)
@@ -71,10 +73,11 @@ def _forget_targets() -> None:
 class _Tracer(TorchDispatchMode):
     """Feeds every dispatched call to a Builder; answers pointwise ops and batch norm without running them."""
 
-    def __init__(self, builder: Builder, weights: Mapping[int, Value]) -> None:
+    def __init__(self, builder: Builder) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.builder = builder
-        self.values: dict[int, Value] = dict(weights)
+        self.values: dict[int, Value] = {}
+        self.learned: dict[int, int] = {}
         self.moved: dict[int, torch.Tensor] = {}
         self.alive: list[Any] = []
         self.owner: ModuleCall | None = None
@@ -116,7 +119,7 @@ class _Tracer(TorchDispatchMode):
                 self._constant_work(target, plain, named, out, operands)
             self._constant(out, operands)
             return out
-        outs = _several(out)
+        outs = [out] if isinstance(out, torch.Tensor) else _several(out)[: target.outputs]
         if not outs:
             return out
         shared = plain[target.alias] if target.alias >= 0 and plain else None
@@ -180,11 +183,13 @@ class _Tracer(TorchDispatchMode):
         return arg
 
     def _stranger(self, tensor: torch.Tensor) -> Value:
-        """A tensor that is neither data nor a parameter: a constant the forward got from elsewhere.
+        """A tensor met for the first time: a weight's copy, or a constant the forward got from elsewhere.
 
-        It is not the model's, so it has no copy yet: what lives on a real device is read and written as shapes alone.
+        The latter is not the model's, so it has no copy: what lives on a real device is read and written as shapes alone.
         """
-        value = Value(tuple(tensor.shape), tuple((s,) for s in tensor.shape), None, None, "weight")
+        shape = tuple(tensor.shape)
+        count = self.learned.get(id(tensor), 0)
+        value = Value(shape, tuple([(s,) for s in shape]), None, None, "weight", False, count)
         self.values[id(tensor)] = value
         self.alive.append(tensor)
         if tensor.device.type != "meta":
@@ -193,8 +198,11 @@ class _Tracer(TorchDispatchMode):
 
     def _constant(self, out: Any, operands: list[Value]) -> None:
         """What is made from weights is a weight; what is made from nothing is made here."""
-        origin: Any = "weight" if any(v.origin == "weight" for v in operands) else "made"
-        weights = sum(v.weights for v in {id(v): v for v in operands}.values())
+        origin: Any = "made"
+        weights = 0
+        for value in {id(v): v for v in operands}.values() if operands else ():
+            weights += value.weights
+            origin = "weight" if value.origin == "weight" else origin
         for tensor in _several(out):
             shape = tuple(tensor.shape)
             self.values[id(tensor)] = Value(shape, tuple((s,) for s in shape), None, None, origin, False, weights)
@@ -321,15 +329,11 @@ def _trace_once(
     """The graph at these shapes alone; `beside` is entered around the forward, to watch it too."""
     _forget_targets()
     builder = Builder(opaque=tuple(opaque))
-    tracer = _Tracer(builder, {})
+    tracer = _Tracer(builder)
     cloner = Cloner(tracer.wrap)
     copy = cloner.module(model)
     params = sum(p.numel() for p in cloner.parameters.values())
-    for original in cloner.keep:
-        meta = cloner.memo[id(original)]
-        shape = tuple(meta.shape)
-        count = original.numel() if isinstance(original, nn.Parameter) else 0
-        tracer.values[id(meta)] = Value(shape, tuple((s,) for s in shape), None, None, "weight", False, count)
+    tracer.learned = cloner.learned
     dtype = next((p.dtype for p in cloner.parameters.values() if p.is_floating_point()), torch.float32)
     arguments: dict[str, torch.Tensor] = {}
     for key, shape in shapes.items():
