@@ -16,6 +16,7 @@ from stridewise.errors import PlanError
 from stridewise.frontends.torch import trace
 from stridewise.ir import Graph
 from stridewise.rewrites.restride import restride
+from stridewise.search import sweep
 from stridewise.search.front import budget, front
 from stridewise.search.space import space
 
@@ -189,6 +190,6 @@ def test_strides_below_one() -> None:
 
 
 def test_a_space_too_large_is_refused(resnet: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stridewise.search.sweep.MOST_POINTS", 20)
+    monkeypatch.setattr(sweep, "MOST_POINTS", 20)
     with pytest.raises(PlanError, match=r"too many plans for a whole front \(\d+ kept half-way\); name the sites"):
         front(resnet)
