@@ -47,7 +47,11 @@ def tools(name: str) -> dict[str, Tool]:
     """What is timed on one model, by name; peers that are not installed are left out."""
     size = 299 if "inception" in name else 224
     shape = (3, size, size)
-    meta, real = load(name, device="meta"), load(name)
+    real = load(name)
+    try:
+        meta = load(name, device="meta")
+    except (NotImplementedError, RuntimeError):  # some networks compute with their weights while they are built
+        meta = load(name).to("meta")
     on_meta, on_cpu = torch.empty(1, *shape, device="meta"), torch.zeros(1, *shape)
     found: dict[str, Tool] = {
         "stridewise": lambda: show(trace(meta, shape, name=name)).to_json(),
@@ -149,11 +153,17 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--models", type=int, default=len(MODELS))
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--go-on", action="store_true", help="keep the models that benchmarks/results holds already")
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
     rows: list[dict[str, Any]] = []
     text = ""
+    done = Path(__file__).parent / "results" / "analysis.json"
+    if asked.go_on and done.exists():
+        rows = [json.loads(line) for line in done.read_text().splitlines()]
     for number, name in enumerate(MODELS[: asked.models]):
+        if any(row["model"] == name for row in rows):
+            continue
         seconds = timed(name, asked.rounds, number)
         ms = {tool: round(1e3 * statistics.median(t), 2) for tool, t in seconds.items()}
         spread = {tool: round(1e3 * (max(t) - min(t)), 2) for tool, t in seconds.items()}
