@@ -22,8 +22,16 @@ def answered(func, *args):
     in_place = bool(returns[0].alias_info and returns[0].alias_info.is_write)
     answer = answer_for(find_torch(str(func)), str(func), in_place, len(returns))
     assert answer is not None, f"{func} has no answer"
-    plain = [Value(tuple(a.shape), None) if isinstance(a, torch.Tensor) else a for a in args]
-    return answer(args, plain)
+    return answer(args, [described(a) for a in args])
+
+
+def described(argument):
+    """The argument as the tracer's rules see it."""
+    if isinstance(argument, torch.Tensor):
+        return Value(tuple(argument.shape), None)
+    if isinstance(argument, list | tuple) and argument and isinstance(argument[0], torch.Tensor):
+        return [described(a) for a in argument]
+    return argument
 
 
 def facts(tensor):
@@ -34,7 +42,7 @@ def agree(func, *args):
     """The answer equals the kernel's output; True where there was one."""
     try:
         expected = func(*args)
-    except (RuntimeError, ValueError):
+    except (RuntimeError, ValueError, IndexError):
         expected = None
     given = answered(func, *args)
     if given is None:
@@ -152,6 +160,56 @@ def test_batch_norm(layout, affine):
         assert answered(aten.native_batch_norm.default, *wrong) is None
     long = torch.empty((5,), device=META)
     assert answered(aten.native_batch_norm.default, x, None, None, long, long, False, 0.1, 1e-5) is None
+
+
+@pytest.mark.parametrize("layout", _LAYOUTS)
+@pytest.mark.parametrize("over", [1, 2, 4])
+@pytest.mark.parametrize("affine", [True, False])
+def test_layer_norm(layout, over, affine):
+    x = _LAYOUTS[layout](torch.empty((2, 4, 6, 6), device=META))
+    shape = list(x.shape[-over:])
+    weight = torch.empty(shape, device=META, dtype=x.dtype) if affine else None
+    assert agree(aten.native_layer_norm.default, x, shape, weight, weight, 1e-5) == (layout != "whole numbers")
+    if layout == "plain":
+        wrong = torch.empty((shape[-1] + 1,), device=META)
+        assert answered(aten.native_layer_norm.default, x, shape, wrong, wrong, 1e-5) is None
+        assert answered(aten.native_layer_norm.default, x, [shape[-1] + 1], None, None, 1e-5) is None
+
+
+@pytest.mark.parametrize("layout", _LAYOUTS)
+@pytest.mark.parametrize("dims", [[2, 3], [-1], [1, -1], [0, 1, 2, 3], [], [4]])
+@pytest.mark.parametrize("rest", [(), (True,), (False,)])
+@pytest.mark.parametrize("name", ["mean.dim", "sum.dim_IntList"])
+def test_reductions(layout, dims, rest, name):
+    x = _LAYOUTS[layout](torch.empty((2, 4, 6, 6), device=META))
+    packet, overload = name.split(".")
+    done = agree(getattr(getattr(aten, packet), overload), x, dims, *rest)
+    assert done == (layout != "whole numbers" and dims not in ([], [4]))
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("inner", [7, 6])
+def test_matrix_products(turned, inner):
+    a, b = torch.empty((5, 7), device=META), torch.empty((inner, 3), device=META)
+    a = a.t().contiguous().t() if turned else a
+    fits = inner == 7
+    assert agree(aten.mm.default, a, b) == fits
+    assert agree(aten.bmm.default, a[None].expand(2, -1, -1), b[None].expand(2, -1, -1)) == fits
+    assert agree(aten.addmm.default, torch.empty((3,), device=META), a, b) == fits
+    assert agree(aten.addmm.default, torch.empty((5, 3), device=META), a, b) == fits
+    assert not agree(aten.addmm.default, torch.empty((4,), device=META), a, b)
+    assert not agree(aten.mm.default, a, b.half())
+
+
+@pytest.mark.parametrize("layout", _LAYOUTS)
+@pytest.mark.parametrize("dim", [0, 1, -1, 4])
+def test_concatenation(layout, dim):
+    x = _LAYOUTS[layout](torch.empty((2, 4, 6, 6), device=META))
+    y = torch.empty(tuple(n + (at == dim % 4) for at, n in enumerate(x.shape)), device=META, dtype=x.dtype)
+    done = agree(aten.cat.default, [x, y, x], dim)
+    assert done == (layout in ("plain", "half") and dim < 4)
+    assert not agree(aten.cat.default, [x, y[:1]], 1)
+    assert not agree(aten.cat.default, [y, y.double()], 1)
 
 
 def test_tracing_gives_the_shapes_of_a_plain_forward():

@@ -6,7 +6,7 @@ kind it knows: then the kernel runs, and it is the kernel that refuses what does
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import torch
@@ -17,10 +17,8 @@ from stridewise.ops.registry import Op
 
 META = torch.device("meta")
 _NOTHING = torch.empty((0,), device=META)
-Answer: TypeAlias = Callable[[Sequence[Any], Sequence[Any]], Any]
-
-_SUMS = ("aten.add.Tensor", "aten.sub.Tensor", "aten.mul.Tensor", "aten.div.Tensor", "aten.maximum.default")
-_SUMS_IN_PLACE = ("aten.add_.Tensor", "aten.sub_.Tensor", "aten.mul_.Tensor", "aten.div_.Tensor")
+Arguments: TypeAlias = Sequence[Any]  # as the op was called; `plain` holds Values where these hold tensors
+Answer: TypeAlias = Callable[[Arguments, Arguments], Any]
 
 
 def answer_for(op: Op | None, target: str, in_place: bool, returns: int) -> Answer | None:
@@ -29,34 +27,52 @@ def answer_for(op: Op | None, target: str, in_place: bool, returns: int) -> Answ
         return None
     if op.pointwise and returns == 1:
         return _first if in_place else _unary
-    if op.name == "batch_norm":
-        return _batch_norm
-    if target == "aten.convolution.default":
-        return _convolution
-    if target in _SUMS:
-        return _binary
-    if target in _SUMS_IN_PLACE:
-        return _binary_in_place
-    return None
+    return _ANSWERS.get(target)
 
 
 def like(tensor: torch.Tensor) -> torch.Tensor:
     """A new tensor of the same shape, dtype and memory layout."""
     if tensor.is_contiguous():
         return torch.empty(tuple(tensor.shape), dtype=tensor.dtype, device=META)
+    if _is_dense(tensor):
+        return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=META)
     return torch.empty_like(tensor)
 
 
-def _first(args: Sequence[Any], plain: Sequence[Any]) -> Any:
-    return args[0] if isinstance(args[0], torch.Tensor) and args[0].is_floating_point() else None
+def _is_dense(tensor: torch.Tensor) -> bool:
+    """Whether the elements fill a block of memory in some order of the dimensions (a permuted tensor)."""
+    expected = 1
+    for stride, size in sorted(zip(tensor.stride(), tensor.shape, strict=True)):
+        if size != 1:
+            if stride != expected:
+                return False
+            expected *= size
+    return True
 
 
-def _unary(args: Sequence[Any], plain: Sequence[Any]) -> Any:
-    first = args[0]
-    return like(first) if isinstance(first, torch.Tensor) and first.is_floating_point() else None
+def _new(shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+    return torch.empty(shape, dtype=dtype, device=META)
 
 
-def _batch_norm(args: Sequence[Any], plain: Sequence[Any]) -> Any:
+def _is_float(*tensors: Any) -> bool:
+    """Whether these are floating point tensors of one dtype."""
+    first = tensors[0]
+    return (
+        isinstance(first, torch.Tensor)
+        and first.is_floating_point()
+        and all(isinstance(t, torch.Tensor) and t.dtype is first.dtype for t in tensors[1:])
+    )
+
+
+def _first(args: Arguments, plain: Arguments) -> Any:
+    return args[0] if _is_float(args[0]) else None
+
+
+def _unary(args: Arguments, plain: Arguments) -> Any:
+    return like(args[0]) if _is_float(args[0]) else None
+
+
+def _batch_norm(args: Arguments, plain: Arguments) -> Any:
     """Statistics are returned only in training."""
     if len(args) < 6 or args[5] is not False or args[3] is None:
         return None
@@ -68,7 +84,19 @@ def _batch_norm(args: Sequence[Any], plain: Sequence[Any]) -> Any:
     return like(x), _NOTHING, _NOTHING
 
 
-def _convolution(args: Sequence[Any], plain: Sequence[Any]) -> Any:
+def _layer_norm(args: Arguments, plain: Arguments) -> Any:
+    if len(args) != 5 or not _is_float(args[0]):
+        return None
+    shape, over = plain[0].shape, tuple(args[1])
+    if not over or shape[len(shape) - len(over) :] != over:
+        return None
+    if any(t is not None and (t.dtype is not args[0].dtype or t.shape != over) for t in args[2:4]):
+        return None
+    statistics = (*shape[: len(shape) - len(over)], *(1 for _ in over))
+    return _new(shape, args[0].dtype), _new(statistics, args[0].dtype), _new(statistics, args[0].dtype)
+
+
+def _convolution(args: Arguments, plain: Arguments) -> Any:
     if len(args) != 9:
         return None
     x, weight, bias, stride, padding, dilation, transposed, extra, groups = args
@@ -85,13 +113,13 @@ def _convolution(args: Sequence[Any], plain: Sequence[Any]) -> Any:
         sizes = [m.out_size(n) for m, n in zip(maps, shape[2:], strict=True)]
     except GeometryError:
         return None
-    return torch.empty((shape[0], made, *sizes), dtype=x.dtype, device=META)
+    return _new((shape[0], made, *sizes), x.dtype)
 
 
-def _fits(args: Sequence[Any], plain: Sequence[Any]) -> bool:
-    """Whether the second operand broadcasts to the first, a contiguous tensor of floats of the same dtype."""
+def _fits(args: Arguments, plain: Arguments) -> bool:
+    """Whether the second operand broadcasts to the first, a dense tensor of floats of the same dtype."""
     first, second = args[0], args[1]
-    if not isinstance(first, torch.Tensor) or not first.is_floating_point() or not first.is_contiguous():
+    if not _is_float(first) or not (first.is_contiguous() or _is_dense(first)):
         return False
     if not isinstance(second, torch.Tensor):
         return isinstance(second, int | float)
@@ -99,13 +127,74 @@ def _fits(args: Sequence[Any], plain: Sequence[Any]) -> bool:
         return False
     a, b = plain[0].shape, plain[1].shape
     if a == b:
-        return True
+        return first.is_contiguous() or first.stride() == second.stride()
     return len(b) <= len(a) and all(n == m or m == 1 for n, m in zip(a[len(a) - len(b) :], b, strict=True))
 
 
-def _binary(args: Sequence[Any], plain: Sequence[Any]) -> Any:
-    return torch.empty(plain[0].shape, dtype=args[0].dtype, device=META) if _fits(args, plain) else None
+def _binary(args: Arguments, plain: Arguments) -> Any:
+    return like(args[0]) if _fits(args, plain) else None
 
 
-def _binary_in_place(args: Sequence[Any], plain: Sequence[Any]) -> Any:
+def _binary_in_place(args: Arguments, plain: Arguments) -> Any:
     return args[0] if _fits(args, plain) else None
+
+
+def _product(args: Arguments, plain: Arguments) -> Any:
+    """mm and bmm: (..., n, k) by (..., k, m)."""
+    a, b = plain[0].shape, plain[1].shape
+    if len(args) != 2 or not _is_float(*args) or a[:-2] != b[:-2] or a[-1] != b[-2]:
+        return None
+    return _new((*a[:-1], b[-1]), args[0].dtype)
+
+
+def _product_and_sum(args: Arguments, plain: Arguments) -> Any:
+    if len(args) != 3 or not _is_float(*args):
+        return None
+    added, a, b = (value.shape for value in plain)
+    if len(a) != 2 or len(b) != 2 or a[1] != b[0] or added not in ((b[1],), (a[0], b[1])):
+        return None
+    return _new((a[0], b[1]), args[0].dtype)
+
+
+def _mean(args: Arguments, plain: Arguments) -> Any:
+    """mean and sum over listed dimensions."""
+    if len(args) not in (2, 3) or not _is_float(args[0]) or not isinstance(args[1], list | tuple) or not args[1]:
+        return None
+    shape = plain[0].shape
+    over = {dim % len(shape) for dim in args[1] if -len(shape) <= dim < len(shape)}
+    if len(over) != len(args[1]):
+        return None
+    keep = len(args) == 3 and args[2]
+    out = tuple(1 if at in over else size for at, size in enumerate(shape) if keep or at not in over)
+    return _new(out, args[0].dtype)
+
+
+def _concatenation(args: Arguments, plain: Arguments) -> Any:
+    parts = args[0]
+    if not parts or not _is_float(*parts) or not all(part.is_contiguous() for part in parts):
+        return None
+    shapes = [value.shape for value in plain[0]]
+    rank = len(shapes[0])
+    dim = args[1] if len(args) > 1 else 0
+    if not rank or not -rank <= dim < rank:
+        return None
+    dim %= rank
+    if any(len(s) != rank or s[:dim] != shapes[0][:dim] or s[dim + 1 :] != shapes[0][dim + 1 :] for s in shapes):
+        return None
+    return _new((*shapes[0][:dim], sum(s[dim] for s in shapes), *shapes[0][dim + 1 :]), parts[0].dtype)
+
+
+_ANSWERS: Mapping[str, Answer] = {
+    "aten.native_batch_norm.default": _batch_norm,
+    "aten.native_layer_norm.default": _layer_norm,
+    "aten.convolution.default": _convolution,
+    **dict.fromkeys([f"aten.{name}.Tensor" for name in ("add", "sub", "mul", "div")], _binary),
+    **dict.fromkeys([f"aten.{name}_.Tensor" for name in ("add", "sub", "mul", "div")], _binary_in_place),
+    "aten.maximum.default": _binary,
+    "aten.mm.default": _product,
+    "aten.bmm.default": _product,
+    "aten.addmm.default": _product_and_sum,
+    "aten.mean.dim": _mean,
+    "aten.sum.dim_IntList": _mean,
+    "aten.cat.default": _concatenation,
+}

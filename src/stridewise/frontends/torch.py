@@ -108,7 +108,7 @@ class _Tracer(TorchDispatchMode):
                 plain.append(value)
                 operands.append(value)
         named = {k: self._plain(v, operands) for k, v in kwargs.items()} if kwargs else {}
-        out = target.answer(args, plain) if target.answer is not None else None
+        out = target.answer(args, plain) if target.answer is not None and not self.moved else None
         if out is None:
             out = self._execute(func, target, args, kwargs or {})
         for value in operands:
