@@ -127,7 +127,7 @@ def _fits(args: Arguments, plain: Arguments) -> bool:
         return False
     a, b = plain[0].shape, plain[1].shape
     if a == b:
-        return first.is_contiguous() or first.stride() == second.stride()
+        return bool(first.is_contiguous() or first.stride() == second.stride())
     return len(b) <= len(a) and all(n == m or m == 1 for n, m in zip(a[len(a) - len(b) :], b, strict=True))
 
 
