@@ -31,7 +31,7 @@ class ModuleCall:
 # Ops that move, pick or weigh what is there: behind them positions may have lost their order, but nothing more.
 _MOVES = frozenset(
     "view permute transpose slice select split unbind pad concat expand unsqueeze squeeze copy activation saturating "
-    "avg_pool batch_norm layer_norm matmul join softmax".split()
+    "avg_pool batch_norm layer_norm matmul join softmax flip".split()
 )
 
 
