@@ -9,12 +9,10 @@ from stridewise.data import Dataset, open_dataset
 from stridewise.data.records import Progress
 from stridewise.errors import UsageError
 from stridewise.plans import Plan
-from stridewise.tasks.classify import Source, classify
-from stridewise.tasks.loop import Recipe
-from stridewise.tasks.pictures import to_tensors
+from stridewise.tasks.recipe import Recipe
 from stridewise.tasks.record import TrainRecord
-
-TASKS = ("classify",)
+from stridewise.tasks.run import run, task_of
+from stridewise.tasks.task import Source
 
 
 def train(
@@ -37,8 +35,7 @@ def train(
     and steps in all. recipe: batch, rate, decay, augment, precision, device.
     Raises: UsageError, DataError, LoadError, PlanError, StridewiseError, one line each.
     """
-    if task not in TASKS:
-        raise UsageError(f"no task '{task}': choose from {', '.join(TASKS)}")
+    chosen = task_of(task)
     try:
         how = Recipe(**recipe)
     except TypeError as error:
@@ -46,9 +43,10 @@ def train(
     if isinstance(plan, str | Path):
         plan = Plan.read(plan)
     dataset = data if isinstance(data, Dataset) else open_dataset(data, "classify")
-    return classify(
+    return run(
+        chosen,
         model,
-        to_tensors(dataset, size),
+        chosen.read(dataset, size),
         plan=plan,
         epochs=epochs,
         seed=seed,
