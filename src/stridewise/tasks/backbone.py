@@ -60,7 +60,7 @@ def freeze_unreached(model: nn.Module, shape: tuple[int, ...], value: Callable[[
     that they are neither decayed nor waited for. value: a number that depends on all of the output."""
     training = model.training
     model.eval()
-    value(model(torch.zeros(2, *shape))).backward()  # type: ignore[no-untyped-call]
+    value(model(torch.zeros(2, *shape))).backward()
     for parameter in model.parameters():
         if parameter.grad is None:
             parameter.requires_grad_(False)

@@ -66,8 +66,8 @@ class Classify:
         return Splits(
             name=dataset.name,
             classes=dataset.classes,
-            train=as_pictures(pixels, labels, standard),
-            held_out=as_pictures(*dataset.arrays(held, size=size), standard),
+            train=as_pictures(pixels, labels, standard, dataset.classes),
+            held_out=as_pictures(*dataset.arrays(held, size=size), standard, dataset.classes),
         )
 
     def network(self, source: Source, plan: Plan, splits: Splits, *, prepare: Prepare | None = None) -> nn.Module:

@@ -43,6 +43,7 @@ class Pictures:
     pixels: torch.Tensor
     y: torch.Tensor
     standard: Standard
+    classes: tuple[str, ...]
     full: tuple[npt.NDArray[np.uint8], ...] | None = None
 
     def __len__(self) -> int:
@@ -135,8 +136,11 @@ def as_pictures(
     pixels: npt.NDArray[np.uint8],
     y: npt.NDArray[np.generic],
     standard: Standard,
+    classes: tuple[str, ...],
     full: Sequence[npt.NDArray[np.uint8]] | None = None,
 ) -> Pictures:
     """Pictures (N, height, width, 3) and their targets as tensors; channels stay last in memory."""
     x = torch.from_numpy(pixels).permute(0, 3, 1, 2)
-    return Pictures(pixels=x, y=torch.from_numpy(y), standard=standard, full=None if full is None else tuple(full))
+    return Pictures(
+        pixels=x, y=torch.from_numpy(y), standard=standard, classes=classes, full=None if full is None else tuple(full)
+    )

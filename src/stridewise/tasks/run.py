@@ -16,13 +16,15 @@ from stridewise.errors import UsageError
 from stridewise.plans import Plan
 from stridewise.tasks.checkpoint import Checkpoint
 from stridewise.tasks.classify import Classify
+from stridewise.tasks.detect import Detect
 from stridewise.tasks.loop import Told, fit
 from stridewise.tasks.pictures import Splits
 from stridewise.tasks.recipe import Recipe
 from stridewise.tasks.record import TrainRecord
+from stridewise.tasks.segment import Segment
 from stridewise.tasks.task import TASKS, Source, Task, name_of
 
-_MAKERS: Mapping[str, Callable[..., Task]] = {"classify": Classify}
+_MAKERS: Mapping[str, Callable[..., Task]] = {"classify": Classify, "segment": Segment, "detect": Detect}
 
 
 def task_of(name: str, **options: Any) -> Task:

@@ -42,7 +42,7 @@ def train(
         raise UsageError(f"train: {str(error).removeprefix('Recipe.__init__() ')}") from error
     if isinstance(plan, str | Path):
         plan = Plan.read(plan)
-    dataset = data if isinstance(data, Dataset) else open_dataset(data, "classify")
+    dataset = data if isinstance(data, Dataset) else open_dataset(data, chosen.name)  # type: ignore[arg-type]
     return run(
         chosen,
         model,
