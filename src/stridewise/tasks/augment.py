@@ -9,7 +9,7 @@ from stridewise.data.mask import IGNORE
 
 AUGMENTATIONS = ("shift", "flip", "scale", "light")
 _SHIFT = 8  # a picture moves by up to an eighth of its size, as 4 of 32 pixels in He et al. 2016
-_SCALE, _TURN = 0.25, 0.2  # of the size; radians
+_SCALE, _TURN, _SLANT = 0.25, 0.2, 0.2  # of the size; radians; pixels across a pixel down
 _LIGHT = 0.4  # contrast by up to this share, brightness by up to this many deviations
 
 Draw = torch.Generator
@@ -20,7 +20,7 @@ def augmented(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Pictures (N, C, H, W) and their targets, changed together.
 
-    shift, flip (left to right), scale (and turned a little, classes alone), light (contrast and brightness).
+    shift, flip (left to right), scale (height and width, turned and slanted a little; classes alone), light (contrast and brightness).
     """
     if "light" in kinds:
         contrast, level = ((2 * torch.rand(len(x), 1, 1, 1, generator=generator) - 1) * _LIGHT for _ in range(2))
@@ -51,12 +51,13 @@ def _flipped(y: torch.Tensor, mirrored: torch.Tensor, width: int) -> torch.Tenso
 
 
 def _warped(x: torch.Tensor, generator: Draw) -> torch.Tensor:
-    scale, turn = (2 * torch.rand(len(x), generator=generator) - 1 for _ in range(2))
-    factor, angle = torch.exp(scale * _SCALE), turn * _TURN
+    tall, wide, turn, slant = (2 * torch.rand(4, len(x), generator=generator) - 1).unbind()
+    across, down, angle = torch.exp(wide * _SCALE), torch.exp(tall * _SCALE), turn * _TURN
+    none = torch.zeros(len(x))
     rows = torch.stack(
         [
-            torch.stack([factor * angle.cos(), -factor * angle.sin(), torch.zeros(len(x))], -1),
-            torch.stack([factor * angle.sin(), factor * angle.cos(), torch.zeros(len(x))], -1),
+            torch.stack([across * angle.cos(), across * (slant * _SLANT - angle.sin()), none], -1),
+            torch.stack([down * angle.sin(), down * angle.cos(), none], -1),
         ],
         1,
     ).to(x.device)

@@ -32,8 +32,8 @@ class Segment:
     """The task of segmentation. Its score is mean IoU at the labels' own size.
 
     head: "atrous" reads the coarsest map with dilated filters, for large steps early and small ones late; "decoder"
-    brings several maps together, as U-Net and FPN do. levels: the strides it reads, all from 4 on that the plan gives where None.
-    width: channels of the head.
+    brings several maps together, as U-Net and FPN do. levels: the strides it reads, all that the plan
+    gives from 4 on where None. width: channels of the head.
     """
 
     name: str = "segment"
