@@ -20,7 +20,8 @@ def augmented(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Pictures (N, C, H, W) and their targets, changed together.
 
-    shift, flip (left to right), scale (height and width, turned and slanted a little; classes alone), light (contrast and brightness).
+    shift, flip (left to right), scale (height and width, turned and slanted a little; classes alone), light
+    (contrast and brightness).
     """
     if "light" in kinds:
         contrast, level = ((2 * torch.rand(len(x), 1, 1, 1, generator=generator) - 1) * _LIGHT for _ in range(2))

@@ -19,7 +19,7 @@ from stridewise.tasks.backbone import Prepare, backbone, first_answer
 from stridewise.tasks.libraries import accuracy_metric
 from stridewise.tasks.pictures import Pictures, Splits, as_pictures, common_size, divided, standard_of
 from stridewise.tasks.record import wilson
-from stridewise.tasks.task import Evaluation, Source, name_of
+from stridewise.tasks.task import DataShape, Evaluation, Source, name_of
 
 _JUDGED_AT_ONCE = 200
 
@@ -70,21 +70,21 @@ class Classify:
             held_out=as_pictures(*dataset.arrays(held, size=size), standard, dataset.classes),
         )
 
-    def network(self, source: Source, plan: Plan, splits: Splits, *, prepare: Prepare | None = None) -> nn.Module:
+    def network(self, source: Source, plan: Plan, data: DataShape, *, prepare: Prepare | None = None) -> nn.Module:
         """The network under the plan, with an output a class: a map at its end is pooled and read by a linear layer.
 
         Raises: LoadError where it ends in anything else; PlanError where the plan does not suit it.
         """
-        classes, name = len(splits.classes), name_of(source)
-        model = backbone(source, classes, plan, splits.shape, prepare)
-        out = first_answer(model, splits.shape, source)
+        classes, name = len(data.classes), name_of(source)
+        model = backbone(source, classes, plan, data.shape, prepare)
+        out = first_answer(model, data.shape, source)
         if not isinstance(out, torch.Tensor) or out.dim() not in (2, 4):
             raise LoadError(f"{name}: a classifier returns one tensor (N, classes), or a map (N, C, H, W) to pool")
         if out.dim() == 4:
             return _Pooled(model, out.shape[1], classes).eval()
         if out.shape[1] < classes:
             raise LoadError(
-                f"{name}: has {out.shape[1]} outputs, {splits.name} has {classes} classes: let its factory take "
+                f"{name}: has {out.shape[1]} outputs, {data.name} has {classes} classes: let its factory take "
                 "num_classes"
             )
         return model

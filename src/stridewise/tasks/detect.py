@@ -20,7 +20,7 @@ from stridewise.tasks.detector import Detector
 from stridewise.tasks.pictures import Pictures, Splits, as_pictures, common_size, divided, standard_of
 from stridewise.tasks.precision import SIZES, Said, Truth, average_precisions
 from stridewise.tasks.pyramid import chosen_levels, maps_of
-from stridewise.tasks.task import Evaluation, Source, name_of
+from stridewise.tasks.task import DataShape, Evaluation, Source, name_of
 
 FINEST, COARSEST = 2, 64
 _JUDGED_AT_ONCE = 16
@@ -70,9 +70,9 @@ class Detect:
         train, held_out = (as_pictures(x, _padded(boxes), standard, dataset.classes) for x, boxes in parts.values())
         return Splits(name=dataset.name, classes=dataset.classes, train=train, held_out=held_out)
 
-    def network(self, source: Source, plan: Plan, splits: Splits, *, prepare: Prepare | None = None) -> nn.Module:
+    def network(self, source: Source, plan: Plan, data: DataShape, *, prepare: Prepare | None = None) -> nn.Module:
         """The backbone under the plan with a pyramid and a head on its maps. Raises: PlanError without such maps."""
-        shape, classes = splits.shape, len(splits.classes)
+        shape, classes = data.shape, len(data.classes)
         model = backbone(source, classes, plan, shape, prepare)
         found = chosen_levels(model, shape, self.levels, name=f"{name_of(source)}: detection", coarsest=COARSEST)
         made = Detector(maps_of(model, found, shape), found, classes, self.width)

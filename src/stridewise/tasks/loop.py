@@ -113,6 +113,20 @@ def fit(
     )
 
 
+def as_it_is(model: nn.Module, device: str = "cpu") -> Fitted:
+    """A network that is not trained at all."""
+    return Fitted(
+        curve=(),
+        model=model,
+        running=model,
+        device=torch.device(device),
+        steps=0,
+        finished=True,
+        first=True,
+        notes=(),
+    )
+
+
 class Best:
     """Early stopping: the weights of the best epoch so far, kept where `patience` asks for it."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -79,6 +79,11 @@ class Splits:
         """Channels, height and width of a picture."""
         channels, height, width = self.train.pixels.shape[1:]
         return channels, height, width
+
+    def under(self, standard: Standard) -> Splits:
+        """The same pictures, given to a network by another standard: that of its training."""
+        train, held_out = (replace(part, standard=standard) for part in (self.train, self.held_out))
+        return replace(self, train=train, held_out=held_out)
 
 
 def divided(dataset: Dataset, layout: str) -> tuple[Dataset, str]:

@@ -27,7 +27,8 @@ class TrainRecord:
 
     budget: epochs asked for, of which `curve` has those done. correct: one entry a held-out picture of a classifier, so
     that two networks can be compared picture by picture. seconds: of this process, those before a resume not counted.
-    notes: what the user should know. `float(record)` is the score.
+    notes: what the user should know. finished: False where it was told to stop before its budget.
+    `float(record)` is the score.
     """
 
     task: str
@@ -47,6 +48,7 @@ class TrainRecord:
     figures: Mapping[str, float | None] = field(default_factory=dict)
     conditions: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    finished: bool = True
     correct: tuple[bool, ...] = field(default=(), repr=False)
 
     def __float__(self) -> float:
@@ -88,6 +90,7 @@ class TrainRecord:
             "seconds": self.seconds,
             "conditions": dict(self.conditions),
             "notes": list(self.notes),
+            "finished": self.finished,
             "correct": to_bits(self.correct),
         }
 

@@ -21,7 +21,7 @@ from stridewise.tasks.overlap import Overlap
 from stridewise.tasks.pictures import Pictures, Splits, as_pictures, common_size, divided, standard_of
 from stridewise.tasks.pyramid import chosen_levels, maps_of
 from stridewise.tasks.segment_heads import Atrous, Decoder, Segmenter, atrous_rates
-from stridewise.tasks.task import Evaluation, Source, name_of
+from stridewise.tasks.task import DataShape, Evaluation, Source, name_of
 
 HEADS = ("atrous", "decoder")
 _JUDGED_AT_ONCE = 8
@@ -77,12 +77,12 @@ class Segment:
             held_out=as_pictures(held_pixels, held_masks, standard, dataset.classes, own),
         )
 
-    def network(self, source: Source, plan: Plan, splits: Splits, *, prepare: Prepare | None = None) -> nn.Module:
+    def network(self, source: Source, plan: Plan, data: DataShape, *, prepare: Prepare | None = None) -> nn.Module:
         """The backbone under the plan with the head on its maps.
 
         Raises: PlanError where the plan gives no map the head can read.
         """
-        shape, classes = splits.shape, len(splits.classes)
+        shape, classes = data.shape, len(data.classes)
         model = backbone(source, classes, plan, shape, prepare)
         name = f"{name_of(source)}: the {self.head} head"
         found = chosen_levels(model, shape, self.levels, name=name, least=2)

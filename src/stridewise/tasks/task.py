@@ -37,6 +37,22 @@ class Evaluation:
     correct: tuple[bool, ...] = field(default=(), repr=False)
 
 
+class DataShape(Protocol):
+    """What a network must know of the data it is built for; `Splits` is one."""
+
+    @property
+    def name(self) -> str:
+        """Of the data set."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Their names."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of a picture."""
+
+
 class Task(Protocol):
     """A task with its options (which head, which levels), all plain values."""
 
@@ -56,7 +72,7 @@ class Task(Protocol):
         """The data set's splits as tensors. Raises: DataError."""
 
     def network(
-        self, source: Source, plan: Plan, splits: Splits, *, prepare: Callable[[nn.Module], None] | None = None
+        self, source: Source, plan: Plan, data: DataShape, *, prepare: Callable[[nn.Module], None] | None = None
     ) -> nn.Module:
         """The network under the plan, random weights, on the CPU, in eval mode.
 
