@@ -14,7 +14,7 @@ from torch import nn
 
 from stridewise.errors import MissingExtraError, StridewiseError, UsageError
 from stridewise.frontends.apply import apply_to_model
-from stridewise.frontends.load import default_input, load, resolve
+from stridewise.frontends.load import ModelSpec, default_input, load, resolve
 from stridewise.frontends.torch import trace
 from stridewise.ir import Graph
 from stridewise.measure.offsets import coarsest, made_by, steps
@@ -79,7 +79,7 @@ def variants(
         if isinstance(given, Mapping):
             raise UsageError(f"{spec}: networks of several inputs are not measured; wrap it to take one")
         name, shape = str(spec), tuple(given)
-        standard = "imagenet" if spec.kind in ("timm", "torchvision") else "own"
+        standard = standard_of(spec)
         if spec.kind == "onnx":
             if plans:
                 raise UsageError(
@@ -97,6 +97,11 @@ def variants(
         except StridewiseError as error:
             raise type(error)(f"plan {label}: {error}") from error
     return Variants(model=name, input=shape, standard=standard, every=tuple(found))
+
+
+def standard_of(spec: ModelSpec) -> str:
+    """How a network's pictures are standardised: as its library trains, else by their own mean and deviation."""
+    return "imagenet" if spec.kind in ("timm", "torchvision") else "own"
 
 
 def _live(label: str, model: nn.Module, shape: tuple[int, ...], name: str, device: str) -> Variant:
