@@ -84,7 +84,7 @@ def test_requests_are_refused_in_one_line(graph, request_, options, words):
         ({"downsample": "blur", "was": (1, 1)}, "another network, or changed already"),
         ({"downsample": "blur", "stride": (2,)}, "1 strides for 2 axes"),
         ({"downsample": "space-to-depth", "site": "round"}, "not those of a plain convolution padded with zeros"),
-        ({"downsample": "blur", "site": "twice", "was": (1, 1)}, "runs more than once"),
+        ({"downsample": "stride", "site": "twice", "was": (1, 1)}, "runs more than once"),
         ({"downsample": "blur", "filter": 7, "site": "second", "size": 96}, "border needs 4x4 positions or more"),
         ({"downsample": "blur", "site": "nowhere"}, "no such site"),
     ],
