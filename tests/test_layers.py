@@ -46,8 +46,8 @@ ROOMS = {
         "rewrites",
     },
 }
-# How a number is written: results print themselves with it, and it knows none of them.
-FREE = {"stridewise.report.units"}
+# How numbers, tables and pages are written: results print themselves with these, and they know none of them.
+FREE = {"stridewise.report.units", "stridewise.report.tables", "stridewise.report.assets"}
 # Heavy libraries -> rooms that may import them.
 HEAVY = {
     "torch": {"frontends", "builtin", "measure", "tasks", "study", "cli", "web"},  # the last two inside functions
