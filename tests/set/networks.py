@@ -90,6 +90,20 @@ class Pyramid(nn.Module):
         return self.last(x + F.interpolate(y, scale_factor=2, mode=self.mode, align_corners=align))
 
 
+class Line(nn.Module):
+    """One axis: a pool with a module and one without."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv1d(3, 6, 3, 2, 1)
+        self.pool = nn.MaxPool1d(3, 2, 1)
+        self.last = nn.Conv1d(6, 6, 3, 1, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.pool(self.stem(x))
+        return self.last(F.max_pool1d(x, 2) + F.avg_pool1d(x, 2))
+
+
 class Gated(nn.Module):
     """Squeeze-excite between two steps, a linear head behind the mean."""
 

@@ -11,11 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from stridewise.axis import Window
-from stridewise.frontends.dense import FUNCTIONS, end_pad, every, replacement, wide_windows
+from stridewise.frontends.dense import FUNCTIONS, end_pad, every, replacement, something, wide_windows
 from stridewise.rewrites.dilate import Act, Times
 
 
@@ -157,6 +158,13 @@ class Fit:
         # is less than a step: step - 1 + came * (rest + 1 - old step) for a rest below the old step.
         pads = [(w.pad_begin - p, max(w.pad_end - p, 0)) for w, p in zip(new, own, strict=True)]
         return (end_pad(args[0], pads, self.value), *args[1:])
+
+
+class Something:
+    """Gives zeros where a maximum was taken over padding alone (`dense.something`)."""
+
+    def __call__(self, module: nn.Module, args: Any, output: torch.Tensor) -> torch.Tensor:
+        return something(output)
 
 
 class Coarse:

@@ -28,6 +28,11 @@ class Undo:
         handle = module.register_forward_pre_hook(hook)
         self.back.append(handle.remove)
 
+    def behind(self, module: nn.Module, hook: Callable[..., Any]) -> None:
+        """Run `hook` behind the module's forward."""
+        handle = module.register_forward_hook(hook)
+        self.back.append(handle.remove)
+
     def method(self, module: nn.Module, name: str, method: Any) -> None:
         """Give this module, and no other of its class, a method of its own."""
         old = vars(module).get(name, _MISSING)
