@@ -63,8 +63,13 @@ class Builder:
         self.inputs.append((name, value.index or 0))
         return value
 
-    def _tensor(self, value: Value, itemsize: int, storage: int | None) -> None:
+    def _tensor(self, value: Value, itemsize: int, storage: int | None, like: Value | None = None) -> None:
+        """Add the tensor of `value`; `like`: an operand, whose volume it has where it lies as that does."""
         index = len(self.tensors)
+        if like is not None and like.index is not None and like.dims is value.dims and like.shape == value.shape:
+            volume = self.tensors[like.index].volume
+        else:
+            volume = volume_of(value.dims, value.shape, self.draft.grids)
         value.index = index
         self.layouts.append(value.dims)
         self.tensors.append(
@@ -74,7 +79,7 @@ class Builder:
                 itemsize=itemsize,
                 storage=index if storage is None else storage,
                 grid=value.grid,
-                volume=volume_of(value.dims, value.shape, self.draft.grids),
+                volume=volume,
                 known=value.dims is not None,
             )
         )
@@ -100,10 +105,11 @@ class Builder:
         reading = self._read(op, target, args, kwargs, [o[0] for o in outs], owner, operands, onnx)
         facts = [*reading.outs, *[(None, None)] * (len(outs) - len(reading.outs))]
         values = []
+        first = operands[0] if operands else None
         for (shape, itemsize, alias), (dims, grid) in zip(outs, facts, strict=False):
             value = Value(shape, dims, grid, origin="data", spread=reading.spread, lost=reading.lost)
             storage = None if alias is None else self.tensors[alias].storage
-            self._tensor(value, itemsize, storage)
+            self._tensor(value, itemsize, storage, first)
             if reading.lost is not None and value.index is not None:
                 self.lost[value.index] = reading.lost
             values.append(value)

@@ -60,6 +60,7 @@ class _Target:
 
 
 _TARGETS: dict[Any, _Target] = {}
+_PLAIN = frozenset((int, bool, float, type(None)))
 _known_at = [generation()]
 
 
@@ -101,6 +102,9 @@ class _Tracer(TorchDispatchMode):
         operands: list[Value] = []
         plain = []
         for arg in args:
+            if type(arg) in _PLAIN:
+                plain.append(arg)
+                continue
             value = self.values.get(id(arg)) if isinstance(arg, torch.Tensor) else None
             if value is None:
                 plain.append(self._plain(arg, operands))
@@ -172,7 +176,7 @@ class _Tracer(TorchDispatchMode):
 
     def _plain(self, arg: Any, operands: list[Value]) -> Any:
         kind = type(arg)
-        if kind is int or kind is bool or kind is float or arg is None:
+        if kind in _PLAIN:
             return arg
         if isinstance(arg, torch.Tensor):
             value = self.values.get(id(arg)) or self._stranger(arg)
