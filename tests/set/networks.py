@@ -5,6 +5,22 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
 
+def everything(model: nn.Module) -> list[object]:
+    """The whole module tree: names, types, attributes, hooks, weights by identity and by value."""
+    out: list[object] = []
+    for path, module in model.named_modules():
+        out.append((path, type(module)))
+        for key, value in sorted(vars(module).items()):
+            if key in ("_parameters", "_buffers", "_modules"):
+                out.append((path, key, [(k, id(v)) for k, v in value.items()]))
+            elif "hooks" in key:
+                out.append((path, key, list(value.items()) if value else None))
+            else:
+                out.append((path, key, repr(value)))
+    out += [(name, v._version, v.dtype, v.double().sum().item()) for name, v in model.state_dict().items()]
+    return out
+
+
 class Branches(nn.Module):
     """Two paths to a sum: strided convolution, and average pooling with a 1x1 behind it (ResNet-D)."""
 

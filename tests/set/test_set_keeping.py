@@ -11,7 +11,7 @@ import stridewise as sw
 from stridewise.errors import PlanError
 from stridewise.frontends.compare import compare, randomise
 
-from .networks import Blur, Branches, Functional, Gated, Line, Pyramid, Same, Straight
+from .networks import Blur, Branches, Functional, Gated, Line, Pyramid, Same, Straight, everything
 
 SIZES = [(32, 32), (33, 47), (38, 29)]
 NETWORKS = {
@@ -175,17 +175,3 @@ def test_refuses_a_flattened_head_by_name():
 def randomised(model: nn.Module) -> nn.Module:
     randomise(model)
     return model.eval()
-
-
-def everything(model: nn.Module) -> list[object]:
-    """The whole module tree: names, attributes, hooks, weights by identity."""
-    out: list[object] = []
-    for path, module in model.named_modules():
-        for key, value in sorted(vars(module).items()):
-            if key in ("_parameters", "_buffers", "_modules"):
-                out.append((path, key, [(k, id(v)) for k, v in value.items()]))
-            elif "hooks" in key:
-                out.append((path, key, list(value.items()) if value else None))
-            else:
-                out.append((path, key, repr(value)))
-    return out

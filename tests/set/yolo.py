@@ -1,5 +1,7 @@
 """A detector as its family is built: CSP blocks, spatial pyramid pooling, a neck that goes up and down, three heads."""
 
+import itertools
+
 import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812
@@ -58,9 +60,7 @@ class Yolo(nn.Module):
         super().__init__()
         w = [width, 2 * width, 4 * width, 8 * width, 8 * width]
         self.stem = conv(3, w[0], 3, 2)
-        self.stages = nn.ModuleList(
-            nn.Sequential(conv(a, b, 3, 2), Split(b, b)) for a, b in zip(w[:-1], w[1:], strict=True)
-        )
+        self.stages = nn.ModuleList(nn.Sequential(conv(a, b, 3, 2), Split(b, b)) for a, b in itertools.pairwise(w))
         self.pyramid = Pyramid(w[4])
         self.up4, self.up3 = Split(w[4] + w[3], w[3], False), Split(w[3] + w[2], w[2], False)
         self.down4, self.join4 = conv(w[2], w[2], 3, 2), Split(w[2] + w[3], w[3], False)
