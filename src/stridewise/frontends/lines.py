@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from stridewise.frontends.apply import Done
-from stridewise.frontends.override import Coarse, Fit, Override, Quiet
+from stridewise.frontends.override import Coarse, Fit, Override, Quiet, Something
 from stridewise.frontends.step import EndPad, Step
 from stridewise.plans import Plan
 
@@ -45,6 +45,9 @@ def code(before: nn.Module, after: nn.Module, plan: Plan, done: Done) -> str:
                 index = ", ".join(f"::{m}" for m in hook.times)
                 lines.append(f"{at}.register_forward_pre_hook(lambda m, a: (a[0][..., {index}], *a[1:]))")
         for after_hook in module._forward_hooks.values():
+            if isinstance(after_hook, Something):
+                empty = 'y.masked_fill(y == float("-inf"), 0)'
+                lines.append(f"{at}.register_forward_hook(lambda m, a, y: {empty})")
             if isinstance(after_hook, Step) and repr(after_hook) not in map(repr, old[path]._forward_hooks.values()):
                 pool = f"{'max' if after_hook.kind == 'max' else 'avg'}_pool{len(after_hook.stride)}d"
                 lines.append(f"{at}.register_forward_hook(lambda m, a, y: F.{pool}(y, {after_hook.stride}))")
