@@ -74,14 +74,18 @@ def _table(result: SearchResult) -> str:
 
 def _method(result: SearchResult) -> str:
     schedule = result.schedule
-    rungs = [f"{r.budget} epoch{'s' if r.budget > 1 else ''}, the best {r.keep} go on" for r in schedule.rungs]
+    rungs = [
+        f"{r.plans} plans, {r.budget} epoch{'s' if r.budget > 1 else ''} each, "
+        + ("chosen by what the trainings before say about plans like them" if n else "far from each other")
+        for n, r in enumerate(schedule.rungs)
+    ]
     steps = [
         f"{len(result.front)} plans lie on the exact front of multiply-adds, activations and peak memory"
         + (f" within {_limits(result)}." if _limits(result) else "."),
-        f"{len(result.rows)} of them were trained, the default always among them.",
+        f"{len(result.rows)} plans, far from each other, make the shortlist, the default always among them.",
         *(f"Rung {n}: {text}." for n, text in enumerate(rungs, 1)),
-        f"The finalists: {schedule.budget} epochs with {schedule.seeds} seeds each. Every training starts from random "
-        "weights.",
+        f"The finalists: {schedule.budget} epochs with {schedule.seeds} fresh seeds each, the default always among "
+        "them. Every training starts from random weights.",
         f"All trainings together took {result.seconds:.0f} seconds of work (measured).",
     ]
     return f"<ol>{''.join(f'<li>{escape(step)}</li>' for step in steps)}</ol>"

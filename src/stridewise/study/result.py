@@ -146,7 +146,7 @@ def cells(row: Row, default: Row) -> tuple[str, ...]:
         row.candidate.name,
         f"{cost / 1e6:,.1f} M",
         f"{cost / base:.2f}x",
-        f"{found.mean:.1%}" if found else row.error and "failed",
+        f"{found.mean:.1%}" if found else "failed" if row.error else "not trained",
         interval,
         str(row.budget or ""),
         str(found.seeds if found else ""),
