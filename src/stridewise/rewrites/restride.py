@@ -24,8 +24,9 @@ class Restrided:
     pads: tuple[tuple[str, int, int], ...] = ()
 
 
-def restride(graph: Graph, plan: Plan, inputs: Sizes | None = None) -> Restrided:
-    """The graph of the network under `plan`, at the traced or the given input size.
+def restride(graph: Graph, plan: Plan, inputs: Sizes | None = None, shapes: bool = True) -> Restrided:
+    """The graph of the network under `plan`, at the traced or the given input size; shapes: bring the tensors' shapes
+    along, which no report of sizes, fields and costs reads.
 
     Raises: PlanError where the plan names what the network does not have, or sizes no longer agree.
     """
@@ -41,18 +42,20 @@ def restride(graph: Graph, plan: Plan, inputs: Sizes | None = None) -> Restrided
     except GeometryError as error:
         raise PlanError(f"the plan does not fit: {error}") from error
     grids = tuple(
-        replace(g, sizes=sizes[g.index], maps=maps.get(g.index, g.maps))
-        if sizes[g.index] != g.sizes or g.index in maps
-        else g
+        g.measuring(sizes[g.index], maps.get(g.index, g.maps)) if sizes[g.index] != g.sizes or g.index in maps else g
         for g in graph.grids
     )
-    out = replace(graph, grids=grids, slots=tuple(_slot_now(s, plan) for s in graph.slots))
-    out = _without_idle_steps(out)
+    old = [g.sizes for g in graph.grids]
+    tensors = tuple([resized(t, old, sizes) for t in graph.tensors]) if shapes else graph.tensors
+    slots = graph.slots if not plan.insert else tuple(_slot_now(s, plan) for s in graph.slots)
+    out = replace(graph, grids=grids, tensors=tensors, slots=slots)
+    out = _without_idle_steps(_made_otherwise(out, plan) if plan.insert else out)
+    added = False
     for key, setting in plan.insert.items():
         slot = next(s for s in out.slots if s.key == key or key in s.aliases)
         if slot.node is None and any(s > 1 for s in setting.stride):
-            out = _inserted(out, slot, setting)
-    return Restrided(graph=with_sizes(out, inputs), pads=pads)
+            out, added = _inserted(out, slot, setting), True
+    return Restrided(graph=with_sizes(out, inputs) if added else out, pads=pads)
 
 
 def with_sizes(graph: Graph, inputs: Sizes | None = None) -> Graph:
@@ -128,6 +131,22 @@ def opened(graph: Graph, keys: Sequence[str]) -> Graph:
         slot = next(s for s in graph.slots if s.key == key)
         graph = _inserted(graph, slot, Setting(stride=one, was=one, downsample="max"))
     return graph
+
+
+def _op_of(kind: str) -> str:
+    """The op of a step that is inserted at a slot."""
+    return "max_pool" if kind == "max" else "avg_pool"
+
+
+def _made_otherwise(graph: Graph, plan: Plan) -> Graph:
+    """Steps that are at slots already, made by what the plan says."""
+    nodes = list(graph.nodes)
+    for slot in graph.slots:
+        if slot.node is not None and any(key in plan.insert for key in (slot.key, *slot.aliases)):
+            node, op = nodes[slot.node], _op_of(slot.kind)
+            if node.op != op:
+                nodes[slot.node] = replace(node, op=op, target=f"slot.{op}", attrs={**node.attrs, "kind": slot.kind})
+    return replace(graph, nodes=tuple(nodes))
 
 
 def _without_idle_steps(graph: Graph) -> Graph:
@@ -213,7 +232,7 @@ def _inserted(graph: Graph, slot: Slot, setting: Setting) -> Graph:
         grid=at_grid,
         volume=Volume(source.volume.scale, tuple((at_grid, a) for _, a in source.volume.over)),
     )
-    op = "max_pool" if setting.downsample == "max" else "avg_pool"
+    op = _op_of(setting.downsample)
     new_node = Node(
         index=at_node,
         op=op,

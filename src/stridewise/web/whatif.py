@@ -77,8 +77,9 @@ class Studied:
         """Sizes, strides, fields and costs under a request: its plan, and only what differs from the original."""
         begun = time.perf_counter()
         plan = self.plan(request)
-        changed = restride(self.graph, plan)
-        found = view(evaluate(changed.graph, smallest=False), rules=False)
+        changed = restride(self.graph, plan, shapes=False)
+        sizes = [grid.sizes for grid in changed.graph.grids]
+        found = view(evaluate(changed.graph, smallest=False, sizes=sizes), rules=False)
         shown = view_json(found)
         return {
             "plan": plan_json(plan),

@@ -156,6 +156,7 @@ export async function openNetwork(index, wanted = {}) {
     batch(() => {
       network.value = index;
       base.value = found;
+      networks.value = networks.value.map((n, i) => (i === index ? { ...n, name: found.model } : n)); // resolved by now
       errors.value = [];
       tabs.value = [history()];
       answers.value = [null];
@@ -198,7 +199,7 @@ export async function begin() {
       if (wanted.area) area.value = wanted.area;
       settings.value = wanted.settings;
     });
-    const named = start.networks.findIndex((n) => n.name === wanted.network);
+    const named = start.networks.findIndex((n) => n.name === wanted.network || wanted.network.endsWith(`:${n.name}`));
     await openNetwork(Math.max(named, 0), named >= 0 || !wanted.network ? wanted : {});
     effect(writeAddress);
     return start;
