@@ -30,8 +30,21 @@ ROOMS = {
     "report": {"analyses", "axis", "ir", "ops", "plans", "rewrites", "findings", "measure", "search", "fit", "study"},
     "search": {"analyses", "rewrites", "plans", "ir", "axis"},
     "measure": {"frontends", "plans", "ir", "axis", "analyses", "api", "data", "rewrites", "findings"},
-    "tasks": {"frontends", "plans", "data", "ir", "axis", "analyses", "api", "rewrites"},
-    "study": {"search", "measure", "tasks", "frontends", "plans", "data", "ir", "axis", "analyses", "api", "rewrites"},
+    "tasks": {"frontends", "plans", "data", "ir", "axis", "analyses", "api", "rewrites", "measure", "fit", "findings"},
+    "study": {
+        "search",
+        "measure",
+        "tasks",
+        "fit",
+        "frontends",
+        "plans",
+        "data",
+        "ir",
+        "axis",
+        "analyses",
+        "api",
+        "rewrites",
+    },
 }
 # How numbers, tables and pages are written: results print themselves with these, and they know none of them.
 FREE = {"stridewise.report.units", "stridewise.report.tables", "stridewise.report.assets"}

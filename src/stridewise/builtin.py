@@ -50,7 +50,7 @@ class ResNet20(nn.Module):
         self.fc = nn.Linear(4 * width, classes)
         for before in sorted(set(steps)):
             step = 2 ** list(steps).count(before)
-            self.layers[before - 1].register_forward_hook(Step("max", (step, step)))
+            self.layers[before - 1].register_forward_hook(Step.at_slot("max", (step, step), f"layers.{before - 1}"))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(N, channels, H, W) -> (N, classes)."""

@@ -26,12 +26,13 @@ AS_IT_IS = "as it is"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
-    """One network to measure. call: runs a batch; model: None for an ONNX file; graph: its geometry."""
+    """One network to measure. call: runs a batch; model: None for an ONNX `file`; graph: its geometry."""
 
     name: str
     call: Any
     model: nn.Module | None
     graph: Graph
+    file: str = ""
 
     def network(self) -> Network:
         """As the shift measures want it: what it predicts and where it steps."""
@@ -131,7 +132,7 @@ def _onnx(path: str, shape: tuple[int, ...]) -> Variant:
         rows = [session.run(None, {entry.name: part})[0] for part in parts]
         return torch.cat([torch.from_numpy(row) for row in rows])
 
-    return Variant(name=Path(path).name, call=call, model=None, graph=graph)
+    return Variant(name=Path(path).name, call=call, model=None, graph=graph, file=path)
 
 
 def first_output(out: Any) -> Any:
