@@ -1,5 +1,6 @@
 """A page over a small network, as a test client that passes the guard."""
 
+import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ import uvicorn
 from browsing import CHROMIUM
 from starlette.testclient import TestClient
 
+import stridewise as sw
 from stridewise.web.server import bound, make_app
 from stridewise.web.workbench import Workbench
 
@@ -111,6 +113,16 @@ def address(networks: Path) -> Iterator[str]:
     bench = Workbench(["builtin:resnet20", "builtin:nothing", f"{networks}:gated", f"{networks}:huge"])
     with served(lambda port: make_app(bench, token="t", port=port)) as where:
         yield where
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run folder of a study whose score is drawn."""
+    folder = tmp_path_factory.mktemp("runs") / "study"
+    graph = sw.trace(sw.load("builtin:resnet20-narrow"), (3, 32, 32), name="builtin:resnet20-narrow")
+    numbers = itertools.count()
+    sw.search(graph, score=lambda plan, budget, seed: 0.7 + next(numbers) % 7 / 50, budget=2, trials=5, run=folder)
+    return folder
 
 
 @pytest.fixture(scope="session")
