@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from stridewise.frontends.apply import Done
-from stridewise.frontends.override import Coarse, Fit, Override, Quiet
+from stridewise.frontends.override import Coarse, Fit, Override, Quiet, Something
 from stridewise.frontends.step import EndPad, Phase, Reach
 from stridewise.frontends.step_lines import DEFINITIONS, IMPORTS, step_lines
 from stridewise.plans import Plan
@@ -48,6 +48,10 @@ def code(before: nn.Module, after: nn.Module, plan: Plan, done: Done) -> str:
             elif isinstance(hook, Coarse):
                 index = ", ".join(f"::{m}" for m in hook.times)
                 lines.append(f"{at}.register_forward_pre_hook(lambda m, a: (a[0][..., {index}], *a[1:]))")
+        for after_hook in module._forward_hooks.values():
+            if isinstance(after_hook, Something):
+                empty = 'y.masked_fill(y == float("-inf"), 0)'
+                lines.append(f"{at}.register_forward_hook(lambda m, a, y: {empty})")
         for kind, line in step_lines(path, old[path], module, groups):
             needed[kind] = None
             lines.append(line)

@@ -206,8 +206,8 @@ def _acts(graph: Graph, plan: Plan, times: Sequence[Times], entries: Mapping[str
         if found is not None:
             acts[node.index] = found
             if found.same:  # the padding before it came from the old size; the window pads by itself now
-                pad = max(n.index for n in graph.nodes if set(n.outputs) & set(node.inputs[:1]))
-                if graph.nodes[pad].op == "pad":
+                pad = max((n.index for n in graph.nodes if set(n.outputs) & set(node.inputs[:1])), default=0)
+                if graph.nodes[pad].op == "pad" and all(m == IDENTITY for g in made.get(pad, ()) for m in g.maps):
                     acts[pad] = Act(kind="drop", came=found.came, goes=found.came)
     return dict(sorted(acts.items()))
 

@@ -67,6 +67,17 @@ def check_kinds(graph: Graph, plan: Plan) -> None:
             _check_growth(graph, key, node)
 
 
+def kinds_at(graph: Graph, site: Node | None) -> tuple[str, ...]:
+    """The ways to step at a site, or at a slot (None), the usual one first."""
+    if site is None:
+        return ("max", *(kind for kind in STEPS if kind != "max"))
+    try:
+        _check_growth(graph, site.key, site)
+    except PlanError:
+        return ("stride", *STEPS)
+    return ("stride", *STEPS, SPACE)
+
+
 def _check_setting(key: str, setting: Setting) -> None:
     kind = setting.downsample
     if kind not in KINDS:

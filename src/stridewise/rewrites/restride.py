@@ -29,8 +29,9 @@ class Restrided:
     pads: tuple[tuple[str, int, int], ...] = ()
 
 
-def restride(graph: Graph, plan: Plan, inputs: Sizes | None = None) -> Restrided:
-    """The graph of the network under `plan`, at the traced or the given input size.
+def restride(graph: Graph, plan: Plan, inputs: Sizes | None = None, shapes: bool = True) -> Restrided:
+    """The graph of the network under `plan`, at the traced or the given input size; shapes: bring the tensors' shapes
+    along, which no report of sizes, fields and costs reads.
 
     Raises: PlanError where the plan names what the network does not have, or sizes no longer agree.
     """
@@ -53,16 +54,17 @@ def restride(graph: Graph, plan: Plan, inputs: Sizes | None = None) -> Restrided
     except GeometryError as error:
         raise PlanError(f"the plan does not fit: {error}") from error
     grids = tuple(
-        replace(g, sizes=sizes[g.index], maps=maps.get(g.index, g.maps))
-        if sizes[g.index] != g.sizes or g.index in maps
-        else g
+        g.measuring(sizes[g.index], maps.get(g.index, g.maps)) if sizes[g.index] != g.sizes or g.index in maps else g
         for g in stepped.grids
     )
-    out = replace(stepped, grids=grids, slots=tuple(_slot_now(s, plan) for s in stepped.slots))
+    slots = tuple(_slot_now(s, plan) for s in stepped.slots) if plan.insert else stepped.slots
+    out = replace(stepped, grids=grids, slots=slots)
     out = _without_idle_steps(out)
     _check_borders(out)
-    old = [g.sizes for g in stepped.grids]
-    return Restrided(graph=replace(out, tensors=tuple(resized(t, old, sizes) for t in out.tensors)), pads=pads)
+    if shapes:
+        old = [g.sizes for g in stepped.grids]
+        out = replace(out, tensors=tuple([resized(t, old, sizes) for t in out.tensors]))
+    return Restrided(graph=out, pads=pads)
 
 
 def _with_steps(graph: Graph, plan: Plan) -> Graph:
