@@ -50,7 +50,7 @@ class ResNet20(nn.Module):
         self.fc = nn.Linear(4 * width, classes)
         for before in sorted(set(steps)):
             step = 2 ** list(steps).count(before)
-            self.layers[before - 1].register_forward_hook(Step("max", (step, step)))
+            self.layers[before - 1].register_forward_hook(Step.at_slot("max", (step, step), f"layers.{before - 1}"))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(N, channels, H, W) -> (N, classes)."""
@@ -60,6 +60,7 @@ class ResNet20(nn.Module):
 _MODELS: dict[str, tuple[Callable[..., nn.Module], dict[str, int], tuple[int, int, int]]] = {
     "resnet20": (ResNet20, {}, (3, 32, 32)),
     "resnet20-narrow": (ResNet20, {"width": 8}, (3, 32, 32)),
+    "resnet20-wide": (ResNet20, {"width": 32}, (3, 32, 32)),
 }
 
 

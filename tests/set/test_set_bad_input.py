@@ -83,7 +83,7 @@ REQUESTS = [
     ({"mian": 1}, "mian: no site of that name; near it are main"),
     ({"+nowhere": 2}, "[+]nowhere: no slot of that name"),
     ({"main": 1, "pool": 4}, "contradicts what is asked of|would have to step by a fraction"),
-    ({"main": "2:sharpen"}, "main: '2:sharpen' is no stride; write 2, 1x2 or 2:blur:3"),
+    ({"main": "2:sharpen"}, "main: '2:sharpen' is no stride; write 2, 1x2"),
 ]
 
 

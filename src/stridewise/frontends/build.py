@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -31,7 +31,7 @@ class ModuleCall:
 # Ops that move, pick or weigh what is there: behind them positions may have lost their order, but nothing more.
 _MOVES = frozenset(
     "view permute transpose slice select split unbind pad concat expand unsqueeze squeeze copy activation saturating "
-    "avg_pool batch_norm layer_norm matmul join softmax".split()
+    "avg_pool batch_norm layer_norm matmul join softmax flip".split()
 )
 
 
@@ -48,6 +48,7 @@ class Builder:
     layouts: list[Any] = field(default_factory=list)
     opaque: tuple[str, ...] = ()
     lost: dict[int, tuple[int, tuple[int, str, str]]] = field(default_factory=dict)
+    names: dict[int, str] = field(default_factory=dict)
 
     def input(self, name: str, shape: Sequence[int], itemsize: int) -> Value:
         """An input tensor: batch, channels, then one position axis for each further dimension."""
@@ -98,8 +99,12 @@ class Builder:
         owner: ModuleCall | None,
         operands: Sequence[Value],
         onnx: bool = False,
+        name: str = "",
     ) -> list[Value]:
-        """The outputs of one call; `outs` are (shape, itemsize, index of the operand whose memory it shares)."""
+        """The outputs of one call; `outs` are (shape, itemsize, index of the operand whose memory it shares).
+
+        name: the node's own, of an op that is no part of its module's work.
+        """
         index = len(self.nodes)
         self.draft.node = index
         reading = self._read(op, target, args, kwargs, [o[0] for o in outs], owner, operands, onnx)
@@ -113,7 +118,7 @@ class Builder:
             if reading.lost is not None and value.index is not None:
                 self.lost[value.index] = reading.lost
             values.append(value)
-        if owner is not None and (reading.site or reading.counted):
+        if owner is not None and (reading.site or reading.counted) and not name:
             owner.direct += 1
             above = owner.parent
             while above is not None and not above.below:
@@ -135,6 +140,8 @@ class Builder:
             }
         )
         self.owners.append(owner)
+        if name:
+            self.names[index] = name
         return values
 
     def _read(
@@ -217,7 +224,7 @@ class Builder:
         for index in outputs:
             if index in self.lost:
                 self._report(self.lost[index][1], "")
-        keys = _keys(self.nodes, self.owners)
+        keys = _keys(self.nodes, self.owners, self.names)
         nodes = tuple(
             Node(index=i, path=owner.path if owner else "", key=key, call=owner.number if owner else 1, **facts)
             for i, (facts, owner, key) in enumerate(zip(self.nodes, self.owners, keys, strict=True))
@@ -294,16 +301,16 @@ def _function_name(facts: dict[str, Any]) -> str:
     return str(_CALLED.get(op, target.split(".")[1] if "." in target else target))
 
 
-def _keys(nodes: Sequence[dict[str, Any]], owners: Sequence[ModuleCall | None]) -> list[str]:
+def _keys(nodes: Sequence[dict[str, Any]], owners: Sequence[ModuleCall | None], names: Mapping[int, str]) -> list[str]:
     """A unique name for every site and every op with multiply-adds (DESIGN 2)."""
     keys: list[str] = []
     used: dict[str, int] = {}
-    for facts, owner in zip(nodes, owners, strict=True):
+    for index, (facts, owner) in enumerate(zip(nodes, owners, strict=True)):
         if not (facts["site"] or facts["counted"]):
             keys.append("")
             continue
-        if facts.get("name"):
-            base = facts["name"]
+        if index in names:
+            base = names[index]
         elif owner is not None and owner.path and owner.direct == 1 and not owner.below:
             base = owner.path
         else:

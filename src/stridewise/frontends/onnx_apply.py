@@ -19,6 +19,7 @@ from stridewise.ir import Graph
 from stridewise.plans import Plan
 from stridewise.rewrites.certify import Certificate, certify
 from stridewise.rewrites.dilate import dilation
+from stridewise.rewrites.kinds import filled
 from stridewise.rewrites.promised import check_promised
 from stridewise.rewrites.restride import Restrided, restride
 
@@ -74,6 +75,7 @@ def _rewritten(
 ) -> Rewritten:
     spec, is_open = _input(model, plan, input)
     graph, walk = read_model(model, folder, spec, name)
+    plan = filled(graph, plan)
     expected = restride(graph, plan)
     certificate = None
     edit = Editor(model, walk)

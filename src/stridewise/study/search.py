@@ -66,7 +66,7 @@ def search(
     if score is None:
         if data is None:
             raise UsageError("search: give data to train on, or your own score=function")
-        from stridewise.tasks.loop import Recipe
+        from stridewise.tasks.recipe import Recipe
 
         score = TrainScore(task, model, data, size=size, recipe=Recipe(**recipe))
     graph = model if isinstance(model, Graph) else score.graph() if isinstance(score, TrainScore) else None

@@ -147,7 +147,7 @@ class Store:
                 self._study.tell(trial, state=optuna.trial.TrialState.FAIL)
             else:
                 for step, epoch in enumerate(outcome.detail.get("curve", ()), 1):
-                    trial.report(epoch["accuracy"], step)
+                    trial.report(epoch["score"], step)
                 trial.set_user_attr("record", json.dumps(_written(outcome)))
                 self._study.tell(trial, outcome.value)
         self.outcomes[job] = outcome
