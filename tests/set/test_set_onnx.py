@@ -298,6 +298,49 @@ def test_steps_move_and_are_inserted_and_taken_away(tmp_path):
     assert np.abs(run(tmp_path / "o.onnx", x.numpy()) - run(before, x.numpy())).max() <= CLOSE
 
 
+KINDS = ["2:blur:3", "2:blur:5:zero", "3x2:blur:4:circular", "2:mean", "2x3:max", "2:polyphase", "2:space-to-depth"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("place", ["main", "+stem"])
+def test_other_ways_to_step_equal_the_changed_model(kind, place, tmp_path):
+    model = Named().eval()
+    randomise(model)
+    before = export(model, (3, 33, 46), tmp_path / "m.onnx")
+    try:
+        plan = sw.plan(sw.trace(model, (3, 33, 46)), {place: kind})
+    except PlanError as error:
+        assert place == "+stem"
+        assert "a step is inserted as" in str(error)
+        return
+    if (plan.sites and "polyphase" in kind) or "space" in kind or "polyphase" in kind:
+        with pytest.raises(PlanError, match="is not done in a file; apply it to the model, then export"):
+            sw.apply(before, plan, out=tmp_path / "n.onnx")
+        return
+    sw.apply(before, plan, out=tmp_path / "n.onnx")
+    twin = copy.deepcopy(model)
+    sw.apply(twin, plan, input=(3, 33, 46))
+    x = torch.randn(1, 3, 33, 46)
+    assert torch.allclose(twin(x), torch.from_numpy(run(tmp_path / "n.onnx", x.numpy())), atol=1e-4)
+    with pytest.raises(PlanError, match="changed already"):
+        sw.apply(tmp_path / "n.onnx", plan, out=tmp_path / "o.onnx")
+
+
+class Named(nn.Module):
+    """A stem of modules, and a step beside a 1x1 one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 6, 3, 1, 1), nn.ReLU())
+        self.main = nn.Conv2d(6, 6, 3, 2, 1)
+        self.side = nn.Conv2d(6, 6, 1, 2)
+        self.last = nn.Conv2d(6, 6, 3, 1, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.stem(x)
+        return self.last(torch.relu(self.main(x)) + self.side(x))
+
+
 def test_a_parallel_average_gets_its_missing_row(tmp_path):
     model = Branches(nn.AvgPool2d(2, 2)).eval()
     before = export(model, (3, 32, 32), tmp_path / "m.onnx")
