@@ -196,5 +196,14 @@ def _by(sizes: tuple[int, ...]) -> str:
     return "x".join(map(str, sizes)) if len(set(sizes)) != 1 else str(sizes[0])
 
 
+def how_of(setting: Setting) -> str:
+    """The kind of step in words, "" for the op's own: "blur 3, border circular"."""
+    if setting.downsample == "stride":
+        return ""
+    taps = f" {setting.filter or 3}" if setting.downsample == "blur" else ""
+    border = f", border {setting.border}" if setting.downsample in ("blur", "polyphase") else ""
+    return f"{setting.downsample}{taps}{border}"
+
+
 def _kind(setting: Setting) -> str:
-    return "" if setting.downsample == "stride" else f" ({setting.downsample}{setting.filter or ''})"
+    return f" ({how_of(setting)})" if setting.downsample != "stride" else ""

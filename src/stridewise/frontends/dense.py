@@ -96,11 +96,6 @@ def windows(found: Mapping[str, Any], axes: int) -> list[Window]:
     ]
 
 
-def sizes_of(x: torch.Tensor, axes: int) -> list[int]:
-    """The last sizes, as numbers also while torch.jit traces (which says so in a warning: the trace holds for them)."""
-    return [int(n) if isinstance(n, torch.Tensor) else n for n in x.shape[x.dim() - axes :]]
-
-
 def restrided(
     name: str, args: Sequence[Any], kwargs: Mapping[str, Any], stride: Times
 ) -> tuple[Sequence[Any], Mapping[str, Any]]:
@@ -114,6 +109,11 @@ def restrided(
 def can_restride(name: str) -> bool:
     """Whether a function of this name takes a stride."""
     return name in FUNCTIONS and name.rstrip("123d") in _TABLES
+
+
+def sizes_of(x: torch.Tensor, axes: int) -> list[int]:
+    """The last sizes, as numbers also while torch.jit traces (which says so in a warning: the trace holds for them)."""
+    return [int(n) if isinstance(n, torch.Tensor) else n for n in x.shape[x.dim() - axes :]]
 
 
 def wide_windows(x: torch.Tensor, old: Sequence[Window], act: Act) -> list[Window]:
