@@ -16,7 +16,8 @@ from stridewise.frontends.onnx_names import STEP
 from stridewise.ir import Graph
 from stridewise.ops.step import Inserted
 from stridewise.plans import Plan
-from stridewise.rewrites.kinds import made_by, place_of
+from stridewise.rewrites.kinds import made_by
+from stridewise.rewrites.places import place_of
 from stridewise.rewrites.restride import Restrided
 
 # From here on a padding can go on from the other end.
