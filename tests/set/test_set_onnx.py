@@ -396,6 +396,19 @@ def test_statistics_over_merged_positions_are_refused_on_the_grid(tmp_path):
     assert not done.certificate.exact
 
 
+class Pooled(nn.Module):
+    """A mean over all positions, spread over the map again (the pooling branch of ASPP)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one = nn.Conv2d(3, 6, 3, 2, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.one(x)
+        mean = F.adaptive_avg_pool2d(x, 1)
+        return torch.cat([x, F.interpolate(mean, size=x.shape[-2:], mode="bilinear")], 1)
+
+
 @pytest.mark.parametrize("keep", [True, False])
 @pytest.mark.parametrize(
     ("network", "asked", "text"),
@@ -403,6 +416,7 @@ def test_statistics_over_merged_positions_are_refused_on_the_grid(tmp_path):
         (Shuffled, {"two": 1}, r"Reshape.*(a constant of the file|its size cannot grow)"),
         (Flat, {"one": 1}, r"(flatten|Gemm)"),
         (Sized, {"one": 1}, r"resized to 16x16, a constant of the file|differ"),
+        (Pooled, {"one": 1}, "constants of the file stand in /Resize"),
         (Sized, {"nothing": 1}, "no site of that name"),
     ],
 )

@@ -86,8 +86,9 @@ def _rewritten(
     else:
         _refuse_fixed(graph, expected.graph)
         done = restep_file(edit, graph, plan, expected)
+    baked = _baked(edit)
     edit.finish()
-    again = _inferred(model, folder, name, spec, expected.graph)
+    again = _inferred(model, folder, name, spec, expected.graph, baked)
     write(model, folder, out)
     return Rewritten(path=out, changes=(*lines, *done), graph=again, certificate=certificate)
 
@@ -99,6 +100,17 @@ def _input(model: onnx.ModelProto, plan: Plan, input: InputSpec | None) -> tuple
     is_open = any(not d.dim_value for dims in infos for d in dims[2:])
     given = input if input is not None else plan.input or None
     return given if is_open or input is not None else None, is_open
+
+
+def _baked(edit: Editor) -> list[str]:
+    """The resizes to sizes that stand in the file as numbers."""
+    found = []
+    for part in edit.walk.parts:
+        for node in part.node:
+            sizes = edit.walk.values.get(node.input[3]) if node.op_type == "Resize" and len(node.input) > 3 else None
+            if sizes is not None and sizes.content and all(isinstance(n, int) for n in sizes.content):
+                found.append(node.name or node.op_type)
+    return found
 
 
 def _refuse_fixed(graph: Graph, expected: Graph) -> None:
@@ -115,7 +127,14 @@ def _refuse_fixed(graph: Graph, expected: Graph) -> None:
             raise PlanError(f"{where}: {pin.message} ({pin.kind}): holds for {old} positions, and there would be {new}")
 
 
-def _inferred(model: onnx.ModelProto, folder: Path | None, name: str, spec: InputSpec | None, expected: Graph) -> Graph:
+def _inferred(
+    model: onnx.ModelProto,
+    folder: Path | None,
+    name: str,
+    spec: InputSpec | None,
+    expected: Graph,
+    baked: Sequence[str],
+) -> Graph:
     """Read the changed model, compare its sizes with the promised ones, and write them into it.
 
     Raises: PlanError naming the constant that holds for the old sizes only.
@@ -124,7 +143,8 @@ def _inferred(model: onnx.ModelProto, folder: Path | None, name: str, spec: Inpu
     try:
         graph, walk = read_model(model, folder, spec, name)
     except TraceError as error:
-        raise PlanError(f"the plan cannot be carried out on the file: {error}") from error
+        constants = f"; constants of the file stand in {', '.join(baked)}" if baked else ""
+        raise PlanError(f"the plan cannot be carried out on the file: {error}{constants}") from error
     check_promised(graph, expected, "nothing was written")
     _output_sizes(model, walk)
     return graph
