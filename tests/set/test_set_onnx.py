@@ -1,6 +1,8 @@
 """The same plan on an ONNX file: valid, of the promised sizes, and with kept weights equal in onnxruntime."""
 
 import copy
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
@@ -456,6 +458,19 @@ def test_the_command_writes_a_file_and_compares_it(tmp_path):
     assert set(plan.sites) == {"main", "pool"}
     sw.apply(before, plan, out=tmp_path / "o.onnx")
     assert (tmp_path / "o.onnx").read_bytes() == (tmp_path / "n.onnx").read_bytes()
+
+
+def test_a_file_is_changed_without_torch(tmp_path):
+    before = export(ready("average, padded"), (3, 32, 32), tmp_path / "m.onnx")
+    code = (
+        "import sys, stridewise as sw\n"
+        f"plan = sw.plan(sw.read_onnx({str(before)!r}), output_stride=1, keep_weights=True)\n"
+        f"print(sw.apply({str(before)!r}, plan, out={str(tmp_path / 'n.onnx')!r}))\n"
+        "assert 'torch' not in sys.modules\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "exact: every feature map" in done.stdout
 
 
 def test_the_command_exports_a_live_model(tmp_path):
