@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -16,7 +15,7 @@ from stridewise.tasks.folder import RunFolder, title_of
 from stridewise.tasks.loop import as_it_is
 from stridewise.tasks.recipe import Recipe
 from stridewise.tasks.record import TrainRecord
-from stridewise.tasks.run import recorded, task_of
+from stridewise.tasks.run import clocks, recorded, task_of
 from stridewise.tasks.run import run as _run
 from stridewise.tasks.task import Source, Task
 from stridewise.tasks.trained import Trained, check_same, load_trained
@@ -102,7 +101,7 @@ def evaluated(path: str | Path, found: Trained, dataset: Dataset, device: str = 
 
     Raises: UsageError where the data have other classes; DataError.
     """
-    begin = time.monotonic()
+    begin = clocks()
     splits = found.task.read(dataset, found.data.shape[1:])
     if splits.classes != found.data.classes:
         raise UsageError(
