@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stridewise.errors import UsageError
+from stridewise.rewrites.restride import restride
 from stridewise.web.jobs import Report
 from stridewise.web.pictures import Pictures, middle, png, resized
 from stridewise.web.workbench import Opened
@@ -19,6 +20,7 @@ from stridewise.web.workbench import Opened
 Json = dict[str, Any]
 _MAPS, _ROUNDS, _MOST_SHIFT, _OTHERS = 12, 15, 64, 4
 _MOST_MACS = 200e9
+_NO_MAP = "{}: no module gives out this map by itself; choose the layer before or behind it"
 
 
 def feature_maps(opened: Opened, pictures: Pictures, asked: Json, report: Report) -> Json:
@@ -36,10 +38,10 @@ def feature_maps(opened: Opened, pictures: Pictures, asked: Json, report: Report
         with _planned(opened, plan) as model:
             path = _path(model, key)
             found = next(iter(run_watched(model, [path], x))).get(path) if path else None
-        if found is not None and found[1].dim() == 4:
+        if found is not None and found[1].dim() == 4 and found[1].shape[2:] == _size(opened, plan, key):
             outs.append((label, found[1][0].float().numpy()))
     if not outs:
-        raise UsageError(f"{key}: no module of that name gives out a map; choose another layer")
+        raise UsageError(_NO_MAP.format(key))
     last = outs[-1][1]
     order = np.argsort(-last.var(axis=(1, 2)), kind="stable")[:_MAPS]
     report(0.9, "drawing")
@@ -70,6 +72,7 @@ def _data(levels: NDArray[Any]) -> str:
 
 def measured_field(opened: Opened, pictures: Pictures, asked: Json, report: Report) -> Json:
     """Where the input moves one position of a layer: its gradient's size, as a picture of heat."""
+    from stridewise.measure.capture import run_watched
     from stridewise.measure.field import HOLDS, field_energy
 
     key, at = str(asked.get("layer", "")), asked.get("position")
@@ -80,8 +83,8 @@ def measured_field(opened: Opened, pictures: Pictures, asked: Json, report: Repo
     report(0.4, f"running {label}, forwards and backwards")
     with _planned(opened, plan) as model:
         path = _path(model, key)
-        if path is None:
-            raise UsageError(f"{key}: no module of that name gives out a map; choose another layer")
+        if path is None or next(iter(run_watched(model, [path], x)))[path][1].shape[2:] != _size(opened, plan, key):
+            raise UsageError(_NO_MAP.format(key))
         energy = field_energy(model, path, x, at)
     order = np.sort(energy.ravel())[::-1]
     reach = int(np.searchsorted(np.cumsum(order), HOLDS * order.sum()) + 1)
@@ -216,12 +219,22 @@ def _planned(opened: Opened, plan: Any) -> Iterator[Any]:
 
 def _path(model: Any, key: str) -> str | None:
     """The path to watch for a layer's key: its module, "+module" for the step behind it; None where there is none."""
-    path = key.split("#")[0].split("/")[0]
+    from stridewise.frontends.step import step_of
+
+    path, _, inside = key.split("#")[0].partition("/")
     try:
-        model.get_submodule(path.removeprefix("+"))
+        module = model.get_submodule(path.removeprefix("+"))
     except AttributeError:
         return None
-    return path
+    return f"+{path}" if inside and step_of(module) is not None else path
+
+
+def _size(opened: Opened, plan: Any, key: str) -> tuple[int, ...] | None:
+    """What a layer's map measures under a plan, None where it has none."""
+    graph = opened.wait().graph
+    graph = graph if plan is None else restride(graph, plan).graph
+    node = graph.node_named(key)
+    return None if node is None or node.grid is None else graph.grids[node.grid].sizes
 
 
 WORKS: dict[str, Callable[[Opened, Pictures, Json, Report], Json]] = {

@@ -2,7 +2,7 @@
 // moved by keys and buttons; the original stays as a ghost.
 
 import { by, number, once } from "sw/format";
-import { Controls, setStride, shift, wasOf, wished } from "sw/controls";
+import { alone, Controls, restrided, setStride, shift, wasOf } from "sw/controls";
 import { candidates, kind, ladder } from "sw/shape";
 import { moved } from "sw/state";
 import { answers, base, change, layer, live, now, original, propose, row, tab, view } from "sw/store";
@@ -15,7 +15,7 @@ const TOP = 34;
 function Rise({ rise, x, y, onGrab, chosen }) {
   const label = `${rise.row.key}: steps by ${once(rise.stride)}, to stride ${by(rise.row.cumulative_stride)}`;
   const keys = async (event) => {
-    const act = { ArrowLeft: () => shift(rise, -1), ArrowRight: () => shift(rise, 1), ArrowDown: () => setStride(rise.key, rise.stride.map((s) => s * 2)), ArrowUp: () => setStride(rise.key, rise.stride.map((s) => Math.max(1, Math.floor(s / 2)))), Delete: () => setStride(rise.key, rise.stride.map(() => 1)) }[event.key];
+    const act = { ArrowLeft: () => shift(rise, -1), ArrowRight: () => shift(rise, 1), ArrowDown: () => setStride(rise, rise.stride.map((s) => s * 2)), ArrowUp: () => setStride(rise, rise.stride.map((s) => Math.max(1, Math.floor(s / 2)))), Delete: () => setStride(rise, rise.stride.map(() => 1)) }[event.key];
     if (event.key === "Enter" || event.key === " ") layer.value = rise.row.key;
     else if (!act || !rise.free || !live) return;
     event.preventDefault();
@@ -72,7 +72,7 @@ function Drawing({ width }) {
       const near = places.reduce((a, b) => (Math.abs(b.x - depth) < Math.abs(a.x - depth) ? b : a), { key: rise.key, x: rise.x, group: rise.group });
       const stride = rise.stride.map((s) => Math.min(16, Math.max(1, Math.round(s * 2 ** factor))));
       const stays = near.key === rise.key || (near.group !== null && near.group === rise.group);
-      const next = stays ? wished(before, rise.key, stride) : moved(before, rise.key, near.key, stride, wasOf(rise.key), { original: near.was, now: near.key in start ? start[near.key] : near.was.map(() => 1) });
+      const next = stays ? restrided(before, rise, stride) : moved(alone(before, rise), rise.key, near.key, stride, wasOf(rise.key), { original: near.was, now: near.key in start ? start[near.key] : near.was.map(() => 1) });
       const text = JSON.stringify(next);
       setHeld({ x: X(depth), y: Y(rise.top[0] + factor) });
       if (text !== last || commit) {
