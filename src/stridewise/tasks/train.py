@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from stridewise.errors import UsageError
 from stridewise.plans import Plan
 from stridewise.tasks.folder import RunFolder, title_of
 from stridewise.tasks.loop import as_it_is
-from stridewise.tasks.recipe import Recipe
+from stridewise.tasks.recipe import Recipe, told_apart
 from stridewise.tasks.record import TrainRecord
 from stridewise.tasks.run import clocks, recorded, task_of
 from stridewise.tasks.run import run as _run
@@ -50,9 +49,8 @@ def train(
     sizes).
     Raises: UsageError, DataError, LoadError, PlanError, StridewiseError, one line each.
     """
-    names = {f.name for f in fields(Recipe)}
-    chosen = task_of(task, **{k: v for k, v in settings.items() if k not in names})
-    recipe = Recipe(**{k: v for k, v in settings.items() if k in names})
+    recipe, options = told_apart(settings)
+    chosen = task_of(task, **options)
     plan = Plan.read(plan) if isinstance(plan, str | Path) else plan or Plan()
     folder = None if run is None else RunFolder(run, resume=resume)
     if folder is not None and checkpoint is not None:
