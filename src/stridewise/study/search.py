@@ -68,9 +68,10 @@ def search(
     if score is None:
         if data is None:
             raise UsageError("search: give data to train on, or your own score=function")
-        from stridewise.tasks.recipe import Recipe
+        from stridewise.tasks.recipe import told_apart
 
-        score = TrainScore(task, model, data, size=size, recipe=Recipe(**recipe))
+        how, options = told_apart(recipe)
+        score = TrainScore(task, model, data, size=size, recipe=how, options=options)
     graph = model if isinstance(model, Graph) else score.graph() if isinstance(score, TrainScore) else None
     if graph is None:
         raise UsageError("search: a score of your own wants the network as a graph: sw.trace(model, (3, 224, 224))")
