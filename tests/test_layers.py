@@ -30,11 +30,24 @@ ROOMS = {
     "report": {"analyses", "axis", "ir", "ops", "plans", "rewrites", "findings", "measure", "search", "fit", "study"},
     "search": {"analyses", "rewrites", "plans", "ir", "axis"},
     "measure": {"frontends", "plans", "ir", "axis", "analyses", "api", "data", "rewrites", "findings"},
-    "tasks": {"frontends", "plans", "data", "ir", "axis", "analyses", "api", "rewrites"},
-    "study": {"search", "measure", "tasks", "frontends", "plans", "data", "ir", "axis", "analyses", "api", "rewrites"},
+    "tasks": {"frontends", "plans", "data", "ir", "axis", "analyses", "api", "rewrites", "measure", "fit", "findings"},
+    "study": {
+        "search",
+        "measure",
+        "tasks",
+        "fit",
+        "frontends",
+        "plans",
+        "data",
+        "ir",
+        "axis",
+        "analyses",
+        "api",
+        "rewrites",
+    },
 }
-# How a number is written: results print themselves with it, and it knows none of them.
-FREE = {"stridewise.report.units"}
+# How numbers, tables and pages are written: results print themselves with these, and they know none of them.
+FREE = {"stridewise.report.units", "stridewise.report.tables", "stridewise.report.assets"}
 # Heavy libraries -> rooms that may import them.
 HEAVY = {
     "torch": {"frontends", "builtin", "measure", "tasks", "study", "cli", "web"},  # the last two inside functions

@@ -50,7 +50,7 @@ class ResNet20(nn.Module):
         self.fc = nn.Linear(4 * width, classes)
         for before in sorted(set(steps)):
             step = 2 ** list(steps).count(before)
-            self.layers[before - 1].register_forward_hook(Step("max", (step, step)))
+            self.layers[before - 1].register_forward_hook(Step.at_slot("max", (step, step), f"layers.{before - 1}"))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(N, channels, H, W) -> (N, classes)."""
@@ -77,6 +77,11 @@ def build(name: str, **kwargs: int) -> nn.Module:
     """A built-in network, weights random. kwargs: width, classes, channels. Raises LoadError for an unknown name."""
     factory, settings, _ = _find(name)
     return factory(**{**settings, **kwargs})
+
+
+def factory(name: str) -> tuple[Callable[..., nn.Module], dict[str, int]]:
+    """What makes a built-in network, and the arguments it is given."""
+    return _find(name)[:2]
 
 
 def _find(name: str) -> tuple[Callable[..., nn.Module], dict[str, int], tuple[int, int, int]]:

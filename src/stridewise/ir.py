@@ -39,6 +39,8 @@ class Volume:
 
     def times(self, other: Volume) -> Volume:
         """The product of two volumes."""
+        if not self.plus and not other.plus:
+            return Volume(self.scale * other.scale, self.over + other.over)
         terms = [Volume(a.scale * b.scale, a.over + b.over) for a in (self, *self.plus) for b in (other, *other.plus)]
         return Volume(terms[0].scale, terms[0].over, tuple(terms[1:]))
 
@@ -53,6 +55,8 @@ class Volume:
         scale = Fraction(total, area) if area else Fraction(0)
         return Volume(int(scale) if scale.denominator == 1 else scale, over)
 
+
+NOTHING = Volume()
 
 GridKind: TypeAlias = Literal["input", "map", "join", "concat", "follow", "fixed", "unknown"]
 
@@ -113,7 +117,7 @@ class Node:
     grid: int | None = None
     site: bool = False
     counted: bool = False
-    macs: Volume = Volume()
+    macs: Volume = NOTHING
     params: int = 0
     attrs: Mapping[str, Any] = field(default_factory=dict)
     keeps: Literal["input", "inputs", "output", "all", "none"] = "none"

@@ -10,8 +10,10 @@ from task_nets import Exploding, Features, Small, gratings
 import stridewise as sw
 from stridewise.errors import DataError, LoadError, StridewiseError, UsageError
 from stridewise.plans import Plan, Setting
+from stridewise.tasks.augment import augmented
+from stridewise.tasks.backbone import build
+from stridewise.tasks.classify import Classify
 from stridewise.tasks.loop import share_of_rate
-from stridewise.tasks.pictures import augmented, to_tensors
 from stridewise.tasks.record import from_bits, to_bits, wilson
 
 FINER = Plan(sites={"second": Setting(stride=(1, 1), was=(2, 2))})
@@ -87,28 +89,22 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path):
 
 
 def test_the_plan_is_carried_out_before_training():
-    splits = to_tensors(gratings(64, 32))
-    from stridewise.tasks.classify import network
-
-    assert network(Small, FINER, splits).second.stride == (1, 1)
-    assert network(Small, Plan(), splits).second.stride == (2, 2)
+    splits = Classify().read(gratings(64, 32))
+    assert Classify().network(Small, FINER, splits).second.stride == (1, 1)
+    assert Classify().network(Small, Plan(), splits).second.stride == (2, 2)
     record = sw.train("classify", Small, data=gratings(64, 32), plan=FINER, epochs=1, batch=32)
     assert record.plan == FINER
 
 
 def test_a_map_at_the_end_is_pooled_and_a_named_model_gets_its_classes():
-    splits = to_tensors(gratings(64, 32, classes=3))
-    from stridewise.tasks.classify import network
-
+    splits = Classify().read(gratings(64, 32, classes=3))
     x = torch.zeros(2, *splits.shape)
-    assert network(Features, Plan(), splits)(x).shape == (2, 3)
-    assert network("builtin:resnet20-narrow", Plan(), splits).eval()(x).shape == (2, 3)
+    assert Classify().network(Features, Plan(), splits)(x).shape == (2, 3)
+    assert Classify().network("builtin:resnet20-narrow", Plan(), splits).eval()(x).shape == (2, 3)
 
 
 def test_named_zoo_models_and_files_get_their_classes(tmp_path):
     pytest.importorskip("timm")
-    from stridewise.tasks.classify import build
-
     assert build("timm:resnet10t", 7).num_classes == 7
     source = tmp_path / "net.py"
     source.write_text(
@@ -150,13 +146,14 @@ def test_what_cannot_be_trained_is_said_in_one_line(change, kind, said):
 def test_augmentation_moves_whole_pictures_and_keeps_their_values():
     generator = torch.Generator().manual_seed(0)
     x = torch.arange(2 * 3 * 16 * 16, dtype=torch.float32).reshape(2, 3, 16, 16)
-    moved = augmented(x, ("shift",), generator)
+    y = torch.zeros(2, dtype=torch.int64)
+    moved, _ = augmented(x, y, ("shift",), generator)
     assert moved.shape == x.shape
     centre = moved[0, 0, 8, 8]
     rows, columns = (x[0, 0] == centre).nonzero()[0].tolist()
     assert abs(rows - 8) <= 2
     assert abs(columns - 8) <= 2
-    for row in augmented(x, ("flip",), generator):
+    for row in augmented(x, y, ("flip",), generator)[0]:
         assert any(torch.equal(row, candidate) for whole in x for candidate in (whole, whole.flip(-1)))
 
 

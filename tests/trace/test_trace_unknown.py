@@ -147,3 +147,17 @@ def test_a_rule_can_be_given_after_a_first_trace_and_taken_back():
     finally:
         unregister("mine")
     assert trace(Net(), (3, 60, 60)).unknown
+
+
+@pytest.mark.parametrize("dim", [1, 2])
+def test_mirrored_channels_are_followed_and_mirrored_positions_reported(dim):
+    class Mirrored(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.stem, self.head = nn.Conv2d(3, 4, 3, 2, 1), nn.Conv2d(4, 4, 3, 2, 1)
+
+        def forward(self, x):
+            return self.head(self.stem(x).flip(dim))
+
+    found = trace(Mirrored(), (3, 32, 32)).unknown
+    assert [u.op for u in found] == ([] if dim == 1 else ["aten.flip.default"])

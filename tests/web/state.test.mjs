@@ -48,7 +48,7 @@ test("history goes back and forth and forgets what was undone when something new
 });
 
 test("the address holds the whole state", () => {
-  const seen = { network: "timm:resnet50", tabs: [{ "layer4.0.conv2": "1" }, { "+layer3.5": "2x1", conv1: "1" }], tab: 2, layer: "fc#2", area: "fit", position: [3, 4] };
+  const seen = { network: "timm:resnet50", tabs: [{ "layer4.0.conv2": "1" }, { "+layer3.5": "2x1", conv1: "1" }], tab: 2, layer: "fc#2", area: "fit", position: [3, 4], settings: { kernel: "box", strides: [[1, 2]] } };
   assert.deepEqual(state.decoded(`#${state.encoded(seen)}`), seen);
   assert.deepEqual(state.decoded("").tabs, []);
   assert.equal(state.decoded("#at=x.y&tab=zz&plan=,,=&layer=%3Cscript%3E").position, null);
@@ -110,4 +110,24 @@ test("steps move to free sites and slots, in order of depth", () => {
 test("ticks are round", () => {
   assert.deepEqual(ticks(0, 10), [0, 2, 4, 6, 8, 10]);
   assert.deepEqual(ticks(3, 3), [3]);
+});
+
+test("kept weights stand among the wishes and travel apart", () => {
+  const wishes = { a: "1", [state.KEEP]: "grid" };
+  assert.deepEqual(state.request(wishes), { changes: { a: "1" }, keep_weights: true, means: "grid" });
+  assert.deepEqual(state.request({ a: "1" }), { changes: { a: "1" } });
+  assert.deepEqual(state.wishesOf(state.request(wishes)), wishes);
+  assert.ok(state.idle({ [state.KEEP]: "dense" }) && !state.idle(wishes));
+  assert.deepEqual(state.decoded(`#${state.encoded({ tabs: [wishes] })}`).tabs, [wishes]);
+});
+
+test("a wish says how a step is made where that is not the usual way", () => {
+  assert.deepEqual(state.wish({}, "+a", [2, 2], [1, 1], "mean", "max"), { "+a": "2:mean" });
+  assert.deepEqual(state.wish({ "+a": "2:mean" }, "+a", [2, 2], [1, 1], "max", "max"), { "+a": "2" });
+  assert.deepEqual(state.wish({}, "+a", [2, 2], [2, 2], "mean", "max"), { "+a": "2:mean" });
+});
+
+test("an address that somebody cut short is no error", () => {
+  assert.equal(state.decoded("#one={\"strides\":3}").settings, null);
+  assert.equal(state.decoded("#one=%7B").settings, null);
 });

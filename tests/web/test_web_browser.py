@@ -194,7 +194,7 @@ def test_a_network_that_cannot_be_opened_leaves_the_other_one_usable(page: Any, 
 def test_a_picture_that_is_none_is_refused_and_another_is_taken(page: Any, address: str):
     opened(page, address)
     page.heard.allowed.append("422")
-    page.locator("input[type=file]").set_input_files(
+    page.locator("#stage input[type=file]").set_input_files(
         {"name": "a.png", "mimeType": "image/png", "buffer": b"<svg onload=alert(1)>"}
     )
     page.locator(".card.error", has_text="not a picture").wait_for()

@@ -157,6 +157,8 @@ class AxisSizes:
 
 def _reflected(graph: Graph, grid: Grid, axis: int) -> int:
     """The size that reflecting (or wrapping) padding needs to exceed; 0 for other ops."""
+    if grid.node is not None and "needs" in graph.nodes[grid.node].attrs:
+        return int(graph.nodes[grid.node].attrs["needs"][axis]) - 1
     if grid.node is None or graph.nodes[grid.node].op != "pad":
         return 0
     change, mode = grid.maps[axis], str(graph.nodes[grid.node].attrs.get("mode", ""))

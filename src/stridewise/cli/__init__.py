@@ -26,6 +26,10 @@ _COMMANDS = {
         "stridewise.cli.measure",
         "Latency, memory, shift consistency, detail and accuracy, measured; plans side by side.",
     ),
+    "train": (
+        "stridewise.cli.train",
+        "Train a network under a plan: classify, segment or detect.",
+    ),
     "search": ("stridewise.cli.search", "Choose strides for a task: exact cost front, shortlist, short trainings."),
     "slide": ("stridewise.cli.slide", "One convolution, shown: window, product, sum, step, feature map."),
     "serve": ("stridewise.cli.serve", "The page: see strides, change them, watch every consequence."),

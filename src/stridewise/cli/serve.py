@@ -20,6 +20,14 @@ from stridewise.errors import LoadError, MissingExtraError
 @click.option("--weights", metavar="FILE", help="Trained weights (.safetensors, or a torch file of tensors).")
 @click.option("--trust", is_flag=True, help="Read files that can run code (pt2:).")
 @click.option("--fit", "fitted", metavar="FILE", help="What `stridewise fit --json` printed, to show beside.")
+@click.option(
+    "--run",
+    "folders",
+    multiple=True,
+    metavar="DIR",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="A run folder of `stridewise search`, to show beside. May be given again.",
+)
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Where to listen. [default: a free port]")
 @click.option("--no-browser", is_flag=True, help="Only print the address.")
 def command(
@@ -28,12 +36,13 @@ def command(
     weights: str | None,
     trust: bool,
     fitted: str | None,
+    folders: tuple[Path, ...],
     port: int,
     no_browser: bool,
 ) -> None:
     """Parse, bind, print the address, serve."""
     try:
-        from stridewise.web import safety, server, workbench
+        from stridewise.web import runs, safety, server, workbench
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] not in ("starlette", "uvicorn"):
             raise
@@ -53,7 +62,8 @@ def command(
         if not no_browser:
             webbrowser.open(address)
 
-    server.run(server.make_app(bench, token=token, port=number, extras=extras), listener, ready)
+    app = server.make_app(bench, token=token, port=number, extras=extras, runs=runs.Runs(folders))
+    server.run(app, listener, ready)
 
 
 def _read(path: str) -> Any:

@@ -256,13 +256,15 @@ class FitResult:
         return as_text(self)
 
     def to_html(self) -> str:
-        """One page that needs nothing else: tables, object sizes against strides, what was left out."""
+        """One page that needs nothing else, drawn by the same code as `stridewise serve`."""
         from stridewise.fit.page import as_html
 
         return as_html(self)
 
     def _repr_html_(self) -> str:
-        return self.to_html()
+        from stridewise.fit.page import plain
+
+        return plain(self)
 
 
 def _listed(size: Size | None) -> list[int] | None:

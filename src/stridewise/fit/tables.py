@@ -1,23 +1,13 @@
 """The tables of a fit, as text cells: the terminal and the page show the same ones."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from stridewise.fit.result import BoxRow, FitResult, Limits, Lost, MaskRow, SpectrumRow
 from stridewise.fit.strides import written
+from stridewise.report.tables import Table
 
 CLASSES_SHOWN = 20
 _CAVEAT = "Only training decides."
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Table:
-    """A title, column heads and rows of text; the first column is a name, the others are figures. `notes` go below."""
-
-    title: str
-    head: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    notes: tuple[str, ...] = ()
 
 
 def tables(result: FitResult) -> tuple[Table, ...]:

@@ -1,7 +1,8 @@
 """A fit as plain text."""
 
 from stridewise.fit.result import FitResult
-from stridewise.fit.tables import Table, column_widths, headline, lost_lines, size_line, tables, verdict
+from stridewise.fit.tables import column_widths, headline, lost_lines, size_line, tables, verdict
+from stridewise.report.tables import Table
 
 
 def as_text(result: FitResult) -> str:

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 from torch import nn
 
 from stridewise.axis import Window
 from stridewise.errors import PlanError, StridewiseError
 from stridewise.frontends.calls import function_calls
+from stridewise.frontends.carry import Carrier
 from stridewise.frontends.declared import follow
 from stridewise.frontends.dilated import dilate
-from stridewise.frontends.step import EndPad, Step, step_of
+from stridewise.frontends.step import EndPad, Step
 from stridewise.frontends.torch import InputSpec, trace
 from stridewise.frontends.undo import Undo
-from stridewise.ir import Graph, Node
+from stridewise.ir import Graph
 from stridewise.plans import Plan
 from stridewise.rewrites.certify import Certificate, certify
 from stridewise.rewrites.dilate import dilation
+from stridewise.rewrites.kinds import filled, made_by
 from stridewise.rewrites.restride import restride
 
 
@@ -49,19 +50,23 @@ def apply_to_model(model: nn.Module, plan: Plan, *, input: InputSpec | None = No
     Raises: PlanError in one line, the model left as it was, where the plan is for another network, was applied
     already, or cannot be carried out.
     """
-    graph = trace(model, input or plan.input or (3, 224, 224), name=plan.model)
+    spec = input or plan.input or (3, 224, 224)
+    graph = trace(model, spec, name=plan.model)
+    plan = filled(graph, plan)
     expected = restride(graph, plan)
     done = Done(changes=(), graph=expected.graph)
     if plan.keep_weights:
-        return _dilated(model, graph, plan, input or plan.input or (3, 224, 224), done)
+        return _dilated(model, graph, plan, spec, done)
+    undo = Undo()
+    done._back.append(undo.everything)
     try:
-        changes = [_change(model, graph, key, done, plan) for key in plan.sites]
-        changes += [_insert(model, key, done, plan) for key in plan.insert]
-        changes += [_pad(model, graph, key, axis, rows, done) for key, axis, rows in expected.pads]
-        undo = Undo()
-        done._back.append(undo.everything)
+        carrier = Carrier(model=model, graph=graph, plan=plan, input=spec, undo=undo)
+        changes = [line for key in plan.sites for line in carrier.site(key)]
+        changes += [_insert(model, graph, key, undo, plan) for key in plan.insert]
+        changes += [_pad(model, graph, key, axis, rows, undo) for key, axis, rows in expected.pads]
+        carrier.finish()
         done.changes = (*changes, *follow(model, expected.graph, undo))
-        _verify(trace(model, input or plan.input or (3, 224, 224), name=plan.model), expected.graph)
+        _verify(trace(model, spec, name=plan.model), expected.graph)
     except StridewiseError:
         done.undo()
         raise
@@ -84,72 +89,27 @@ def _dilated(model: nn.Module, graph: Graph, plan: Plan, input: InputSpec, done:
     return done
 
 
-def _module(model: nn.Module, graph: Graph, key: str) -> tuple[nn.Module, Node]:
+def _insert(model: nn.Module, graph: Graph, key: str, undo: Undo, plan: Plan) -> str:
+    made = made_by(plan.insert[key], slot=True)
+    assert made is not None
+    slot = next(s for s in graph.slots if s.key == key or key in s.aliases)
+    module = model.get_submodule(slot.key)
+    before = next((h for h in module._forward_hooks.values() if isinstance(h, Step) and h.made.slot), None)
+    if before is not None:
+        undo.unhook(module, before)
+    if all(s == 1 for s in made.stride):
+        return f"+{slot.key}: no step"
+    undo.behind(module, Step(made, f"+{slot.key}"))
+    return f"+{slot.key}: {made.kind} step of {'x'.join(map(str, made.stride))} behind it"
+
+
+def _pad(model: nn.Module, graph: Graph, key: str, axis: int, rows: int, undo: Undo) -> str:
     node = graph.node_named(key)
-    if node is None:
-        raise PlanError(f"{key}: {graph.model} has no such site")
-    path = node.key.split("#")[0]
-    try:
-        module = model.get_submodule(path)
-    except AttributeError as error:
-        raise PlanError(f"{key}: runs without a module of its own, which this version cannot change") from error
-    if sum(n.site and n.path == node.path for n in graph.nodes) > 1:
-        raise PlanError(f"{key}: its module runs more than once in a forward; its calls cannot step differently")
-    if not hasattr(module, "stride"):
-        raise PlanError(f"{key}: {type(module).__name__} has no attribute 'stride' to change")
-    return module, node
-
-
-def _change(model: nn.Module, graph: Graph, key: str, done: Done, plan: Plan) -> str:
-    setting = plan.sites[key]
-    if setting.downsample != "stride":
-        raise PlanError(f"{key}: downsampling by '{setting.downsample}' at a site is not in this version; use a slot")
-    module, node = _module(model, graph, key)
-    old: Any = module.stride
-    new: Any = list(setting.stride)
-    if node.grid is not None and len(new) != len(node.attrs["maps"]):
-        raise PlanError(f"{key}: {len(new)} strides for {len(node.attrs['maps'])} axes of its window")
-    _set(module, "stride", new[0] if isinstance(old, int) and len(set(new)) == 1 else tuple(new), done)
-    return f"{key}: stride {old} -> {module.stride}"
-
-
-def _set(module: nn.Module, name: str, value: Any, done: Done) -> None:
-    old = getattr(module, name)
-    setattr(module, name, value)
-    done._back.append(lambda: setattr(module, name, old))
-
-
-def _insert(model: nn.Module, key: str, done: Done, plan: Plan) -> str:
-    setting = plan.insert[key]
-    if setting.downsample not in ("max", "mean"):
-        raise PlanError(f"+{key}: a step is inserted as max or mean, not '{setting.downsample}'")
-    module = model.get_submodule(key)
-    before = step_of(module)
-    hooks = list(module._forward_hooks.items())
-
-    def back() -> None:
-        module._forward_hooks.clear()
-        module._forward_hooks.update(hooks)
-
-    done._back.append(back)
-    for handle, hook in hooks:
-        if hook is before:
-            del module._forward_hooks[handle]
-    if any(s > 1 for s in setting.stride):
-        module.register_forward_hook(Step(setting.downsample, setting.stride))
-    by = "x".join(map(str, setting.stride))
-    return (
-        f"+{key}: {setting.downsample} step of {by} behind it"
-        if any(s > 1 for s in setting.stride)
-        else f"+{key}: no step"
-    )
-
-
-def _pad(model: nn.Module, graph: Graph, key: str, axis: int, rows: int, done: Done) -> str:
-    module, node = _module(model, graph, key)
+    module = dict(model.named_modules()).get(key.split("#")[0])
+    if node is None or module is None:
+        raise PlanError(f"{key}: needs more padding to meet its parallel path, and runs without a module of its own")
     axes = sum(isinstance(m, Window) for m in node.attrs["maps"])
-    handle = module.register_forward_pre_hook(EndPad(tuple(rows if a == axis else 0 for a in range(axes))))
-    done._back.append(handle.remove)
+    undo.hook(module, EndPad(tuple(rows if a == axis else 0 for a in range(axes))))
     more = f"{rows} more row{'s' if rows > 1 else ''}"
     return f"{key}: {more} of padding at the end of axis {axis}, to meet its parallel path"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -31,7 +31,7 @@ class ModuleCall:
 # Ops that move, pick or weigh what is there: behind them positions may have lost their order, but nothing more.
 _MOVES = frozenset(
     "view permute transpose slice select split unbind pad concat expand unsqueeze squeeze copy activation saturating "
-    "avg_pool batch_norm layer_norm matmul join softmax".split()
+    "avg_pool batch_norm layer_norm matmul join softmax flip".split()
 )
 
 
@@ -48,6 +48,7 @@ class Builder:
     layouts: list[Any] = field(default_factory=list)
     opaque: tuple[str, ...] = ()
     lost: dict[int, tuple[int, tuple[int, str, str]]] = field(default_factory=dict)
+    names: dict[int, str] = field(default_factory=dict)
 
     def input(self, name: str, shape: Sequence[int], itemsize: int) -> Value:
         """An input tensor: batch, channels, then one position axis for each further dimension."""
@@ -63,8 +64,13 @@ class Builder:
         self.inputs.append((name, value.index or 0))
         return value
 
-    def _tensor(self, value: Value, itemsize: int, storage: int | None) -> None:
+    def _tensor(self, value: Value, itemsize: int, storage: int | None, like: Value | None = None) -> None:
+        """Add the tensor of `value`; `like`: an operand, whose volume it has where it lies as that does."""
         index = len(self.tensors)
+        if like is not None and like.index is not None and like.dims is value.dims and like.shape == value.shape:
+            volume = self.tensors[like.index].volume
+        else:
+            volume = volume_of(value.dims, value.shape, self.draft.grids)
         value.index = index
         self.layouts.append(value.dims)
         self.tensors.append(
@@ -74,7 +80,7 @@ class Builder:
                 itemsize=itemsize,
                 storage=index if storage is None else storage,
                 grid=value.grid,
-                volume=volume_of(value.dims, value.shape, self.draft.grids),
+                volume=volume,
                 known=value.dims is not None,
             )
         )
@@ -93,21 +99,26 @@ class Builder:
         owner: ModuleCall | None,
         operands: Sequence[Value],
         onnx: bool = False,
+        name: str = "",
     ) -> list[Value]:
-        """The outputs of one call; `outs` are (shape, itemsize, index of the operand whose memory it shares)."""
+        """The outputs of one call; `outs` are (shape, itemsize, index of the operand whose memory it shares).
+
+        name: the node's own, of an op that is no part of its module's work.
+        """
         index = len(self.nodes)
         self.draft.node = index
         reading = self._read(op, target, args, kwargs, [o[0] for o in outs], owner, operands, onnx)
         facts = [*reading.outs, *[(None, None)] * (len(outs) - len(reading.outs))]
         values = []
+        first = operands[0] if operands else None
         for (shape, itemsize, alias), (dims, grid) in zip(outs, facts, strict=False):
             value = Value(shape, dims, grid, origin="data", spread=reading.spread, lost=reading.lost)
             storage = None if alias is None else self.tensors[alias].storage
-            self._tensor(value, itemsize, storage)
+            self._tensor(value, itemsize, storage, first)
             if reading.lost is not None and value.index is not None:
                 self.lost[value.index] = reading.lost
             values.append(value)
-        if owner is not None and (reading.site or reading.counted):
+        if owner is not None and (reading.site or reading.counted) and not name:
             owner.direct += 1
             above = owner.parent
             while above is not None and not above.below:
@@ -129,6 +140,8 @@ class Builder:
             }
         )
         self.owners.append(owner)
+        if name:
+            self.names[index] = name
         return values
 
     def _read(
@@ -211,7 +224,7 @@ class Builder:
         for index in outputs:
             if index in self.lost:
                 self._report(self.lost[index][1], "")
-        keys = _keys(self.nodes, self.owners)
+        keys = _keys(self.nodes, self.owners, self.names)
         nodes = tuple(
             Node(index=i, path=owner.path if owner else "", key=key, call=owner.number if owner else 1, **facts)
             for i, (facts, owner, key) in enumerate(zip(self.nodes, self.owners, keys, strict=True))
@@ -288,16 +301,16 @@ def _function_name(facts: dict[str, Any]) -> str:
     return str(_CALLED.get(op, target.split(".")[1] if "." in target else target))
 
 
-def _keys(nodes: Sequence[dict[str, Any]], owners: Sequence[ModuleCall | None]) -> list[str]:
+def _keys(nodes: Sequence[dict[str, Any]], owners: Sequence[ModuleCall | None], names: Mapping[int, str]) -> list[str]:
     """A unique name for every site and every op with multiply-adds (DESIGN 2)."""
     keys: list[str] = []
     used: dict[str, int] = {}
-    for facts, owner in zip(nodes, owners, strict=True):
+    for index, (facts, owner) in enumerate(zip(nodes, owners, strict=True)):
         if not (facts["site"] or facts["counted"]):
             keys.append("")
             continue
-        if facts.get("name"):
-            base = facts["name"]
+        if index in names:
+            base = names[index]
         elif owner is not None and owner.path and owner.direct == 1 and not owner.below:
             base = owner.path
         else:

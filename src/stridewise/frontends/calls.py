@@ -19,6 +19,8 @@ class FunctionCall:
     """Call number `number` of the function `name` made by the forward of `path` itself, and the nodes it became.
 
     chain: the modules around it, innermost first; turn: which call of the module it was in. pads: of an `F.pad`.
+    turns, within: for each module of the chain, which of its calls this was in, and this call's number among all of
+    that name in it, its children's included.
     """
 
     path: str
@@ -27,6 +29,8 @@ class FunctionCall:
     number: int
     nodes: range
     chain: tuple[str, ...]
+    turns: tuple[int, ...]
+    within: tuple[int, ...]
     pads: tuple[int, ...] = ()
 
 
@@ -38,6 +42,7 @@ class _Watching(TorchFunctionMode):
         self.tracer = tracer
         self.found: list[FunctionCall] = []
         self.counts: dict[tuple[int, str], int] = {}
+        self.among: dict[tuple[int, str], int] = {}
         self.owners: list[ModuleCall | None] = []
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -47,14 +52,16 @@ class _Watching(TorchFunctionMode):
         key = (id(owner), name)
         number = self.counts.get(key, 0)
         self.counts[key] = number + 1
+        self.owners.append(owner)  # alive, so that its identity stays its own
+        chain = []
+        above = owner
+        while above is not None:
+            chain.append(above)
+            above = above.parent
+        within = [self.among.get((id(call), name), 0) for call in chain]
+        self.among.update({(id(call), name): n + 1 for call, n in zip(chain, within, strict=True)})
         out = func(*args, **(kwargs or {}))
         if len(builder.nodes) > before:
-            self.owners.append(owner)  # alive, so that its identity stays its own
-            chain = []
-            above = owner
-            while above is not None:
-                chain.append(above.path)
-                above = above.parent
             pads = tuple((kwargs or {}).get("pad", args[1] if len(args) > 1 else ())) if name == "pad" else ()
             self.found.append(
                 FunctionCall(
@@ -63,7 +70,9 @@ class _Watching(TorchFunctionMode):
                     name=name,
                     number=number,
                     nodes=range(before, len(builder.nodes)),
-                    chain=tuple(chain),
+                    chain=tuple(call.path for call in chain),
+                    turns=tuple(call.number for call in chain),
+                    within=tuple(within),
                     pads=pads,
                 )
             )

@@ -17,10 +17,16 @@ from torch.nn.parameter import is_lazy
 from stridewise.errors import TraceError
 from stridewise.frontends.override import Forward
 
+_META = torch.device("meta")
 # What holds nothing of the model; looked up by type, since most attributes are of these.
 _ATOMS = frozenset(
     (int, float, bool, str, bytes, type(None), type, torch.dtype, torch.device, torch.Size, types.FunctionType)
 )
+
+
+def _is_plain(values: tuple[Any, ...]) -> bool:
+    """Whether nothing of the model is among these, which most tuples (kernel sizes, strides) say of themselves."""
+    return _ATOMS.issuperset(map(type, values))
 
 
 class Cloner:
@@ -61,7 +67,8 @@ class Cloner:
         for name, value in state.items():
             if type(value) in _ATOMS or name in _OWN:
                 continue
-            state[name] = self.value(value)
+            if type(value) is not tuple or not _is_plain(value):
+                state[name] = self.value(value)
         for name in _HOOKS:
             if state.get(name):
                 state[name] = type(state[name])((k, self.value(h)) for k, h in state[name].items())
@@ -83,9 +90,9 @@ class Cloner:
         if is_lazy(tensor):
             raise TraceError("a lazy module has no weights yet: run the model once on real data, then trace it")
         if tensor.layout != torch.strided:
-            copy: torch.Tensor = torch.empty(tensor.shape, dtype=tensor.dtype, device="meta")
+            copy: torch.Tensor = torch.empty(tensor.shape, dtype=tensor.dtype, device=_META)
         else:
-            copy = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
+            copy = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=_META)
         self.memo[id(tensor)] = copy
         self.keep.append(tensor)
         if isinstance(tensor, nn.Parameter):
@@ -102,7 +109,7 @@ class Cloner:
         if kind is list:
             return [self.value(v) for v in value]
         if kind is tuple:
-            return value if all(type(v) in _ATOMS for v in value) else tuple(self.value(v) for v in value)
+            return value if _is_plain(value) else tuple([self.value(v) for v in value])
         if kind is dict:
             return {k: self.value(v) for k, v in value.items()}
         if kind is set or kind in _ATOMS:

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from stridewise.axis import AxisMap, Slice
-from stridewise.errors import GeometryError
 from stridewise.ir import Graph, Grid
 
 
@@ -29,7 +28,7 @@ def with_cuts(graph: Graph, twin: Graph | None) -> Graph:
         if grid.kind != "map" or again.kind != "map" or not any(isinstance(m, Slice) for m in grid.maps):
             continue
         before, after = graph.grids[grid.sources[0]].sizes, twin.grids[again.sources[0]].sizes
-        maps = [_settled(*facts) for facts in zip(grid.maps, before, after, grid.sizes, again.sizes, strict=True)]
+        maps = [_settled(*facts) for facts in zip(grid.maps, again.maps, before, after, grid.sizes, strict=True)]
         # A crop that is joined with a map of its size was made to fit it; both may look like a fixed crop here.
         partners = [s for g in graph.grids if g.kind == "join" and grid.index in g.sources for s in g.sources]
         following = _following(grid, graph, twin, partners)
@@ -41,9 +40,9 @@ def with_cuts(graph: Graph, twin: Graph | None) -> Graph:
     return replace(graph, grids=tuple(grids))
 
 
-def _settled(change: AxisMap, before: int, after: int, size: int, again: int) -> AxisMap | None:
-    """The reading of a slice that gives both sizes, None where neither side does."""
-    if not isinstance(change, Slice):
+def _settled(change: AxisMap, again: AxisMap, before: int, after: int, size: int) -> AxisMap | None:
+    """The reading of a slice that takes the same positions as both traces, None where neither side does."""
+    if not isinstance(change, Slice) or not isinstance(again, Slice):
         return change
     end = change.start + (size - 1) * change.stride + 1
     for reading in (
@@ -52,12 +51,14 @@ def _settled(change: AxisMap, before: int, after: int, size: int, again: int) ->
         replace(change, start=change.start - before),
         replace(change, start=change.start - before, stop=None),
     ):
-        try:
-            if reading.out_size(before) == size and reading.out_size(after) == again:
-                return reading
-        except GeometryError:
-            continue
+        if _taken(reading, before) == _taken(change, before) and _taken(reading, after) == _taken(again, after):
+            return reading
     return None
+
+
+def _taken(change: Slice, size: int) -> range:
+    """The positions of a slice of `size` positions."""
+    return range(*slice(change.start, change.stop, change.stride).indices(size))
 
 
 def _following(grid: Grid, graph: Graph, twin: Graph, among: Iterable[int]) -> Grid | None:

@@ -11,8 +11,8 @@ from torch import nn
 from stridewise.analyses.strides import components
 from stridewise.frontends.undo import Undo
 from stridewise.ir import Graph
-from stridewise.rewrites.complete import cumulative, steps_of
 from stridewise.rewrites.dilate import is_inside
+from stridewise.rewrites.reach import cumulative, steps_of
 
 
 def follow(model: nn.Module, graph: Graph, undo: Undo) -> list[str]:

@@ -36,6 +36,7 @@ _AVERAGE: Mapping[str, Any] = {
     "divisor_override": None,
 }
 _COLUMNS: Mapping[str, Any] = {"kernel_size": None, "dilation": 1, "padding": 0, "stride": 1}
+_TABLES = {"conv": _CONV, "max_pool": _MAX, "avg_pool": _AVERAGE}
 
 
 def end_pad(x: torch.Tensor, pairs: Sequence[tuple[int, int]], value: float = 0.0) -> torch.Tensor:
@@ -92,6 +93,21 @@ def windows(found: Mapping[str, Any], axes: int) -> list[Window]:
         Window(kernel=k, stride=s, dilation=d, pad_begin=b, pad_end=e, ceil_mode=ceil)
         for k, s, d, (b, e) in zip(kernel, stride, dilation, pads, strict=True)
     ]
+
+
+def restrided(
+    name: str, args: Sequence[Any], kwargs: Mapping[str, Any], stride: Times
+) -> tuple[Sequence[Any], Mapping[str, Any]]:
+    """The arguments of a window function with another stride."""
+    at = 1 + list(_TABLES[name.rstrip("123d")]).index("stride")
+    if len(args) > at:
+        return [*args[:at], list(stride), *args[at + 1 :]], kwargs
+    return args, {**kwargs, "stride": list(stride)}
+
+
+def can_restride(name: str) -> bool:
+    """Whether a function of this name takes a stride."""
+    return name in FUNCTIONS and name.rstrip("123d") in _TABLES
 
 
 def wide_windows(x: torch.Tensor, old: Sequence[Window], act: Act) -> list[Window]:
@@ -258,6 +274,12 @@ _BY_NAME: dict[tuple[str, str], _Replacement] = {
 _BY_KIND: dict[str, _Replacement] = {"resize": _resized, "coarse": _coarse, "phases": _apart}
 _EACH = ("conv", "conv_transpose", "max_pool", "avg_pool", "adaptive_avg_pool", "adaptive_max_pool")
 _OTHERS = "pad unfold interpolate upsample group_norm instance_norm batch_norm layer_norm __getitem__ roll".split()
+_POINTWISE = (
+    "relu relu_ relu6 leaky_relu leaky_relu_ elu elu_ celu selu gelu silu mish sigmoid sigmoid_ hardsigmoid hardswish "
+    "hardtanh tanh tanh_ softplus softsign logsigmoid threshold prelu rrelu clamp clamp_ clamp_min abs exp log sqrt "
+    "square add add_ sub mul mul_ div pow addcmul maximum minimum __add__ __radd__ __iadd__ __sub__ __mul__ __rmul__ "
+    "__imul__ __truediv__ __itruediv__ permute transpose contiguous"
+).split()
 _REDUCTIONS = "mean sum amax amin max min prod var std var_mean norm logsumexp".split()
 
 
@@ -268,8 +290,9 @@ def _known(name: str) -> tuple[Any, ...]:
 
 
 # Met by identity: inside torch.compile a function's __name__ is not to be had.
+_WINDOWED = [f"{name}{axes}d" for name in _EACH for axes in (1, 2, 3)]
 FUNCTIONS: Mapping[str, tuple[Any, ...]] = {
-    name: _known(name) for name in [*(f"{e}{n}d" for e in _EACH for n in (1, 2, 3)), *_OTHERS, *_REDUCTIONS]
+    name: _known(name) for name in [*_WINDOWED, *_OTHERS, *_REDUCTIONS, *_POINTWISE]
 }
 
 

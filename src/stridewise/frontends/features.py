@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import torch
 from torch import nn
 
-from stridewise.analyses.fields import fields
+from stridewise.analyses.fields import Fields, fields
 from stridewise.analyses.sizes import grid_sizes
 from stridewise.errors import PlanError
 from stridewise.frontends.step import step_of
@@ -16,6 +17,18 @@ from stridewise.frontends.torch import InputSpec, trace
 from stridewise.ir import Graph, Node
 
 Stride: TypeAlias = int | tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Level:
+    """A map that a network has. stride: cumulative, an entry an axis; name: of the module it comes from; centre: where
+    the field of position 0 has its middle, in pixels from the input's edge (0.5 is the middle of the first pixel)."""
+
+    stride: tuple[int, ...]
+    name: str
+    channels: int
+    centre: tuple[float, ...]
+    copied: bool
 
 
 class _EnoughError(Exception):
@@ -99,24 +112,48 @@ def features(
     Of the modules whose output has that stride the last one counts that is not part of a block which steps further
     inside. Raises: PlanError naming the strides there are.
     """
-    graph = trace(model, input)
-    found = _by_stride(model, graph)
-    names, channels, copies = [], [], []
+    found = levels(model, input)
+    axes = len(next(iter(found), (0, 0)))
+    chosen = []
     for stride in strides:
-        key = stride if isinstance(stride, tuple) else (stride,) * graph.axes
+        key = stride if isinstance(stride, tuple) else (stride,) * axes
         if key not in found:
-            there = ", ".join("x".join(map(str, k)) if len(set(k)) > 1 else str(k[0]) for k in sorted(found))
-            raise PlanError(f"features: no map at cumulative stride {stride}; there are {there}")
-        name, tensor = found[key]
-        names.append(name)
-        copies.append(_overwritten(graph, tensor))
-        channels.append(graph.tensors[tensor].shape[1])
-    return Features(model, strides, names, channels, copies)
+            raise PlanError(f"features: no map at cumulative stride {told(key)}; there are {strides_told(found)}")
+        chosen.append(found[key])
+    return Features(model, strides, [c.name for c in chosen], [c.channels for c in chosen], [c.copied for c in chosen])
 
 
-def _by_stride(model: nn.Module, graph: Graph) -> dict[tuple[int, ...], tuple[str, int]]:
-    """Per cumulative stride the module and tensor to take."""
+def levels(model: nn.Module, input: InputSpec = (3, 224, 224)) -> dict[tuple[int, ...], Level]:
+    """The map to take at each cumulative stride that the model has maps at, by its graph; finest first."""
+    graph = trace(model, input)
     reach = fields(graph, grid_sizes(graph))
+    out = {}
+    for stride, (name, index) in sorted(_by_stride(model, graph, reach).items()):
+        tensor = graph.tensors[index]
+        assert tensor.grid is not None
+        centre = tuple(float(f.centre) + 0.5 for f in reach.full[tensor.grid])
+        out[stride] = Level(
+            stride=stride,
+            name=name,
+            channels=tensor.shape[1],
+            centre=centre,
+            copied=_overwritten(graph, index),
+        )
+    return out
+
+
+def told(stride: Sequence[int]) -> str:
+    """A stride as it is written: one number where the axes agree, else `8x16`."""
+    return "x".join(map(str, stride)) if len(set(stride)) > 1 else str(stride[0])
+
+
+def strides_told(found: Mapping[tuple[int, ...], Level]) -> str:
+    """The strides there are, for a message."""
+    return ", ".join(told(stride) for stride in sorted(found)) or "none"
+
+
+def _by_stride(model: nn.Module, graph: Graph, reach: Fields) -> dict[tuple[int, ...], tuple[str, int]]:
+    """Per cumulative stride the module and tensor to take."""
     repeated = {node.path for node in graph.nodes if node.call > 1}
     strides: dict[str, tuple[int, ...]] = {}
     for path, index in graph.modules:

@@ -15,7 +15,8 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from stridewise.axis import Window
-from stridewise.frontends.dense import FUNCTIONS, end_pad, every, replacement, wide_windows
+from stridewise.frontends.dense import FUNCTIONS, end_pad, every, replacement, restrided, wide_windows
+from stridewise.frontends.step import Step
 from stridewise.rewrites.dilate import Act, Times
 
 
@@ -32,6 +33,26 @@ class Swap:
         instead = replacement(self.act.kind, self.name)
         assert instead is not None
         return instead(self.act, func, args, kwargs)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edit:
+    """One call that steps otherwise: with another stride, on what `before` makes of its operand, then `behind`."""
+
+    name: str
+    number: int
+    stride: tuple[int, ...] = ()
+    before: Step | None = None
+    behind: Step | None = None
+
+    def run(self, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """The call, with what goes with it."""
+        if self.stride:
+            args, kwargs = restrided(self.name, args, kwargs, self.stride)
+        if self.before is not None:
+            args = (self.before.on(args[0]), *args[1:])
+        out = func(*args, **kwargs)
+        return out if self.behind is None else self.behind.on(out)
 
 
 class _Swapping(TorchFunctionMode):
@@ -89,9 +110,9 @@ class Forward:
 class Override(Forward):
     """A forward whose calls in `swaps` (by name and number) are replaced. `quiet` while calls are not its own."""
 
-    def __init__(self, module: nn.Module, swaps: Sequence[Swap]) -> None:
+    def __init__(self, module: nn.Module, swaps: Sequence[Swap | Edit]) -> None:
         super().__init__(module)
-        self.swaps: dict[str, dict[int, Swap]] = {}
+        self.swaps: dict[str, dict[int, Swap | Edit]] = {}
         for swap in swaps:
             self.swaps.setdefault(swap.name, {})[swap.number] = swap
         self.quiet = 0

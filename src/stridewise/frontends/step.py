@@ -1,39 +1,166 @@
-"""A step inserted behind a module: a forward hook that pools the module's output. State dict keys stay as they are."""
+"""A step inserted into a live model: a hook behind or before a module. State dict keys stay as they are.
+
+What a step computes is written with torch's dispatcher ops: an override around it counts calls of torch's functions
+(`override.py`), and these are not among the calls it counts.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional
 
-_POOLS: dict[tuple[str, int], Callable[..., torch.Tensor]] = {
-    ("max", 1): functional.max_pool1d,
-    ("max", 2): functional.max_pool2d,
-    ("max", 3): functional.max_pool3d,
-    ("mean", 1): functional.avg_pool1d,
-    ("mean", 2): functional.avg_pool2d,
-    ("mean", 3): functional.avg_pool3d,
-}
+from stridewise.axis import Window
+from stridewise.ops.step import Inserted
+
+# While a model is traced, what follows it; asked first, so that a step is one op of the graph and not several.
+FOLLOWING: list[Callable[[Step, torch.Tensor], torch.Tensor | None]] = []
+_aten: Any = torch.ops.aten
+
+
+@dataclass(slots=True)
+class Phase:
+    """The phase that parallel paths share: chosen by the first to run, forgotten after the last of `readers`."""
+
+    readers: int = 0
+    left: int = 0
+    chosen: torch.Tensor | None = None
 
 
 class Step:
-    """Pools what a module returns, over windows as large as the step. kind: max or mean; stride: one entry an axis."""
+    """Makes a step of what a module takes or gives out, as `made` says.
 
-    def __init__(self, kind: str, stride: tuple[int, ...]) -> None:
-        self.kind = kind
-        self.stride = stride
+    key: its name in graphs. phase, leads: a polyphase's share in the phase of its group.
+    """
 
-    def __call__(self, module: nn.Module, args: Any, output: torch.Tensor) -> torch.Tensor:
+    def __init__(self, made: Inserted, key: str, phase: Phase | None = None, leads: bool = True) -> None:
+        self.made = made
+        self.key = key
+        self.phase = phase
+        self.leads = leads
+
+    @staticmethod
+    def at_slot(kind: str, stride: tuple[int, ...], path: str) -> Step:
+        """A step behind the module at `path`, as plans insert it at a slot."""
+        return Step(Inserted(kind=kind, stride=stride, slot=True), f"+{path}")
+
+    @property
+    def stride(self) -> tuple[int, ...]:
+        """One entry an axis."""
+        return self.made.stride
+
+    @property
+    def kind(self) -> str:
+        """blur, polyphase, mean or max."""
+        return self.made.kind
+
+    def __call__(self, module: nn.Module, args: Any, *output: Any) -> Any:
+        """As a hook behind a module (with its output) or before it (without)."""
+        return self.on(output[0]) if output else (self.on(args[0]), *args[1:])
+
+    def on(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, C, *sizes) -> (N, C, *smaller)."""
+        for follow in FOLLOWING:
+            found = follow(self, x)
+            if found is not None:
+                return found
         if all(s == 1 for s in self.stride):
-            return output
-        pooled: torch.Tensor = _POOLS[self.kind, len(self.stride)](output, self.stride, self.stride)
-        return pooled
+            return x
+        if self.kind == "polyphase":
+            return self._phase_of(x)
+        return blurred(x, self.made) if self.kind == "blur" else pooled(x, self.made)
+
+    def _phase_of(self, x: torch.Tensor) -> torch.Tensor:
+        parts = in_phases(x, self.made)
+        shared = self.phase
+        if shared is None:
+            return pick(parts, largest(parts))
+        if self.leads:
+            shared.chosen, shared.left = largest(parts), shared.readers
+        assert shared.chosen is not None, "the paths of a group run in the order they were traced"
+        chosen = shared.chosen
+        if not self.leads:
+            shared.left -= 1
+        if shared.left == 0:
+            shared.chosen = None
+        return pick(parts, chosen)
 
     def __repr__(self) -> str:
-        return f"Step({self.kind!r}, {self.stride})"
+        return f"Step({self.key!r}, {self.made})"
+
+
+def blurred(x: torch.Tensor, made: Inserted) -> torch.Tensor:
+    """The binomial low-pass of every channel, stepping. Source: Zhang 2019, sections 3.2 and 4."""
+    windows = made.windows
+    taps = [[math.comb(w.kernel - 1, i) / 2 ** (w.kernel - 1) for i in range(w.kernel)] for w in windows]
+    kernel = [math.prod(each) for each in itertools.product(*taps)]
+    channels = x.shape[1]
+    weight = x.new_tensor(kernel).view(1, 1, *(w.kernel for w in windows)).expand(channels, 1, *(-1 for _ in windows))
+    padding = [0 if made.pads else w.pad_begin for w in windows]
+    if made.pads:
+        x = continued(x, [(w.pad_begin, w.pad_end) for w in windows], made.border)
+    convolve = getattr(_aten, f"conv{len(windows)}d")
+    out: torch.Tensor = convolve(x, weight, None, made.stride, padding, [1] * len(windows), channels)
+    return out
+
+
+def continued(x: torch.Tensor, rows: Sequence[tuple[int, int]], border: str) -> torch.Tensor:
+    """The map with rows added at both ends of each axis: mirrored, zeros, or from the other end."""
+    if not any(begin or end for begin, end in rows):
+        return x
+    flat = [n for pair in reversed(rows) for n in pair]
+    out: torch.Tensor = _aten.pad(x, flat, "constant" if border == "zero" else border)
+    return out
+
+
+def pooled(x: torch.Tensor, made: Inserted) -> torch.Tensor:
+    """The mean or maximum of every block; at a site the last one may be a part (its own positions count)."""
+    ceil = any(w.ceil_mode for w in made.windows)
+    pool = getattr(_aten, f"{'max' if made.kind == 'max' else 'avg'}_pool{len(made.stride)}d")
+    zeros = [0] * len(made.stride)
+    last = ([1] * len(made.stride), ceil) if made.kind == "max" else (ceil,)
+    out: torch.Tensor = pool(x, made.stride, made.stride, zeros, *last)
+    return out
+
+
+def in_phases(x: torch.Tensor, made: Inserted) -> torch.Tensor:
+    """(N, C, n, m) -> (N, C, n / s, s, m / t, t): the map in blocks, continued where they do not divide it."""
+    sizes = x.shape[2:]
+    x = continued(x, [(0, -n % s) for n, s in zip(sizes, made.stride, strict=True)], made.border)
+    blocks = [part for n, s in zip(x.shape[2:], made.stride, strict=True) for part in (n // s, s)]
+    return x.reshape(*x.shape[:2], *blocks)
+
+
+def largest(parts: torch.Tensor) -> torch.Tensor:
+    """(N,) which phase of the blocks has the largest norm over channels and positions.
+
+    Source: Chaman and Dokmanic 2021, "Truly shift-invariant convolutional neural networks", section 4.
+    """
+    within = [d for d in range(parts.dim()) if d > 0 and (d == 1 or d % 2 == 0)]
+    norms = torch.linalg.vector_norm(parts.detach(), dim=within)
+    chosen: torch.Tensor = norms.flatten(1).argmax(1)
+    return chosen
+
+
+def pick(parts: torch.Tensor, phase: torch.Tensor) -> torch.Tensor:
+    """(N, C, n / s, m / t): of every picture's blocks the positions of its phase."""
+    steps = parts.shape[3::2]
+    at: list[torch.Tensor] = []
+    for step in reversed(steps):
+        at.insert(0, phase % step)
+        phase = torch.div(phase, step, rounding_mode="floor")
+    for axis, index in reversed(list(enumerate(at))):
+        dim = 3 + 2 * axis
+        shape = [1 if d else -1 for d in range(parts.dim())]
+        wanted = [1 if d == dim else n for d, n in enumerate(parts.shape)]
+        parts = parts.gather(dim, index.view(shape).expand(wanted)).squeeze(dim)
+    return parts
 
 
 def step_of(module: nn.Module) -> Step | None:
@@ -54,3 +181,22 @@ class EndPad:
     def __call__(self, module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
         pad = [n for rows in reversed(self.rows) for n in (0, rows)]
         return (functional.pad(args[0], pad, mode="replicate"), *args[1:])
+
+
+class Reach:
+    """Adds zeros behind what a grown convolution takes, where its own padding would end a position early.
+
+    old: its windows before they grew; grown: after, one an axis. Works at every input size.
+    """
+
+    def __init__(self, old: tuple[Window, ...], grown: tuple[Window, ...]) -> None:
+        self.old = old
+        self.grown = grown
+
+    def __call__(self, module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        x = args[0]
+        rows = []
+        for n, old, new in zip(x.shape[2:], self.old, self.grown, strict=True):
+            last = (old.out_size(n) - 1) * new.stride + new.kernel
+            rows.append((0, max(last - n - 2 * new.pad_begin, 0)))
+        return (continued(x, rows, "zero"), *args[1:])

@@ -20,7 +20,7 @@ from stridewise.frontends.clone import Cloner
 from stridewise.frontends.cuts import has_open_cuts, with_cuts
 from stridewise.frontends.hints import hint
 from stridewise.frontends.same import may_pad_same, with_same_padding
-from stridewise.frontends.step import step_of
+from stridewise.frontends.step import FOLLOWING, Step
 from stridewise.frontends.writes import place_of, whole_of
 from stridewise.ir import Graph
 from stridewise.ops import find_torch
@@ -28,6 +28,7 @@ from stridewise.ops.call import Value
 from stridewise.ops.join import OWN_ORDER
 from stridewise.ops.layout import reshaped
 from stridewise.ops.registry import Op, generation
+from stridewise.ops.step import op_of
 
 InputSpec: TypeAlias = Sequence[int] | Mapping[str, Sequence[int]]
 
@@ -60,6 +61,7 @@ class _Target:
 
 
 _TARGETS: dict[Any, _Target] = {}
+_PLAIN = frozenset((int, bool, float, type(None)))
 _known_at = [generation()]
 
 
@@ -101,6 +103,9 @@ class _Tracer(TorchDispatchMode):
         operands: list[Value] = []
         plain = []
         for arg in args:
+            if type(arg) in _PLAIN:
+                plain.append(arg)
+                continue
             value = self.values.get(id(arg)) if isinstance(arg, torch.Tensor) else None
             if value is None:
                 plain.append(self._plain(arg, operands))
@@ -172,7 +177,7 @@ class _Tracer(TorchDispatchMode):
 
     def _plain(self, arg: Any, operands: list[Value]) -> Any:
         kind = type(arg)
-        if kind is int or kind is bool or kind is float or arg is None:
+        if kind in _PLAIN:
             return arg
         if isinstance(arg, torch.Tensor):
             value = self.values.get(id(arg)) or self._stranger(arg)
@@ -208,12 +213,27 @@ class _Tracer(TorchDispatchMode):
             self.values[id(tensor)] = Value(shape, tuple((s,) for s in shape), None, None, origin, False, weights)
             self.alive.append(tensor)
 
+    def step(self, step: Step, x: torch.Tensor) -> torch.Tensor | None:
+        """An inserted step as one op of the graph; None where its operand is not followed or nothing is done."""
+        value = self.values.get(id(x))
+        if value is None or value.index is None or all(s == 1 for s in step.stride):
+            return None
+        made = step.made
+        shape = (*x.shape[:2], *(w.out_size(n) for w, n in zip(made.windows, x.shape[2:], strict=True)))
+        out = torch.empty(shape, dtype=x.dtype, device=META)
+        beside = {"operand": [(tuple(x.shape), x.element_size(), None)], "output": [(shape, 8, None)]}
+        specs = [(shape, x.element_size(), None), *beside.get(made.beside, [])]
+        target = f"stridewise.{made.kind}"
+        values = self.builder.add(op_of(made), target, [value, made], {}, specs, self.owner, [value], name=step.key)
+        self.watch(out, values[0])
+        return out
+
     def wrap(self, copy: nn.Module, path: str, forward: Callable[..., Any], leaf: bool) -> Callable[..., Any]:
         """The copy's forward, telling the tracer which module runs; a step inserted behind it runs as part of it."""
-        step = step_of(copy)
-        if step is not None:
+        steps = [h for h in copy._forward_hooks.values() if isinstance(h, Step)]
+        if steps:
             copy._forward_hooks = type(copy._forward_hooks)(
-                (k, h) for k, h in copy._forward_hooks.items() if h is not step
+                (k, h) for k, h in copy._forward_hooks.items() if not isinstance(h, Step)
             )
 
         def run(*args: Any, **kwargs: Any) -> Any:
@@ -223,11 +243,12 @@ class _Tracer(TorchDispatchMode):
             self.owner = call
             try:
                 out = forward(*args, **kwargs)
-                if step is not None:
+                for step in steps:
                     before = len(self.builder.nodes)
                     out = step(copy, args, out)
                     made = len(self.builder.nodes) > before
-                    call.inserted = (step.kind, step.stride, before if made else None)
+                    if step.made.slot:
+                        call.inserted = (step.kind, step.stride, before if made else None)
             except Exception as error:
                 if not hasattr(error, "stridewise_where"):
                     error.stridewise_where = path  # type: ignore[attr-defined]
@@ -341,8 +362,12 @@ def _trace_once(
         value = builder.input(key or "input", (1, *shape), tensor.element_size())
         tracer.watch(tensor, value)
         arguments[key] = tensor
-    with beside(tracer) if beside else nullcontext():
-        out = _run(copy, tracer, arguments, shapes, name or type(model).__name__)
+    FOLLOWING.append(tracer.step)
+    try:
+        with beside(tracer) if beside else nullcontext():
+            out = _run(copy, tracer, arguments, shapes, name or type(model).__name__)
+    finally:
+        FOLLOWING.remove(tracer.step)
     outputs = [v.index for v in (tracer.values.get(id(t)) for t in _tensors(out)) if v is not None]
     outputs = [index for index in outputs if index is not None]
     if not outputs:

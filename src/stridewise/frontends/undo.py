@@ -28,6 +28,24 @@ class Undo:
         handle = module.register_forward_pre_hook(hook)
         self.back.append(handle.remove)
 
+    def behind(self, module: nn.Module, hook: Callable[..., Any]) -> None:
+        """Run `hook` on what the module gives out."""
+        handle = module.register_forward_hook(hook)
+        self.back.append(handle.remove)
+
+    def unhook(self, module: nn.Module, hook: Callable[..., Any]) -> None:
+        """Take a hook behind the module away, until it is put back in its place."""
+        hooks = list(module._forward_hooks.items())
+        for handle, found in hooks:
+            if found is hook:
+                del module._forward_hooks[handle]
+
+        def restore() -> None:
+            module._forward_hooks.clear()
+            module._forward_hooks.update(hooks)
+
+        self.back.append(restore)
+
     def method(self, module: nn.Module, name: str, method: Any) -> None:
         """Give this module, and no other of its class, a method of its own."""
         old = vars(module).get(name, _MISSING)

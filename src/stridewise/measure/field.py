@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from stridewise.errors import UsageError
 from stridewise.ir import Graph
 from stridewise.measure.capture import watched
 from stridewise.measure.intervals import Floats
@@ -63,12 +65,8 @@ def effective_fields(
             model(x)
             for m in ladder:
                 out = seen[m.watch]
-                middle = out[0]
-                for size in out.shape[2:]:
-                    middle = middle[:, size // 2]
-                sign = (torch.randint(0, 2, middle.shape, generator=signs) * 2 - 1).to(middle)
-                (gradient,) = torch.autograd.grad((middle * sign).sum(), x, retain_graph=True)
-                energy[m.path] = energy.get(m.path, 0.0) + gradient[0].double().square().sum(dim=0).cpu().numpy()
+                middle = [size // 2 for size in out.shape[2:]]
+                energy[m.path] = energy.get(m.path, 0.0) + _energy(out, x, middle, signs)
     found = []
     for m in ladder:
         profiles = [_profile(energy[m.path], axis) for axis in range(len(m.stride))]
@@ -83,6 +81,39 @@ def effective_fields(
             )
         )
     return tuple(found)
+
+
+def field_energy(model: nn.Module, path: str, picture: torch.Tensor, position: Sequence[int], seed: int = 0) -> Floats:
+    """The energy of one position's gradient on every input pixel, an entry an axis of the input.
+
+    path: a module, "+path" for the step inserted behind it; picture: (1, channels, *sizes). Raises: UsageError for a
+    position or a map that is not there.
+    """
+    x = picture.detach().clone().requires_grad_(True)
+    seen: dict[str, torch.Tensor] = {}
+
+    def keep(where: str, taken: torch.Tensor, given: torch.Tensor) -> None:
+        seen.setdefault(where, given)
+
+    with torch.enable_grad(), watched(model, [path], keep):
+        model(x)
+    sizes = tuple(seen[path].shape[2:]) if path in seen else ()
+    if not sizes:
+        raise UsageError(f"{path}: gives out no map; choose another layer")
+    if len(sizes) != len(position) or any(not 0 <= at < n for at, n in zip(position, sizes, strict=False)):
+        at, by = ", ".join(map(str, position)), "x".join(map(str, sizes))
+        raise UsageError(f"{path}: there is no position {at} on {by}")
+    return _energy(seen[path], x, position, torch.Generator().manual_seed(seed))
+
+
+def _energy(out: torch.Tensor, x: torch.Tensor, position: Sequence[int], signs: torch.Generator) -> Floats:
+    values = out[0]
+    for at in position:
+        values = values[:, at]
+    sign = (torch.randint(0, 2, values.shape, generator=signs) * 2 - 1).to(values)
+    (gradient,) = torch.autograd.grad((values * sign).sum(), x, retain_graph=True)
+    found: Floats = gradient[0].double().square().sum(dim=0).cpu().numpy()
+    return found
 
 
 def _profile(energy: Any, axis: int) -> Floats:

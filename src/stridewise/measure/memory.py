@@ -16,7 +16,7 @@ def peak_memory(call: Callable[..., Any], x: torch.Tensor) -> int | None:
     """Most bytes the call held at once beyond what was there before; weights and the input are not counted.
 
     On a GPU torch's allocator says so; on the CPU every allocation and release torch reports is added up. None where
-    nothing is reported, as for onnxruntime, which has an allocator of its own.
+    nothing is reported, as for onnxruntime, which has an allocator of its own (see onnx_memory).
     """
     with torch.inference_mode():
         if x.device.type == "cuda":

@@ -165,11 +165,16 @@ def _resized(image: Bytes, size: tuple[int, int]) -> Bytes:
 
 
 def _standardised(pixels: Bytes, standard: str) -> torch.Tensor:
-    x = torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2).float() / 255
-    if standard == "imagenet":
-        mean, deviation = (torch.tensor(v)[None, :, None, None] for v in IMAGENET)
+    return standardised(torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2).float() / 255, standard)
+
+
+def standardised(x: torch.Tensor, standard: str) -> torch.Tensor:
+    """Pictures (N, channels, *sizes) of 0..1 as networks want them: by the means of "imagenet", or their "own"."""
+    if standard == "imagenet" and x.shape[1] == len(IMAGENET[0]):
+        mean, deviation = (torch.tensor(v).view(1, -1, *(1,) * (x.dim() - 2)) for v in IMAGENET)
     else:
-        mean, deviation = x.mean((0, 2, 3), keepdim=True), x.std((0, 2, 3), keepdim=True).clamp(min=1e-3)
+        axes = (0, *range(2, x.dim()))
+        mean, deviation = x.mean(axes, keepdim=True), x.std(axes, keepdim=True).clamp(min=1e-3)
     out: torch.Tensor = (x - mean) / deviation
     return out.contiguous()
 

@@ -102,10 +102,12 @@ class Measured:
         return as_text(self)
 
     def to_html(self) -> str:
-        """One page that needs nothing else."""
+        """One page that needs nothing else, drawn by the same code as `stridewise serve`."""
         from stridewise.measure.page import as_html
 
         return as_html(self)
 
     def _repr_html_(self) -> str:
-        return self.to_html()
+        from stridewise.measure.page import plain
+
+        return plain(self)

@@ -23,6 +23,7 @@ from stridewise.measure.intervals import difference, ratio
 from stridewise.measure.latency import latency
 from stridewise.measure.memory import peak_memory
 from stridewise.measure.offsets import DRAWN
+from stridewise.measure.onnx_memory import onnx_peak
 from stridewise.measure.pictures import Pictures, load_pictures
 from stridewise.measure.result import Exact, Measured, Row
 from stridewise.measure.shift import ZHANG, shift
@@ -158,11 +159,15 @@ def _time(
         raise UsageError(f"latency: a batch of {batch}: one or more pictures are wanted")
     x = torch.randn(batch, *found.input, device=device)
     tick = None if progress is None else lambda done, total: progress("latency", done, total)
-    calls = {v.name: v.call for v in found.every}
+    by_name = {v.name: v for v in found.every}
+    calls = {name: v.call for name, v in by_name.items()}
     for record in latency(calls, x, rounds=rounds, threads=threads, tick=tick):
-        call = calls[record.name]
-        peak = peak_memory(call, x) if "memory" in asked else None
+        peak = _peak(by_name[record.name], x, threads) if "memory" in asked else None
         rows[record.name] |= {"latency": replace(record, peak_bytes=peak), "memory": "memory" in asked}
+
+
+def _peak(variant: Variant, x: torch.Tensor, threads: int) -> int | None:
+    return onnx_peak(variant.file, x.shape, threads) if variant.file else peak_memory(variant.call, x)
 
 
 def _pictures(

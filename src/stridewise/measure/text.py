@@ -3,23 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from stridewise.measure.box_shift import BoxShift
 from stridewise.measure.intervals import Interval
 from stridewise.measure.result import Measured, Row
 from stridewise.measure.shift import Shift
+from stridewise.report.tables import Table
 from stridewise.report.units import binary, count
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Table:
-    """A title, column heads and rows of text; the first column is a name. `notes` go below."""
-
-    title: str
-    head: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    notes: tuple[str, ...] = ()
 
 
 def as_text(result: Measured) -> str:
@@ -27,10 +17,13 @@ def as_text(result: Measured) -> str:
     parts = [headline(result)]
     for table in tables(result):
         parts += ["", *_lines(table)]
-    parts += [
-        f"{finding.rule} {finding.severity}: {finding.message}" for row in result.rows for finding in row.findings
-    ]
-    return "\n".join([*parts, *(f"note: {note}" for note in result.notes)])
+    return "\n".join([*parts, *said(result)])
+
+
+def said(result: Measured) -> list[str]:
+    """Findings and notes, a line each."""
+    found = [f"{f.rule} {f.severity}: {f.message}" for row in result.rows for f in row.findings]
+    return [*found, *(f"note: {note}" for note in result.notes)]
 
 
 def headline(result: Measured) -> str:

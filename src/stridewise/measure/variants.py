@@ -14,7 +14,7 @@ from torch import nn
 
 from stridewise.errors import MissingExtraError, StridewiseError, UsageError
 from stridewise.frontends.apply import apply_to_model
-from stridewise.frontends.load import default_input, load, resolve
+from stridewise.frontends.load import ModelSpec, default_input, load, resolve
 from stridewise.frontends.torch import trace
 from stridewise.ir import Graph
 from stridewise.measure.offsets import coarsest, made_by, steps
@@ -26,12 +26,13 @@ AS_IT_IS = "as it is"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
-    """One network to measure. call: runs a batch; model: None for an ONNX file; graph: its geometry."""
+    """One network to measure. call: runs a batch; model: None for an ONNX `file`; graph: its geometry."""
 
     name: str
     call: Any
     model: nn.Module | None
     graph: Graph
+    file: str = ""
 
     def network(self) -> Network:
         """As the shift measures want it: what it predicts and where it steps."""
@@ -78,7 +79,7 @@ def variants(
         if isinstance(given, Mapping):
             raise UsageError(f"{spec}: networks of several inputs are not measured; wrap it to take one")
         name, shape = str(spec), tuple(given)
-        standard = "imagenet" if spec.kind in ("timm", "torchvision") else "own"
+        standard = standard_of(spec)
         if spec.kind == "onnx":
             if plans:
                 raise UsageError(
@@ -96,6 +97,11 @@ def variants(
         except StridewiseError as error:
             raise type(error)(f"plan {label}: {error}") from error
     return Variants(model=name, input=shape, standard=standard, every=tuple(found))
+
+
+def standard_of(spec: ModelSpec) -> str:
+    """How a network's pictures are standardised: as its library trains, else by their own mean and deviation."""
+    return "imagenet" if spec.kind in ("timm", "torchvision") else "own"
 
 
 def _live(label: str, model: nn.Module, shape: tuple[int, ...], name: str, device: str) -> Variant:
@@ -126,7 +132,7 @@ def _onnx(path: str, shape: tuple[int, ...]) -> Variant:
         rows = [session.run(None, {entry.name: part})[0] for part in parts]
         return torch.cat([torch.from_numpy(row) for row in rows])
 
-    return Variant(name=Path(path).name, call=call, model=None, graph=graph)
+    return Variant(name=Path(path).name, call=call, model=None, graph=graph, file=path)
 
 
 def first_output(out: Any) -> Any:

@@ -15,6 +15,7 @@ from stridewise.ops import (  # noqa: F401
     resize,
     shuffle,
     slice,
+    step,
     unfold,
     view,
     write,

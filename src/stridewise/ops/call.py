@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from stridewise.axis import IDENTITY, AxisMap, Repeat, Resize, Slice, Transposed, Whole, Window
-from stridewise.ir import Grid, Pin, Volume
+from stridewise.ir import NOTHING, Grid, Pin, Volume
 from stridewise.ops.layout import Digit, Dim, Dims, Extra, LayoutError, digits, is_plain, plain, relabelled, whole_axis
 
 
@@ -47,7 +47,7 @@ class Reading:
     grid: int | None = None
     site: bool = False
     counted: bool = False
-    macs: Volume = field(default_factory=Volume)
+    macs: Volume = NOTHING
     attrs: dict[str, Any] = field(default_factory=dict)
     keeps: Literal["input", "inputs", "output", "all", "none"] = "none"
     spread: bool = False

@@ -1,10 +1,10 @@
-"""Space-to-depth and back, channel shuffle, rolled positions."""
+"""Space-to-depth and back, channel shuffle, rolled and mirrored positions."""
 
 from __future__ import annotations
 
 from stridewise.axis import AxisMap, Repeat, Window
 from stridewise.ops.call import Call, Reading
-from stridewise.ops.layout import digits
+from stridewise.ops.layout import LayoutError, digits
 from stridewise.ops.registry import Op, register
 
 
@@ -46,6 +46,13 @@ def _read_roll(call: Call) -> Reading:
     return call.dense(grid, settled, [i for i, d in enumerate(settled.known) if digits(d)])
 
 
+def _read_flip(call: Call) -> Reading:
+    x = call.value(0)
+    if any(digits(x.known[d]) for d in call.arg(1, "dims", [])):
+        raise LayoutError("mirrored positions run against the input's")
+    return call.same(x)
+
+
 register(
     Op(
         name="shuffle",
@@ -65,3 +72,4 @@ register(
     )
 )
 register(Op(name="roll", about="positions moved round (circular shift)", torch=("aten.roll",), read=_read_roll))
+register(Op(name="flip", about="entries in reverse order; not along positions", torch=("aten.flip",), read=_read_flip))

@@ -27,7 +27,8 @@ def reshaping(call: Call) -> Reading:
 
 def _permuted(call: Call, order: list[int]) -> Reading:
     x = call.value(0)
-    return Reading(outs=[(tuple(x.known[i] for i in order), x.grid)], spread=x.spread)
+    dims = tuple(x.known[i] for i in order)
+    return Reading(outs=[(dims, x.grid)], spread=x.spread, attrs={"order": tuple(order)})
 
 
 def _read_permute(call: Call) -> Reading:

@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from html import escape
 
 from stridewise.report.fold import folded
 from stridewise.report.page import page_html
 from stridewise.report.rows import View
 from stridewise.report.show import Report
+from stridewise.report.tables import STYLE, Table, table_html
 from stridewise.report.text import HEADS, cells, facts, ladder_lines
 from stridewise.report.units import by
-
-_STYLE = """
-.stridewise{font:15px/1.5 system-ui,sans-serif;color-scheme:light dark;max-width:75rem;margin:auto;padding:1rem}
-.stridewise pre{overflow-x:auto;line-height:1.25}
-.stridewise table{border-collapse:collapse;font-variant-numeric:tabular-nums}
-.stridewise th,.stridewise td{padding:.15rem .6rem;text-align:right;border-bottom:1px solid #8884}
-.stridewise th:first-child,.stridewise td:first-child{text-align:left}
-.stridewise tr.steps{font-weight:600}
-.stridewise .warning::before{content:"\\26A0  "}.stridewise .error{font-weight:600}
-.stridewise .wide{overflow-x:auto}
-""".strip()
 
 
 def page(report: Report) -> str:
@@ -34,7 +23,7 @@ def fragment(report: Report) -> str:
     """The report as one element."""
     shapes = ", ".join(f"{name} {by(shape)}" for name, shape in report.inputs)
     parts = [
-        f"<style>{_STYLE}</style>",
+        f"<style>{STYLE}</style>",
         f"<h1>{escape(report.model)}</h1>",
         f"<p>{escape(shapes)}</p>",
         _totals(report),
@@ -53,29 +42,21 @@ def _totals(report: Report) -> str:
     tables = [facts(report, view.totals) for view in report.views]
     rows = [[name, *(table[i][1] for table in tables)] for i, (name, _) in enumerate(tables[0])]
     heads = ["", *(view.plan or "as it is" for view in report.views)] if len(tables) > 1 else []
-    return _table(heads, rows, [False] * len(rows))
+    return table_html(Table(title="", head=tuple(heads), rows=tuple(map(tuple, rows))))
 
 
 def _view(report: Report, view: View) -> str:
     title = f": {view.plan or 'as it is'}" if len(report.views) > 1 else ""
     ladder = "\n".join("".join(text for text, _ in line).rstrip() for line in ladder_lines(report, view, 110))
     rows = folded(view.layers)
-    table = [[f"{row.name} ×{row.repeats}" if row.repeats > 1 else row.name, *cells(row)] for row in rows]
-    steps = [any(s != 1 for s in row.first.stride) for row in rows]
+    named = [(f"{row.name} ×{row.repeats}" if row.repeats > 1 else row.name, *cells(row)) for row in rows]
+    steps = frozenset(at for at, row in enumerate(rows) if any(s != 1 for s in row.first.stride))
+    table = Table(title=f"Layers{title}", head=("layer", *HEADS), rows=tuple(named), strong=steps)
     found = "".join(
         f'<li class="{f.severity}"><b>{f.rule}</b> {f.severity}: {escape(f.message)}</li>' for f in view.findings
     )
     return (
         f"<h2>Stride ladder{escape(title)}</h2><pre>{escape(ladder)}</pre>"
-        f"<h2>Layers{escape(title)}</h2>{_table(['layer', *HEADS], table, steps)}"
+        f"{table_html(table)}"
         f"<h2>Findings{escape(title)}</h2>{f'<ul>{found}</ul>' if found else '<p>None.</p>'}"
     )
-
-
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], strong: Sequence[bool]) -> str:
-    head = f"<thead><tr>{''.join(f'<th scope=col>{escape(h)}</th>' for h in heads)}</tr></thead>" if heads else ""
-    body = "".join(
-        f"<tr{' class=steps' if bold else ''}>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>"
-        for row, bold in zip(rows, strong, strict=True)
-    )
-    return f'<div class="wide"><table>{head}<tbody>{body}</tbody></table></div>'

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
 from stridewise.analyses.sizes import where
 from stridewise.analyses.strides import Components, Edge, blocks, components, site_grids
-from stridewise.axis import Adaptive, Window
+from stridewise.axis import Adaptive
 from stridewise.errors import PlanError
 from stridewise.ir import Graph, Node, Slot
-from stridewise.plans import KINDS, Plan, Setting, check_stride
+from stridewise.plans import BORDERS, KINDS, Plan, Setting, check_stride
 from stridewise.rewrites.cut import ENDLESS, smallest_cut
+from stridewise.rewrites.kinds import check_kinds, steps_now
+from stridewise.rewrites.phases import phases, spans_of
+from stridewise.rewrites.reach import cumulative, steps_of
 
 # What changing an unnamed parallel site costs: one that steps today before one that does not, a window that covers
 # the new step before one that would leave positions unread.
@@ -46,7 +49,7 @@ def make_plan(
     product. Raises: PlanError naming the unknown site, the conflict, or the cycle, table, window or flatten that
     forbids it.
     """
-    sites, slots = _resolved(graph, request or {})
+    sites, slots, stages = _resolved(graph, request or {})
     steps = [dict(steps_of(graph, axis)) for axis in range(graph.axes)]
     before = [dict(s) for s in steps]
     if output_stride is not None:
@@ -58,12 +61,13 @@ def make_plan(
     for axis in range(graph.axes):
         wanted = {n: wish.stride[axis] for n, wish in sites.items() if wish.stride is not None}
         _complete(graph, components(graph, axis), steps[axis], wanted)
+    kinds = _kinds(graph, sites, stages, steps)
     settings = {}
     for node in graph.nodes:
         if node.index not in before[0]:
             continue
         new, was = tuple(s[node.index] for s in steps), tuple(b[node.index] for b in before)
-        wish = sites.get(node.index, Wish(stride=None))
+        wish = kinds.get(node.index, Wish(stride=None))
         if new != was or wish.downsample != "stride":
             settings[node.key] = Setting(
                 stride=new, was=was, downsample=wish.downsample, filter=wish.filter, border=wish.border
@@ -71,8 +75,9 @@ def make_plan(
     made = {n: k for k, n in ((slot.key, slot.node) for slot in graph.slots) if n is not None}
     insert = {
         slot.key: Setting(stride=w.stride, was=slot.stride, downsample=w.downsample, filter=w.filter, border=w.border)
-        for slot, w in slots
-        if w.stride is not None and (w.stride != slot.stride or w.downsample not in ("max", slot.kind))
+        for slot, w in ((slot, replace(w, stride=w.stride or slot.stride)) for slot, w in slots)
+        if w.stride is not None
+        and (w.stride != slot.stride or (max(w.stride) > 1 and w.downsample not in ("max", slot.kind)))
     }
     for key in list(settings):
         site = graph.node_named(key)
@@ -80,7 +85,7 @@ def make_plan(
             found = settings.pop(key)
             insert[made[site.index]] = Setting(stride=found.stride, was=found.was, downsample="max")
     _within_maps(graph, settings)
-    return Plan(
+    plan = Plan(
         sites=settings,
         insert=insert,
         model=graph.model,
@@ -88,6 +93,39 @@ def make_plan(
         keep_weights=keep_weights,
         means=means,
     )
+    check_kinds(graph, plan)
+    phases(graph, plan)
+    return plan
+
+
+def _kinds(
+    graph: Graph,
+    sites: Mapping[int, Wish],
+    stages: Sequence[tuple[Sequence[Node], Wish]],
+    steps: Sequence[dict[int, int]],
+) -> dict[int, Wish]:
+    """What is said of each site, kinds that reach further included.
+
+    A kind asked of a module holds for every site in it that steps. A phase holds for all parallel paths, since their
+    positions would not lie on each other else.
+    """
+    kinds = dict(sites)
+
+    def follow(node: int, wish: Wish) -> None:
+        if any(s[node] > 1 for s in steps) and (node not in sites or sites[node].downsample == "stride"):
+            kinds[node] = replace(wish, stride=None)
+
+    for inside, wish in stages:
+        for node in inside:
+            follow(node.index, wish)
+    asked = {n: w for n, w in kinds.items() if w.downsample == "polyphase"}
+    if asked:
+        where = spans_of(graph, {graph.nodes[n].key: tuple(s[n] for s in steps) for n in steps[0]})
+        for n, wish in asked.items():
+            for other, place in where.items():
+                if other not in asked and place == where.get(n):
+                    follow(other, wish)
+    return kinds
 
 
 def _within_maps(graph: Graph, settings: Mapping[str, Setting]) -> None:
@@ -100,15 +138,6 @@ def _within_maps(graph: Graph, settings: Mapping[str, Setting]) -> None:
         if any(step > size for step, size in zip(setting.stride, sizes, strict=True)):
             by = "x".join(map(str, setting.stride))
             raise PlanError(f"{key}: a step of {by} is larger than the map it steps over ({'x'.join(map(str, sizes))})")
-
-
-def steps_of(graph: Graph, axis: int) -> Mapping[int, int]:
-    """Today's step of every steppable site (node index) along an axis."""
-    out = {}
-    for node, grid in site_grids(graph).items():
-        change = graph.grids[grid].maps[axis]
-        out[node] = change.stride if isinstance(change, Window) else 1
-    return out
 
 
 def _per_axis(what: str, value: Any, axes: int) -> tuple[int, ...]:
@@ -132,19 +161,27 @@ def parse_wish(where: str, text: Any, axes: int, kind: str) -> Wish:
         stride = _per_axis(where, [int(n) for n in first.split("x")], axes)
     else:
         rest = [first, *rest]
-    taps = None
+    taps, border = None, "reflect"
     for part in rest:
         if part in KINDS:
             kind = part
-        elif kind == "blur" and part.isdigit():
+        elif part in BORDERS and kind in ("blur", "polyphase"):
+            border = part
+        elif part.isdigit() and kind == "blur":
             taps = int(part)
         else:
-            raise PlanError(f"{where}: '{text}' is no stride; write 2, 1x2 or 2:blur:3 (kinds: {', '.join(KINDS)})")
-    return Wish(stride=stride, downsample=kind, filter=taps if taps or kind != "blur" else 3)
+            raise PlanError(
+                f"{where}: '{text}' is no stride; write 2, 1x2, 2:blur:3 or 2:blur:3:zero (kinds: {', '.join(KINDS)})"
+            )
+    return Wish(stride=stride, downsample=kind, filter=3 if taps is None and kind == "blur" else taps, border=border)
 
 
-def _resolved(graph: Graph, request: Mapping[str, Any]) -> tuple[dict[int, Wish], list[tuple[Slot, Wish]]]:
+def _resolved(
+    graph: Graph, request: Mapping[str, Any]
+) -> tuple[dict[int, Wish], list[tuple[Slot, Wish]], list[tuple[Sequence[Node], Wish]]]:
+    """(Wishes by site, by slot, and kinds asked of all sites of a module.)"""
     sites: dict[int, Wish] = {}
+    stages: list[tuple[Sequence[Node], Wish]] = []
     slots: list[tuple[Slot, Wish]] = []
     steppable = site_grids(graph)
     for name, value in request.items():
@@ -165,8 +202,14 @@ def _resolved(graph: Graph, request: Mapping[str, Any]) -> tuple[dict[int, Wish]
         ]
         if not inside:
             raise PlanError(f"{name}: no site of that name; {_nearest(name, [graph.nodes[n].key for n in steppable])}")
-        sites.update(_stage(graph, name, inside, parse_wish(name, value, graph.axes, "stride")))
-    return sites, slots
+        wish = parse_wish(name, value, graph.axes, "stride")
+        if wish.stride is not None:
+            sites.update(_stage(graph, name, inside, wish))
+        elif not any(s > 1 for n in inside for s in steps_now(graph, n)):
+            raise PlanError(f"{name}: no site in it steps: there is nothing to do by '{wish.downsample}'")
+        if wish.downsample != "stride":
+            stages.append((inside, wish))
+    return sites, slots, stages
 
 
 def _slot(graph: Graph, name: str) -> Slot:
@@ -221,7 +264,7 @@ def _stage(graph: Graph, name: str, inside: Sequence[Node], wish: Wish) -> dict[
             left //= take
             out.setdefault(node.index, [steps_of(graph, a)[node.index] for a in range(graph.axes)])
             out[node.index][axis] = take
-    return {n: Wish(stride=tuple(s), downsample=wish.downsample, filter=wish.filter) for n, s in out.items()}
+    return {n: Wish(stride=tuple(s)) for n, s in out.items()}
 
 
 def _cap(graph: Graph, parts: Components, steps: dict[int, int], cap: int, keep_weights: bool = False) -> None:
@@ -248,26 +291,6 @@ def _cap(graph: Graph, parts: Components, steps: dict[int, int], cap: int, keep_
 def _absorbs(graph: Graph, edge: Edge, axis: int) -> bool:
     """Whether a map of fixed factor can read a coarser grid, so that kept weights untie its two sides."""
     return edge.ratio < 1 or isinstance(graph.grids[edge.grid].maps[axis], Adaptive)
-
-
-def cumulative(graph: Graph, parts: Components, steps: Mapping[int, int]) -> list[Fraction]:
-    """The cumulative stride of every component when site n steps by steps[n]."""
-    reach: list[Fraction | None] = [None] * parts.count
-    if parts.count:
-        reach[0] = Fraction(1)
-    changed = True
-    while changed:
-        changed = False
-        for edge in parts.edges:
-            ratio = Fraction(steps[edge.node]) if edge.site else edge.ratio
-            a, b = reach[edge.source], reach[edge.target]
-            if a is not None and b is None:
-                reach[edge.target] = a * ratio
-                changed = True
-            elif b is not None and a is None:
-                reach[edge.source] = b / ratio
-                changed = True
-    return [Fraction(1) if c is None else c for c in reach]
 
 
 def _complete(graph: Graph, parts: Components, steps: dict[int, int], wanted: Mapping[int, int]) -> None:

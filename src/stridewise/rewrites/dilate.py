@@ -18,7 +18,7 @@ from stridewise.axis import IDENTITY, Adaptive, AxisMap, Resize, Slice, Transpos
 from stridewise.errors import PlanError
 from stridewise.ir import Graph, Grid, Node, Sizes
 from stridewise.plans import Plan
-from stridewise.rewrites.complete import cumulative, steps_of
+from stridewise.rewrites.reach import cumulative, steps_of
 from stridewise.rewrites.resized import resized
 
 Times: TypeAlias = tuple[int, ...]

@@ -11,7 +11,7 @@ from stridewise.analyses.sizes import grid_sizes
 from stridewise.analyses.strides import components
 from stridewise.ir import Graph, Sizes
 from stridewise.plans import Plan, Setting
-from stridewise.rewrites.complete import cumulative, steps_of
+from stridewise.rewrites.reach import cumulative, steps_of
 from stridewise.rewrites.restride import restride
 
 

@@ -9,10 +9,14 @@ from stridewise.analyses.sizes import grid_sizes
 from stridewise.analyses.strides import site_grids
 from stridewise.axis import AxisMap, Window
 from stridewise.errors import GeometryError, PlanError
-from stridewise.ir import Graph, Grid, Node, Sizes, Slot, Tensor, Volume
+from stridewise.ir import Graph, Sizes, Slot
+from stridewise.ops.step import Inserted
 from stridewise.plans import Plan, Setting
 from stridewise.rewrites.dilate import dilated_graph, dilation
+from stridewise.rewrites.insert import inserted
+from stridewise.rewrites.kinds import SPACE, check_kinds, filled, made_by, own_windows, place_of, with_growth
 from stridewise.rewrites.meet import settled
+from stridewise.rewrites.phases import phases
 from stridewise.rewrites.resized import resized
 
 
@@ -29,30 +33,73 @@ def restride(graph: Graph, plan: Plan, inputs: Sizes | None = None) -> Restrided
 
     Raises: PlanError where the plan names what the network does not have, or sizes no longer agree.
     """
-    maps = _maps(graph, plan)
+    plan = filled(graph, plan)
+    _maps(graph, plan)
+    check_kinds(graph, plan)
+    phases(graph, plan)
     if plan.keep_weights:
         return Restrided(graph=dilated_graph(dilation(graph, plan), inputs))
+    stepped = _with_steps(graph, plan)
+    maps = _maps(stepped, plan)
     for key, setting in plan.insert.items():
-        slot = _slot(graph, key, setting)
-        if slot.node is not None:
-            maps[graph.nodes[slot.node].grid or 0] = pool_of(setting.stride)
+        there = _slot(stepped, key, setting).node
+        if there is not None:
+            grid = stepped.nodes[there].grid
+            assert grid is not None
+            maps[grid] = _step_of(setting).windows
     try:
-        sizes, pads, maps = settled(graph, maps, inputs)
+        sizes, pads, maps = settled(stepped, maps, inputs)
     except GeometryError as error:
         raise PlanError(f"the plan does not fit: {error}") from error
     grids = tuple(
         replace(g, sizes=sizes[g.index], maps=maps.get(g.index, g.maps))
         if sizes[g.index] != g.sizes or g.index in maps
         else g
-        for g in graph.grids
+        for g in stepped.grids
     )
-    out = replace(graph, grids=grids, slots=tuple(_slot_now(s, plan) for s in graph.slots))
+    out = replace(stepped, grids=grids, slots=tuple(_slot_now(s, plan) for s in stepped.slots))
     out = _without_idle_steps(out)
+    _check_borders(out)
+    old = [g.sizes for g in stepped.grids]
+    return Restrided(graph=replace(out, tensors=tuple(resized(t, old, sizes) for t in out.tensors)), pads=pads)
+
+
+def _with_steps(graph: Graph, plan: Plan) -> Graph:
+    """The graph with every step that the plan inserts, and grown kernels, before any size is computed anew."""
+    for key, setting in plan.sites.items():
+        node = graph.node_named(key)
+        assert node is not None
+        made = made_by(setting)
+        if made is not None:
+            place = place_of(graph, node, made.kind)
+            graph = inserted(graph, place.tensor, made, f"{node.key}/{made.kind}", node.path, place.reader)
+        elif setting.downsample == SPACE:
+            graph = with_growth(graph, key, setting)
     for key, setting in plan.insert.items():
-        slot = next(s for s in out.slots if s.key == key or key in s.aliases)
-        if slot.node is None and any(s > 1 for s in setting.stride):
-            out = _inserted(out, slot, setting)
-    return Restrided(graph=with_sizes(out, inputs), pads=pads)
+        slot, steps = _slot(graph, key, setting), any(s > 1 for s in setting.stride)
+        if slot.node is not None and steps and graph.nodes[slot.node].op != _step_of(setting).op:
+            graph = _idle(graph, {slot.node}, named=False)  # another kind takes its place
+            slot = replace(slot, node=None)
+        if slot.node is None and steps:
+            graph = inserted(graph, slot.tensor, _step_of(setting), f"+{slot.key}", slot.key)
+    return graph
+
+
+def _step_of(setting: Setting) -> Inserted:
+    made = made_by(setting, slot=True)
+    assert made is not None
+    return made
+
+
+def _check_borders(graph: Graph) -> None:
+    for node in graph.nodes:
+        if "needs" in node.attrs and node.grid is not None:
+            size = graph.grids[graph.grids[node.grid].sources[0]].sizes
+            if any(n < least for n, least in zip(size, node.attrs["needs"], strict=True)):
+                raise PlanError(
+                    f"{node.key}: its border needs {_by(node.attrs['needs'])} positions or more, and {_by(size)} "
+                    "arrive; use the border zero or a shorter filter"
+                )
 
 
 def with_sizes(graph: Graph, inputs: Sizes | None = None) -> Graph:
@@ -87,10 +134,7 @@ def _maps(graph: Graph, plan: Plan) -> dict[int, tuple[AxisMap, ...]]:
                 "already"
             )
         if setting.stride:
-            out[grid.index] = tuple(
-                replace(m, stride=s) if isinstance(m, Window) else m
-                for m, s in zip(grid.maps, setting.stride, strict=True)
-            )
+            out[grid.index] = own_windows(setting, grid.maps)
     return out
 
 
@@ -118,138 +162,30 @@ def _slot_now(slot: Slot, plan: Plan) -> Slot:
 
 def pool_of(stride: Sequence[int]) -> tuple[AxisMap, ...]:
     """The window of a step inserted at a slot: as large as its step."""
-    return tuple(Window(kernel=s, stride=s) for s in stride)
-
-
-def opened(graph: Graph, keys: Sequence[str]) -> Graph:
-    """The graph with a step of 1 inserted at each of these slots, so that every plan is a change of windows alone."""
-    one = (1,) * graph.axes
-    for key in keys:
-        slot = next(s for s in graph.slots if s.key == key)
-        graph = _inserted(graph, slot, Setting(stride=one, was=one, downsample="max"))
-    return graph
+    return Inserted(kind="max", stride=tuple(stride), slot=True).windows
 
 
 def _without_idle_steps(graph: Graph) -> Graph:
-    """Inserted steps of 1 are no op any more: their output shares its input's memory."""
+    """Inserted steps of 1 are no op any more."""
     idle = {s.node for s in graph.slots if s.node is not None and all(n == 1 for n in s.stride)}
-    if not idle:
-        return graph
-    tensors = list(graph.tensors)
-    nodes = list(graph.nodes)
+    return _idle(graph, idle) if idle else graph
+
+
+def _idle(graph: Graph, idle: set[int], named: bool = True) -> Graph:
+    """The graph in which these steps do nothing: their output shares their input's memory."""
+    tensors, nodes, grids = list(graph.tensors), list(graph.nodes), list(graph.grids)
     for index in idle:
         node = graph.nodes[index]
+        assert node.grid is not None
         for t in node.outputs:
             tensors[t] = replace(tensors[t], storage=tensors[node.inputs[0]].storage)
-        nodes[index] = replace(node, site=False, keeps="none")
+        nodes[index] = replace(node, site=False, keeps="none", key=node.key if named else "")
+        grids[node.grid] = replace(grids[node.grid], maps=(Window(),) * len(grids[node.grid].maps))
     for i, tensor in enumerate(tensors):
         root = tensors[tensor.storage].storage
         if root != tensor.storage:
             tensors[i] = replace(tensor, storage=root)
-    return replace(graph, tensors=tuple(tensors), nodes=tuple(nodes))
-
-
-def _inserted(graph: Graph, slot: Slot, setting: Setting) -> Graph:
-    """The graph with a pool behind the slot's tensor; whatever came later refers to the new one."""
-    made_by = max((n.index for n in graph.nodes if slot.tensor in n.outputs), default=-1)
-    at_node = made_by + 1
-    at_tensor, source = max(graph.nodes[made_by].outputs, default=slot.tensor) + 1, graph.tensors[slot.tensor]
-    at_grid = max((g.index for g in graph.grids if g.node is None or g.node <= made_by), default=-1) + 1
-
-    def node_of(i: int | None) -> int | None:
-        return i if i is None or i < at_node else i + 1
-
-    def grid_of(i: int | None, later: bool) -> int | None:
-        if i == slot.grid and later:
-            return at_grid
-        return i if i is None or i < at_grid else i + 1
-
-    def tensor_of(i: int, later: bool) -> int:
-        if i == slot.tensor and later:
-            return at_tensor
-        return i if i < at_tensor else i + 1
-
-    def volume(v: Volume, later: bool) -> Volume:
-        terms = tuple(volume(term, later) for term in v.plus)
-        return Volume(v.scale, tuple((grid_of(g, later) or 0, a) for g, a in v.over), terms)
-
-    def moved_grid(g: Grid) -> Grid:
-        later = g.index >= at_grid
-        sources = tuple(grid_of(s, later) or 0 for s in g.sources)
-        return replace(g, index=grid_of(g.index, False) or 0, node=node_of(g.node), sources=sources)
-
-    def moved_tensor(t: Tensor) -> Tensor:
-        later = t.index >= at_tensor
-        storage = tensor_of(t.storage, later)
-        if later and graph.tensors[t.storage].storage == source.storage:
-            storage = at_tensor
-        return replace(
-            t,
-            index=tensor_of(t.index, False),
-            storage=storage,
-            grid=grid_of(t.grid, later),
-            volume=volume(t.volume, later),
-        )
-
-    def moved_node(n: Node) -> Node:
-        later = n.index >= at_node
-        return replace(
-            n,
-            index=node_of(n.index) or 0,
-            inputs=tuple(tensor_of(t, later) for t in n.inputs),
-            outputs=tuple(tensor_of(t, False) for t in n.outputs),
-            grid=grid_of(n.grid, later),
-            macs=volume(n.macs, later),
-        )
-
-    maps = pool_of(setting.stride)
-    new_grid = replace(
-        graph.grids[slot.grid], index=at_grid, kind="map", sources=(slot.grid,), maps=maps, node=at_node, mixes=False
-    )
-    new_tensor = replace(
-        source,
-        index=at_tensor,
-        storage=at_tensor,
-        grid=at_grid,
-        volume=Volume(source.volume.scale, tuple((at_grid, a) for _, a in source.volume.over)),
-    )
-    op = "max_pool" if setting.downsample == "max" else "avg_pool"
-    new_node = Node(
-        index=at_node,
-        op=op,
-        target=f"slot.{op}",
-        path=slot.key,
-        key=f"+{slot.key}",
-        inputs=(slot.tensor,),
-        outputs=(at_tensor,),
-        grid=at_grid,
-        site=True,
-        attrs={"kernel": setting.stride, "maps": maps, "kind": setting.downsample, "channels": (source.shape[1],) * 2},
-        keeps="input",
-    )
-    nodes, tensors, grids = list(graph.nodes), list(graph.tensors), list(graph.grids)
-    return replace(
-        graph,
-        nodes=(*map(moved_node, nodes[:at_node]), new_node, *map(moved_node, nodes[at_node:])),
-        tensors=(*map(moved_tensor, tensors[:at_tensor]), new_tensor, *map(moved_tensor, tensors[at_tensor:])),
-        grids=(*map(moved_grid, grids[:at_grid]), new_grid, *map(moved_grid, grids[at_grid:])),
-        inputs=tuple((n, tensor_of(t, False)) for n, t in graph.inputs),
-        outputs=tuple(tensor_of(t, True) for t in graph.outputs),
-        pins=tuple(
-            replace(p, node=node_of(p.node) or 0, grid=grid_of(p.grid, (p.node >= at_node)) or 0) for p in graph.pins
-        ),
-        unknown=tuple(replace(u, node=node_of(u.node) or 0) for u in graph.unknown),
-        slots=tuple(
-            replace(
-                s,
-                grid=grid_of(s.grid, s.tensor > slot.tensor) or 0,
-                tensor=tensor_of(s.tensor, False),
-                node=at_node if s.key == slot.key else node_of(s.node),
-            )
-            for s in graph.slots
-        ),
-        last=None if graph.last is None else tensor_of(graph.last, True),
-    )
+    return replace(graph, tensors=tuple(tensors), nodes=tuple(nodes), grids=tuple(grids))
 
 
 def _by(sizes: Sequence[int]) -> str:

@@ -15,7 +15,7 @@ from stridewise.errors import PlanError
 from stridewise.ir import Graph, Sizes
 from stridewise.plans import Plan, Setting, check_stride
 from stridewise.report.units import once
-from stridewise.rewrites.complete import cumulative, steps_of
+from stridewise.rewrites.reach import cumulative, steps_of
 from stridewise.rewrites.restride import with_sizes
 from stridewise.search.compile import compiled, unknown_of
 from stridewise.search.follow import Follower, Spent

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from stridewise.plans import Plan
+from stridewise.study.axes import plan_axes
 from stridewise.study.candidates import Candidate
 from stridewise.study.interval import Estimate
 from stridewise.study.jobs import Job, Outcome, Schedule
@@ -104,6 +105,9 @@ class SearchResult:
                 "toml": self.plan.to_toml(),
             },
             "plans": [row.to_json() for row in self.rows],
+            "axes": plan_axes([row.candidate.plan for row in self.rows]),
+            "notes": notes(self),
+            "method": method(self),
             "front": {
                 "kind": {"macs": "exact", "activations": "exact", "peak_activation_bytes": "estimated"},
                 "points": [
@@ -115,10 +119,15 @@ class SearchResult:
         }
 
     def to_html(self) -> str:
-        """One self-contained page, with the plot."""
+        """One self-contained page that draws itself, by the same code as `stridewise serve`."""
         from stridewise.study.page import page
 
         return page(self)
+
+    def _repr_html_(self) -> str:
+        from stridewise.study.page import plain
+
+        return plain(self)
 
     def __str__(self) -> str:
         return "\n".join(self.lines())
@@ -172,6 +181,29 @@ def notes(result: SearchResult) -> list[str]:
         )
     out += [f"{row.candidate.name} failed: {row.error}" for row in result.rows if row.error]
     return out
+
+
+def method(result: SearchResult) -> list[str]:
+    """How the answer was found, a sentence a step."""
+    schedule = result.schedule
+    rungs = [
+        f"{r.plans} plans, {r.budget} epoch{'s' if r.budget > 1 else ''} each, "
+        + ("chosen by what the trainings before say about plans like them" if n else "far from each other")
+        for n, r in enumerate(schedule.rungs)
+    ]
+    plans = sum(not row.candidate.rival for row in result.rows)
+    limits = ", ".join(
+        f"{name.replace('_', ' ')} {value}" for name, value in result.limits.items() if value is not None
+    )
+    return [
+        f"{len(result.front)} plans lie on the exact front of multiply-adds, activations and peak memory"
+        + (f" within {limits}." if limits else "."),
+        f"{plans} plans, far from each other, make the shortlist, the default always among them.",
+        *(f"Rung {n}: {text}." for n, text in enumerate(rungs, 1)),
+        f"The finalists: {schedule.budget} epochs with {schedule.seeds} fresh seeds each, the default and "
+        "the rivals always among them. Every training starts from random weights.",
+        f"All trainings together took {result.seconds:.0f} seconds of work (measured).",
+    ]
 
 
 def estimate_json(found: Estimate | None) -> dict[str, Any] | None:

@@ -11,18 +11,19 @@ from stridewise.data.records import Progress
 from stridewise.errors import UsageError
 from stridewise.ir import Graph
 from stridewise.plans import Plan
+from stridewise.study.jobs import Rival, Target
 from stridewise.tasks.record import TrainRecord
 
 if TYPE_CHECKING:
     from stridewise.measure.latency import Latency
-    from stridewise.tasks.classify import Source
-    from stridewise.tasks.loop import Recipe
     from stridewise.tasks.pictures import Splits
+    from stridewise.tasks.recipe import Recipe
+    from stridewise.tasks.task import Source, Task
 
 
 class TrainScore:
-    """`score(plan, budget, seed)` for a task: budget is epochs, the value is accuracy. Sent to a worker it takes only
-    names along and reads the data there; read data is its only state."""
+    """`score(plan, budget, seed)` for a task: budget is epochs, the value the task's score. Sent to a worker it takes
+    only names along and reads the data there; read data is its only state."""
 
     def __init__(
         self,
@@ -32,38 +33,59 @@ class TrainScore:
         *,
         size: tuple[int, int] | None = None,
         recipe: Recipe | None = None,
+        options: Mapping[str, Any] | None = None,
     ) -> None:
-        if task != "classify":
-            raise UsageError(f"no task '{task}' to search for: choose classify")
-        self.task, self.model, self.data, self.size, self.recipe = task, model, data, size, recipe
+        if task not in ("classify", "segment", "detect"):
+            raise UsageError(f"no task '{task}' to search for: choose classify, segment or detect")
+        self.name, self.model, self.data, self.size, self.recipe = task, model, data, size, recipe
+        self.options = dict(options or {})
         self._splits: Splits | None = None
+        self._rivals: dict[Any, TrainScore] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_splits": None}
+        return {**self.__dict__, "_splits": None, "_rivals": {}}
+
+    @property
+    def task(self) -> Task:
+        """The task with its options. Raises: UsageError."""
+        from stridewise.tasks.run import task_of
+
+        return task_of(self.name, **self.options)
 
     @property
     def splits(self) -> Splits:
         """The data as tensors, read on first use. Raises: DataError."""
         if self._splits is None:
-            from stridewise.tasks.pictures import to_tensors
-
-            dataset = self.data if isinstance(self.data, Dataset) else open_dataset(self.data, "classify")
-            self._splits = to_tensors(dataset, self.size)
+            task = self.task
+            dataset = self.data if isinstance(self.data, Dataset) else open_dataset(self.data, task.name)  # type: ignore[arg-type]
+            self._splits = task.read(dataset, self.size)
         return self._splits
 
     def graph(self) -> Graph:
         """The network as it is trained: with the data's picture size and number of classes."""
         from stridewise.frontends.torch import trace
-        from stridewise.tasks.classify import build, name_of
+        from stridewise.tasks.backbone import build
+        from stridewise.tasks.task import name_of
 
         return trace(build(self.model, len(self.splits.classes)), self.splits.shape, name=name_of(self.model))
+
+    def of(self, rival: Rival) -> TrainScore:
+        """The same training for another network; read data is kept where the pictures have the same size."""
+        size = rival.size or self.size
+        key = (rival.model if isinstance(rival.model, str) else repr(rival.model), size)
+        if key not in self._rivals:
+            found = TrainScore(self.name, rival.model, self.data, size=size, recipe=self.recipe, options=self.options)
+            found._splits = self.splits if size == self.size else None
+            self._rivals[key] = found
+        return self._rivals[key]
 
     def __call__(
         self, plan: Plan, budget: int, seed: int, progress: Progress | None = None, checkpoint: str | None = None
     ) -> TrainRecord:
-        from stridewise.tasks.classify import classify
+        from stridewise.tasks.run import run
 
-        return classify(
+        return run(
+            self.task,
             self.model,
             self.splits,
             plan=plan,
@@ -75,12 +97,26 @@ class TrainScore:
         )
 
     def latency(
-        self, plans: Mapping[str, Plan], tick: Progress | None = None, *, rounds: int = 30
+        self, targets: Mapping[str, Target], tick: Progress | None = None, *, rounds: int = 30
     ) -> tuple[Latency, ...]:
-        """Latency of one picture through the network under each plan, measured in turn on one thread."""
+        """Latency of one picture through the network under each plan and through each rival, measured in turn on one
+        thread."""
         from stridewise.measure.latency import latency
-        from stridewise.tasks.classify import network
 
-        models = {name: network(self.model, plan, self.splits).eval() for name, plan in plans.items()}
-        one = self.splits.held_out.x[:1].contiguous()
+        task, held_out = self.task, self.splits.held_out
+        one = held_out.standard(held_out.pixels[:1]).contiguous()
+        models = {
+            name: self._of_its_own(target)
+            if isinstance(target, Rival)
+            else task.network(self.model, target, self.splits).eval()
+            for name, target in targets.items()
+        }
         return latency(models, one, rounds=rounds, threads=1, memory=True, tick=tick)
+
+    def _of_its_own(self, rival: Rival) -> Any:
+        """The rival's network on one of its own pictures, whatever it is called with."""
+        score = self.of(rival)
+        model = score.task.network(rival.model, Plan(), score.splits).eval()
+        held_out = score.splits.held_out
+        one = held_out.standard(held_out.pixels[:1]).contiguous()
+        return lambda _: model(one)

@@ -1,40 +1,68 @@
-"""A classification data set as tensors: standardised pictures and class indices, and the batches of one epoch."""
+"""A data set as tensors: pictures as bytes, what is to be learnt of each, and the batches of one epoch."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 import torch
-from torch.nn import functional
 
 from stridewise.data import Dataset, hold_out
 from stridewise.data.picture import Size
 from stridewise.errors import DataError
 
-AUGMENTATIONS = ("shift", "flip")
-_SHIFT = 8  # a picture moves by up to an eighth of its size, as 4 of 32 pixels in He et al. 2016
+_MEMORY_LIMIT = 16 << 30  # bytes of pictures held at once
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Standard:
+    """Mean and deviation of each channel, of 0..255 values, by which pictures are standardised."""
+
+    mean: tuple[float, ...]
+    deviation: tuple[float, ...]
+
+    def __call__(self, pixels: torch.Tensor) -> torch.Tensor:
+        """(N, channels, H, W) bytes as standardised float32."""
+        mean, deviation = (
+            torch.tensor(v, dtype=torch.float32, device=pixels.device)[:, None, None]
+            for v in (self.mean, self.deviation)
+        )
+        return (pixels.float() - mean) / deviation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Pictures:
-    """A split. x: (N, 3, height, width) float32, standardised by the training pictures; y: (N,) class indices."""
+    """A split. pixels: (N, 3, height, width) uint8, channels last; standard: how a network is given them.
 
-    x: torch.Tensor
+    y: what is to be learnt, one row a picture: (N,) class indices, (N, height, width) masks, or (N, most, 5) boxes
+    x0, y0, x1, y1, class, filled up with class -1. full: masks at the size they were drawn in, where they were resized.
+    """
+
+    pixels: torch.Tensor
     y: torch.Tensor
+    standard: Standard
+    classes: tuple[str, ...]
+    full: tuple[npt.NDArray[np.uint8], ...] | None = None
 
     def __len__(self) -> int:
         return len(self.y)
 
+    @property
+    def x(self) -> torch.Tensor:
+        """All pictures as a network is given them, float32."""
+        return self.standard(self.pixels)
+
     def batches(self, size: int, order: torch.Tensor | None = None) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """(x, y) of `size` pictures each: in the given order without a rest, or all as they come."""
         if order is None:
-            yield from zip(self.x.split(size), self.y.split(size), strict=True)
+            for pixels, y in zip(self.pixels.split(size), self.y.split(size), strict=True):
+                yield self.standard(pixels), y
             return
         for begin in range(0, len(order) - size + 1, size):
             chosen = order[begin : begin + size]
-            yield self.x[chosen], self.y[chosen]
+            yield self.standard(self.pixels[chosen]), self.y[chosen]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -49,17 +77,23 @@ class Splits:
     @property
     def shape(self) -> tuple[int, int, int]:
         """Channels, height and width of a picture."""
-        channels, height, width = self.train.x.shape[1:]
+        channels, height, width = self.train.pixels.shape[1:]
         return channels, height, width
 
+    def under(self, standard: Standard) -> Splits:
+        """The same pictures, given to a network by another standard: that of its training."""
+        train, held_out = (replace(part, standard=standard) for part in (self.train, self.held_out))
+        return replace(self, train=train, held_out=held_out)
 
-def to_tensors(dataset: Dataset, size: Size | None = None) -> Splits:
-    """The training and held-out split of a data set as tensors; a set without splits gives up a seeded fifth.
 
-    Held out is `val`, else `test`. Raises: DataError where there are no pictures, or only one class.
+def divided(dataset: Dataset, layout: str) -> tuple[Dataset, str]:
+    """The data set with a split to learn from, and the name of the held-out one: `val`, else `test`.
+
+    One that has no splits gives up a seeded fifth. layout: what such data look like, for the message.
+    Raises: DataError where a split is missing or empty.
     """
     if not dataset.samples:
-        raise DataError(f"{dataset.name}: holds no pictures: give a folder with one sub-folder of pictures a class")
+        raise DataError(f"{dataset.name}: holds no pictures: give {layout}")
     if len(dataset.splits) == 1:
         dataset = hold_out(dataset)
     held = "val" if "val" in dataset.splits else "test"
@@ -69,38 +103,49 @@ def to_tensors(dataset: Dataset, size: Size | None = None) -> Splits:
                 f"{dataset.name}: no pictures in '{split}' (there are {', '.join(dataset.splits)}): training wants a "
                 "'train' and a 'val' split, or one split to divide"
             )
-    pixels, labels = dataset.arrays("train", size=size)
-    if len(np.unique(labels)) < 2:
+    return dataset, held
+
+
+def common_size(dataset: Dataset, split: str, size: Size | None) -> Size:
+    """The size pictures are brought to: the given one, or the one they all have.
+
+    Raises: DataError where they have several sizes and none is given, or would not fit in memory.
+    """
+    sizes = {sample.size for sample in dataset.split(split)}
+    if size is None and len(sizes) > 1:
+        raise DataError(f"{dataset.name}: pictures of {len(sizes)} sizes: name one to bring them to (--size HxW)")
+    chosen = size or next(iter(sizes))
+    wanted = len(dataset.split(split)) * chosen[0] * chosen[1] * 3
+    if wanted > _MEMORY_LIMIT:
         raise DataError(
-            f"{dataset.name}: all {len(labels)} training pictures are of one class: a classifier wants two or more"
+            f"{dataset.name}: its pictures at {chosen[0]}x{chosen[1]} take {wanted / 2**30:.1f} GiB, the limit is "
+            f"{_MEMORY_LIMIT >> 30}: choose a smaller --size"
         )
-    height, width = pixels.shape[1:3]
-    held_pixels, held_labels = dataset.arrays(held, size=(height, width))
-    mean, deviation = pixels.mean((0, 1, 2), dtype=np.float64), pixels.std((0, 1, 2), dtype=np.float64)
+    return chosen
 
-    def standardised(values: np.ndarray, y: np.ndarray) -> Pictures:
-        scaled = (values.astype(np.float32) - mean.astype(np.float32)) / np.maximum(deviation, 1.0).astype(np.float32)
-        x = torch.from_numpy(scaled).permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
-        return Pictures(x=x, y=torch.from_numpy(y))
 
-    return Splits(
-        name=dataset.name,
-        classes=dataset.classes,
-        train=standardised(pixels, labels),
-        held_out=standardised(held_pixels, held_labels),
+def standard_of(pixels: npt.NDArray[np.uint8]) -> Standard:
+    """The standard that gives these pictures, (N, height, width, 3), mean 0 and deviation 1 in each channel."""
+    sums, squares = np.zeros(3), np.zeros(3)
+    for picture in pixels:  # one at a time: float64 copies of all of them would be eight times as large
+        values = picture.reshape(-1, 3).astype(np.float64)
+        sums += values.sum(axis=0)
+        squares += (values**2).sum(axis=0)
+    count = pixels[..., 0].size
+    mean = sums / count
+    deviation = np.sqrt(np.maximum(squares / count - mean**2, 0.0))
+    return Standard(mean=tuple(mean.tolist()), deviation=tuple(np.maximum(deviation, 1.0).tolist()))
+
+
+def as_pictures(
+    pixels: npt.NDArray[np.uint8],
+    y: npt.NDArray[np.generic],
+    standard: Standard,
+    classes: tuple[str, ...],
+    full: Sequence[npt.NDArray[np.uint8]] | None = None,
+) -> Pictures:
+    """Pictures (N, height, width, 3) and their targets as tensors; channels stay last in memory."""
+    x = torch.from_numpy(pixels).permute(0, 3, 1, 2)
+    return Pictures(
+        pixels=x, y=torch.from_numpy(y), standard=standard, classes=classes, full=None if full is None else tuple(full)
     )
-
-
-def augmented(x: torch.Tensor, kinds: tuple[str, ...], generator: torch.Generator) -> torch.Tensor:
-    """A batch with each picture shifted (edges repeated) or mirrored by its own draw."""
-    if "flip" in kinds:
-        mirrored = torch.rand(len(x), generator=generator) < 0.5
-        x = torch.where(mirrored.to(x.device)[:, None, None, None], x.flip(-1), x)
-    if "shift" in kinds:
-        reach = [max(1, n // _SHIFT) for n in x.shape[-2:]]
-        padded = functional.pad(x, [reach[1]] * 2 + [reach[0]] * 2, mode="replicate")
-        starts = [torch.randint(2 * r + 1, (len(x),), generator=generator).tolist() for r in reach]
-        rows, columns = x.shape[-2:]
-        moved = [p[:, top : top + rows, left : left + columns] for p, top, left in zip(padded, *starts, strict=True)]
-        x = torch.stack(moved).contiguous(memory_format=torch.channels_last)
-    return x

@@ -1,4 +1,4 @@
-"""What one training gave: the plan, the seed, the budget, the accuracy and how sure it is. No torch here."""
+"""What one training gave: the plan, the seed, the budget, the score and how sure it is. No torch here."""
 
 from __future__ import annotations
 
@@ -14,18 +14,21 @@ _Z95 = 1.959964  # the 97.5 % point of the normal distribution
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Epoch:
-    """One pass over the training pictures: its mean loss, and the accuracy on the held-out ones after it."""
+    """One pass over the training pictures: its mean loss, and the score on the held-out ones after it."""
 
     loss: float
-    accuracy: float
+    score: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainRecord:
-    """One training. accuracy: measured, a share of `pictures` held-out pictures; low, high: its 95 % Wilson interval.
+    """One training. score: measured on `pictures` held-out pictures, named by `metric`; low, high: its 95 % interval
+    where it has one (Wilson for accuracy, resampled pictures otherwise); figures: what else was measured.
 
-    budget: epochs. correct: one entry a held-out picture, so that two networks can be compared picture by picture.
-    seconds: of this process, those before a resume not counted. `float(record)` is the accuracy.
+    budget: epochs asked for, of which `curve` has those done. correct: one entry a held-out picture of a classifier, so
+    that two networks can be compared picture by picture. seconds: of this process, those before a resume not counted.
+    notes: what the user should know. finished: False where it was told to stop before its budget.
+    `float(record)` is the score.
     """
 
     task: str
@@ -35,23 +38,36 @@ class TrainRecord:
     seed: int
     budget: int
     steps: int
-    accuracy: float
-    low: float
-    high: float
+    score: float
+    metric: str
+    low: float | None
+    high: float | None
     pictures: int
     curve: tuple[Epoch, ...]
     seconds: float
+    figures: Mapping[str, float | None] = field(default_factory=dict)
     conditions: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    finished: bool = True
     correct: tuple[bool, ...] = field(default=(), repr=False)
 
     def __float__(self) -> float:
-        return self.accuracy
+        return self.score
+
+    @property
+    def accuracy(self) -> float:
+        """The score of a classifier. Raises: AttributeError for another task, whose score is no accuracy."""
+        if self.task != "classify":
+            raise AttributeError(f"the score of {self.task} is {self.metric}: read .score")
+        return self.score
 
     def __str__(self) -> str:
+        interval = "" if self.low is None or self.high is None else f"{self.low:.1%} to {self.high:.1%}, "
+        told = ", ".join(f"{name} {value:.1%}" for name, value in self.figures.items() if value is not None)
         return (
-            f"accuracy {self.accuracy:.1%} ({self.low:.1%} to {self.high:.1%}, measured on {self.pictures:,} pictures) "
-            f"after {self.budget} epochs of {self.model} on {self.data}, seed {self.seed}, {self.seconds:.0f} s"
-        )
+            f"{self.metric} {self.score:.1%} ({interval}measured on {self.pictures:,} pictures) after "
+            f"{len(self.curve)} epochs of {self.model} on {self.data}, seed {self.seed}, {self.seconds:.0f} s"
+        ) + (f"\n{told}" if told else "")
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; `correct` is written as hexadecimal bits, the first picture the highest."""
@@ -64,13 +80,17 @@ class TrainRecord:
             "seed": self.seed,
             "budget": self.budget,
             "steps": self.steps,
-            "accuracy": self.accuracy,
+            "metric": self.metric,
+            "score": self.score,
             "low": self.low,
             "high": self.high,
+            "figures": dict(self.figures),
             "pictures": self.pictures,
-            "curve": [{"loss": e.loss, "accuracy": e.accuracy} for e in self.curve],
+            "curve": [{"loss": e.loss, "score": e.score} for e in self.curve],
             "seconds": self.seconds,
             "conditions": dict(self.conditions),
+            "notes": list(self.notes),
+            "finished": self.finished,
             "correct": to_bits(self.correct),
         }
 

@@ -1,7 +1,10 @@
-"""`train`: one network, one plan, one data set, one record."""
+"""`train`: one network, one plan, one data set, one record; and the same network judged again from its file."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +12,14 @@ from stridewise.data import Dataset, open_dataset
 from stridewise.data.records import Progress
 from stridewise.errors import UsageError
 from stridewise.plans import Plan
-from stridewise.tasks.classify import Source, classify
-from stridewise.tasks.loop import Recipe
-from stridewise.tasks.pictures import to_tensors
+from stridewise.tasks.folder import RunFolder, title_of
+from stridewise.tasks.loop import as_it_is
+from stridewise.tasks.recipe import Recipe
 from stridewise.tasks.record import TrainRecord
-
-TASKS = ("classify",)
+from stridewise.tasks.run import recorded, task_of
+from stridewise.tasks.run import run as _run
+from stridewise.tasks.task import Source, Task
+from stridewise.tasks.trained import check_same, load_trained
 
 
 def train(
@@ -23,36 +28,87 @@ def train(
     *,
     data: str | Path | Dataset,
     plan: Plan | str | Path | None = None,
+    format: str | None = None,
     epochs: int = 10,
     seed: int = 0,
     size: tuple[int, int] | None = None,
+    weights: str | Path | None = None,
+    trust: bool = False,
+    run: str | Path | None = None,
+    resume: bool = False,
     checkpoint: str | Path | None = None,
+    stop_after: int | None = None,
     progress: Progress | None = None,
-    **recipe: Any,
+    **settings: Any,
 ) -> TrainRecord:
-    """Train `model` for a task under a plan, from random weights, and measure it on held-out pictures.
+    """Train `model` for a task under a plan, and measure it on held-out pictures.
 
-    task: "classify". model: a name as for `load`, or a function that makes a module. size: resize pictures to (height,
-    width). checkpoint: a file written after each epoch and taken up when it is there. progress: called with steps done
-    and steps in all. recipe: batch, rate, decay, augment, precision, device.
+    task: classify, segment or detect. model: a name as for `load`, or a function that makes a module. size: resize
+    pictures to (height, width). weights: a file to begin with, else random. run: a folder that keeps the trained
+    network, its metrics and a checkpoint; resume: go on where it stopped. checkpoint: that file alone. stop_after:
+    epochs of this call. progress: called with steps done and in all. settings: of the recipe (batch, rate, decay,
+    augment, precision, device, devices, nodes, accumulate, clip, patience), and of the task (head, levels, width,
+    sizes).
     Raises: UsageError, DataError, LoadError, PlanError, StridewiseError, one line each.
     """
-    if task not in TASKS:
-        raise UsageError(f"no task '{task}': choose from {', '.join(TASKS)}")
-    try:
-        how = Recipe(**recipe)
-    except TypeError as error:
-        raise UsageError(f"train: {str(error).removeprefix('Recipe.__init__() ')}") from error
-    if isinstance(plan, str | Path):
-        plan = Plan.read(plan)
-    dataset = data if isinstance(data, Dataset) else open_dataset(data, "classify")
-    return classify(
+    names = {f.name for f in fields(Recipe)}
+    chosen = task_of(task, **{k: v for k, v in settings.items() if k not in names})
+    recipe = Recipe(**{k: v for k, v in settings.items() if k in names})
+    plan = Plan.read(plan) if isinstance(plan, str | Path) else plan or Plan()
+    folder = None if run is None else RunFolder(run, resume=resume)
+    if folder is not None and checkpoint is not None:
+        raise UsageError("train: run keeps a checkpoint of its own: leave checkpoint out")
+    splits = chosen.read(_opened(chosen, data, format), size)
+    common: dict[str, Any] = {"plan": plan, "epochs": epochs, "seed": seed, "recipe": recipe, "progress": progress}
+    common |= {"weights": weights, "trust": trust, "stop_after": stop_after}
+    if folder is None:
+        return _run(chosen, model, splits, checkpoint=None if checkpoint is None else Path(checkpoint), **common)
+    folder.begin(plan)
+    record = _run(
+        chosen,
         model,
-        to_tensors(dataset, size),
-        plan=plan,
-        epochs=epochs,
-        seed=seed,
-        recipe=how,
-        checkpoint=Path(checkpoint) if checkpoint is not None else None,
-        progress=progress,
+        splits,
+        checkpoint=folder.checkpoint,
+        told=lambda curve, _: folder.tell(curve, chosen, title_of(chosen, model, splits)),
+        kept=lambda found: folder.keep(found, chosen, model, plan, splits),
+        **common,
     )
+    if record.finished:
+        folder.end(record)
+    return record
+
+
+def evaluate(
+    task: str,
+    model: str,
+    path: str | Path,
+    *,
+    data: str | Path | Dataset,
+    plan: Plan | str | Path | None = None,
+    format: str | None = None,
+    device: str = "cpu",
+) -> TrainRecord:
+    """A trained network, in the file or run folder `path`, judged again on the held-out pictures of any data.
+
+    model, plan: what it must be of. Pictures are given to it as in its training. Raises: LoadError, DataError.
+    """
+    begin = time.monotonic()
+    found = load_trained(path)
+    check_same(path, found, task, model, Plan.read(plan) if isinstance(plan, str | Path) else plan)
+    splits = found.task.read(_opened(found.task, data, format), found.data.shape[1:])
+    if splits.classes != found.data.classes:
+        raise UsageError(
+            f"{path}: knows the classes {_few(found.data.classes)}; {splits.name} has {_few(splits.classes)}"
+        )
+    splits = splits.under(found.standard)
+    done = as_it_is(found.model.to(device), device)
+    recipe = Recipe(device=device)
+    return recorded(found.task, model, splits, found.plan, 0, 0, recipe, begin, done, [f"judged from {path}"])
+
+
+def _opened(task: Task, data: str | Path | Dataset, format: str | None) -> Dataset:
+    return data if isinstance(data, Dataset) else open_dataset(data, task.name, format)  # type: ignore[arg-type]
+
+
+def _few(classes: Sequence[str]) -> str:
+    return ", ".join(classes[:4]) + (f", ... ({len(classes)})" if len(classes) > 4 else "")

@@ -15,10 +15,11 @@ from starlette.routing import Route
 
 from stridewise.errors import StridewiseError, UsageError
 from stridewise.web.convolutions import convolution
-from stridewise.web.exports import exported
+from stridewise.web.exports import exported, reported
 from stridewise.web.fronts import drawn_front, front_changes
 from stridewise.web.jobs import Jobs
 from stridewise.web.pictures import Pictures, png
+from stridewise.web.runs import Runs
 from stridewise.web.work import WORKS
 from stridewise.web.workbench import Workbench
 
@@ -37,18 +38,23 @@ class Compact(JSONResponse):
 class Api:
     """The routes over one workbench, one picture, one queue of jobs."""
 
-    def __init__(self, bench: Workbench, extras: Json | None = None) -> None:
+    def __init__(self, bench: Workbench, extras: Json | None = None, runs: Runs | None = None) -> None:
         self.bench, self.pictures, self.jobs = bench, Pictures(), Jobs()
-        self.extras = extras or {}
+        self.extras, self.runs = extras or {}, runs or Runs()
 
     def routes(self) -> list[Route]:
         """Every address of the interface."""
         return [
             Route("/api/start", self.start),
+            Route("/api/pulse", self.pulse),
+            Route("/api/runs", self.runs_route),
             Route("/api/network/{number:int}", self.network),
             Route("/api/what-if", self._posted(self._what_if), methods=["POST"]),
             Route("/api/findings", self._posted(lambda asked: self._studied(asked).rules(asked)), methods=["POST"]),
             Route("/api/export", self._posted(self._export), methods=["POST"]),
+            Route("/api/request", self._posted(lambda asked: self._studied(asked).requested(asked)), methods=["POST"]),
+            Route("/api/plan", self._posted(lambda asked: self._studied(asked).opened(asked)), methods=["POST"]),
+            Route("/api/report", self._posted(lambda asked: reported(self._studied(asked), asked)), methods=["POST"]),
             Route("/api/convolution", self._posted(self._convolution), methods=["POST"]),
             Route("/api/front", self._posted(lambda asked: drawn_front(self._studied(asked))), methods=["POST"]),
             Route("/api/front-plan", self._posted(self._front_plan), methods=["POST"]),
@@ -64,12 +70,24 @@ class Api:
         return Compact(
             {
                 "networks": self.bench.listed(),
-                "picture": {"number": self.pictures.number, "name": self.pictures.name},
+                **self._now(),
                 "jobs": self.jobs.listed(),
                 "kinds": kinds,
+                "runs": len(self.runs.folders),
                 **self.extras,
             }
         )
+
+    def _now(self) -> Json:
+        return {"picture": {"number": self.pictures.number, "name": self.pictures.name}}
+
+    async def pulse(self, request: Request) -> Response:
+        """That the server is there, and what another tab may have changed."""
+        return Compact(self._now())
+
+    async def runs_route(self, request: Request) -> Response:
+        """What the run folders hold by now."""
+        return await _answered(self.runs.read)
 
     async def network(self, request: Request) -> Response:
         """The page's data for one network, as soon as it is traced."""
@@ -126,7 +144,7 @@ class Api:
         except StridewiseError as error:
             log.warning("refused a picture of %d bytes: %s", len(content), error)
             raise
-        return {"number": self.pictures.number, "name": self.pictures.name}
+        return self._now()["picture"]  # type: ignore[no-any-return]
 
     async def jobs_route(self, request: Request) -> Response:
         """Jobs as a list, or a new one."""
@@ -138,7 +156,9 @@ class Api:
             if kind not in WORKS:
                 raise UsageError(f"there is no job '{str(kind)[:20]}'; there are {', '.join(sorted(WORKS))}")
             opened = self.bench.find(asked.get("network"))
-            job = self.jobs.start(str(kind), lambda report: WORKS[str(kind)](opened, self.pictures, asked, report))
+            asked |= {"picture": self.pictures.number}
+            work = WORKS[str(kind)]
+            job = self.jobs.start(str(kind), lambda report: work(opened, self.pictures, asked, report), asked)
             return Compact(job.to_json())
         except StridewiseError as error:
             return _failed(error)

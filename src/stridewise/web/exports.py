@@ -1,12 +1,16 @@
-"""A plan to take away: TOML, the lines of Python that do the same, the command line."""
+"""A plan to take away: TOML, the lines of Python that do the same, the command line, a report of everything."""
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
+from stridewise.errors import UsageError
+from stridewise.report.show import show
 from stridewise.web.whatif import Studied
 
 Json = dict[str, Any]
+_MOST_PLANS = 8
 
 
 def exported(studied: Studied, asked: Json) -> Json:
@@ -16,15 +20,26 @@ def exported(studied: Studied, asked: Json) -> Json:
     changes = asked.get("changes", {})
     request = ", ".join(f"{key!r}: {_written(value)}" for key, value in changes.items())
     shape = tuple(plan.input)
+    keep = f", keep_weights=True, means={plan.means!r}" if plan.keep_weights else ""
     python = (
         "import stridewise as sw\n\n"
         f"model = sw.load({name!r})\n"
         f"graph = sw.trace(model, {shape})\n"
-        f"plan = sw.plan(graph, {{{request}}})\n"
+        f"plan = sw.plan(graph, {{{request}}}{keep})\n"
         "print(sw.apply(model, plan))\n"
     )
-    words = " ".join(f"{key}={value}" for key, value in changes.items())
-    return {"toml": plan.to_toml(), "python": python, "command": f"stridewise set {name} {words} -o plan.toml"}
+    words = ["stridewise", "set", name, *(f"{key}={value}" for key, value in changes.items())]
+    words += ["--keep-weights", "--means", plan.means] if plan.keep_weights else []
+    return {"toml": plan.to_toml(), "python": python, "command": shlex.join([*words, "-o", "plan.toml"])}
+
+
+def reported(studied: Studied, asked: Json) -> Json:
+    """The self-contained report of the network and plans. asked: plans, each with a name and its request."""
+    plans = asked.get("plans", [])
+    if not isinstance(plans, list) or len(plans) > _MOST_PLANS or any(not isinstance(p, dict) for p in plans):
+        raise UsageError(f"plans: at most {_MOST_PLANS} plans fit into a report")
+    made = {str(each.get("name", ""))[:40] or f"plan {n}": studied.plan(each) for n, each in enumerate(plans, 1)}
+    return {"html": show(studied.graph, made).to_html()}
 
 
 def _written(value: Any) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from stridewise.errors import UsageError
-from stridewise.web.whatif import Studied
+from stridewise.web.whatif import Studied, wishes
 
 Json = dict[str, Any]
 _DRAWN = 40  # points an output stride
@@ -37,6 +37,4 @@ def front_changes(studied: Studied, asked: Json) -> Json:
     found, index = studied.front, asked.get("index")
     if not isinstance(index, int) or not 0 <= index < len(found.points):
         raise UsageError("index: a point of the front is wanted")
-    plan = found.points[index].plan
-    every = [*plan.sites.items(), *((f"+{key}", setting) for key, setting in plan.insert.items())]
-    return {"changes": {key: "x".join(map(str, setting.stride)) for key, setting in every}}
+    return {"changes": wishes(found.points[index].plan)}

@@ -33,6 +33,7 @@ class Job:
     id: str
     kind: str
     work: Work
+    asked: dict[str, Any] = field(default_factory=dict)
     state: State = "waiting"
     share: float = 0.0
     doing: str = ""
@@ -51,7 +52,7 @@ class Job:
         """Plain values; the result only when there is one."""
         with self.changed:
             plain = {"id": self.id, "kind": self.kind, "state": self.state, "share": self.share, "doing": self.doing}
-            more = {"error": self.error, "result": self.result}
+            more = {"asked": self.asked, "error": self.error, "result": self.result}
         return plain | {name: value for name, value in more.items() if value}
 
     def tell(self, **facts: Any) -> None:
@@ -78,12 +79,13 @@ class Jobs:
         self._lock = threading.Lock()
         self._turn = threading.Lock()
 
-    def start(self, kind: str, work: Work) -> Job:
-        """A job that runs when those before it are over. Raises: UsageError when too many wait."""
+    def start(self, kind: str, work: Work, asked: dict[str, Any] | None = None) -> Job:
+        """A job that runs when those before it are over. asked: what it answers, kept so that a page that is loaded
+        again knows its results. Raises: UsageError when too many wait."""
         with self._lock:
             if sum(not job.over for job in self._jobs.values()) >= _WAITING:
                 raise UsageError(f"{_WAITING} jobs wait already: cancel one or let them end")
-            job = Job(f"j{next(self._numbers)}", kind, work)
+            job = Job(f"j{next(self._numbers)}", kind, work, asked or {})
             self._jobs[job.id] = job
             for old in [key for key, j in self._jobs.items() if j.over][: max(0, len(self._jobs) - _KEPT)]:
                 del self._jobs[old]

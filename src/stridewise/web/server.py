@@ -17,6 +17,7 @@ from starlette.types import ASGIApp
 from stridewise.errors import UsageError
 from stridewise.report.assets import asset_texts, script_hash, served_page
 from stridewise.web.api import Api, Compact
+from stridewise.web.runs import Runs
 from stridewise.web.safety import Guard
 from stridewise.web.workbench import Workbench
 
@@ -24,8 +25,11 @@ ADDRESS = "127.0.0.1"
 _TYPES = {".js": "text/javascript", ".mjs": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 
 
-def make_app(bench: Workbench, *, token: str, port: int, extras: dict[str, Any] | None = None) -> ASGIApp:
-    """The whole application over a workbench; extras: data loaded at the start, given to the page as they are."""
+def make_app(
+    bench: Workbench, *, token: str, port: int, extras: dict[str, Any] | None = None, runs: Runs | None = None
+) -> ASGIApp:
+    """The whole application over a workbench; extras: data loaded at the start, given to the page as they are; runs:
+    folders of `search`, read whenever the page asks."""
     page, imports = served_page()
 
     async def home(request: Request) -> Response:
@@ -40,7 +44,7 @@ def make_app(bench: Workbench, *, token: str, port: int, extras: dict[str, Any] 
         kind = _TYPES.get(name[name.rfind(".") :]) or mimetypes.types_map.get(".txt", "text/plain")
         return Response(text, media_type=kind)
 
-    routes = [Route("/", home), Route("/static/{name:path}", static), *Api(bench, extras).routes()]
+    routes = [Route("/", home), Route("/static/{name:path}", static), *Api(bench, extras, runs).routes()]
     return Guard(Starlette(routes=routes), token=token, port=port, imports=script_hash(imports))
 
 

@@ -12,17 +12,21 @@ from stridewise.analyses.findings import as_json, findings
 from stridewise.analyses.state import evaluate
 from stridewise.errors import UsageError
 from stridewise.ir import Graph
-from stridewise.plans import Plan
+from stridewise.plans import Plan, Setting
 from stridewise.report.json import view_json
 from stridewise.report.page import marks_json, page_data
 from stridewise.report.show import is_layer, show, view
+from stridewise.rewrites.certify import certify
 from stridewise.rewrites.complete import make_plan
+from stridewise.rewrites.dilate import dilation
 from stridewise.rewrites.restride import restride
 from stridewise.search.front import front
 from stridewise.search.result import Front
 
 Json = dict[str, Any]
 _MOST_CHANGES = 200
+KINDS_AT = {"site": ["stride"], "slot": ["max", "mean"]}
+"""The ways to step that the library carries out, at a site and at a slot; the first is the usual one."""
 
 
 @dataclass(frozen=True, slots=False, kw_only=True, eq=False)
@@ -34,7 +38,7 @@ class Studied:
     @cached_property
     def original(self) -> Json:
         """The page's data for the network as it came: `show --json` and what the ladder needs beside it."""
-        return page_data(show(self.graph)) | {"places": places(self.graph)}
+        return page_data(show(self.graph)) | {"places": places(self.graph), "kinds": KINDS_AT}
 
     @cached_property
     def front(self) -> Front:
@@ -51,7 +55,23 @@ class Studied:
             raise UsageError("changes: a stride is written 2, 1x2 or 2:max")
         if stride is not None and not (isinstance(stride, int) or _whole(stride)):
             raise UsageError("output_stride: a whole number is wanted, or one an axis")
-        return make_plan(self.graph, changes, output_stride=stride)
+        keep, means = request.get("keep_weights", False), request.get("means", "dense")
+        if not isinstance(keep, bool) or means not in ("dense", "grid"):
+            raise UsageError("keep_weights: true or false is wanted, with means dense or grid")
+        return make_plan(self.graph, changes, output_stride=stride, keep_weights=keep, means=means)
+
+    def opened(self, request: Json) -> Json:
+        """The wishes that a plan file (its text) amounts to here. Raises: PlanError where it is another's."""
+        text = request.get("toml")
+        if not isinstance(text, str):
+            raise UsageError("toml: the text of a plan file is wanted")
+        plan = Plan.from_toml(text, "this plan")
+        restride(self.graph, plan)
+        return _request(plan)
+
+    def requested(self, request: Json) -> Json:
+        """A request, an output stride say, as the wishes for every site that it comes to. Raises: PlanError."""
+        return _request(self.plan(request))
 
     def what_if(self, request: Json) -> Json:
         """Sizes, strides, fields and costs under a request: its plan, and only what differs from the original."""
@@ -62,6 +82,7 @@ class Studied:
         shown = view_json(found)
         return {
             "plan": plan_json(plan),
+            "weights": self._weights(plan),
             "pads": [list(pad) for pad in changed.pads],
             "totals": shown["totals"],
             "outputs": shown["outputs"],
@@ -69,6 +90,15 @@ class Studied:
             "layers": differences(self.original["layers"], shown["layers"]),
             "ms": round((time.perf_counter() - begun) * 1e3, 3),
         }
+
+    def _weights(self, plan: Plan) -> Json:
+        """What the plan leaves of trained weights: "same", "exact", "means" (exact except means) or "retrain"."""
+        if not plan:
+            return {"state": "same", "reasons": []}
+        if not plan.keep_weights:
+            return {"state": "retrain", "reasons": []}
+        found = certify(dilation(self.graph, plan))
+        return {"state": "exact" if found.exact else "means", "reasons": list(found.reasons)}
 
     def rules(self, request: Json) -> Json:
         """The findings under a request; slower, so asked for when the hand rests."""
@@ -87,6 +117,25 @@ def plan_json(plan: Plan) -> Json:
         key: {"stride": list(s.stride), "was": list(s.was), "downsample": s.downsample}
         for key, s in [*plan.sites.items(), *slots.items()]
     }
+
+
+def _request(plan: Plan) -> Json:
+    return {"changes": wishes(plan), "keep_weights": plan.keep_weights, "means": plan.means}
+
+
+def wishes(plan: Plan) -> dict[str, str]:
+    """A completed plan as a person would have asked for it: for every site and slot "1x2" or "2:blur:3"."""
+    slots = {f"+{key}": setting for key, setting in plan.insert.items()}
+    return {
+        key: _wish(setting, "max" if key in slots else "stride") for key, setting in ({**plan.sites, **slots}).items()
+    }
+
+
+def _wish(setting: Setting, usual: str) -> str:
+    parts = ["x".join(map(str, setting.stride))] if setting.stride else []
+    if setting.downsample != usual:
+        parts += [setting.downsample, *([str(setting.filter)] if setting.filter else [])]
+    return ":".join(parts)
 
 
 def differences(before: Sequence[Json], after: Sequence[Json]) -> list[Any]:

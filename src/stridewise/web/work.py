@@ -1,12 +1,10 @@
-"""The jobs that need a real forward: feature maps, the measured field, latency, the shift test."""
+"""The jobs that need a real forward: feature maps, the measured field, latency, the shift test; `measure` does them."""
 
 from __future__ import annotations
 
 import base64
 import contextlib
 import copy
-import statistics
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -19,7 +17,7 @@ from stridewise.web.pictures import Pictures, middle, png, resized
 from stridewise.web.workbench import Opened
 
 Json = dict[str, Any]
-_MAPS, _ROUNDS, _MOST_SHIFT = 12, 15, 64
+_MAPS, _ROUNDS, _MOST_SHIFT, _OTHERS = 12, 15, 64, 4
 _MOST_MACS = 200e9
 
 
@@ -28,15 +26,18 @@ def feature_maps(opened: Opened, pictures: Pictures, asked: Json, report: Report
 
     One grey scale a channel, the same for both, so that they can be compared.
     """
+    from stridewise.measure.capture import run_watched
+
     key = str(asked.get("layer", ""))
     x = _input(opened, pictures, report)
     outs: list[tuple[str, NDArray[Any]]] = []
     for label, plan in _versions(opened, asked):
         report(0.3 + 0.4 * len(outs), f"running {label}")
         with _planned(opened, plan) as model:
-            found = _output_of(model, key, x)
-        if found is not None:
-            outs.append((label, found))
+            path = _path(model, key)
+            found = next(iter(run_watched(model, [path], x))).get(path) if path else None
+        if found is not None and found[1].dim() == 4:
+            outs.append((label, found[1][0].float().numpy()))
     if not outs:
         raise UsageError(f"{key}: no module of that name gives out a map; choose another layer")
     last = outs[-1][1]
@@ -59,117 +60,118 @@ def _pictures(found: NDArray[Any], every: list[NDArray[Any]], order: NDArray[Any
     for channel in order:
         low = min(float(f[channel].min()) for f in every if len(f) > channel)
         high = max(float(f[channel].max()) for f in every if len(f) > channel)
-        level = (found[channel] - low) / ((high - low) or 1.0)
-        out.append("data:image/png;base64," + base64.b64encode(png(level[None])).decode())
+        out.append(_data(((found[channel] - low) / ((high - low) or 1.0))[None]))
     return out
 
 
+def _data(levels: NDArray[Any]) -> str:
+    return "data:image/png;base64," + base64.b64encode(png(levels)).decode()
+
+
 def measured_field(opened: Opened, pictures: Pictures, asked: Json, report: Report) -> Json:
-    """Where the input moves one position of a layer: the size of its gradient, as a picture of heat."""
-    import torch
+    """Where the input moves one position of a layer: its gradient's size, as a picture of heat."""
+    from stridewise.measure.field import HOLDS, field_energy
 
     key, at = str(asked.get("layer", "")), asked.get("position")
     if not isinstance(at, list) or len(at) != 2 or any(not isinstance(n, int) for n in at):
         raise UsageError("position: a row and a column are wanted")
-    x = _input(opened, pictures, report).requires_grad_(True)
+    x = _input(opened, pictures, report)
     label, plan = list(_versions(opened, asked))[-1]
-    report(0.4, f"running {label}")
-    with _planned(opened, plan) as model, _kept(model, key) as kept, torch.enable_grad():
-        model(x)
-        if not kept or kept[0].ndim != 4:
+    report(0.4, f"running {label}, forwards and backwards")
+    with _planned(opened, plan) as model:
+        path = _path(model, key)
+        if path is None:
             raise UsageError(f"{key}: no module of that name gives out a map; choose another layer")
-        rows, columns = kept[0].shape[2:]
-        if not (0 <= at[0] < rows and 0 <= at[1] < columns):
-            raise UsageError(f"{key}: there is no position {at[0]}, {at[1]} on {rows} × {columns}")
-        report(0.7, "backwards")
-        kept[0][0, :, at[0], at[1]].sum().backward()
-    assert x.grad is not None
-    heat = x.grad[0].abs().sum(dim=0).numpy()
-    peak = float(heat.max()) or 1.0
-    order = np.sort(heat.ravel())[::-1]
-    reach = int(np.searchsorted(np.cumsum(order), 0.95 * order.sum()) + 1)
-    levels = np.sqrt(heat / peak)
+        energy = field_energy(model, path, x, at)
+    order = np.sort(energy.ravel())[::-1]
+    reach = int(np.searchsorted(np.cumsum(order), HOLDS * order.sum()) + 1)
     return {
         "layer": key,
         "position": at,
-        "picture": "data:image/png;base64," + base64.b64encode(png(levels[None])).decode(),
-        "share": reach / heat.size,
+        "picture": _data((energy / (float(energy.max()) or 1.0))[None] ** 0.25),
+        "share": reach / energy.size,
+        "holds": HOLDS,
         "random": opened.weights is None,
     }
 
 
 def latency(opened: Opened, pictures: Pictures, asked: Json, report: Report) -> Json:
-    """Milliseconds of one forward under the original and the plan, taken in turn; the ratio of medians."""
+    """One forward under the original and the plan, taken in turn: `measure`'s record of each."""
     import torch
 
     from stridewise.frontends.apply import apply_to_model
+    from stridewise.measure.latency import latency as timed
 
     x = _input(opened, pictures, report)
-    versions = list(_versions(opened, asked))
-    times: list[list[float]] = [[] for _ in versions]
-    models = [opened.model()]
-    for _, plan in versions[1:]:
-        models.append(copy.deepcopy(opened.model()))
-        apply_to_model(models[-1], plan)
-    for turn in range(_ROUNDS + 2):
-        for at, model in enumerate(models):
-            begun = time.perf_counter()
-            with torch.no_grad():
-                model(x)
-            if turn >= 2:
-                times[at].append((time.perf_counter() - begun) * 1e3)
-            report((turn + (at + 1) / len(models)) / (_ROUNDS + 2), f"round {turn + 1} of {_ROUNDS + 2}")
-    medians = [statistics.median(t) for t in times]
-    low, _, high = statistics.quantiles(times[-1], n=4)
-    return {
-        "before": medians[0],
-        "now": medians[-1],
-        "ratio": medians[-1] / medians[0],
-        "spread": high - low,
-        "rounds": _ROUNDS,
-        "threads": torch.get_num_threads(),
-    }
+    models = {}
+    for label, plan in _versions(opened, asked):
+        models[label] = opened.model() if plan is None else copy.deepcopy(opened.model())
+        if plan is not None:
+            apply_to_model(models[label], plan)
+    found = timed(
+        models,
+        x,
+        rounds=_ROUNDS,
+        threads=torch.get_num_threads(),
+        tick=lambda done, of: report(done / of, f"round {done} of {of}"),
+    )
+    return {"plans": [one.to_json() for one in found]}
 
 
 def shift_test(opened: Opened, pictures: Pictures, asked: Json, report: Report) -> Json:
-    """How far the network's last map, taken as one vector of means, moves when the picture moves by 1, 2, ... pixels.
+    """How far the network's output moves when the picture moves by 1, 2, ... pixels; 1 is as much as another picture.
 
-    Real pixels come in at the border. Units: 1 - cosine with the unmoved picture, 0 for no change.
+    Real pixels come in at the border.
     """
     import torch
 
-    studied = opened.wait()
+    from stridewise.measure.curve import change_curve
+    from stridewise.measure.pictures import load_pictures
+    from stridewise.measure.variants import first_output
+
+    axis = asked.get("axis", 1)
+    if axis not in (0, 1):
+        raise UsageError("axis: 0 for up and down, 1 for sideways")
+    _input(opened, pictures, report)
     channels, *sizes = opened.shape()
-    steps = max((int(s) for s in studied.original["totals"]["output_stride"] if isinstance(s, int)), default=32)
-    far = min(max(2 * steps, 8), _MOST_SHIFT)
+    strides = opened.wait().original["totals"]["output_stride"]
     if len(sizes) != 2 or channels != 3:
-        raise UsageError("the shift test needs a network that reads pictures of three channels")
-    wide = (sizes[0], sizes[1] + far)
-    picture = resized(middle(pictures.pixels(), wide), wide)
-    curves = []
-    versions = list(_versions(opened, asked))
+        raise UsageError(f"{opened.name}: the shift test needs a network that reads pictures of three channels")
+    step = strides[axis] if isinstance(strides[axis], int) else 32
+    far = min(max(2 * step, 8), _MOST_SHIFT)
+    wide = tuple(n + (far if a == axis else 0) for a, n in enumerate(sizes))
+    picture = torch.from_numpy(resized(middle(pictures.pixels(), wide), wide)).float()
+    others = load_pictures(None, sizes, _OTHERS).pixels
+    still = torch.from_numpy(others.copy()).permute(0, 3, 1, 2).float() / 255
+    curves, versions = [], list(_versions(opened, asked))
     for at, (label, plan) in enumerate(versions):
+
+        def tick(done: int, at: int = at, label: str = label) -> None:
+            report((at + done / (far + 1)) / len(versions), f"{label}: moved by {done - 1} of {far} pixels")
+
         with _planned(opened, plan) as model:
-            vectors = []
-            for shift in range(far + 1):
-                report((at + shift / (far + 1)) / len(versions), f"{label}: moved by {shift} of {far} pixels")
-                cut = _normalised(picture[:, :, shift : shift + sizes[1]])
-                vectors.append(_flat(model(torch.from_numpy(cut)[None])))
-        first = vectors[0]
-        curve = [max(0.0, 1.0 - _cosine(v, first)) for v in vectors]
-        curves.append({"plan": label, "change": [round(c, 6) for c in curve]})
-    return {"shifts": list(range(far + 1)), "curves": curves, "stride": steps, "random": opened.weights is None}
+            change = change_curve(
+                _predict(model, first_output),
+                opened.standardised(picture[None]),
+                opened.standardised(still),
+                sizes,
+                axis,
+                tick=tick,
+            )
+        curves.append({"plan": label, "change": [round(float(c), 6) for c in change]})
+    return {
+        "axis": axis,
+        "shifts": list(range(far + 1)),
+        "curves": curves,
+        "stride": step,
+        "random": opened.weights is None,
+        "picture": "data:image/png;base64," + base64.b64encode(png(picture.numpy())).decode(),
+        "size": list(sizes),
+    }
 
 
-def _flat(out: Any) -> NDArray[np.float64]:
-    while isinstance(out, list | tuple | dict):
-        out = next(iter(out.values() if isinstance(out, dict) else out))
-    vector: NDArray[np.float64] = out.mean(dim=(2, 3))[0].double().numpy() if out.ndim == 4 else out[0].double().numpy()
-    return vector.ravel()
-
-
-def _cosine(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
-    return float(a @ b / ((np.linalg.norm(a) * np.linalg.norm(b)) or 1.0))
+def _predict(model: Any, first: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    return lambda views: first(model(views))
 
 
 def _input(opened: Opened, pictures: Pictures, report: Report) -> Any:
@@ -181,16 +183,14 @@ def _input(opened: Opened, pictures: Pictures, report: Report) -> Any:
         raise UsageError(f"{opened.name}: it reads {len(graph.inputs)} inputs; one picture cannot serve them all")
     macs = opened.wait().original["totals"]["macs"]
     if macs > _MOST_MACS:
-        raise UsageError(f"{opened.name}: {macs / 1e9:.0f} G multiply-adds are too many to run on this page")
+        raise UsageError(
+            f"{opened.name}: {macs / 1e9:.0f} G multiply-adds are too many to run on this page; its geometry works on. "
+            "Start with a smaller --input, or run `stridewise measure` in a terminal"
+        )
     report(0.05, f"building {opened.name}")
     channels, *sizes = opened.shape()
     opened.model()
-    return torch.from_numpy(_normalised(pictures.fitted(channels, tuple(sizes))))[None]
-
-
-def _normalised(pixels: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Centred and scaled as most image networks are fed: mean 0.45, deviation 0.225."""
-    return ((pixels - 0.45) / 0.225).astype(np.float32)
+    return opened.standardised(torch.from_numpy(pictures.fitted(channels, tuple(sizes))).float()[None])
 
 
 def _versions(opened: Opened, asked: Json) -> Iterator[tuple[str, Any]]:
@@ -202,46 +202,26 @@ def _versions(opened: Opened, asked: Json) -> Iterator[tuple[str, Any]]:
 
 @contextlib.contextmanager
 def _planned(opened: Opened, plan: Any) -> Iterator[Any]:
-    """The live model under a plan, put back afterwards; no gradients are kept unless asked for."""
-    import torch
-
+    """The live model under a plan, put back afterwards."""
     from stridewise.frontends.apply import apply_to_model
 
     model = opened.model()
     done = apply_to_model(model, plan) if plan is not None else None
     try:
-        with torch.no_grad():
-            yield model
+        yield model
     finally:
         if done is not None:
             done.undo()
 
 
-@contextlib.contextmanager
-def _kept(model: Any, key: str) -> Iterator[list[Any]]:
-    """What the module behind a layer's key gives out, in a list that fills as the model runs."""
-    path = key.removeprefix("+").split("#")[0].split("/")[0]
-    kept: list[Any] = []
+def _path(model: Any, key: str) -> str | None:
+    """The path to watch for a layer's key: its module, "+module" for the step behind it; None where there is none."""
+    path = key.split("#")[0].split("/")[0]
     try:
-        module = model.get_submodule(path)
+        model.get_submodule(path.removeprefix("+"))
     except AttributeError:
-        yield kept
-        return
-    handle = module.register_forward_hook(lambda _module, _args, out: kept.append(out))
-    try:
-        yield kept
-    finally:
-        handle.remove()
-
-
-def _output_of(model: Any, key: str, x: Any) -> NDArray[Any] | None:
-    """The map of a layer, (channels, rows, columns); None where it gives out none."""
-    with _kept(model, key) as kept:
-        model(x)
-    if not kept or getattr(kept[0], "ndim", 0) != 4:
         return None
-    found: NDArray[Any] = kept[0][0].float().numpy().copy()
-    return found
+    return path
 
 
 WORKS: dict[str, Callable[[Opened, Pictures, Json, Report], Json]] = {

@@ -73,6 +73,13 @@ class Opened:
             self.live = load(spec, trust=self.trust, weights=self.weights)
         return self.live
 
+    def standardised(self, x: Any) -> Any:
+        """Pictures (N, channels, *sizes) of 0..1 as this network's library feeds it."""
+        from stridewise.measure.pictures import standardised
+        from stridewise.measure.variants import standard_of
+
+        return standardised(x, standard_of(resolve(self.name)))
+
     def shape(self) -> tuple[int, ...]:
         """Channels and sizes of its picture."""
         graph = self.wait().graph

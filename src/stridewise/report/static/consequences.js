@@ -2,7 +2,7 @@
 
 import * as jobs from "sw/jobs";
 import { by, bytes, change, count, number } from "sw/format";
-import { base, changed, kinds, layer, live, tab, view } from "sw/store";
+import { base, kinds, layer, live, tab, view } from "sw/store";
 import { Badge, html, Panel, useState } from "sw/ui";
 
 const last = (v) => v.layers.findLast((r) => by(r.cumulative_stride) === by(v.totals.output_stride) && r.out_size.length);
@@ -25,19 +25,31 @@ function Fact({ name, text, now, before, was, badge, formula, better }) {
     <dd><span class="value">${text}</span> <span class=${`diff ${way}`}>${way === "less" ? "▼ " : way === "more" ? "▲ " : ""}${diff}</span><span class="formula">${formula}</span></dd></div>`;
 }
 
+const WEIGHTS = {
+  same: ["as they were", "nothing changes what they read"],
+  exact: ["exact", "the old maps are every m-th position of the new ones, with the same weights"],
+  means: ["exact except means", "every weight reads what it was trained on; means are now over more positions"],
+  retrain: ["need retraining", "a changed step changes what later weights read; tick ‘keep trained weights’ to dilate instead"],
+};
+
 function Weights() {
-  return html`<div class="fact" title="A step moved without dilation changes what each weight reads"><dt>trained weights <${Badge} is="exact" /></dt>
-    <dd><span class="value">${changed.value ? "need retraining" : "as they were"}</span><span class="formula">a changed step changes what later weights read</span></dd></div>`;
+  const found = view.value.weights ?? { state: "same", reasons: [] };
+  const [text, why] = WEIGHTS[found.state];
+  return html`<div class="fact" title=${why}><dt>trained weights <${Badge} is="exact" /></dt>
+    <dd><span class="value">${text}</span><span class="formula">${why}</span>
+    ${found.reasons.length > 0 && html`<details class="twin"><summary>${found.reasons.length} op${found.reasons.length > 1 ? "s" : ""} over all positions</summary><ul class="plain">${found.reasons.map((r) => html`<li key=${r}>${r.replace("--means grid takes", "‘means on the old grid’ takes")}</li>`)}</ul></details>`}</dd></div>`;
 }
 
 function Latency() {
   const job = jobs.latest("latency");
-  const found = job?.state === "done" ? job.result : null;
-  const old = found && found.key !== jobs.key();
+  const found = job?.state === "done" ? job.result.plans : null;
+  const [before, after] = found ? [found[0], found.at(-1)] : [];
+  const old = found && !jobs.current(job);
+  const ms = (seconds) => `${(seconds * 1e3).toFixed(1)} ms`;
   return html`<div class="fact"><dt>latency <${Badge} is="measured" /></dt><dd>
-    ${found && html`<span class=${`value ${old ? "muted" : ""}`}>${found.ratio.toFixed(2)}× the original</span> <span class="diff">${found.now.toFixed(1)} ms, original ${found.before.toFixed(1)} ms${old ? " (an earlier plan)" : ""}</span>`}
+    ${found && html`<span class=${`value ${old ? "muted" : ""}`}>${after.ratio.toFixed(2)}× the original</span> <span class="diff">${ms(after.median)}, original ${ms(before.median)}${old ? " (an earlier plan)" : ""}</span>`}
     ${jobs.runs("latency") ? html`<${jobs.Progress} kind="latency" />` : html`<button type="button" class="small" onClick=${() => jobs.start("latency", {})}>${found ? "measure again" : "measure here"}</button>`}
-    ${found && html`<span class="formula">median of ${found.rounds} rounds in turn, ${found.threads} threads, batch 1, this machine's CPU; spread ${found.spread.toFixed(1)} ms</span>`}
+    ${found && html`<span class="formula">median of ${after.rounds} rounds in turn, ratio's quartiles ${after.ratio_low.toFixed(2)} to ${after.ratio_high.toFixed(2)}, ${after.threads} threads, batch 1, this machine's CPU</span>`}
   </dd></div>`;
 }
 
@@ -53,7 +65,7 @@ function Findings() {
   return html`<ul class="findings">${rows.slice(0, all ? 99 : 4).map(([f, ...more]) => html`<li key=${f.rule} class=${f.severity}>
       <span class="tag">${{ error: "✖", warning: "▲", info: "ℹ" }[f.severity]} ${f.rule} ${f.severity}</span>
       <button type="button" class="link" onClick=${() => (layer.value = f.key)}>${f.key}</button>
-      <span> ${f.message.replace(`${f.key}: `, "")}</span>
+      <span> ${f.message.replace(`${f.key}: `, "").replace(/\.?$/, ".")}</span>
       ${more.length > 0 && html`<span class="muted"> Likewise ${more.length} more${all ? `: ${more.map((m) => m.key).join(", ")}` : ""}.</span>`}</li>`)}</ul>
     ${rows.length > 4 || all ? html`<button type="button" class="small" onClick=${() => setAll(!all)}>${all ? "fewer" : `all ${rows.length} rules`}</button>` : null}`;
 }

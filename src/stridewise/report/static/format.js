@@ -35,4 +35,6 @@ export function number(value) {
   return b ? a / b : a;
 }
 
+export const percent = (v, digits = 1) => (v === null || v === undefined ? "–" : `${(100 * v).toFixed(digits)} %`);
+
 export const signed = (n) => (n > 0 ? `+${n}` : n < 0 ? `−${-n}` : "0");

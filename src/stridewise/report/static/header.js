@@ -1,13 +1,15 @@
 // The head of the page: which network, which plan, back and forth, share and take away.
 
 import { post } from "sw/net";
-import { NOTHING, tabLetter } from "sw/state";
+import { idle, NOTHING, request, tabLetter } from "sw/state";
 import {
-  addTab, address, answers, base, busy, changed, closeTab, complain, goBack, goForth, live, network, networks, openNetwork, said,
-  tab, tabs,
+  addTab, address, answers, base, busy, changed, closeTab, complain, goBack, goForth, live, network, networks, now, openNetwork,
+  read, said, tab, tabs,
 } from "sw/store";
 import { html, save, useState } from "sw/ui";
-import { picturesOf } from "sw/snapshot";
+import { drawnPanels, pictureOf } from "sw/snapshot";
+
+const LARGEST = 1 << 20;
 
 const inputText = () => {
   const shape = base.value?.input;
@@ -38,7 +40,7 @@ function Take() {
   const [open, setOpen] = useState(false);
   const taken = async (form) => {
     try {
-      const found = await post("/api/export", { network: network.value, changes: tabs.value[tab.value].now });
+      const found = await post("/api/export", { network: network.value, ...request(now.value) });
       if (form === "toml") save("plan.toml", found.toml, "application/toml");
       else await copied(form === "python" ? found.python : found.command, form === "python" ? "The Python lines are" : "The command is");
     } catch (error) {
@@ -51,9 +53,18 @@ function Take() {
     save("stridewise.json", JSON.stringify({ model: base.value.model, input: base.value.input, totals, outputs, layers }, null, 1), "application/json");
     setOpen(false);
   };
-  const drawn = async (form) => {
+  const report = async () => {
     try {
-      await picturesOf(form);
+      const plans = tabs.value.flatMap((h, i) => (idle(h.now) ? [] : [{ name: `plan ${tabLetter(i)}`, ...request(h.now) }]));
+      save("report.html", (await post("/api/report", { network: network.value, plans })).html, "text/html");
+    } catch (error) {
+      complain(error);
+    }
+    setOpen(false);
+  };
+  const drawn = async (panel, form) => {
+    try {
+      await pictureOf(panel, form);
     } catch (error) {
       complain(error);
     }
@@ -66,10 +77,23 @@ function Take() {
         <button type="button" onClick=${() => taken("python")}>Copy Python lines</button>
         <button type="button" onClick=${() => taken("command")}>Copy the command</button>`}
       <button type="button" onClick=${all}>Numbers (JSON)</button>
-      <button type="button" onClick=${() => drawn("svg")}>Ladder (SVG)</button>
-      <button type="button" onClick=${() => drawn("png")}>Ladder (PNG)</button>
+      ${live && html`<button type="button" onClick=${report}>Report (HTML, one file)</button>`}
+      ${drawnPanels().flatMap((panel) => panel.forms.map((form) => html`<button type="button" key=${panel.name + form} onClick=${() => drawn(panel, form)}>${panel.name} (${form.toUpperCase()})</button>`))}
     </div>`}
   </div>`;
+}
+
+// A plan file, or an earlier export, as a new plan on this network; what it asks is judged by the server.
+function Open() {
+  const take = async (event) => {
+    const file = event.target.files[0];
+    event.target.value = "";
+    if (!file) return;
+    if (file.size > LARGEST) return complain(new Error(`${file.name}: too large for a plan: choose what Export gave as TOML`));
+    const wishes = await read({ toml: await file.text() });
+    if (wishes) addTab(wishes);
+  };
+  return html`<label class="button" title="A plan file (TOML) as another plan">Open<input class="unseen" id="open-plan" type="file" accept=".toml,text/plain" onChange=${take} /></label>`;
 }
 
 async function copied(text, what) {
@@ -99,6 +123,7 @@ export function Header() {
         ${live && html`<button type="button" onClick=${goBack} disabled=${!h?.past.length} title="Undo (Ctrl+Z)" aria-label="Undo">↶</button>
           <button type="button" onClick=${goForth} disabled=${!h?.future.length} title="Redo (Ctrl+Y)" aria-label="Redo">↷</button>
           <button type="button" onClick=${() => copied(`#${address()}`, "The part of the address after # is")} title="Copy what comes after # in the address: it opens the same plans in another start">Share</button>`}
+        ${live && html`<${Open} />`}
         <${Take} />
       </div>`}
   </header>`;

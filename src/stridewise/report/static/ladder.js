@@ -2,39 +2,15 @@
 // moved by keys and buttons; the original stays as a ghost.
 
 import { by, number, once } from "sw/format";
+import { Controls, setStride, shift, wasOf, wished } from "sw/controls";
 import { candidates, kind, ladder } from "sw/shape";
-import { moved, NOTHING, wish } from "sw/state";
-import { answers, base, change, changed, layer, live, original, propose, row, said, tab, tabs, view } from "sw/store";
+import { moved } from "sw/state";
+import { answers, base, change, layer, live, now, original, propose, row, tab, view } from "sw/store";
 import { html, Panel, Twin, useMemo, useRef, useState, useWidth } from "sw/ui";
 
 const LEFT = 104;
 const RIGHT = 26;
 const TOP = 34;
-
-const nowOf = (key) => {
-  const rise = ladder(base.value, view.value).rises.find((r) => r.key === key);
-  return rise ? rise.stride : null;
-};
-const spotOf = (spot) => ({ original: spot.was, now: nowOf(spot.key) ?? spot.was.map(() => 1) });
-const changesNow = () => tabs.value[tab.value]?.now ?? NOTHING;
-const wasOf = (key) => candidates(base.value).find((c) => c.key === key)?.was ?? base.value.layers.find((r) => r.key === key)?.stride.map(number) ?? null;
-
-// Another factor for one step.
-export const setStride = (key, stride) => change(wish(changesNow(), key, stride, wasOf(key)));
-
-// The step on to the next place where the network allows one.
-export async function shift(rise, direction) {
-  const places = candidates(base.value).filter((c) => c.key !== rise.key && (c.group === null || c.group !== rise.group));
-  const ahead = places.filter((c) => (direction > 0 ? c.x > rise.x + 1e-6 : c.x < rise.x - 1e-6));
-  if (direction < 0) ahead.reverse();
-  for (const spot of ahead.slice(0, 6))
-    if (await change(moved(changesNow(), rise.key, spot.key, rise.stride, wasOf(rise.key), spotOf(spot)))) {
-      layer.value = view.value.layers.some((r) => r.key === spot.key) ? spot.key : layer.value;
-      return spot.key;
-    }
-  if (!ahead.length) said.value = "There is no place further on for this step.";
-  return null;
-}
 
 function Rise({ rise, x, y, onGrab, chosen }) {
   const label = `${rise.row.key}: steps by ${once(rise.stride)}, to stride ${by(rise.row.cumulative_stride)}`;
@@ -84,7 +60,7 @@ function Drawing({ width }) {
   const grab = (event, rise) => {
     layer.value = rise.row.key;
     if (!live || !rise.free || event.button) return;
-    const before = changesNow();
+    const before = now.value;
     const begun = tab.value;
     const places = candidates(base.value);
     const at = { x: event.clientX, y: event.clientY };
@@ -96,7 +72,7 @@ function Drawing({ width }) {
       const near = places.reduce((a, b) => (Math.abs(b.x - depth) < Math.abs(a.x - depth) ? b : a), { key: rise.key, x: rise.x, group: rise.group });
       const stride = rise.stride.map((s) => Math.min(16, Math.max(1, Math.round(s * 2 ** factor))));
       const stays = near.key === rise.key || (near.group !== null && near.group === rise.group);
-      const next = stays ? wish(before, rise.key, stride, wasOf(rise.key)) : moved(before, rise.key, near.key, stride, wasOf(rise.key), { original: near.was, now: near.key in start ? start[near.key] : near.was.map(() => 1) });
+      const next = stays ? wished(before, rise.key, stride) : moved(before, rise.key, near.key, stride, wasOf(rise.key), { original: near.was, now: near.key in start ? start[near.key] : near.was.map(() => 1) });
       const text = JSON.stringify(next);
       setHeld({ x: X(depth), y: Y(rise.top[0] + factor) });
       if (text !== last || commit) {
@@ -150,35 +126,6 @@ const sizeAt = (shape, v) => {
   const b = shape.bars.find((bar) => bar.height[0] === v);
   return b ? by(b.size) : "";
 };
-
-// The step in hand, for hands that do not drag: earlier, later, and its factor along each axis.
-function Controls() {
-  const shape = ladder(base.value, view.value);
-  const rise = shape.rises.find((r) => r.row.key === layer.value);
-  const places = candidates(base.value);
-  const free = places.filter((c) => !shape.rises.some((r) => r.key === c.key || (c.group !== null && r.group === c.group)));
-  const [where, setWhere] = useState("");
-  const axes = base.value.layers.find((r) => r.stride.length)?.stride.length ?? 2;
-  const add = () => {
-    const spot = free.find((c) => c.key === where) ?? free.at(-1);
-    if (spot) change(wish(changesNow(), spot.key, Array(axes).fill(2), spot.was)).then((done) => done && view.value.layers.some((r) => r.key === spot.key) && (layer.value = spot.key));
-  };
-  return html`<div class="controls" role="group" aria-label="Change a step">
-    ${rise
-      ? html`<strong class="site">${rise.row.key}</strong>
-        ${rise.free
-          ? html`<button type="button" onClick=${() => shift(rise, -1)}>← earlier</button><button type="button" onClick=${() => shift(rise, 1)}>later →</button>
-            ${rise.stride.map((s, axis) => html`<label key=${axis}>${axes === 2 ? ["rows", "columns"][axis] : `axis ${axis}`}
-              <input type="number" min="1" max="16" value=${s} id=${`step-${axis}`} onChange=${(e) => e.target.value >= 1 && setStride(rise.key, rise.stride.map((old, i) => (i === axis ? Number(e.target.value) : old)))} /></label>`)}
-            <button type="button" onClick=${() => setStride(rise.key, rise.stride.map(() => 1))}>remove</button>`
-          : html`<span class="muted">its step is tied to a fixed resize and cannot change alone</span>`}`
-      : html`<span class="muted">Choose a step to move it, or add one:</span>`}
-    ${free.length > 0 && html`<span class="adder"><label><span class="unseen">Place for a new step</span><select value=${where || free.at(-1).key} onChange=${(e) => setWhere(e.target.value)}>
-        ${free.map((c) => html`<option value=${c.key} selected=${c.key === (where || free.at(-1).key)}>${c.key.startsWith("+") ? `after ${c.key.slice(1)}` : c.key}</option>`)}</select></label>
-      <button type="button" onClick=${add}>add a step of 2</button></span>`}
-    ${changed.value && html`<button type="button" onClick=${() => change(NOTHING)}>reset</button>`}
-  </div>`;
-}
 
 export function Ladder() {
   const [ref, width] = useWidth();

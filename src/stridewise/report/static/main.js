@@ -3,9 +3,13 @@
 import { Consequences } from "sw/consequences";
 import { Header } from "sw/header";
 import { Ladder } from "sw/ladder";
+import { File } from "sw/file";
+import { reattach } from "sw/jobs";
+import { lost } from "sw/net";
+import { beat, watch } from "sw/pulse";
 import { Rooms } from "sw/rooms";
 import { Stage } from "sw/stage";
-import { base, begin, busy, errors, forgive, kinds, live, networks, openNetwork, said } from "sw/store";
+import { base, begin, busy, data, errors, forgive, kinds, live, networks, openNetwork, said } from "sw/store";
 import { ErrorCard, html, render } from "sw/ui";
 
 function Waiting() {
@@ -19,13 +23,14 @@ function Nothing() {
 
 function Page() {
   const ready = base.value !== null;
+  const sheet = !live && data.kind !== "show";
   return html`
-    <a class="skip" href="#ladder">Skip to the stride ladder</a>
+    ${!sheet && html`<a class="skip" href="#ladder">Skip to the stride ladder</a>`}
     <${Header} />
-    <div class="errors">${errors.value.map((text) => html`<${ErrorCard} key=${text} text=${text} onClose=${() => forgive(text)} />`)}</div>
+    <div class="errors">${lost.value && html`<${ErrorCard} key="lost" text=${`The connection is lost: ${lost.value}`} fix=${html`<button type="button" class="small" onClick=${beat}>look now</button>`} />`}${errors.value.map((text) => html`<${ErrorCard} key=${text} text=${text} onClose=${() => forgive(text)} />`)}</div>
     <p class="unseen" aria-live="polite" id="said">${said.value}</p>
     <main>
-      ${ready && !busy.value
+      ${sheet ? html`<${File} kind=${data.kind} report=${data.report} />` : ready && !busy.value
         ? html`<div class=${live && kinds.value.includes("maps") ? "top" : "top two"}>
             <${Ladder} />
             ${live && kinds.value.includes("maps") && html`<${Stage} />`}
@@ -38,4 +43,8 @@ function Page() {
 }
 
 render(html`<${Page} />`, document.getElementById("page"));
-begin();
+begin().then((start) => {
+  if (!start) return;
+  reattach(start.jobs);
+  watch();
+});

@@ -1,11 +1,23 @@
 // Talking to this machine's server: JSON in, JSON out; a lost connection is an answer like any other.
 
+import { signal } from "sw/ui";
+
 export class Refused extends Error {}
+export class Lost extends Refused {}
+
+// Why the server cannot be spoken to; empty while it can.
+export const lost = signal("");
+export const lose = (text) => (lost.value = text);
+
+const GONE = "The server does not answer: it was stopped, or this machine slept. Start `stridewise serve` again and open the address it prints, or wait: the page looks every few seconds.";
+const STALE = "This page belongs to an earlier start of the server. Open the address that `stridewise serve` printed last; what comes after # in this one goes with it.";
 
 const headers = { "content-type": "application/json" };
 
 async function answered(response) {
   const found = await response.json().catch(() => ({ error: `the server answered ${response.status}` }));
+  if (response.status === 403) throw new Lost(STALE);
+  lost.value = "";
   if (!response.ok) throw new Refused(found.error ?? `the server answered ${response.status}`);
   return found;
 }
@@ -15,7 +27,7 @@ async function reached(work) {
     return await work();
   } catch (error) {
     if (error instanceof TypeError)
-      throw new Refused("The page lost its server. Start `stridewise serve` again and open the address it prints.");
+      throw new Lost(GONE);
     throw error;
   }
 }
@@ -42,7 +54,7 @@ export function follow(id, told) {
       }
     };
     source.onerror = () => {
-      if (source.readyState === EventSource.CLOSED) reject(new Refused("The page lost its server while a job ran."));
+      if (source.readyState === EventSource.CLOSED) reject(new Lost(GONE));
     };
   });
 }

@@ -2,7 +2,7 @@
 
 import { number } from "sw/format";
 import { post } from "sw/net";
-import { kinds, layer, network, picture, row } from "sw/store";
+import { kinds, layer, network, picture, row, settings } from "sw/store";
 import { Grid, outline } from "sw/grid";
 import { html, Twin, useEffect, useMemo, useState } from "sw/ui";
 
@@ -37,7 +37,7 @@ function Map({ found, map, cell, setCell, reading, label }) {
 
 export function OneConvolution() {
   const own = row.value?.op === "conv" && row.value.kernel.length === 2 && kinds.value.includes("maps");
-  const [asked, setAsked] = useState(() => ({ ...START, ...(fromLayer(row.value) ?? {}) }));
+  const [asked, setAsked] = useState(() => ({ ...START, ...(settings.value ?? fromLayer(row.value) ?? {}) }));
   const [found, setFound] = useState(null);
   const [why, setWhy] = useState("");
   const [index, setIndex] = useState(0);
@@ -65,7 +65,7 @@ export function OneConvolution() {
     const [ys, xs] = [of(map.axes[0], pixel[0]), of(map.axes[1], pixel[1])];
     return new Set(ys.flatMap((y) => xs.map((x) => `${y},${x}`)));
   }, [map, pixel]);
-  const set = (more) => { setAsked({ ...asked, ...more }); setPlaying(false); };
+  const set = (more) => { settings.value = { ...asked, ...more }; setAsked(settings.value); setPlaying(false); };
   const stride = (i, axis, value) => set({ strides: asked.strides.map((s, n) => (n === i ? s.map((old, a) => (a === axis ? clamp(Math.round(value) || 1, 1, 64) : old)) : s)) });
   const step = (by) => { setPlaying(false); setIndex((at + by + total) % total); };
   const geometry = fromLayer(row.value);
@@ -76,6 +76,7 @@ export function OneConvolution() {
       <label>filter <select value=${asked.kernel} onChange=${(e) => set({ kernel: e.target.value })}>
         ${[...new Set([...(found?.kernels ?? []), asked.kernel])].filter((k) => k !== "own").map((k) => html`<option value=${k} selected=${k === asked.kernel}>${k}</option>`)}
         ${own && html`<option value="own" selected=${asked.kernel === "own"}>${layer.value}'s own</option>`}</select></label>
+      ${asked.kernel === "own" && row.value?.channels && html`<label>channel <input type="number" min="0" max=${row.value.channels[1] - 1} value=${asked.channel ?? 0} onChange=${(e) => set({ channel: clamp(Math.round(Number(e.target.value)) || 0, 0, row.value.channels[1] - 1) })} /></label>`}
       ${asked.strides.map((s, i) => html`<fieldset key=${i} class="pair"><legend>${asked.strides.length > 1 ? `stride ${i ? "right" : "left"}` : "stride"}</legend>${s.map((v, axis) => html`<label key=${axis}><span class="unseen">${axis ? "columns" : "rows"}</span><input type="number" min="1" max="16" value=${v} onChange=${(e) => stride(i, axis, Number(e.target.value))} /></label>`)}</fieldset>`)}
       <button type="button" class="small" onClick=${() => set({ strides: asked.strides.length > 1 ? asked.strides.slice(0, 1) : [...asked.strides, asked.strides[0].map((v) => v * 2)] })}>${asked.strides.length > 1 ? "one stride" : "two side by side"}</button>
       <label>dilation <input type="number" min="1" max="8" value=${asked.dilation} onChange=${(e) => set({ dilation: clamp(Number(e.target.value) || 1, 1, 8) })} /></label>

@@ -4,6 +4,7 @@ import { Fit } from "sw/fit";
 import { Layers } from "sw/layers";
 import { OneConvolution } from "sw/oneconv";
 import { Front } from "sw/front";
+import { Runs } from "sw/runs";
 import { ShiftTest } from "sw/shift";
 import { area, extras, kinds, live, row } from "sw/store";
 import { html } from "sw/ui";
@@ -15,6 +16,7 @@ const ROOMS = () =>
     ["shift", "Shift test", ShiftTest, live && kinds.value.includes("shift")],
     ["fit", "Data fit", Fit, Boolean(extras.value.fit)],
     ["front", "Cost front", Front, live],
+    ["runs", "Runs", Runs, extras.value.runs > 0],
   ].filter(([, , , there]) => there);
 
 export function Rooms() {

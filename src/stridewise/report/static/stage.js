@@ -2,8 +2,8 @@
 
 import * as jobs from "sw/jobs";
 import { by, number, once } from "sw/format";
-import { get, upload } from "sw/net";
-import { base, complain, layer, network, picture, position, row, said, tab, tabs, view } from "sw/store";
+import { upload } from "sw/net";
+import { base, complain, network, picture, position, row, said } from "sw/store";
 import { html, Panel, useEffect, useMemo, useState } from "sw/ui";
 
 const MOST_DOTS = 60;
@@ -15,7 +15,18 @@ const along = (r, axis) => {
   return { jump, field, start: r.start[axis], count: r.out_size[axis], centre: (i) => r.start[axis] + i * jump + field / 2 };
 };
 
-function Overlay({ r, sizes, at, onPick }) {
+// What is drawn: the picture alone, or as much around it as the chosen position's field takes.
+function frameOf(r, sizes, at, whole) {
+  if (!whole) return { y: 0, x: 0, height: sizes[0], width: sizes[1] };
+  const [rows, columns] = [along(r, 0), along(r, 1)];
+  const ends = (axis, i, n) => [Math.min(0, axis.start + i * axis.jump), Math.max(n, axis.start + i * axis.jump + axis.field)];
+  const [[top, bottom], [left, right]] = [ends(rows, at[0], sizes[0]), ends(columns, at[1], sizes[1])];
+  const side = Math.max(bottom - top, right - left) * 1.02;
+  return { y: (top + bottom - side) / 2, x: (left + right - side) / 2, height: side, width: side };
+}
+const within = (frame, box) => ({ left: `${(100 * (box.x - frame.x)) / frame.width}%`, top: `${(100 * (box.y - frame.y)) / frame.height}%`, width: `${(100 * box.width) / frame.width}%`, height: `${(100 * box.height) / frame.height}%` });
+
+function Overlay({ r, sizes, at, frame, onPick }) {
   const [rows, columns] = [along(r, 0), along(r, 1)];
   const skip = (axis) => Math.max(1, Math.ceil(axis.count / MOST_DOTS));
   const [sy, sx] = [skip(rows), skip(columns)];
@@ -27,8 +38,8 @@ function Overlay({ r, sizes, at, onPick }) {
   const ends = [rows, columns].map((axis) => axis.start + (axis.count - 1) * axis.jump + axis.field);
   const pick = (event) => {
     const area = event.currentTarget.getBoundingClientRect();
-    const y = ((event.clientY - area.top) / area.height) * sizes[0];
-    const x = ((event.clientX - area.left) / area.width) * sizes[1];
+    const y = frame.y + ((event.clientY - area.top) / area.height) * frame.height;
+    const x = frame.x + ((event.clientX - area.left) / area.width) * frame.width;
     const nearest = (axis, v) => Math.min(axis.count - 1, Math.max(0, Math.round((v - axis.centre(0)) / axis.jump)));
     onPick([nearest(rows, y), nearest(columns, x)]);
   };
@@ -39,7 +50,7 @@ function Overlay({ r, sizes, at, onPick }) {
     onPick([Math.min(rows.count - 1, Math.max(0, at[0] + dy)), Math.min(columns.count - 1, Math.max(0, at[1] + dx))]);
   };
   const inside = !r.global;
-  return html`<svg class="overlay" viewBox=${`0 0 ${sizes[1]} ${sizes[0]}`} tabindex="0" role="application"
+  return html`<svg class="overlay" viewBox=${`${frame.x} ${frame.y} ${frame.width} ${frame.height}`} tabindex="0" role="application"
       aria-label=${`Positions of ${r.key}: ${by(r.out_size)}, one every ${once(r.cumulative_stride)} pixels. Arrow keys move the chosen position.`} onClick=${pick} onKeyDown=${keys}>
     <defs><pattern id="hatch" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><line x1="0" y1="0" x2="0" y2="6" class="hatch" /></pattern></defs>
     ${inside && ends[0] < sizes[0] && html`<rect x="0" y=${ends[0]} width=${sizes[1]} height=${sizes[0] - ends[0]} fill="url(#hatch)"><title>dropped: no position reads these rows</title></rect>`}
@@ -56,13 +67,13 @@ function Maps({ r, found, channel, setChannel }) {
     <img src=${shown.at(-1).pictures[i]} alt=${`channel ${c} of ${r.key}`} /></button>`)}</div>`;
 }
 
-const place = (map, r, sizes) => {
+const place = (map, r) => {
   const of = (axis) => {
     const a = along(r, axis);
     return { from: a.centre(0) - a.jump / 2, size: map.size[axis] * a.jump };
   };
   const [y, x] = [of(0), of(1)];
-  return { left: `${(100 * x.from) / sizes[1]}%`, top: `${(100 * y.from) / sizes[0]}%`, width: `${(100 * x.size) / sizes[1]}%`, height: `${(100 * y.size) / sizes[0]}%` };
+  return { x: x.from, y: y.from, width: x.size, height: y.size };
 };
 
 export function Stage() {
@@ -70,15 +81,16 @@ export function Stage() {
   const [wipe, setWipe] = useState(50);
   const [layered, setLayered] = useState("picture");
   const [broken, setBroken] = useState("");
+  const [whole, setWhole] = useState(false);
   const shape = Array.isArray(base.value.input) ? base.value.input.slice(2) : Object.values(base.value.input)[0].slice(2);
   const r = row.value;
   const drawable = r && r.cumulative_stride.length === 2 && r.cumulative_stride.every((s) => s !== null) && shape.length === 2;
   const middle = drawable ? r.out_size.map((n) => Math.floor(n / 2)) : [0, 0];
   const at = drawable && position.value ? position.value.map((p, i) => Math.min(p, r.out_size[i] - 1)) : middle;
   const job = jobs.latest("maps");
-  const found = job?.state === "done" && job.result.layer === r?.key && job.result.key === jobs.key() ? job.result : null;
+  const found = jobs.current(job) && job.result.layer === r?.key ? job.result : null;
   const heatJob = jobs.latest("field");
-  const heat = heatJob?.state === "done" && heatJob.result.layer === r?.key && heatJob.result.key === jobs.key() && String(heatJob.result.position) === String(at) ? heatJob.result : null;
+  const heat = jobs.current(heatJob) && heatJob.result.layer === r?.key && String(heatJob.result.position) === String(at) ? heatJob.result : null;
   useEffect(() => setChannel(0), [r?.key]);
   const oldRow = useMemo(() => base.value.layers.find((l) => l.key === r?.key), [r?.key, base.value]);
   const take = async (file) => {
@@ -94,26 +106,30 @@ export function Stage() {
   const rowOf = (map) => (map.plan === "original" ? oldRow : r) ?? r;
   const run = async () => (await jobs.start("maps", { layer: r.key })) && setLayered("maps");
   const warm = async () => (await jobs.start("field", { layer: r.key, position: at })) && setLayered("heat");
+  const beyond = drawable && [0, 1].some((axis) => { const a = along(r, axis); const from = a.start + at[axis] * a.jump; return from < 0 || from + a.field > shape[axis]; });
+  const frame = drawable && frameOf(r, shape, at, whole && beyond);
+  const all = drawable && within(frame, { x: 0, y: 0, width: shape[1], height: shape[0] });
   const source = `/api/picture?network=${network.value}&n=${picture.value.number}`;
   return html`<${Panel} id="stage" title="On the picture" aside=${html`<label class="button small">choose a picture<input class="unseen" type="file" accept="image/png,image/jpeg,image/webp,image/bmp,image/gif,image/tiff" onChange=${(e) => take(e.target.files[0])} /></label>`}>
     ${!drawable
       ? html`<p class="muted">${r ? `${r.key} has no positions on a picture: choose a layer with a size.` : "Choose a layer."}</p>`
-      : html`<div class="frame" style=${{ aspectRatio: `${shape[1]} / ${shape[0]}` }}>
-          <img class="photo" src=${source} alt=${picture.value.name || "the picture"} onError=${() => setBroken("the picture cannot be shown for this network")} onLoad=${() => setBroken("")} />
-          ${layered === "maps" && found && found.maps.map((map, i) => html`<img key=${map.plan} class="map" src=${map.pictures[channel]} alt=${`channel ${found.channels[channel]}, ${map.plan}`} style=${{ ...place(map, rowOf(map), shape), clipPath: found.maps.length > 1 ? (i ? `inset(0 0 0 ${wipe}%)` : `inset(0 ${100 - wipe}% 0 0)`) : "none" }} />`)}
-          ${layered === "heat" && heat && html`<img class="heat" src=${heat.picture} alt="measured field: brighter pixels move this position more" />`}
-          <${Overlay} r=${r} sizes=${shape} at=${at} onPick=${(p) => (position.value = p)} />
+      : html`<div class="frame" style=${{ aspectRatio: `${frame.width} / ${frame.height}` }}>
+          <img class="photo" style=${all} src=${source} alt=${picture.value.name || "the picture"} onError=${() => setBroken("the picture cannot be shown for this network")} onLoad=${() => setBroken("")} />
+          ${layered === "maps" && found && found.maps.map((map, i) => html`<img key=${map.plan} class="map" src=${map.pictures[channel]} alt=${`channel ${found.channels[channel]}, ${map.plan}`} style=${{ ...within(frame, place(map, rowOf(map))), clipPath: found.maps.length > 1 ? (i ? `inset(0 0 0 ${wipe}%)` : `inset(0 ${100 - wipe}% 0 0)`) : "none" }} />`)}
+          ${layered === "heat" && heat && html`<img class="heat" style=${all} src=${heat.picture} alt="measured field: brighter pixels move this position more" />`}
+          <${Overlay} r=${r} sizes=${shape} at=${at} frame=${frame} onPick=${(p) => (position.value = p)} />
         </div>
         ${broken && html`<p class="note">${broken}</p>`}
         ${layered === "maps" && found && found.maps.length > 1 && html`<label class="wipe">original <input type="range" min="0" max="100" value=${wipe} onInput=${(e) => setWipe(Number(e.target.value))} /> plan</label>`}
-        <p class="caption"><b>${r.key}</b>: ${by(r.out_size)} positions, one every ${once(r.cumulative_stride)} px; position ${at.join(", ")} ${r.global ? "is reached by the whole picture; its local field is" : "sees"} ${by(r.receptive_field)} px.</p>
+        <p class="caption"><b>${r.key}</b>: ${by(r.out_size)} positions, one every ${once(r.cumulative_stride)} px; position ${at.join(", ")} ${r.global ? "is reached by the whole picture; its local field is" : "sees"} ${by(r.receptive_field)} px${beyond ? ", beyond the picture's edge" : ""}.</p>
         <div class="controls">
           ${found || heat ? html`<span class="segments" role="group" aria-label="What is shown">${[["picture", "picture", true], ["maps", "feature map", found], ["heat", "measured field", heat]].filter(([, , there]) => there).map(([id, name]) => html`<button type="button" key=${id} aria-pressed=${layered === id} onClick=${() => setLayered(id)}>${name}</button>`)}</span>` : null}
+          ${beyond && html`<button type="button" aria-pressed=${whole} onClick=${() => setWhole(!whole)}>whole field</button>`}
           ${jobs.runs("maps") ? html`<${jobs.Progress} kind="maps" />` : !found && html`<button type="button" onClick=${run}>show feature maps</button>`}
           ${jobs.runs("field") ? html`<${jobs.Progress} kind="field" />` : !heat && html`<button type="button" onClick=${warm}>measure the field</button>`}
         </div>
         ${found && layered === "maps" && html`<${Maps} r=${r} found=${found} channel=${channel} setChannel=${setChannel} />
           <p class="muted small-text">the ${found.channels.length} most varied of ${found.of} channels${found.random ? "; weights are random (start with --weights FILE for trained ones)" : ""}</p>`}
-        ${heat && layered === "heat" && html`<p class="muted small-text">measured: 95 % of this position's gradient lies on ${(heat.share * 100).toFixed(1)} % of the picture${heat.random ? "; weights are random" : ""}</p>`}`}
+        ${heat && layered === "heat" && html`<p class="muted small-text">measured: ${100 * heat.holds} % of this position's gradient energy lies on ${(heat.share * 100).toFixed(1)} % of the picture${heat.random ? "; weights are random" : ""}</p>`}`}
   </${Panel}>`;
 }

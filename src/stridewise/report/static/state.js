@@ -1,15 +1,27 @@
 // What the page remembers, as plain values and pure functions: plans, history, the address. No drawing, no network.
 
-// A person's wishes by site or "+slot": {"layer4.0.conv2": "1", "+layer2.1": "2"}.
+// A person's wishes by site or "+slot": {"layer4.0.conv2": "1", "+layer2.1": "2:mean"}.
 export const NOTHING = Object.freeze({});
+
+// How trained weights are kept stands among the wishes, under a name that no site has; its value says where means are taken.
+export const KEEP = ":keep";
+
+export function request(wishes) {
+  const { [KEEP]: means, ...changes } = wishes;
+  return means ? { changes, keep_weights: true, means } : { changes };
+}
+export const wishesOf = ({ changes, keep_weights: keep, means }) => (keep ? { ...changes, [KEEP]: means } : { ...changes });
+export const idle = (wishes) => Object.keys(wishes).every((key) => key === KEEP);
 
 export const strideText = (stride) =>
   stride.every((s) => s === stride[0]) ? String(stride[0]) : stride.join("x");
 
-export function wish(changes, key, stride, was) {
+// A wish for one place; `kind` is written where it is not the usual one, and what the place has already is no wish.
+export function wish(changes, key, stride, was, kind = "", usual = "") {
   const next = { ...changes };
-  if (was && stride.every((s, i) => s === was[i])) delete next[key];
-  else next[key] = strideText(stride);
+  const other = kind && kind !== usual;
+  if (was && !other && stride.every((s, i) => s === was[i])) delete next[key];
+  else next[key] = strideText(stride) + (other ? `:${kind}` : "");
   return next;
 }
 
@@ -56,6 +68,7 @@ export function encoded(state) {
   for (const tab of state.tabs ?? []) q.append("plan", Object.entries(tab).map(([k, v]) => `${k}=${v}`).join(","));
   for (const name of ["tab", "layer", "area"]) if (state[name]) q.set(name, state[name]);
   if (state.position) q.set("at", state.position.join("."));
+  if (state.settings) q.set("one", JSON.stringify(state.settings));
   return q.toString().replaceAll("%3D", "=").replaceAll("%2C", ",");
 }
 
@@ -68,6 +81,12 @@ export function decoded(fragment) {
         return [part.slice(0, cut), part.slice(cut + 1)];
       }),
     );
+  let settings = null;
+  try {
+    settings = JSON.parse(q.get("one") ?? "null");
+  } catch {
+    // an address that somebody shortened: the usual settings will do
+  }
   const at = (q.get("at") ?? "").split(".").map(Number);
   return {
     network: q.get("network") ?? "",
@@ -75,6 +94,7 @@ export function decoded(fragment) {
     tab: Number.parseInt(q.get("tab") ?? "", 10) || 0,
     layer: q.get("layer") ?? "",
     area: q.get("area") ?? "",
+    settings: Array.isArray(settings?.strides) && settings.strides.every(Array.isArray) ? settings : null,
     position: at.length === 2 && at.every(Number.isInteger) ? at : null,
   };
 }

@@ -1,12 +1,12 @@
 // The page's state as signals, and what changes it. Geometry comes from the server; here it is only kept.
 
 import * as words from "sw/format";
-import { get, post, Refused } from "sw/net";
-import { decoded, encoded, history, NOTHING, rebuilt, redo, remember, same, summary, undo } from "sw/state";
+import { get, lose, Lost, post, Refused } from "sw/net";
+import { decoded, encoded, history, idle, NOTHING, rebuilt, redo, remember, request, same, summary, undo, wishesOf } from "sw/state";
 import { batch, computed, effect, signal } from "sw/ui";
 
 const embedded = document.getElementById("data");
-export const data = embedded ? JSON.parse(embedded.textContent) : null;
+export const data = embedded ? JSON.parse(embedded.textContent) : null; // in a file: {kind, report}
 export const live = data === null;
 
 export const networks = signal([]);
@@ -24,10 +24,12 @@ export const busy = signal("");
 export const picture = signal({ number: 0, name: "" });
 export const kinds = signal([]);
 export const extras = signal({});
+export const settings = signal(null); // of the one convolution, once a person has changed them
 
 export const original = computed(() => base.value && { ...base.value, marks: base.value.marks ?? [] });
 export const view = computed(() => answers.value[tab.value] ?? original.value);
-export const changed = computed(() => Object.keys(tabs.value[tab.value]?.now ?? {}).length > 0);
+export const now = computed(() => tabs.value[tab.value]?.now ?? NOTHING);
+export const changed = computed(() => !idle(now.value));
 
 export const row = computed(() => {
   const rows = view.value?.layers ?? [];
@@ -35,18 +37,19 @@ export const row = computed(() => {
 });
 
 export function complain(error) {
+  if (error instanceof Lost) return lose(error.message);
   if (!(error instanceof Refused)) console.error(error);
-  const text = String(error.message ?? error);
+  const text = String(error.message ?? error).replaceAll("--keep-weights", "‘keep trained weights’");
   errors.value = [...errors.value.filter((e) => e !== text), text].slice(-3);
 }
 export const forgive = (text) => (errors.value = errors.value.filter((e) => e !== text));
 
 const clean = (answer) => ({
   totals: answer.totals, outputs: answer.outputs, marks: answer.marks, plan: answer.plan, pads: answer.pads, ms: answer.ms,
-  layers: rebuilt(base.value.layers, answer.layers), findings: null,
+  layers: rebuilt(base.value.layers, answer.layers), findings: null, weights: answer.weights,
 });
 
-export const ask = (changes) => post("/api/what-if", { network: network.value, changes });
+export const ask = (wishes) => post("/api/what-if", { network: network.value, ...request(wishes) });
 
 function keep(index, answer) {
   const next = [...answers.value];
@@ -75,7 +78,7 @@ async function drain() {
     const { changes, commit, index, resolve } = waiting;
     waiting = null;
     try {
-      const answer = same(changes, NOTHING) ? null : clean(await ask(changes));
+      const answer = idle(changes) ? null : clean(await ask(changes));
       batch(() => {
         keep(index, answer);
         errors.value = [];
@@ -95,7 +98,7 @@ async function drain() {
 
 async function findings(index, changes) {
   try {
-    const found = await post("/api/findings", { network: network.value, changes });
+    const found = await post("/api/findings", { network: network.value, ...request(changes) });
     const now = answers.value[index];
     if (now && same(tabs.value[index].now, changes)) keep(index, { ...now, findings: found.findings });
   } catch (error) {
@@ -107,6 +110,16 @@ async function findings(index, changes) {
 export async function change(changes, options) {
   if (tab.value === 0) addTab();
   return propose(changes, options);
+}
+
+// What a plan file, or an output stride, comes to on this network: its wishes, or null where it is refused.
+export async function read(asked, path = "/api/plan") {
+  try {
+    return wishesOf(await post(path, { network: network.value, ...asked }));
+  } catch (error) {
+    complain(error);
+    return null;
+  }
 }
 
 export function addTab(changes = NOTHING) {
@@ -168,7 +181,7 @@ const deepest = (found) =>
     found.layers[0])?.key ?? "";
 
 export async function begin() {
-  if (!live) return beginFromFile();
+  if (!live) return beginFromFile() ?? null;
   const token = new URL(location.href);
   if (token.searchParams.has("token")) {
     token.searchParams.delete("token");
@@ -183,17 +196,21 @@ export async function begin() {
       kinds.value = start.kinds;
       extras.value = start;
       if (wanted.area) area.value = wanted.area;
+      settings.value = wanted.settings;
     });
     const named = start.networks.findIndex((n) => n.name === wanted.network);
     await openNetwork(Math.max(named, 0), named >= 0 || !wanted.network ? wanted : {});
     effect(writeAddress);
+    return start;
   } catch (error) {
     complain(error);
+    return null;
   }
 }
 
 function beginFromFile() {
   const report = data.report;
+  if (data.kind !== "show") return;
   batch(() => {
     base.value = report;
     networks.value = [{ name: report.model }];
@@ -214,8 +231,11 @@ export const address = () =>
     layer: layer.value,
     area: area.value,
     position: position.value,
+    settings: settings.value,
   });
 
 function writeAddress() {
-  if (base.value) window.history.replaceState(null, "", `#${address()}`);
+  if (!base.value) return;
+  window.history.replaceState(null, "", `#${address()}`);
+  document.title = `${networks.value[network.value].name} · Stridewise`;
 }

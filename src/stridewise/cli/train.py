@@ -1,0 +1,227 @@
+"""`stridewise train`: a network under a plan, trained for a task, judged, and used on pictures."""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from stridewise.cli.arguments import MODEL_HELP, parse_sizes, parse_strides
+from stridewise.errors import UsageError
+
+Command = Callable[..., Any]
+
+
+def _of_task(command: Command) -> Command:
+    for decorate in reversed(
+        (
+            click.option("--head", type=click.Choice(["atrous", "decoder"]), help="segment. [default: decoder]"),
+            click.option("--levels", metavar="4,8,...", help="segment, detect: strides read. [default: all from 4 on]"),
+            click.option("--width", type=click.IntRange(1), help="segment, detect: of the head. [default: 64]"),
+            click.option(
+                "--sizes", metavar="A,B", help="detect: sides of small and large objects, pixels. [default: 32,96]"
+            ),
+        )
+    ):
+        command = decorate(command)
+    return command
+
+
+def _of_recipe(command: Command) -> Command:
+    precisions = click.Choice(["32-true", "16-mixed", "bf16-mixed"])
+    for decorate in reversed(
+        (
+            click.option("--epochs", type=click.IntRange(0), default=10, show_default=True, help="0: with --weights."),
+            click.option("--batch", type=click.IntRange(2), default=64, show_default=True),
+            click.option("--rate", "--lr", "rate", type=float, default=5e-3, show_default=True, help="Peak."),
+            click.option("--decay", type=float, default=0.05, show_default=True, help="Weight decay."),
+            click.option("--augment", default="", metavar="A,B,...", help="Any of shift, flip, scale, light."),
+            click.option("--accumulate", type=click.IntRange(1), default=1, show_default=True, help="Batches a step."),
+            click.option("--clip", type=float, default=0.0, help="Largest norm of a gradient. [default: any]"),
+            click.option("--precision", type=precisions, default="32-true", show_default=True),
+            click.option("--device", default="cpu", show_default=True, help="cpu, cuda, mps or auto."),
+            click.option("--devices", type=click.IntRange(1), default=1, show_default=True, help="On each node."),
+            click.option("--nodes", type=click.IntRange(1), default=1, show_default=True),
+            click.option("--patience", type=click.IntRange(1), help="Epochs without a better score."),
+            click.option("--seed", type=click.IntRange(0), default=0, show_default=True),
+        )
+    ):
+        command = decorate(command)
+    return command
+
+
+@click.command(
+    "train",
+    help="Train MODEL under a plan for TASK, judge it on held-out pictures, keep it in a run folder; or judge and use "
+    f"a trained one.\n\n{MODEL_HELP}",
+)
+@click.argument("task", type=click.Choice(["classify", "segment", "detect"]))
+@click.argument("model")
+@click.option("--plan", metavar="FILE", help="Train under this plan (TOML).")
+@click.option("--data", help="A folder, an .npz, a COCO .json, builtin:digits or builtin:digit-scenes.")
+@click.option("--format", metavar="NAME", help="Of the data, where it is not told apart.")
+@click.option("--size", metavar="HxW", help="Bring pictures to this size. [default: as they are]")
+@click.option("--weights", metavar="FILE", help="Begin with these weights (safetensors); random without.")
+@click.option("--trust", is_flag=True, help="Read weights that can run code.")
+@_of_recipe
+@_of_task
+@click.option("--threads", type=click.IntRange(1), help="Processor threads. [default: torch's]")
+@click.option("--run", metavar="DIR", help="Keep network, metrics, curves and checkpoint in this folder.")
+@click.option("--resume", is_flag=True, help="Go on with the training in --run.")
+@click.option("--stop-after", type=click.IntRange(1), metavar="N", help="Stop after N epochs; --resume goes on.")
+@click.option("--evaluate", metavar="CKPT", help="Train nothing: judge this run folder or model.safetensors on --data.")
+@click.option("--predict", multiple=True, metavar="PICTURE", help="Then say what is on these files or folders, to -o.")
+@click.option("-o", "--out", type=click.Path(file_okay=False, path_type=Path), help="Folder for --predict's images.")
+@click.option("--least-score", type=click.FloatRange(0, 1), default=0.3, show_default=True, help="Boxes drawn.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+def command(
+    task: str,
+    model: str,
+    evaluate: str | None,
+    predict: tuple[str, ...],
+    out: Path | None,
+    least_score: float,
+    as_json: bool,
+    threads: int | None,
+    **given: Any,
+) -> None:
+    """Parse, train or judge, predict, print."""
+    if given["data"] is None and (evaluate is None or not predict):
+        raise UsageError("train: name the pictures with --data")
+    if predict and out is None:
+        raise UsageError("--predict: name a folder for the images with -o")
+    if predict and evaluate is None and given["run"] is None:
+        raise UsageError("--predict: wants a trained network: --run DIR to train one, or --evaluate CKPT")
+    if given["resume"] and given["run"] is None:
+        raise UsageError("--resume: name the run folder with --run")
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)
+    from stridewise.frontends.load import resolve
+
+    spec = resolve(model)
+    if spec.note:
+        click.echo(spec.note, err=True)
+    record = None
+    if evaluate is None:
+        record = _trained(task, str(spec), given)
+    elif given["data"] is not None:
+        from stridewise.tasks.train import evaluate as judged
+
+        names = ("data", "plan", "format", "device")
+        record = judged(task, str(spec), evaluate, **{name: given[name] for name in names})
+    if os.environ.get("LOCAL_RANK", "0") != "0":  # one of several processes of a training: the first one speaks
+        return
+    if record is not None:
+        for note in record.notes:
+            click.echo(f"note: {note}", err=True)
+        if not record.finished:
+            click.echo(f"stopped after epoch {len(record.curve)} of {record.budget}: --resume goes on", err=True)
+        click.echo(json.dumps(record.to_json(), allow_nan=False) if as_json else str(record))
+    if predict and out is not None and (record is None or record.finished):
+        _predict(task, str(spec), evaluate or given["run"], predict, out, least_score, as_json and record is None)
+
+
+def _trained(task: str, model: str, given: dict[str, Any]) -> Any:
+    from stridewise.tasks.train import train
+
+    settings = {key: value for key, value in given.items() if value is not None}
+    settings["augment"] = tuple(part.strip() for part in given["augment"].split(",") if part.strip())
+    if given["size"] is not None:
+        settings["size"] = parse_size(given["size"])
+    if given["levels"] is not None:
+        settings["levels"] = tuple(parse_strides(given["levels"]) or ())
+    if given["sizes"] is not None:
+        settings["sizes"] = _pair(given["sizes"])
+    with training() as progress:
+        return train(task, model, progress=progress, **settings)
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """`96x128`, or one number for both. Raises UsageError."""
+    sizes = parse_sizes("--size", text)
+    if len(sizes) > 2:
+        raise UsageError(f"--size '{text}': height and width are wanted, as 96x128")
+    return sizes[0], sizes[-1]
+
+
+def _pair(text: str) -> tuple[float, float]:
+    try:
+        small, large = (float(part) for part in text.split(","))
+    except ValueError as error:
+        raise UsageError(f"--sizes '{text}': two numbers are wanted, as 32,96") from error
+    return small, large
+
+
+def _predict(
+    task: str, model: str, path: str, pictures: tuple[str, ...], out: Path, least_score: float, as_json: bool
+) -> None:
+    from stridewise.errors import StridewiseError
+    from stridewise.tasks.folder import write_bytes
+    from stridewise.tasks.predict import find_pictures, predict
+    from stridewise.tasks.trained import check_same, load_trained
+
+    trained = load_trained(path)
+    check_same(path, trained, task, model, None)
+    found = find_pictures(pictures)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StridewiseError(f"{out}: cannot be made: {error.strerror}") from error
+    taken: set[str] = set()
+    rows = []
+    for number, said in enumerate(predict(trained, found, least_score=least_score)):
+        name = Path(said.name).stem
+        name = f"{name}-{number}" if name in taken else name
+        taken.add(name)
+        write_bytes(out / f"{name}.png", said.image)
+        rows.append({"picture": said.name, "image": str(out / f"{name}.png"), **said.values})
+        if not as_json:
+            click.echo(said.line)
+    if as_json:
+        click.echo(json.dumps({"schema": "stridewise.predict/1", "pictures": rows}, allow_nan=False))
+    click.echo(f"wrote {len(rows)} images to {out}", err=True)
+
+
+@contextmanager
+def training() -> Iterator[Callable[[int, int], None] | None]:
+    """A bar on standard error, on a terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("training"),
+        BarColumn(bar_width=30),
+        MofNCompleteColumn(),
+        TextColumn("steps"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=None)
+        last = 0.0
+
+        def advance(done: int, total: int) -> None:
+            nonlocal last
+            if done == total or time.monotonic() - last > 0.2:
+                last = time.monotonic()
+                bar.update(task, completed=done, total=total)
+
+        yield advance

@@ -1,0 +1,182 @@
+"""Where a plan's steps go in a live model: attributes and hooks of its modules, replaced calls where there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.modules.conv import _ConvNd
+
+from stridewise.axis import Window
+from stridewise.errors import PlanError
+from stridewise.frontends.calls import FunctionCall, by_node, function_calls
+from stridewise.frontends.dense import FUNCTIONS, can_restride
+from stridewise.frontends.override import Beginning, Edit, Override
+from stridewise.frontends.step import Phase, Reach, Step
+from stridewise.frontends.torch import InputSpec
+from stridewise.frontends.undo import Undo
+from stridewise.ir import Graph, Node
+from stridewise.plans import Plan, Setting
+from stridewise.rewrites.kinds import SPACE, Place, made_by, own_windows, place_of, shift_of
+from stridewise.rewrites.phases import phases
+
+
+@dataclass(kw_only=True)
+class Carrier:
+    """Carries a plan's sites out on a model; `edits`: the calls to replace, by the module that makes them."""
+
+    model: nn.Module
+    graph: Graph
+    plan: Plan
+    input: InputSpec
+    undo: Undo
+    edits: dict[str, dict[tuple[str, int], Edit]] = field(default_factory=dict)
+
+    @cached_property
+    def calls(self) -> tuple[FunctionCall, ...]:
+        """The function calls of the model as it was."""
+        return function_calls(self.model, self.input, self.graph.model)[1]
+
+    @cached_property
+    def repeated(self) -> frozenset[str]:
+        """Modules that run more than once in a forward."""
+        return frozenset(node.path for node in self.graph.nodes if node.call > 1)
+
+    @cached_property
+    def phases(self) -> Mapping[str, tuple[Phase, bool]]:
+        """For sites whose phase is shared: what they share it by, and whether they choose it."""
+        leaders = phases(self.graph, self.plan)
+        members = list(leaders.values())
+        shared = {leader: Phase(readers=members.count(leader) - 1) for leader in members if members.count(leader) > 1}
+        return {key: (shared[leader], key == leader) for key, leader in leaders.items() if leader in shared}
+
+    def site(self, key: str) -> list[str]:
+        """Carry one site's setting out. Raises: PlanError in one line."""
+        setting, node = self.plan.sites[key], self.graph.node_named(key)
+        assert node is not None
+        if setting.downsample == SPACE:
+            return self._grow(key, node, setting)
+        made = made_by(setting)
+        if made is None:
+            return [self._stride(key, node, setting.stride)]
+        lines = [self._stride(key, node, (1,) * len(setting.stride))] if max(setting.was) > 1 else []
+        place = place_of(self.graph, node, made.kind)
+        phase, leads = self.phases.get(node.key, (None, True))
+        where = self._insert(key, place, Step(made, f"{node.key}/{made.kind}", phase, leads))
+        facts = {"blur": f" of {made.filter} taps, border {made.border}", "polyphase": f", border {made.border}"}
+        by = "x".join(map(str, setting.stride))
+        return [*lines, f"{key}: {made.kind} step of {by}{facts.get(made.kind, '')} {where}"]
+
+    def finish(self) -> None:
+        """Replace the calls that were asked for."""
+        for path, edits in self.edits.items():
+            module = self.model.get_submodule(path)
+            override = Override(module, list(edits.values()))
+            self.undo.method(module, "forward", override)
+            if callable(getattr(type(module), "forward_features", None)):
+                self.undo.method(module, "forward_features", Beginning(module, "forward_features", override))
+
+    # -- the op itself -------------------------------------------------------------------------------------------------
+
+    def _stride(self, key: str, node: Node, stride: tuple[int, ...]) -> str:
+        """The op's own step: an attribute of its module, else an argument of its call."""
+        path = node.key.split("#")[0]
+        module: Any = dict(self.model.named_modules()).get(path)
+        if module is None or not hasattr(module, "stride"):
+            call = self._edit(key, node, stride=stride)
+            return f"{key}: {call} with stride {stride}"
+        if sum(n.site and n.path == node.path for n in self.graph.nodes) > 1:
+            raise PlanError(f"{key}: its module runs more than once in a forward; its calls cannot step differently")
+        if len(stride) != len(node.attrs["maps"]):
+            raise PlanError(f"{key}: {len(stride)} strides for {len(node.attrs['maps'])} axes of its window")
+        old = module.stride
+        self.undo.set(module, "stride", stride[0] if isinstance(old, int) and len(set(stride)) == 1 else stride)
+        return f"{key}: stride {old} -> {module.stride}"
+
+    def _grow(self, key: str, node: Node, setting: Setting) -> list[str]:
+        """A kernel that covers what space-to-depth gathers; the old weights in it, zeros around them."""
+        module = dict(self.model.named_modules()).get(node.key.split("#")[0])
+        plain = isinstance(module, _ConvNd) and "weight" in module._parameters and module.padding_mode == "zeros"
+        if not plain or self._is_repeated(node.path) or "forward" in vars(module):
+            raise PlanError(
+                f"{key}: its weights are not those of a plain convolution padded with zeros; use another kind"
+            )
+        assert isinstance(module, _ConvNd) and node.grid is not None
+        windows = [m for m in self.graph.grids[node.grid].maps if isinstance(m, Window)]
+        old = tuple(replace(m, stride=s) for m, s in zip(windows, setting.stride, strict=True))
+        new = tuple(m for m in own_windows(setting, windows) if isinstance(m, Window))
+        weight = module.weight
+        wide = torch.zeros(*weight.shape[:2], *(m.kernel for m in new), dtype=weight.dtype, device=weight.device)
+        at = [slice(shift_of(m), shift_of(m) + m.kernel) for m in old]
+        wide[(slice(None), slice(None), *at)] = weight.detach()
+        pads = tuple(m.pad_begin for m in new)
+        shapes = "x".join(map(str, weight.shape)), "x".join(map(str, wide.shape))
+        self.undo.set(module, "weight", nn.Parameter(wide, requires_grad=weight.requires_grad))
+        for name, value in (
+            ("kernel_size", tuple(m.kernel for m in new)),
+            ("stride", setting.stride),
+            ("padding", pads),
+            ("_reversed_padding_repeated_twice", [p for n in reversed(pads) for p in (n, n)]),
+        ):
+            self.undo.set(module, name, value)
+        self.undo.hook(module, Reach(old, new))
+        return [f"{key}: weight {shapes[0]} -> {shapes[1]}, the old one inside and zeros around it"]
+
+    # -- the inserted step ---------------------------------------------------------------------------------------------
+
+    def _insert(self, key: str, place: Place, step: Step) -> str:
+        """Hook the step in where its place is; returns where that is, in words."""
+        nodes, tensor = self.graph.nodes, place.tensor
+        if place.reader is None:
+            maker = next(n for n in nodes if tensor in n.outputs)
+            for path, made in self.graph.modules:
+                if made == tensor and _within(maker.path, path) and not self._is_repeated(path):
+                    self.undo.behind(self.model.get_submodule(path), step)
+                    return f"behind {path or self.graph.model}"
+            readers = [n for n in nodes if tensor in n.inputs]
+            if tensor in self.graph.outputs or not readers:
+                readers = []
+        else:
+            maker, readers = None, [nodes[place.reader]]
+        entered = self._entered(readers)
+        if entered is not None:
+            self.undo.hook(self.model.get_submodule(entered), step)
+            return f"before {entered}"
+        if maker is not None:
+            return f"behind {self._edit(key, maker, behind=step)}"
+        return f"before {self._edit(key, readers[0], before=step)}"
+
+    def _entered(self, readers: list[Node]) -> str | None:
+        """The module that takes a tensor as its operand when these are its only readers, None where there is none."""
+        if not readers or not readers[0].path or self._is_repeated(readers[0].path):
+            return None
+        path = readers[0].path
+        first = next(n.index for n in self.graph.nodes if _within(n.path, path))
+        alone = all(_within(n.path, path) for n in readers) and first == readers[0].index
+        return path if alone and not any(n.path != path for n in readers) else None
+
+    def _is_repeated(self, path: str) -> bool:
+        return any(_within(other, path) for other in self.repeated)
+
+    def _edit(self, key: str, node: Node, **changes: Any) -> str:
+        """Have the call that made a node replaced; returns its name in words. Raises: PlanError where it cannot be."""
+        call = by_node(self.calls).get(node.index)
+        known: Callable[[str], bool] = can_restride if "stride" in changes else FUNCTIONS.__contains__
+        if call is None or not known(call.name):
+            what = node.target if call is None else call.name
+            raise PlanError(f"{key}: '{what}' is neither a module nor a function that can be changed from outside")
+        many = {path for c in self.calls for path, turn in zip(c.chain, c.turns, strict=True) if turn > 1}
+        level = next(i for i, path in enumerate(call.chain) if path not in many)
+        owner, number = call.chain[level], call.within[level]
+        edits = self.edits.setdefault(owner, {})
+        known_edit = edits.get((call.name, number), Edit(name=call.name, number=number))
+        edits[call.name, number] = replace(known_edit, **changes)
+        return f"call {number + 1} of {call.name} in {owner or self.graph.model}"
+
+
+def _within(path: str, module: str) -> bool:
+    return not module or path == module or path.startswith(f"{module}.")

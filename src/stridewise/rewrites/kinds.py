@@ -1,0 +1,210 @@
+"""Ways to downsample other than by an op's own stride: what is allowed, and where the step goes (DESIGN 3.4).
+
+A kind makes the op step by 1 and inserts a step: behind the op, its norm and its activation, all of which work position
+by position; or before it where that is the same and cheaper, at a 1x1 convolution with nothing bent behind it (a
+shortcut). Space-to-depth inserts nothing: the kernel grows.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from stridewise.analyses.strides import site_grids
+from stridewise.axis import AxisMap, Window
+from stridewise.errors import PlanError
+from stridewise.ir import Graph, Node, Volume
+from stridewise.ops.step import STEPS, Inserted
+from stridewise.plans import BORDERS, KINDS, Plan, Setting
+
+SPACE = "space-to-depth"
+_NORMS = frozenset(("batch_norm", "layer_norm", "group_norm", "local_norm"))
+_BENT = frozenset(("activation", "saturating", "layer_norm", "group_norm", "local_norm"))
+_AFFINE = frozenset(f"{name}{end}" for name in ("add", "sub", "mul", "div") for end in ("", "_"))
+_BY_POSITION = _NORMS | _BENT | {"copy", "join", "permute", "transpose"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a step goes: it takes `tensor`; reader: the one node that gets what it made, None: all that come later."""
+
+    tensor: int
+    reader: int | None = None
+
+
+def steps_now(graph: Graph, node: Node) -> tuple[int, ...]:
+    """The step of a site along every axis of its grid."""
+    assert node.grid is not None
+    return tuple(m.stride if isinstance(m, Window) else 1 for m in graph.grids[node.grid].maps)
+
+
+def filled(graph: Graph, plan: Plan) -> Plan:
+    """The plan with the stride of every setting that names a kind alone: as it is now. Unknown sites are left."""
+    sites = {}
+    for key, setting in plan.sites.items():
+        node = graph.node_named(key)
+        if not setting.stride and node is not None and node.grid is not None:
+            now = steps_now(graph, node)
+            setting = replace(setting, stride=now, was=setting.was or now)
+        sites[key] = setting
+    return replace(plan, sites=sites)
+
+
+def made_by(setting: Setting, slot: bool = False) -> Inserted | None:
+    """The step a setting inserts, None where the op steps itself."""
+    if setting.downsample not in STEPS:
+        return None
+    return Inserted(
+        kind=setting.downsample,
+        stride=setting.stride,
+        filter=setting.filter or 3,
+        border=setting.border,
+        slot=slot,
+    )
+
+
+def check_kinds(graph: Graph, plan: Plan) -> None:
+    """Refuse what a kind cannot do, in one line. Strides are filled in; unknown sites are another's concern."""
+    for key, setting in [*plan.sites.items(), *((f"+{k}", s) for k, s in plan.insert.items())]:
+        _check_setting(key, setting)
+    for key, setting in plan.sites.items():
+        kind, node = setting.downsample, graph.node_named(key)
+        if kind == "stride" or node is None or node.index not in site_grids(graph):
+            continue
+        if plan.keep_weights:
+            raise PlanError(f"{key}: downsampling by '{kind}' changes values; plan without --keep-weights")
+        if all(s == 1 for s in setting.stride):
+            raise PlanError(
+                f"{key}: it steps by 1: there is nothing to do by '{kind}'; give it a step, as {key}=2:{kind}"
+            )
+        if kind == SPACE:
+            _check_growth(graph, key, node)
+
+
+def _check_setting(key: str, setting: Setting) -> None:
+    kind = setting.downsample
+    if kind not in KINDS:
+        raise PlanError(f"{key}: downsample '{kind}' is none of {', '.join(KINDS)}")
+    if key.startswith("+") and kind not in STEPS:
+        raise PlanError(f"{key}: a step is inserted as {', '.join(STEPS[:-1])} or {STEPS[-1]}, not '{kind}'")
+    if setting.filter is not None and kind != "blur":
+        raise PlanError(f"{key}: a filter is for blur, and this steps by '{kind}'")
+    if setting.filter is not None and not 2 <= setting.filter <= 7:
+        raise PlanError(f"{key}: a blur's filter has 2 to 7 taps, not {setting.filter}")
+    if setting.border not in BORDERS:
+        raise PlanError(f"{key}: border '{setting.border}' is none of {', '.join(BORDERS)}")
+    if setting.border != "reflect" and kind not in ("blur", "polyphase"):
+        raise PlanError(f"{key}: a border is for blur and polyphase, and this steps by '{kind}'")
+
+
+def _check_growth(graph: Graph, key: str, node: Node) -> None:
+    if node.op != "conv":
+        raise PlanError(f"{key}: {SPACE} grows a kernel, and a pool has none; use blur, polyphase, mean or max")
+    assert node.grid is not None
+    maps = graph.grids[node.grid].maps
+    if any(not isinstance(m, Window) or m.dilation > 1 for m in maps) or len(maps) != len(node.attrs["maps"]):
+        raise PlanError(f"{key}: {SPACE} gathers neighbours, and this convolution is dilated or spans other axes too")
+    if any(isinstance(m, Window) and m.same for m in maps):
+        raise PlanError(f"{key}: {SPACE} needs a padding of its own, and this one follows the input's size (SAME)")
+
+
+# -- where it goes -----------------------------------------------------------------------------------------------------
+
+
+def place_of(graph: Graph, site: Node, kind: str) -> Place:
+    """Where the step of a site goes: behind all that works position by position on what the site made."""
+    chain, bent = _behind(graph, site)
+    window = all(isinstance(m, Window) and m.span == 1 and m.padding(1) == (0, 0) for m in site.attrs["maps"])
+    if site.op == "conv" and window and not bent and kind != "max":
+        return Place(tensor=site.inputs[0], reader=site.index)
+    return Place(tensor=chain)
+
+
+def _behind(graph: Graph, site: Node) -> tuple[int, bool]:
+    """(The last tensor that alone leads on from a site while ops work position by position, whether one is bent)."""
+    first = site.outputs[0]
+    order: dict[int, tuple[int, ...]] = {first: tuple(range(len(graph.tensors[first].shape)))}
+    made: list[tuple[int, int, bool]] = [(first, site.index, False)]
+    bent = False
+    for node in graph.nodes[site.index + 1 :]:
+        inside = [order[t] for t in node.inputs if t in order]
+        if not inside:
+            continue
+        if node.op not in _BY_POSITION or len(inside) < len(node.inputs) or len(set(inside)) > 1 or node.site:
+            break
+        now = inside[0]
+        if node.op in ("permute", "transpose"):
+            now = tuple(now[i] for i in node.attrs["order"])
+        bent = bent or node.op in _BENT or (node.op == "join" and not _affine(node))
+        order[node.outputs[0]] = now
+        made.append((node.outputs[0], node.index, bent))
+    last_read: dict[int, int] = {}
+    for node in graph.nodes:
+        last_read.update(dict.fromkeys((t for t in node.inputs if t in order), node.index))
+    last_read.update(dict.fromkeys((t for t in graph.outputs if t in order), len(graph.nodes)))
+    best = first, False
+    for tensor, maker, curved in made:
+        alone = all(last_read.get(t, -1) <= maker for t, at, _ in made if at <= maker and t != tensor)
+        if alone and order[tensor] == order[first] and len(graph.tensors[tensor].shape) == len(order[first]):
+            best = tensor, curved
+    return best
+
+
+def _affine(node: Node) -> bool:
+    name = node.target.split(".")[1] if "." in node.target else node.target.lower()
+    return name in _AFFINE and len(node.inputs) == 1
+
+
+# -- what the op itself becomes ----------------------------------------------------------------------------------------
+
+
+def own_windows(setting: Setting, maps: Sequence[AxisMap]) -> tuple[AxisMap, ...]:
+    """The windows of a site's op under its setting: stepping, at step 1 beside an inserted step, or grown."""
+    out: list[AxisMap] = []
+    for m, s in zip(maps, setting.stride, strict=True):
+        if not isinstance(m, Window):
+            out.append(m)
+        elif setting.downsample == SPACE:
+            out.append(grown(replace(m, stride=s)))
+        else:
+            out.append(replace(m, stride=1 if setting.downsample in STEPS else s))
+    return tuple(out)
+
+
+def grown(window: Window) -> Window:
+    """The window that covers the same blocks as space-to-depth followed by `window` at step 1: `stride` times as wide.
+
+    Its padding grows with it at the beginning and ends where as many positions come out as before, at every size.
+    """
+    if window.stride == 1:
+        return window
+    wide, begin = window.kernel * window.stride, window.pad_begin + shift_of(window)
+    if window.pad_begin == window.pad_end and 2 * window.pad_begin == window.kernel - 1:
+        return replace(window, kernel=wide, pad_begin=begin, pad_end=begin, ceil_mode=True)
+    end = wide - window.kernel + window.pad_begin + window.pad_end - begin
+    return replace(window, kernel=wide, pad_begin=begin, pad_end=end)
+
+
+def shift_of(window: Window) -> int:
+    """Where the old kernel lies in the grown one, so that with zeros around it the op says what it said."""
+    return (window.stride - 1) * window.pad_begin
+
+
+def with_growth(graph: Graph, key: str, setting: Setting) -> Graph:
+    """The graph whose site `key` has its grown kernel's weights and multiply-adds."""
+    node = graph.node_named(key)
+    assert node is not None and node.grid is not None
+    times = math.prod(setting.stride)
+    given, taken = node.attrs["channels"]
+    more = (times - 1) * math.prod(node.attrs["kernel"]) * taken * (given // node.attrs["groups"])
+    maps = own_windows(setting, graph.grids[node.grid].maps)
+    kernel = tuple(m.kernel for m in maps if isinstance(m, Window))
+    changed = replace(
+        node,
+        macs=node.macs.times(Volume(times)),
+        params=node.params + more,
+        attrs={**node.attrs, "kernel": kernel, "maps": maps},
+    )
+    nodes = tuple(changed if n.index == node.index else n for n in graph.nodes)
+    return replace(graph, nodes=nodes, params=graph.params + more)

@@ -1,0 +1,97 @@
+"""Batches with each picture changed by its own draw, and masks and boxes with it."""
+
+from __future__ import annotations
+
+import torch
+from torch.nn import functional
+
+from stridewise.data.mask import IGNORE
+
+AUGMENTATIONS = ("shift", "flip", "scale", "light")
+_SHIFT = 8  # a picture moves by up to an eighth of its size, as 4 of 32 pixels in He et al. 2016
+_SCALE, _TURN, _SLANT = 0.25, 0.2, 0.2  # of the size; radians; pixels across a pixel down
+_LIGHT = 0.4  # contrast by up to this share, brightness by up to this many deviations
+
+Draw = torch.Generator
+
+
+def augmented(
+    x: torch.Tensor, y: torch.Tensor, kinds: tuple[str, ...], generator: Draw
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Pictures (N, C, H, W) and their targets, changed together.
+
+    shift, flip (left to right), scale (height and width, turned and slanted a little; classes alone), light
+    (contrast and brightness).
+    """
+    if "light" in kinds:
+        contrast, level = ((2 * torch.rand(len(x), 1, 1, 1, generator=generator) - 1) * _LIGHT for _ in range(2))
+        x = x * (1 + contrast.to(x.device)) + level.to(x.device)
+    if "flip" in kinds:
+        mirrored = (torch.rand(len(x), generator=generator) < 0.5).to(x.device)
+        x = torch.where(mirrored[:, None, None, None], x.flip(-1), x)
+        y = _flipped(y, mirrored, x.shape[-1])
+    if "scale" in kinds and y.dim() == 1:
+        x = _warped(x, generator)
+    if "shift" in kinds:
+        reach = [max(1, n // _SHIFT) for n in x.shape[-2:]]
+        down, right = (torch.randint(-r, r + 1, (len(x),), generator=generator).tolist() for r in reach)
+        x = _moved(x, reach, down, right, "replicate")
+        y = _moved_target(y, reach, down, right, x.shape[-2:])
+    return x.contiguous(memory_format=torch.channels_last), y
+
+
+def _flipped(y: torch.Tensor, mirrored: torch.Tensor, width: int) -> torch.Tensor:
+    if y.dim() == 1:
+        return y
+    if y.is_floating_point():
+        x0, y0, x1, y1, kind = y.unbind(-1)
+        other = torch.stack([width - x1, y0, width - x0, y1, kind], -1)
+    else:
+        other = y.flip(-1)
+    return torch.where(mirrored[:, None, None], other, y)
+
+
+def _warped(x: torch.Tensor, generator: Draw) -> torch.Tensor:
+    tall, wide, turn, slant = (2 * torch.rand(4, len(x), generator=generator) - 1).unbind()
+    across, down, angle = torch.exp(wide * _SCALE), torch.exp(tall * _SCALE), turn * _TURN
+    none = torch.zeros(len(x))
+    rows = torch.stack(
+        [
+            torch.stack([across * angle.cos(), across * (slant * _SLANT - angle.sin()), none], -1),
+            torch.stack([down * angle.sin(), down * angle.cos(), none], -1),
+        ],
+        1,
+    ).to(x.device)
+    places = functional.affine_grid(rows, list(x.shape), align_corners=False)
+    return functional.grid_sample(x, places, padding_mode="border", align_corners=False)
+
+
+def _moved(x: torch.Tensor, reach: list[int], down: list[int], right: list[int], mode: str) -> torch.Tensor:
+    """Each picture's content moved by (down, right) pixels; what is uncovered repeats the edge, or is ignored."""
+    padding = [reach[1]] * 2 + [reach[0]] * 2
+    if mode == "replicate":
+        padded = functional.pad(x, padding, mode="replicate")
+    else:
+        padded = functional.pad(x, padding, value=IGNORE)
+    rows, columns = x.shape[-2:]
+    return torch.stack(
+        [
+            p[..., reach[0] - d : reach[0] - d + rows, reach[1] - r : reach[1] - r + columns]
+            for p, d, r in zip(padded, down, right, strict=True)
+        ]
+    )
+
+
+def _moved_target(
+    y: torch.Tensor, reach: list[int], down: list[int], right: list[int], size: torch.Size
+) -> torch.Tensor:
+    if y.dim() == 1:
+        return y
+    if not y.is_floating_point():
+        return _moved(y, reach, down, right, "ignore")
+    by = torch.tensor([right, down, right, down], dtype=y.dtype, device=y.device).T[:, None]
+    bound = torch.tensor([size[1], size[0]] * 2, dtype=y.dtype, device=y.device)
+    corners = torch.minimum((y[..., :4] + by).clamp(min=0), bound)
+    gone = ((corners[..., 2:] - corners[..., :2]) < 0.3 * (y[..., 2:4] - y[..., :2])).any(-1)
+    kind = torch.where(gone, torch.full_like(y[..., 4], -1), y[..., 4])
+    return torch.cat([corners, kind[..., None]], -1)

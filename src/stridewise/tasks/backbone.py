@@ -1,0 +1,85 @@
+"""The network a task is built on: made by its name with random weights, filled, and changed by the plan."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from stridewise.errors import LoadError
+from stridewise.frontends.apply import apply_to_model
+from stridewise.frontends.load import load, resolve
+from stridewise.plans import Plan
+from stridewise.tasks.task import Factory, Source, name_of
+
+Prepare = Callable[[nn.Module], None]
+
+
+def build(source: Source, classes: int) -> nn.Module:
+    """The network with `classes` outputs, random weights, on the CPU. A factory is given `num_classes` or `classes`
+    where it has such a parameter."""
+    if callable(source):
+        return source(**_wanted(source, classes))
+    spec = resolve(source)
+    if spec.kind == "builtin":
+        return load(spec, classes=classes)
+    if spec.kind in ("timm", "torchvision"):
+        return load(spec, num_classes=classes)
+    if spec.kind in ("onnx", "pt2"):
+        raise LoadError(f"{spec}: is a fixed graph and cannot be trained here: name what it was exported from")
+    for name in ("num_classes", "classes"):
+        wanted: dict[str, Any] = {name: classes}
+        try:
+            return load(spec, **wanted)
+        except LoadError as error:
+            if not isinstance(error.__cause__, TypeError):
+                raise
+    return load(spec)
+
+
+def backbone(
+    source: Source, classes: int, plan: Plan, shape: tuple[int, ...], prepare: Prepare | None = None
+) -> nn.Module:
+    """The network under the plan, with `classes` outputs where it classifies; `prepare` sees it before the plan.
+
+    shape: channels and sizes of a picture. Raises: LoadError, PlanError.
+    """
+    model = build(source, classes)
+    if prepare is not None:
+        prepare(model)
+    if plan:
+        apply_to_model(model, plan, input=shape)
+    return model
+
+
+def freeze_unreached(model: nn.Module, shape: tuple[int, ...], value: Callable[[Any], torch.Tensor]) -> nn.Module:
+    """The model with the parameters that nothing of its output depends on (a classifier behind the maps) at rest, so
+    that they are neither decayed nor waited for. value: a number that depends on all of the output."""
+    training = model.training
+    model.eval()
+    value(model(torch.zeros(2, *shape))).backward()
+    for parameter in model.parameters():
+        if parameter.grad is None:
+            parameter.requires_grad_(False)
+        parameter.grad = None
+    return model.train(training)
+
+
+def first_answer(model: nn.Module, shape: tuple[int, ...], source: Source) -> Any:
+    """What the network gives for two empty pictures. Raises: LoadError where it does not run on their size."""
+    model.eval()
+    with torch.no_grad():
+        try:
+            return model(torch.zeros(2, *shape))
+        except RuntimeError as error:
+            raise LoadError(
+                f"{name_of(source)}: does not run on pictures of {shape}: {str(error).splitlines()[0]}"
+            ) from error
+
+
+def _wanted(factory: Factory, classes: int) -> dict[str, int]:
+    names = inspect.signature(factory).parameters
+    return next(({name: classes} for name in ("num_classes", "classes") if name in names), {})

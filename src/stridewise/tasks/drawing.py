@@ -1,0 +1,85 @@
+"""A picture with what a network says of it: a class, a mask laid over it, or boxes."""
+
+from __future__ import annotations
+
+import colorsys
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from stridewise.data.picture import Bytes
+
+_LEAST_SIDE = 360  # pictures are enlarged to be looked at until their shorter side has this many pixels
+_OPACITY = 0.55
+_LINE = 18
+Colour = tuple[int, int, int]
+
+
+def colours(count: int) -> list[Colour]:
+    """`count` colours that are told apart, the same ones every time; hue by the golden ratio, two brightnesses."""
+    rows = [colorsys.hsv_to_rgb(i * 0.618 % 1, 0.85, (1.0, 0.72)[i % 2]) for i in range(count)]
+    return [(round(255 * r), round(255 * g), round(255 * b)) for r, g, b in rows]
+
+
+def with_class(pixels: Bytes, lines: Sequence[str]) -> Image.Image:
+    """The picture above lines of text."""
+    return _with_legend(_enlarged(pixels)[0], [(line, None) for line in lines])
+
+
+def with_mask(pixels: Bytes, labels: Bytes, classes: Sequence[str]) -> Image.Image:
+    """The picture beside itself under a mask (height, width) of class indices, with a legend of the classes found."""
+    table = np.array(colours(len(classes)), np.float32)
+    mixed = pixels * (1 - _OPACITY) + table[labels] * _OPACITY
+    left, right = _enlarged(pixels)[0], _enlarged(mixed.astype(np.uint8))[0]
+    both = Image.new("RGB", (left.width + right.width + 4, left.height), "white")
+    both.paste(left, (0, 0))
+    both.paste(right, (left.width + 4, 0))
+    share = np.bincount(labels.reshape(-1), minlength=len(classes)) / labels.size
+    named = [(f"{classes[i]}  {share[i]:.1%}", _whole(table[i])) for i in np.argsort(-share) if share[i] > 0]
+    return _with_legend(both, named[:12])
+
+
+def with_boxes(
+    pixels: Bytes,
+    boxes: Sequence[Sequence[float]],
+    labels: Sequence[int],
+    scores: Sequence[float],
+    classes: Sequence[str],
+) -> Image.Image:
+    """The picture with boxes x0, y0, x1, y1, each with its class and score, and how many of each class."""
+    image, factor = _enlarged(pixels)
+    draw, font, table = ImageDraw.Draw(image), ImageFont.load_default(size=12), colours(len(classes))
+    for box, label, score in sorted(zip(boxes, labels, scores, strict=True), key=lambda row: row[2]):
+        corners = [value * factor for value in box]
+        draw.rectangle(corners, outline=table[label], width=2)
+        text = f"{classes[label]} {score:.2f}"
+        place = (corners[0] + 1, max(corners[1] - 14, 0))
+        draw.rectangle(draw.textbbox(place, text, font=font), fill=table[label])
+        draw.text(place, text, fill="white" if sum(table[label]) < 380 else "black", font=font)
+    counts = np.bincount(np.array(labels, np.int64), minlength=len(classes))
+    named = [(f"{classes[i]}: {counts[i]}", table[i]) for i in np.argsort(-counts) if counts[i]]
+    return _with_legend(image, named or [("nothing found", None)])
+
+
+def _enlarged(pixels: Bytes) -> tuple[Image.Image, int]:
+    image = Image.fromarray(np.ascontiguousarray(pixels))
+    factor = max(1, -(-_LEAST_SIDE // min(image.size)))
+    return image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST), factor
+
+
+def _with_legend(image: Image.Image, entries: Sequence[tuple[str, Colour | None]]) -> Image.Image:
+    out = Image.new("RGB", (image.width, image.height + _LINE * len(entries) + 6), "white")
+    out.paste(image, (0, 0))
+    draw, font = ImageDraw.Draw(out), ImageFont.load_default(size=13)
+    for row, (text, colour) in enumerate(entries):
+        top = image.height + 4 + row * _LINE
+        if colour is not None:
+            draw.rectangle((6, top + 2, 18, top + 14), fill=colour)
+        draw.text((24 if colour is not None else 6, top), text, fill="black", font=font)
+    return out
+
+
+def _whole(row: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> Colour:
+    red, green, blue = (int(v) for v in row)
+    return red, green, blue

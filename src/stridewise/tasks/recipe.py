@@ -1,0 +1,75 @@
+"""How a network is trained, and the Fabric that carries it out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from stridewise.errors import UsageError
+from stridewise.tasks.augment import AUGMENTATIONS
+from stridewise.tasks.libraries import fabric_class, quiet
+
+PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """How a network is trained. rate: AdamW's peak learning rate, warmed up over the first tenth of the steps and then
+    lowered to 0 along a cosine; augment: any of shift, flip, scale, light; precision, device: as Fabric names them.
+
+    A step takes batch * accumulate pictures, on all devices together. clip: the largest norm of a gradient, 0 for any.
+    patience: epochs without a better score after which training ends with the best epoch's weights.
+    """
+
+    batch: int = 64
+    rate: float = 5e-3
+    decay: float = 0.05
+    augment: tuple[str, ...] = ()
+    precision: str = "32-true"
+    device: str = "cpu"
+    devices: int = 1
+    nodes: int = 1
+    accumulate: int = 1
+    clip: float = 0.0
+    patience: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in self.augment:
+            if name not in AUGMENTATIONS:
+                raise UsageError(f"no augmentation '{name}': choose from {', '.join(AUGMENTATIONS)}")
+        if self.batch < 2 or not self.rate > 0:
+            raise UsageError(f"batch {self.batch}, rate {self.rate}: a batch is 2 pictures or more, a rate above 0")
+        if self.precision not in PRECISIONS:
+            raise UsageError(f"no precision '{self.precision}': choose from {', '.join(PRECISIONS)}")
+        counts = {"devices": self.devices, "nodes": self.nodes, "accumulate": self.accumulate}
+        for name, count in {**counts, "patience": 1 if self.patience is None else self.patience}.items():
+            if count < 1:
+                raise UsageError(f"{name} is {count}: a whole number from 1 is wanted")
+        if self.batch < 2 * self.devices * self.nodes:
+            raise UsageError(
+                f"batch {self.batch} on {self.devices * self.nodes} devices: two pictures or more are wanted on each"
+            )
+
+
+def fabric_for(recipe: Recipe) -> Any:
+    """A Fabric on the recipe's devices, its processes started.
+
+    Raises: MissingExtraError; UsageError for a device that is not there.
+    """
+    fabric = fabric_class()
+    several = recipe.devices * recipe.nodes > 1
+    with quiet():
+        try:
+            made = fabric(
+                accelerator=recipe.device,
+                devices=recipe.devices,
+                num_nodes=recipe.nodes,
+                strategy="ddp" if several else "auto",
+                precision=recipe.precision,
+            )
+            if several:
+                made.launch()
+            return made
+        except (RuntimeError, ValueError) as error:
+            line = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise UsageError(f"device '{recipe.device}', precision '{recipe.precision}': {line}") from error
