@@ -9,7 +9,7 @@ from typing import Any
 from stridewise.errors import MissingExtraError
 from stridewise.study.result import Row, SearchResult
 
-_DEFAULT, _CHOSEN, _FINAL, _EARLY, _FRONT = "#d55e00", "#009e73", "#0072b2", "#999999", "#56b4e9"
+_DEFAULT, _CHOSEN, _FINAL, _EARLY, _FRONT, _RIVAL = "#d55e00", "#009e73", "#0072b2", "#999999", "#56b4e9", "#cc79a7"
 
 
 def picture(result: SearchResult) -> bytes:
@@ -60,6 +60,8 @@ def _look(row: Row, result: SearchResult) -> tuple[str, str, str]:
     budget = result.schedule.budget
     if row is result.default:
         return _DEFAULT, "default: the network as it is", "s"
+    if row.candidate.rival:
+        return _RIVAL, "rival: another network at this cost", "D"
     if row.candidate.name == result.verdict.plan:
         return _CHOSEN, f"recommended ({result.verdict.kind})", "*"
     if row.final:

@@ -191,16 +191,17 @@ def method(result: SearchResult) -> list[str]:
         + ("chosen by what the trainings before say about plans like them" if n else "far from each other")
         for n, r in enumerate(schedule.rungs)
     ]
+    plans = sum(not row.candidate.rival for row in result.rows)
     limits = ", ".join(
         f"{name.replace('_', ' ')} {value}" for name, value in result.limits.items() if value is not None
     )
     return [
         f"{len(result.front)} plans lie on the exact front of multiply-adds, activations and peak memory"
         + (f" within {limits}." if limits else "."),
-        f"{len(result.rows)} plans, far from each other, make the shortlist, the default always among them.",
+        f"{plans} plans, far from each other, make the shortlist, the default always among them.",
         *(f"Rung {n}: {text}." for n, text in enumerate(rungs, 1)),
-        f"The finalists: {schedule.budget} epochs with {schedule.seeds} fresh seeds each, the default always among "
-        "them. Every training starts from random weights.",
+        f"The finalists: {schedule.budget} epochs with {schedule.seeds} fresh seeds each, the default and "
+        "the rivals always among them. Every training starts from random weights.",
         f"All trainings together took {result.seconds:.0f} seconds of work (measured).",
     ]
 
