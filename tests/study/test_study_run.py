@@ -6,10 +6,14 @@ import signal
 import sqlite3
 import time
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
+from statistics import mean
 
 import optuna
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from study_nets import drawn, graph, impossible, plans, script, started
 
 import stridewise as sw
@@ -18,6 +22,7 @@ from stridewise.plans import Plan
 from stridewise.study.jobs import Rung, Schedule
 from stridewise.study.store import Store
 
+TRAININGS = 19  # of six plans at a budget of 4: 5 + 3 + 2, then 3 finalists with 3 seeds
 FILES = ("plan.toml", "result.json", "front.png", "report.html", "study.db")
 
 
@@ -32,28 +37,45 @@ def counted():
     return score, calls
 
 
-def test_rungs_halve_the_plans_and_double_the_budget():
-    found = Schedule.halving(20, budget=12, seeds=3, finalists=3)
-    assert found.rungs == (Rung(budget=2, keep=10), Rung(budget=3, keep=5), Rung(budget=6, keep=3))
-    assert sorted(found.trainings(20)) == [2] * 20 + [3] * 10 + [6] * 5 + [12] * 9
-    assert Schedule.halving(3, budget=4).rungs == ()
-    assert Schedule.halving(2, budget=4).trainings(2) == [4] * 6
+def test_rungs_lengthen_within_the_cost():
+    found = Schedule.within(36, budget=27, cost=5)
+    assert found.rungs == tuple(Rung(budget=b, plans=p) for b, p in ((1, 9), (3, 9), (9, 5), (27, 2)))
+    assert sum(found.trainings(36)) == 27 * (5 + 3 * 3)
+    assert Schedule.within(3, budget=4).rungs == ()
+    assert Schedule.within(2, budget=4).trainings(2) == [4] * 6
     with pytest.raises(UsageError, match="from 1"):
-        Schedule.halving(3, budget=0)
+        Schedule.within(3, budget=0)
+    with pytest.raises(UsageError, match="from 1"):
+        Schedule.within(3, budget=1, cost=float("nan"))
 
 
-def test_a_study_trains_what_its_schedule_says_and_ranks_by_score(tmp_path):
+@given(st.integers(1, 40), st.integers(1, 100), st.floats(1, 50))
+def test_a_selection_never_costs_more_than_it_may(plans, budget, cost):
+    rungs = Schedule.within(plans, budget=budget, cost=cost).rungs
+    assert sum(r.budget * r.plans for r in rungs) <= cost * budget * 1.001
+    assert all(a.budget < b.budget for a, b in pairwise(rungs))
+    assert all(1 <= r.plans <= plans for r in rungs)
+
+
+def test_a_study_trains_what_its_schedule_says_and_its_finalists_anew(tmp_path):
     score, calls = counted()
     seen = []
     result = sw.search(graph(), score=score, plans=plans(), budget=4, run=tmp_path / "run", tell=seen.append)
-    assert Counter(budget for _, budget, _ in calls) == {2: 6, 4: 9}
-    assert len(calls) == len(set(calls))
-    firsts = {row.candidate.name: row.trainings[0][1].value for row in result.rows[1:]}
-    best = sorted(firsts, key=firsts.get)[-2:]
-    assert {row.candidate.name for row in result.rows if row.final} == {"default", *best}
-    assert all(len(row.trainings) == 4 for row in result.rows if row.final)
-    assert (seen[-1].done, seen[-1].total, seen[-1].share) == (15, 15, 1.0)
-    assert [s.share for s in seen] == sorted(s.share for s in seen)
+    assert Counter((budget, seed) for _, budget, seed in calls) == {
+        (1, 0): 5,
+        (2, 0): 3,
+        (4, 0): 2,
+        **{(4, seed): 3 for seed in (1, 2, 3)},
+    }
+    assert len(calls) == len(set(calls)) == TRAININGS
+    final = [row for row in result.rows if row.final]
+    assert len(final) == 3
+    assert final[0] is result.default
+    assert all([job.seed for job, _ in row.trainings][-3:] == [1, 2, 3] for row in final)
+    # The seed that selected a plan does not speak for it.
+    assert all(row.accuracy.mean == pytest.approx(mean(o.value for _, o in row.trainings[-3:])) for row in final)
+    assert (seen[-1].done, seen[-1].total, seen[-1].share) == (TRAININGS, TRAININGS, 1.0)
+    assert {s.total for s in seen} == {TRAININGS}
 
 
 def test_the_default_reaches_the_finals_even_when_it_is_worst():
@@ -92,12 +114,12 @@ def test_a_killed_study_goes_on_and_trains_nothing_twice(tmp_path, kills, worker
     kept = json.loads((tmp_path / "run" / "result.json").read_text())
     assert kept["state"] == "finished"
     trained = Counter(tuple(rest) for what, *rest in lines if what == "end")
-    assert len(trained) == 15
+    assert len(trained) == TRAININGS
     # A kill costs at most the trainings that were running: one, or one a worker.
-    assert sum(trained.values()) <= 15 + kills * max(1, workers)
+    assert sum(trained.values()) <= TRAININGS + kills * max(1, workers)
     study = optuna.load_study(study_name="stridewise", storage=f"sqlite:///{tmp_path / 'run' / 'study.db'}")
     complete = [t for t in study.trials if t.state.name == "COMPLETE"]
-    assert len(complete) == len({tuple(t.params.values()) for t in complete}) == 15
+    assert len(complete) == len({tuple(t.params.values()) for t in complete}) == TRAININGS
     study._storage.remove_session()
 
 
@@ -117,7 +139,7 @@ def test_a_failing_plan_is_recorded_and_the_study_goes_on(tmp_path):
             raise ValueError("no memory left\nfor this one")
         return drawn(plan, budget, seed)
 
-    result = sw.search(graph(), score=score, plans=plans(), budget=4, run=tmp_path)
+    result = sw.search(graph(), score=score, plans=plans(), budget=4, cost=10, run=tmp_path)
     failed = [row for row in result.rows if row.error]
     assert [row.candidate.name for row in failed] == ["plan 2"]
     assert failed[0].error == "ValueError: no memory left"
@@ -169,7 +191,7 @@ def test_an_interrupt_leaves_the_files_and_the_study_goes_on(tmp_path, after):
     assert Plan.read(tmp_path / "plan.toml") == Plan()
     result = sw.search(graph(), score=score, plans=plans(), budget=4, run=tmp_path)
     assert result.state == "finished"
-    assert len(calls) == len(set(calls)) == 15
+    assert len(calls) == len(set(calls)) == TRAININGS
 
 
 def test_the_folder_of_another_study_is_refused_naming_what_differs(tmp_path):

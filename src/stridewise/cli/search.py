@@ -50,8 +50,11 @@ def _stride(ctx: click.Context, option: click.Parameter, value: str | None) -> i
 @click.option(
     "--slots/--no-slots", default=None, help="Also step between modules. [default: where it steps there today]"
 )
-@click.option("--trials", type=click.IntRange(2), default=8, show_default=True, help="Plans in the shortlist.")
-@click.option("--budget", type=click.IntRange(1), default=8, show_default=True, help="Epochs of a full training.")
+@click.option("--trials", type=click.IntRange(2), default=12, show_default=True, help="Plans in the shortlist.")
+@click.option("--budget", type=click.IntRange(1), default=9, show_default=True, help="Epochs of a full training.")
+@click.option(
+    "--cost", type=click.FloatRange(1), default=5.0, show_default=True, help="Full trainings the selection may cost."
+)
 @click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, help="Full trainings of each finalist.")
 @click.option("--batch", type=click.IntRange(2), help="Pictures in a step. [default: 64]")
 @click.option("--rate", type=click.FloatRange(0, min_open=True), help="Peak learning rate.")

@@ -14,9 +14,10 @@ from stridewise.ops.step import Inserted
 from stridewise.plans import Plan, Setting
 from stridewise.rewrites.dilate import dilated_graph, dilation
 from stridewise.rewrites.insert import inserted
-from stridewise.rewrites.kinds import SPACE, check_kinds, filled, made_by, own_windows, place_of, with_growth
+from stridewise.rewrites.kinds import SPACE, check_kinds, filled, made_by, own_windows, with_growth
 from stridewise.rewrites.meet import settled
 from stridewise.rewrites.phases import phases
+from stridewise.rewrites.places import Place, place_of
 from stridewise.rewrites.resized import resized
 
 
@@ -74,7 +75,7 @@ def _with_steps(graph: Graph, plan: Plan) -> Graph:
         made = made_by(setting)
         if made is not None:
             place = place_of(graph, node, made.kind)
-            graph = inserted(graph, place.tensor, made, f"{node.key}/{made.kind}", node.path, place.reader)
+            graph = inserted(graph, place, made, f"{node.key}/{made.kind}", node.path)
         elif setting.downsample == SPACE:
             graph = with_growth(graph, key, setting)
     for key, setting in plan.insert.items():
@@ -83,7 +84,8 @@ def _with_steps(graph: Graph, plan: Plan) -> Graph:
             graph = _idle(graph, {slot.node}, named=False)  # another kind takes its place
             slot = replace(slot, node=None)
         if slot.node is None and steps:
-            graph = inserted(graph, slot.tensor, _step_of(setting), f"+{slot.key}", slot.key)
+            place = Place(tensor=slot.tensor, behind=slot.key)
+            graph = inserted(graph, place, _step_of(setting), f"+{slot.key}", slot.key)
     return graph
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -12,6 +11,7 @@ from stridewise.analyses.sizes import grid_sizes
 from stridewise.ir import Graph
 from stridewise.plans import Plan
 from stridewise.rewrites.restride import restride
+from stridewise.search.distance import Place, farthest, place
 from stridewise.search.result import Front, Point
 from stridewise.search.rule import rule_plan
 
@@ -45,19 +45,13 @@ def shortlist(graph: Graph, found: Front, *, count: int = 12, slots: bool | None
     rule = rule_plan(graph, slots=slots)
     if rule is not None and rule:
         picks.append(_pick(graph, rule, "rule", found))
-    places = [_place(graph, pick.plan, pick.macs) for pick in picks]
-    points = _thinned(found)
-    ahead = [(point, plan, _place(graph, plan, point.macs)) for point in points if (plan := point.plan)]
-    chosen: list[Pick] = []
-    while ahead and len(picks) + len(chosen) < count:
-        best = max(range(len(ahead)), key=lambda i: min(_distance(ahead[i][2], place) for place in places))
-        point, plan, place = ahead.pop(best)
-        if min(_distance(place, other) for other in places) < 1e-9:
-            continue
-        places.append(place)
-        chosen.append(
-            Pick(plan=plan, why="front", macs=point.macs, peak_bytes=point.peak_bytes, activations=point.activations)
-        )
+    ahead = [(point, plan) for point in _thinned(found) if (plan := point.plan)]
+    first = [_place(graph, pick.plan, pick.macs) for pick in picks]
+    places = [*first, *(_place(graph, plan, point.macs) for point, plan in ahead)]
+    chosen = [
+        Pick(plan=plan, why="front", macs=point.macs, peak_bytes=point.peak_bytes, activations=point.activations)
+        for point, plan in (ahead[i - len(first)] for i in farthest(places, range(len(first)), count - len(first)))
+    ]
     return (*picks, *sorted(chosen, key=lambda pick: pick.macs))
 
 
@@ -75,16 +69,8 @@ def _thinned(found: Front) -> list[Point]:
     return [found.points[i] for i in kept.values()]
 
 
-def _place(graph: Graph, plan: Plan, macs: int) -> tuple[float, ...]:
-    """Where a plan lies: log2 of every counted layer's positions, and of the multiply-adds as much as all of them."""
-    under = restride(graph, plan).graph if plan else graph
-    sizes = {n.key: n.macs.at([g.sizes for g in under.grids]) for n in under.nodes if n.counted}
-    layers = [math.log2(max(sizes.get(n.key, 1), 1)) for n in graph.nodes if n.counted and n.macs.over]
-    return (*layers, math.sqrt(len(layers)) * math.log2(max(macs, 1)))
-
-
-def _distance(a: Sequence[float], b: Sequence[float]) -> float:
-    return math.dist(a, b)
+def _place(graph: Graph, plan: Plan, macs: int) -> Place:
+    return place(graph, restride(graph, plan).graph if plan else graph, macs)
 
 
 def _pick(graph: Graph, plan: Plan, why: Why, found: Front) -> Pick:

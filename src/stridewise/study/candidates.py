@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import string
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from stridewise.analyses import cost
@@ -13,6 +13,7 @@ from stridewise.analyses.strides import groups
 from stridewise.ir import Graph
 from stridewise.plans import Plan
 from stridewise.rewrites.restride import restride
+from stridewise.search.distance import Place, place
 
 Costs: TypeAlias = tuple[int, int, int]
 """Multiply-adds, activations, peak bytes."""
@@ -21,7 +22,8 @@ Costs: TypeAlias = tuple[int, int, int]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
     """A plan and what it costs: exact multiply-adds and activations, peak bytes by liveness (an estimate of a real
-    run's). steps: where the network steps under it. origin: "default", "rule" or "front"."""
+    run's). steps: where the network steps under it; place: how far it lies from others (`search.distance`). origin:
+    "default", "rule", "front" or "given"."""
 
     name: str
     plan: Plan
@@ -30,6 +32,12 @@ class Candidate:
     activations: int
     peak_bytes: int
     steps: str
+    place: Place = field(default=(), repr=False)
+
+    @property
+    def rival(self) -> bool:
+        """Whether it is another network to compare with, and no plan of this one."""
+        return self.origin == "rival"
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, each cost with how it is known."""
@@ -48,14 +56,16 @@ def candidate(graph: Graph, plan: Plan, name: str, origin: str) -> Candidate:
     """A plan with its costs on `graph`. Raises: PlanError where it does not suit the graph."""
     changed = restride(graph, plan).graph if plan else graph
     sizes = [grid.sizes for grid in changed.grids]
+    macs = cost.macs(changed, sizes)
     return Candidate(
         name=name,
         plan=plan,
         origin=origin,
-        macs=cost.macs(changed, sizes),
+        macs=macs,
         activations=cost.activations(changed, sizes),
         peak_bytes=cost.peak_bytes(changed, sizes),
         steps=steps_of(changed),
+        place=place(graph, changed, macs),
     )
 
 
@@ -100,11 +110,11 @@ def steps_of(graph: Graph) -> str:
         if any(s > 1 for s in group.stride):
             step = str(group.stride[0]) if len(set(group.stride)) == 1 else "×".join(map(str, group.stride))
             slot = next((behind[site] for site in group.sites if site in behind), None)
-            parts.append(f"{place(group.sites) if slot is None else f'+{slot}'} /{step}")
+            parts.append(f"{common_name(group.sites) if slot is None else f'+{slot}'} /{step}")
     return ", ".join(parts) or "no steps"
 
 
-def place(sites: tuple[str, ...]) -> str:
+def common_name(sites: tuple[str, ...]) -> str:
     """What the names of a group's sites have in common: the module they sit in."""
     common = []
     for parts in zip(*(site.split(".") for site in sites), strict=False):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from fractions import Fraction
 from typing import Any, Protocol
 
 from stridewise.data.records import Progress
@@ -44,17 +45,24 @@ class Outcome:
         return bool(self.error)
 
 
+# Lengths of trainings as parts of the budget, and each one's share of what a selection may cost.
+_SHARES = ((27, Fraction(1, 15)), (9, Fraction(1, 5)), (3, Fraction(1, 3)), (1, Fraction(2, 5)))
+
+
+_MOST = 1e6
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rung:
-    """Every plan still in gets `budget`; the best `keep` go on."""
+    """`plans` plans get a training of `budget`."""
 
     budget: int
-    keep: int
+    plans: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
-    """rungs: halvings with one seed each; then `finalists` plans get `seeds` trainings of `budget`."""
+    """rungs: the selection, one seed each; then `finalists` plans and every rival get `seeds` trainings of `budget`."""
 
     rungs: tuple[Rung, ...]
     finalists: int
@@ -62,28 +70,32 @@ class Schedule:
     seeds: int
 
     @staticmethod
-    def halving(plans: int, *, budget: int, seeds: int = 3, finalists: int = 3) -> Schedule:
-        """Budgets that double up to `budget` while the plans halve down to `finalists`.
+    def within(plans: int, *, budget: int, cost: float = 5.0, seeds: int = 3, finalists: int = 3) -> Schedule:
+        """Rungs of 1/27, 1/9, 1/3 and the whole of the budget that together cost `cost` full trainings at most.
 
-        Source: successive halving, Jamieson and Talwalkar 2016, each rung trained anew so that every training ends its
-        own learning-rate schedule.
+        Each rung is trained anew, so that every training ends its own learning-rate schedule. What a rung leaves of its
+        share goes to the next. No rungs where every plan is a finalist. Source: the split of benchmarks/choose.py.
         """
-        if min(budget, seeds, finalists) < 1:
-            raise UsageError(f"a study wants budget, seeds and finalists from 1, not {budget}, {seeds}, {finalists}")
-        rounds = math.ceil(math.log2(plans / finalists)) if plans > finalists else 0
-        rungs = []
-        for left in range(rounds, 0, -1):
-            plans = max(finalists, math.ceil(plans / 2))
-            rungs.append(Rung(budget=math.ceil(budget / 2**left), keep=plans))
-        return Schedule(rungs=tuple(rungs), finalists=finalists, budget=budget, seeds=seeds)
+        if min(budget, seeds, finalists) < 1 or not 1 <= cost <= _MOST:
+            raise UsageError(
+                f"a study wants budget, seeds, finalists and cost from 1, not {budget}, {seeds}, {finalists}, {cost:g}"
+            )
+        rungs: dict[int, int] = {}
+        left = Fraction(0)
+        for part, share in _SHARES if plans > finalists else ():
+            length = math.ceil(budget / part)
+            left += Fraction(cost).limit_denominator(1000) * share
+            count = min(plans - rungs.get(length, 0), left * budget // length)
+            if count > 0:
+                rungs[length] = rungs.get(length, 0) + int(count)
+                left -= Fraction(int(count) * length, budget)
+        steps = tuple(Rung(budget=length, plans=count) for length, count in rungs.items())
+        return Schedule(rungs=steps, finalists=finalists, budget=budget, seeds=seeds)
 
-    def trainings(self, plans: int) -> list[int]:
+    def trainings(self, plans: int, rivals: int = 0) -> list[int]:
         """The budget of every training of a study of `plans` plans in which none fails."""
-        out: list[int] = []
-        for rung in self.rungs:
-            out += [rung.budget] * plans
-            plans = min(plans, rung.keep)
-        return out + [self.budget] * min(plans, self.finalists) * self.seeds
+        last = [self.budget] * (min(plans, self.finalists) + rivals) * self.seeds
+        return [rung.budget for rung in self.rungs for _ in range(min(plans, rung.plans))] + last
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""

@@ -155,7 +155,7 @@ def cells(row: Row, default: Row) -> tuple[str, ...]:
         row.candidate.name,
         f"{cost / 1e6:,.1f} M",
         f"{cost / base:.2f}x",
-        f"{found.mean:.1%}" if found else row.error and "failed",
+        f"{found.mean:.1%}" if found else "failed" if row.error else "not trained",
         interval,
         str(row.budget or ""),
         str(found.seeds if found else ""),
@@ -186,17 +186,21 @@ def notes(result: SearchResult) -> list[str]:
 def method(result: SearchResult) -> list[str]:
     """How the answer was found, a sentence a step."""
     schedule = result.schedule
-    rungs = [f"{r.budget} epoch{'s' if r.budget > 1 else ''}, the best {r.keep} go on" for r in schedule.rungs]
+    rungs = [
+        f"{r.plans} plans, {r.budget} epoch{'s' if r.budget > 1 else ''} each, "
+        + ("chosen by what the trainings before say about plans like them" if n else "far from each other")
+        for n, r in enumerate(schedule.rungs)
+    ]
     limits = ", ".join(
         f"{name.replace('_', ' ')} {value}" for name, value in result.limits.items() if value is not None
     )
     return [
         f"{len(result.front)} plans lie on the exact front of multiply-adds, activations and peak memory"
         + (f" within {limits}." if limits else "."),
-        f"{len(result.rows)} of them were trained, the default always among them.",
+        f"{len(result.rows)} plans, far from each other, make the shortlist, the default always among them.",
         *(f"Rung {n}: {text}." for n, text in enumerate(rungs, 1)),
-        f"The finalists: {schedule.budget} epochs with {schedule.seeds} seeds each. Every training starts from random "
-        "weights.",
+        f"The finalists: {schedule.budget} epochs with {schedule.seeds} fresh seeds each, the default always among "
+        "them. Every training starts from random weights.",
         f"All trainings together took {result.seconds:.0f} seconds of work (measured).",
     ]
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
 from stridewise.study.candidates import Candidate
 from stridewise.study.jobs import Job, Outcome, Schedule, Watcher
+from stridewise.study.procedure import finals, selection
 from stridewise.study.runners import Done, checkpoint_of
 from stridewise.study.store import Store
 
@@ -47,16 +48,22 @@ class Coordinator:
     _finished: int = 0
 
     def carry_out(self, run: Run) -> None:
-        """All rungs and the finalists' seeds. Interrupts pass through; everything told by then is kept."""
-        alive = list(range(len(self.candidates)))
-        for number, rung in enumerate(self.schedule.rungs):
-            jobs = [Job(plan, rung.budget, 0) for plan in alive]
-            later = replace(self.schedule, rungs=self.schedule.rungs[number + 1 :])
-            self._ahead = later.trainings(min(rung.keep, len(alive)))
-            alive = self._best(self._do(run, jobs), rung.keep)
-        alive, self._ahead = alive[: self.schedule.finalists], []
-        # Seed by seed, so that a study stopped early has as many trainings of each finalist as can be.
-        self._do(run, [Job(plan, self.schedule.budget, seed) for seed in range(self.schedule.seeds) for plan in alive])
+        """The selection and the finals. Interrupts pass through; everything told by then is kept."""
+        plans = [c for c in self.candidates if not c.rival]
+        steps = selection(self.schedule, [c.place for c in plans], [c.macs for c in plans])
+        later = self.schedule.trainings(len(plans), len(self.candidates) - len(plans))
+        try:
+            jobs = next(steps)
+            while True:
+                self._ahead = later = later[len(jobs) :]
+                jobs = steps.send(self._scores(run, jobs))
+        except StopIteration as end:
+            ranked: list[int] = end.value
+        self._ahead = []
+        self._do(run, finals(self.schedule, ranked, range(len(plans), len(self.candidates))))
+
+    def _scores(self, run: Run, jobs: Sequence[Job]) -> dict[Job, float | None]:
+        return {job: None if o.failed else o.value for job, o in self._do(run, jobs).items()}
 
     def finalists(self) -> list[int]:
         """The plans that have all their full trainings."""
@@ -65,15 +72,9 @@ class Coordinator:
             for plan in range(len(self.candidates))
             if all(
                 (o := self.store.outcomes.get(Job(plan, self.schedule.budget, seed))) is not None and not o.failed
-                for seed in range(self.schedule.seeds)
+                for seed in range(1, self.schedule.seeds + 1)
             )
         ]
-
-    def _best(self, outcomes: dict[Job, Outcome], keep: int) -> list[int]:
-        """The default, then the others by score, dearer plans behind cheaper ones of the same score."""
-        found = {job.plan: o.value for job, o in outcomes.items() if not o.failed}
-        rest = sorted((p for p in found if p), key=lambda p: (-found[p], self.candidates[p].macs))
-        return ([0] if 0 in found else []) + rest[: keep - (0 in found)]
 
     def _do(self, run: Run, jobs: Sequence[Job]) -> dict[Job, Outcome]:
         self.store.enqueue(list(jobs))

@@ -44,8 +44,9 @@ def search(
     slots: bool | None = None,
     sites: Sequence[str] | None = None,
     plans: Sequence[Plan] | None = None,
-    trials: int = 8,
-    budget: int = 8,
+    trials: int = 12,
+    budget: int = 9,
+    cost: float = 5.0,
     seeds: int = 3,
     finalists: int = 3,
     run: str | Path | None = None,
@@ -58,7 +59,8 @@ def search(
     model: a graph, with `score` the user's own training code, `score(plan, budget, seed) -> float`, larger is better;
     or a name as for `load` (or a function that makes a module), with `data` to train it on. max_macs: "0.8x" or a
     whole number; output_stride, slots, sites: as for `front`; plans: this shortlist instead of the front's. trials:
-    plans in the shortlist; budget: epochs of a full training; seeds, finalists: full trainings. run: the folder that
+    plans in the shortlist; budget: epochs of a full training; cost: full trainings that the selection may cost; then
+    seeds of each of the finalists. run: the folder that
     keeps the study; the same call on it goes on where it stopped. workers: processes, 0 for this one. tell: called
     with how far the study is. recipe: batch, rate, augment and so on, as for `train`.
     Raises: StudyError, UsageError, PlanError, DataError, LoadError, one line each. An interrupt leaves usable files.
@@ -77,7 +79,7 @@ def search(
         if plans is None
         else (given(graph, plans), ())
     )
-    schedule = Schedule.halving(len(chosen), budget=budget, seeds=seeds, finalists=finalists)
+    schedule = Schedule.within(len(chosen), budget=budget, cost=cost, seeds=seeds, finalists=finalists)
     settings = {
         "model": graph.model,
         "input": graph.tensors[graph.inputs[0][1]].shape[1:],
@@ -90,6 +92,7 @@ def search(
         "sites": sites,
         "trials": trials,
         "budget": budget,
+        "cost": cost,
         "seeds": seeds,
         "finalists": finalists,
         "recipe": recipe,
@@ -186,7 +189,7 @@ def _result(
     outcomes, final = study.store.outcomes, study.finalists()
 
     def full(plan: int) -> tuple[Outcome, ...]:
-        found = (outcomes.get(Job(plan, study.schedule.budget, seed)) for seed in range(study.schedule.seeds))
+        found = (outcomes.get(Job(plan, study.schedule.budget, seed)) for seed in range(1, study.schedule.seeds + 1))
         return tuple(o for o in found if o is not None and not o.failed)
 
     contenders = {
@@ -197,7 +200,7 @@ def _result(
         trained = tuple((job, outcomes[job]) for job in sorted(outcomes) if job.plan == number)
         good = [(job, o) for job, o in trained if not o.failed]
         top = max((job.budget for job, _ in good), default=0)
-        at_top = [o for job, o in good if job.budget == top]
+        at_top = list(full(number)) or [o for job, o in good if job.budget == top]
         compared = number and number in contenders and 0 in contenders
         rows.append(
             Row(

@@ -15,7 +15,7 @@ PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
     """How a network is trained. rate: AdamW's peak learning rate, warmed up over the first tenth of the steps and then
-    lowered to 0 along a cosine; augment: any of shift, flip, scale, light; precision, device: as Fabric names them.
+    lowered to 0 along a cosine; augment: any of `AUGMENTATIONS`; precision, device: as Fabric names them.
 
     A step takes batch * accumulate pictures, on all devices together. clip: the largest norm of a gradient, 0 for any.
     patience: epochs without a better score after which training ends with the best epoch's weights.

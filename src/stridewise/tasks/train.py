@@ -19,7 +19,7 @@ from stridewise.tasks.record import TrainRecord
 from stridewise.tasks.run import recorded, task_of
 from stridewise.tasks.run import run as _run
 from stridewise.tasks.task import Source, Task
-from stridewise.tasks.trained import check_same, load_trained
+from stridewise.tasks.trained import Trained, check_same, load_trained
 
 
 def train(
@@ -92,10 +92,18 @@ def evaluate(
 
     model, plan: what it must be of. Pictures are given to it as in its training. Raises: LoadError, DataError.
     """
-    begin = time.monotonic()
     found = load_trained(path)
     check_same(path, found, task, model, Plan.read(plan) if isinstance(plan, str | Path) else plan)
-    splits = found.task.read(_opened(found.task, data, format), found.data.shape[1:])
+    return evaluated(path, found, _opened(found.task, data, format), device)
+
+
+def evaluated(path: str | Path, found: Trained, dataset: Dataset, device: str = "cpu") -> TrainRecord:
+    """A trained network judged on the held-out pictures of a data set.
+
+    Raises: UsageError where the data have other classes; DataError.
+    """
+    begin = time.monotonic()
+    splits = found.task.read(dataset, found.data.shape[1:])
     if splits.classes != found.data.classes:
         raise UsageError(
             f"{path}: knows the classes {_few(found.data.classes)}; {splits.name} has {_few(splits.classes)}"
@@ -103,7 +111,7 @@ def evaluate(
     splits = splits.under(found.standard)
     done = as_it_is(found.model.to(device), device)
     recipe = Recipe(device=device)
-    return recorded(found.task, model, splits, found.plan, 0, 0, recipe, begin, done, [f"judged from {path}"])
+    return recorded(found.task, found.source, splits, found.plan, 0, 0, recipe, begin, done, [f"judged from {path}"])
 
 
 def _opened(task: Task, data: str | Path | Dataset, format: str | None) -> Dataset:
