@@ -74,7 +74,7 @@ def test_a_what_if_over_the_wire(client: TestClient):
     answer = client.post("/api/what-if", json={"network": 0, "changes": {"+layers.3": "1"}}).json()
     assert answer["totals"]["output_stride"] == [2, 2]
     assert data["totals"]["output_stride"] == [4, 4]
-    assert answer["plan"] == {"+layers.3": {"stride": [1, 1], "was": [2, 2], "downsample": "max"}}
+    assert answer["plan"] == {"+layers.3": {"stride": [1, 1], "was": [2, 2], "downsample": "max", "how": "max"}}
     assert "findings" in client.post("/api/findings", json={"network": 0, "changes": {"+layers.3": "1"}}).json()
 
 
