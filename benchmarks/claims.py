@@ -21,6 +21,7 @@ from torch.nn import functional
 
 import stridewise as sw
 from stridewise.builtin import Block
+from stridewise.frontends.step import Step
 from stridewise.measure.detail import detail
 from stridewise.measure.field import effective_fields
 from stridewise.measure.memory import peak_memory
@@ -74,35 +75,29 @@ def kept() -> dict[str, Any]:
     return out
 
 
-class Step(nn.Module):
-    """A step of two: every second position (plain), a three-tap blur first, or the phase of largest norm."""
-
-    def __init__(self, kind: str) -> None:
-        super().__init__()
-        self.kind = kind
+class Subsample(nn.Module):
+    """Every second position."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(N, C, H, W) -> (N, C, H / 2, W / 2)."""
-        if self.kind == "blur":
-            taps = torch.tensor([1.0, 2.0, 1.0]) / 4
-            kernel = (taps[:, None] * taps).expand(x.shape[1], 1, 3, 3)
-            return functional.conv2d(functional.pad(x, (1, 1, 1, 1), "reflect"), kernel, stride=2, groups=x.shape[1])
-        if self.kind == "plain":
-            return x[..., ::2, ::2]
-        phases = torch.stack([x[..., a::2, b::2] for a in (0, 1) for b in (0, 1)], dim=1)
-        return phases[torch.arange(len(x)), phases.flatten(2).norm(dim=2).argmax(dim=1)]
+        return x[..., ::2, ::2]
 
 
 def stages(residual: bool, kind: str, total: int, seed: int) -> nn.Module:
-    """Four stages of eight channels (convolution and ReLU, or a residual block), the first ones followed by a step."""
+    """Four stages of eight channels (convolution and ReLU, or a residual block), the first ones followed by a step.
+
+    kind: plain (every second position), or what a plan inserts there: a blur of three taps, or polyphase.
+    """
     torch.manual_seed(seed)
     layers: list[nn.Module] = []
     for stage in range(4):
         first = 3 if stage == 0 else 8
         conv = nn.Sequential(nn.Conv2d(first, 8, 3, padding=1), nn.ReLU())
         layers.append(Block(first, 8) if residual else conv)
-        if 2 ** (stage + 1) <= total:
-            layers.append(Step(kind))
+        if 2 ** (stage + 1) <= total and kind == "plain":
+            layers.append(Subsample())
+        elif 2 ** (stage + 1) <= total:  # as a plan inserts it at a slot; the last place is none, nothing gets cheaper
+            layers[-1].register_forward_hook(Step.at_slot(kind, (2, 2), str(stage)))
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from stridewise.errors import PlanError
 from stridewise.ir import Graph
@@ -13,6 +13,7 @@ from stridewise.rewrites.complete import make_plan
 
 if TYPE_CHECKING:
     from stridewise.frontends.apply import Done
+    from stridewise.frontends.onnx_apply import Rewritten
 
 
 def plan(
@@ -32,13 +33,28 @@ def plan(
     return make_plan(graph, request, output_stride=output_stride, keep_weights=keep_weights, means=means)
 
 
-def apply(model: Any, plan: Plan, *, input: Any = None, out: str | Path | None = None) -> Done:
+@overload
+def apply(model: str | Path, plan: Plan, *, input: Any = None, out: str | Path | None = None) -> Rewritten: ...
+
+
+@overload
+def apply(model: Any, plan: Plan, *, input: Any = None, out: str | Path | None = None) -> Done: ...
+
+
+def apply(model: Any, plan: Plan, *, input: Any = None, out: str | Path | None = None) -> Done | Rewritten:
     """Carry `plan` out on a live model, in place; what it returns says what was done and takes it back (`undo()`).
 
-    Raises: PlanError in one line, the model left as it was.
+    An ONNX file (its path) stays as it is, and the changed network is written to `out`. input: the input to check sizes
+    at, where it is not the plan's. Raises: PlanError in one line, the model left as it was, nothing written.
     """
     if isinstance(model, str | Path):
-        raise PlanError(f"{model}: rewriting ONNX files is not in this version; apply the plan to the live model")
+        if out is None:
+            raise PlanError(
+                f"{model}: a file is not changed in place; name the new one: out='{Path(model).stem}-new.onnx'"
+            )
+        from stridewise.frontends.onnx_apply import apply_to_file
+
+        return apply_to_file(str(model).removeprefix("onnx:"), plan, out, input=input)
     if out is not None:
         raise PlanError("out: names the file an ONNX model is written to; a live model is changed in place")
     from stridewise.frontends.apply import apply_to_model

@@ -51,11 +51,14 @@ class Field:
     @property
     def jump(self) -> Fraction:
         """Input positions between neighbouring positions of this tensor: its cumulative stride."""
-        return Fraction(self.advance, len(self.spans))
+        return _ratio(self.advance, len(self.spans))
 
     @property
     def size(self) -> int:
         """Input positions of the largest span: the receptive field."""
+        if len(self.spans) == 1:
+            span = self.spans[0]
+            return span[1] - span[0] + 1 if span else 0
         return max((last - first + 1 for first, last in filter(None, self.spans)), default=0)
 
     @property
@@ -66,16 +69,24 @@ class Field:
     @property
     def centre(self) -> Fraction:
         """Mean over the phases of the spans' centres, at position 0."""
+        if len(self.spans) == 1 and self.spans[0]:
+            return _ratio(self.spans[0][0] + self.spans[0][1], 2)
         period = len(self.spans)  # the mean of (first + last) / 2 - r * advance / period, as one fraction
         there = [(r, s) for r, s in enumerate(self.spans) if s]
         total = sum(period * (s[0] + s[1]) - 2 * r * self.advance for r, s in there)
-        return Fraction(total, 2 * period * len(there)) if there else Fraction(0)
+        return _ratio(total, 2 * period * len(there)) if there else Fraction(0)
 
     def at(self, position: int) -> tuple[int, int] | None:
         """The (first, last) input position that `position` depends on."""
         turn, phase = divmod(position, len(self.spans))
         span = self.spans[phase]
         return span and (span[0] + turn * self.advance, span[1] + turn * self.advance)
+
+
+@lru_cache(maxsize=65536)
+def _ratio(above: int, below: int) -> Fraction:
+    """above / below; the same few strides and centres are asked for again and again."""
+    return Fraction(above, below)
 
 
 SELF = Field(advance=1, spans=((0, 0),))
@@ -242,7 +253,7 @@ class Window(_Map):
 
     def step(self, size: int) -> Fraction:
         """The stride."""
-        return Fraction(self.stride)
+        return _ratio(self.stride, 1)
 
     def taps(self, size: int) -> tuple[int, tuple[Sequence[int], ...]]:
         """One phase: the window's elements, from -pad_begin on."""

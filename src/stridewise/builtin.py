@@ -60,6 +60,7 @@ class ResNet20(nn.Module):
 _MODELS: dict[str, tuple[Callable[..., nn.Module], dict[str, int], tuple[int, int, int]]] = {
     "resnet20": (ResNet20, {}, (3, 32, 32)),
     "resnet20-narrow": (ResNet20, {"width": 8}, (3, 32, 32)),
+    "resnet20-wide": (ResNet20, {"width": 32}, (3, 32, 32)),
 }
 
 

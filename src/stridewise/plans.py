@@ -98,16 +98,18 @@ class Plan:
             raise PlanError(f"{name}: format {found.get('format')!r} is not {FORMAT}, the one this version reads")
         if found.get("means", "dense") not in ("dense", "grid"):
             raise PlanError(f"{name}: means is 'dense' or 'grid', not {found['means']!r}")
-        expect = found.get("expect", {})
+        if not isinstance(found.get("keep_weights", False), bool):
+            raise PlanError(f"{name}: keep_weights is true or false, not {found['keep_weights']!r}")
+        expect = _table(name, "expect", found.get("expect", {}))
         _refuse_unknown(f"{name}: expect", expect, {"output_stride"})
         return Plan(
-            sites=_settings(name, "sites", found.get("sites", {})),
-            insert=_settings(name, "insert", found.get("insert", {})),
+            sites=_settings(name, "sites", _table(name, "sites", found.get("sites", {}))),
+            insert=_settings(name, "insert", _table(name, "insert", found.get("insert", {}))),
             model=str(found.get("model", "")),
-            input=tuple(found.get("input", ())),
-            keep_weights=bool(found.get("keep_weights", False)),
+            input=_numbers(name, "input", found.get("input", [])),
+            keep_weights=found.get("keep_weights", False),
             means=found.get("means", "dense"),
-            output_stride=tuple(expect.get("output_stride", ())),
+            output_stride=_numbers(name, "expect.output_stride", expect.get("output_stride", [])),
         )
 
 
@@ -139,6 +141,18 @@ def _refuse_unknown(name: str, found: Mapping[str, Any], known: set[str]) -> Non
     for key in found:
         if key not in known:
             raise PlanError(f"{name}: unknown key '{key}'; known are {', '.join(sorted(known))}")
+
+
+def _table(name: str, key: str, found: Any) -> Mapping[str, Any]:
+    if not isinstance(found, Mapping):
+        raise PlanError(f"{name}: {key}: a table is wanted, not {found!r}")
+    return found
+
+
+def _numbers(name: str, key: str, found: Any) -> tuple[int, ...]:
+    if not isinstance(found, list) or any(not isinstance(n, int) or isinstance(n, bool) or n < 1 for n in found):
+        raise PlanError(f"{name}: {key} is a list of whole numbers from 1, not {found!r}")
+    return tuple(found)
 
 
 def _settings(name: str, table: str, rows: Mapping[str, Any]) -> dict[str, Setting]:
@@ -182,5 +196,14 @@ def _by(sizes: tuple[int, ...]) -> str:
     return "x".join(map(str, sizes)) if len(set(sizes)) != 1 else str(sizes[0])
 
 
+def how_of(setting: Setting) -> str:
+    """The kind of step in words, "" for the op's own: "blur 3, border circular"."""
+    if setting.downsample == "stride":
+        return ""
+    taps = f" {setting.filter or 3}" if setting.downsample == "blur" else ""
+    border = f", border {setting.border}" if setting.downsample in ("blur", "polyphase") else ""
+    return f"{setting.downsample}{taps}{border}"
+
+
 def _kind(setting: Setting) -> str:
-    return "" if setting.downsample == "stride" else f" ({setting.downsample}{setting.filter or ''})"
+    return f" ({how_of(setting)})" if setting.downsample != "stride" else ""

@@ -8,38 +8,8 @@ import numpy as np
 import torch
 from sklearn.datasets import load_sample_images
 from torch import nn
-from torch.nn import functional
 
-
-class Subsample(nn.Module):
-    """Every second position."""
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x[..., ::2, ::2]
-
-
-class Blur(nn.Module):
-    """A binomial low-pass of three taps, then every second position."""
-
-    def __init__(self, border: str) -> None:
-        super().__init__()
-        self.border = border
-        taps = torch.tensor([1.0, 2.0, 1.0]) / 4
-        self.register_buffer("taps", (taps[:, None] * taps)[None, None])
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        channels = x.shape[1]
-        wide = functional.pad(x, (1, 1, 1, 1), mode=self.border)
-        return functional.conv2d(wide, self.taps.to(x).expand(channels, 1, 3, 3), stride=2, groups=channels)
-
-
-class Polyphase(nn.Module):
-    """The phase of largest norm, picture by picture."""
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        phases = torch.stack([x[..., a::2, b::2] for a in (0, 1) for b in (0, 1)], dim=1)
-        best = phases.flatten(2).norm(dim=2).argmax(dim=1)
-        return phases[torch.arange(len(x)), best]
+import stridewise as sw
 
 
 class Largest(nn.Module):
@@ -50,19 +20,24 @@ class Largest(nn.Module):
 
 
 def toy(kind: str, *, circular: bool, seed: int = 0, width: int = 8, stages: int = 3, mean: bool = True) -> nn.Module:
-    """Convolution, ReLU and a step of two, `stages` times, then a mean (or maximum) over positions and ten scores."""
+    """Convolution with a step of two and ReLU, `stages` times, then a mean (or maximum) over positions and ten scores.
+
+    kind: "plain", or a downsampling kind that a plan gives every step.
+    """
     torch.manual_seed(seed)
     layers: list[nn.Module] = []
     channels = 3
     for stage in range(stages):
         out = width * 2**stage
-        layers.append(nn.Conv2d(channels, out, 3, padding=1, padding_mode="circular" if circular else "zeros"))
+        layers.append(nn.Conv2d(channels, out, 3, 2, 1, padding_mode="circular" if circular else "zeros"))
         layers.append(nn.ReLU())
         channels = out
-        step = {"plain": Subsample, "polyphase": Polyphase}.get(kind)
-        layers.append(step() if step else Blur("circular" if circular else "reflect"))
     head: list[nn.Module] = [nn.AdaptiveAvgPool2d(1), nn.Flatten()] if mean else [Largest()]
-    return nn.Sequential(*layers, *head, nn.Linear(channels, 10)).eval()
+    net = nn.Sequential(*layers, *head, nn.Linear(channels, 10)).eval()
+    if kind != "plain":
+        wish = f"2:{kind}:{'circular' if circular else 'reflect'}"
+        sw.apply(net, sw.plan(sw.trace(net, (3, 32, 32)), {str(2 * stage): wish for stage in range(stages)}))
+    return net
 
 
 def whole_numbers(net: nn.Module) -> nn.Module:

@@ -5,6 +5,22 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
 
+def everything(model: nn.Module) -> list[object]:
+    """The whole module tree: names, types, attributes, hooks, weights by identity and by value."""
+    out: list[object] = []
+    for path, module in model.named_modules():
+        out.append((path, type(module)))
+        for key, value in sorted(vars(module).items()):
+            if key in ("_parameters", "_buffers", "_modules"):
+                out.append((path, key, [(k, id(v)) for k, v in value.items()]))
+            elif "hooks" in key:
+                out.append((path, key, list(value.items()) if value else None))
+            else:
+                out.append((path, key, repr(value)))
+    out += [(name, v._version, v.dtype, v.double().sum().item()) for name, v in model.state_dict().items()]
+    return out
+
+
 class Branches(nn.Module):
     """Two paths to a sum: strided convolution, and average pooling with a 1x1 behind it (ResNet-D)."""
 
@@ -88,6 +104,20 @@ class Pyramid(nn.Module):
         y = self.down(x)
         align = None if self.mode == "nearest" else False
         return self.last(x + F.interpolate(y, scale_factor=2, mode=self.mode, align_corners=align))
+
+
+class Line(nn.Module):
+    """One axis: a pool with a module and one without."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv1d(3, 6, 3, 2, 1)
+        self.pool = nn.MaxPool1d(3, 2, 1)
+        self.last = nn.Conv1d(6, 6, 3, 1, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.pool(self.stem(x))
+        return self.last(F.max_pool1d(x, 2) + F.avg_pool1d(x, 2))
 
 
 class Gated(nn.Module):

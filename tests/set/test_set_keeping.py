@@ -11,7 +11,7 @@ import stridewise as sw
 from stridewise.errors import PlanError
 from stridewise.frontends.compare import compare, randomise
 
-from .networks import Blur, Branches, Functional, Gated, Pyramid, Same, Straight
+from .networks import Blur, Branches, Functional, Gated, Line, Pyramid, Same, Straight, everything
 
 SIZES = [(32, 32), (33, 47), (38, 29)]
 NETWORKS = {
@@ -31,6 +31,7 @@ NETWORKS = {
     "functional": Functional,
     "gated": Gated,
     "stride 4, dilated": lambda: Straight(nn.Conv2d(3, 6, 5, 4, 2), nn.Conv2d(6, 6, 3, 2, 2, dilation=2)),
+    "subsampling pools": lambda: Straight(nn.Conv2d(3, 6, 3, 2, 1), nn.MaxPool2d(1, 2), nn.MaxPool2d(2, 4)),
     "even kernels": lambda: Straight(nn.Conv2d(3, 6, 2, 2), nn.Conv2d(6, 6, 4, 2, 1), nn.Conv2d(6, 6, 2, 1)),
 }
 
@@ -49,6 +50,23 @@ def test_is_exact_at_every_size(name, cap):
         found = compare(model, plan, input=(3, *size))
         assert found.done.certificate.exact, found.done.certificate
         assert found.outputs <= 1e-12, (name, size, found)
+
+
+def test_one_axis_is_exact_too():
+    model = Line()
+    for cap in (1, 2, 4):
+        plan = sw.plan(sw.trace(model, (3, 64)), output_stride=cap, keep_weights=True)
+        for size in (64, 65, 71):
+            assert compare(model, plan, input=(3, size)).outputs <= 1e-12
+
+
+@pytest.mark.parametrize("name", ["maximum, ceil", "subsampling pools"])
+def test_no_position_between_the_old_ones_is_without_a_value(name):
+    """A window of padding alone has no maximum; one such position makes every mean behind it meaningless."""
+    model = randomised(NETWORKS[name]())
+    sw.apply(model, plan_for(model, 1), input=(3, 32, 32))
+    for size in SIZES:
+        assert torch.isfinite(model(torch.randn(1, 3, *size))).all()
 
 
 @pytest.mark.parametrize("mode", ["bilinear", "nearest", "bicubic"])
@@ -157,17 +175,3 @@ def test_refuses_a_flattened_head_by_name():
 def randomised(model: nn.Module) -> nn.Module:
     randomise(model)
     return model.eval()
-
-
-def everything(model: nn.Module) -> list[object]:
-    """The whole module tree: names, attributes, hooks, weights by identity."""
-    out: list[object] = []
-    for path, module in model.named_modules():
-        for key, value in sorted(vars(module).items()):
-            if key in ("_parameters", "_buffers", "_modules"):
-                out.append((path, key, [(k, id(v)) for k, v in value.items()]))
-            elif "hooks" in key:
-                out.append((path, key, list(value.items()) if value else None))
-            else:
-                out.append((path, key, repr(value)))
-    return out

@@ -57,3 +57,22 @@ def test_circular_padding_leaves_the_input_free() -> None:
     assert smallest_input(graph)[0] <= 3
     again = sw.trace(Net(), (2, 30))
     assert grid_sizes(graph, (30,))[graph.tensors[graph.outputs[0]].grid] == again.tensors[again.outputs[0]].shape[2:]
+
+
+def test_same_padding_that_adds_no_row_here_is_found() -> None:
+    """At an even size a 2x2/2 window asks for no padding, and the op that pads leaves no grid to see."""
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 4, 2, stride=2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.conv(functional.pad(x, (0, x.shape[3] % 2, 0, x.shape[2] % 2)))
+
+    net = Net()
+    graph = sw.trace(net, (3, 32, 32))
+    for size in ((33, 32), (35, 37)):
+        again = sw.trace(net, (3, *size))
+        sizes = grid_sizes(graph, size)
+        assert sizes[graph.tensors[graph.outputs[0]].grid] == again.tensors[again.outputs[0]].shape[2:]

@@ -127,6 +127,12 @@ test("a wish says how a step is made where that is not the usual way", () => {
   assert.deepEqual(state.wish({}, "+a", [2, 2], [2, 2], "mean", "max"), { "+a": "2:mean" });
 });
 
+test("an address can be read and typed: a slot's plus is a plus", () => {
+  assert.equal(state.encoded({ network: "py:/a b.py:f", tabs: [{ "+layer.3": "2:mean" }] }), "network=py:%2Fa%20b.py:f&plan=+layer.3=2:mean");
+  assert.deepEqual(state.decoded("#network=a%20b&plan=+layer.3=2").tabs, [{ "+layer.3": "2" }]);
+  assert.equal(state.decoded("#network=a%20b&plan=+layer.3=2").network, "a b");
+});
+
 test("an address that somebody cut short is no error", () => {
   assert.equal(state.decoded("#one={\"strides\":3}").settings, null);
   assert.equal(state.decoded("#one=%7B").settings, null);

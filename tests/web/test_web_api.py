@@ -74,7 +74,7 @@ def test_a_what_if_over_the_wire(client: TestClient):
     answer = client.post("/api/what-if", json={"network": 0, "changes": {"+layers.3": "1"}}).json()
     assert answer["totals"]["output_stride"] == [2, 2]
     assert data["totals"]["output_stride"] == [4, 4]
-    assert answer["plan"] == {"+layers.3": {"stride": [1, 1], "was": [2, 2], "downsample": "max"}}
+    assert answer["plan"] == {"+layers.3": {"stride": [1, 1], "was": [2, 2], "downsample": "max", "how": "max"}}
     assert "findings" in client.post("/api/findings", json={"network": 0, "changes": {"+layers.3": "1"}}).json()
 
 
@@ -192,6 +192,11 @@ def test_jobs_that_run_the_network(client: TestClient):
     assert failed["error"].startswith("nowhere: ")
     outside = run(client, {"kind": "field", "layer": "layers.1.conv1", "position": [99, 0]})
     assert "no position 99, 0" in outside["error"]
+    pool = run(client, {"kind": "maps", "layer": "+layers.6"})["result"]
+    assert [m["size"] for m in pool["maps"]] == [[8, 8]]
+    blurred = {"layers.4.conv1": "2:blur", "layers.4.shortcut.0": "2:blur", "+layers.3": "1"}
+    inside = run(client, {"kind": "maps", "layer": "layers.4.conv1/blur", "changes": blurred})
+    assert "no module gives out this map by itself" in inside["error"]
     assert client.post("/api/jobs", json={"network": 0, "kind": "rm"}).status_code == 422
     assert client.get("/api/jobs/j999").status_code == 422
 

@@ -1,90 +1,14 @@
 """The page in headless Chromium, driven as a person would: keys, mouse, address, files."""
 
-import importlib.util
-import threading
-import time
-from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import uvicorn
+from browsing import answered, fact, needs_chromium, opened, rises, serious, until
 
 import stridewise as sw
-from stridewise.web.server import bound, make_app
-from stridewise.web.workbench import Workbench
 
-CHROMIUM = Path("/usr/bin/chromium")
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(not CHROMIUM.exists(), reason="Chromium is not installed"),
-    pytest.mark.skipif(importlib.util.find_spec("playwright") is None, reason="playwright is not installed"),
-]
-AXE = Path(__file__).parent / "vendor" / "axe.min.js"
-
-
-@pytest.fixture(scope="module")
-def address() -> Iterator[str]:
-    listener = bound(0)
-    port = listener.getsockname()[1]
-    app = make_app(Workbench(["builtin:resnet20", "builtin:nothing"]), token="t", port=port)
-    server = uvicorn.Server(uvicorn.Config(app, log_level="error", access_log=False, lifespan="off", ws="none"))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
-    thread.start()
-    while not server.started:
-        time.sleep(0.02)
-    yield f"http://127.0.0.1:{port}/?token=t"
-    server.should_exit = True
-    thread.join(5)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as play:
-        running = play.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
-        yield running
-        running.close()
-
-
-@pytest.fixture
-def page(browser: Any) -> Iterator[Any]:
-    """A fresh page; at the end nothing was complained of and nothing was asked of another machine."""
-    context = browser.new_context(viewport={"width": 1400, "height": 950}, accept_downloads=True)
-    opened = context.new_page()
-    opened.set_default_timeout(20_000)
-    heard = SimpleNamespace(errors=[], asked=[], allowed=[])
-    opened.on("console", lambda m: heard.errors.append(m.text) if m.type in ("error", "warning") else None)
-    opened.on("pageerror", lambda e: heard.errors.append(str(e)))
-    opened.on("request", lambda r: heard.asked.append(r.url))
-    opened.heard = heard
-    yield opened
-    unexpected = [e for e in heard.errors if not any(a in e for a in heard.allowed)]
-    assert not unexpected
-    assert all(u.startswith(("http://127.0.0.1:", "data:", "blob:", "file:")) for u in heard.asked)
-    context.close()
-
-
-def opened(page: Any, address: str) -> Any:
-    page.goto(address)
-    page.wait_for_selector("#ladder .rise")
-    return page
-
-
-def fact(page: Any, name: str) -> str:
-    return page.locator(".fact", has_text=name).first.locator(".value").inner_text()
-
-
-def rises(page: Any) -> list[str]:
-    return [r.get_attribute("data-key") for r in page.locator("#ladder .rise").all()]
-
-
-def answered(page: Any, act: Any) -> None:
-    with page.expect_response(lambda r: "/api/what-if" in r.url):
-        act()
-    page.wait_for_timeout(120)
+pytestmark = needs_chromium
 
 
 def test_a_stride_changed_by_keys_changes_numbers_ladder_and_picture(page: Any, address: str):
@@ -118,7 +42,7 @@ def test_a_step_is_dragged(page: Any, address: str):
     page.mouse.move(x - 40, y + 4, steps=6)
     page.mouse.move(x - 120, y + 4, steps=8)
     page.mouse.up()
-    page.wait_for_function("document.querySelectorAll('#ladder .rise')[1]?.dataset.key !== '+layers.6'")
+    until(page, lambda: rises(page)[1:] != ["+layers.6"])
     page.wait_for_timeout(300)
     moved = rises(page)
     assert len(moved) == 2
@@ -126,7 +50,7 @@ def test_a_step_is_dragged(page: Any, address: str):
     assert moved[1] in ("+layers.4", "+layers.5", "layers.4.conv1", "layers.5.conv1")
     assert fact(page, "output stride") == "4×4"
     page.get_by_role("button", name="Undo").click()
-    page.wait_for_function("document.querySelectorAll('#ladder .rise')[1]?.dataset.key === '+layers.6'")
+    until(page, lambda: rises(page)[1:] == ["+layers.6"])
     assert rises(page) == ["+layers.3", "+layers.6"]
 
 
@@ -154,7 +78,7 @@ def test_steppers_unequal_steps_a_click_on_the_picture_and_the_exported_plan(pag
     page.goto("about:blank")
     page.goto(where)
     page.wait_for_selector("#ladder .rise")
-    page.wait_for_function("document.querySelector('#said').textContent.length > 0")
+    until(page, lambda: page.locator("#said").inner_text())
     assert fact(page, "output stride") == "4×2"
     assert "token" not in page.url
     for form in ("SVG", "PNG"):
@@ -248,14 +172,7 @@ def test_no_serious_accessibility_problem(page: Any, address: str, scheme: str, 
     for room in ("layers", "convolution", "shift", "front"):
         page.locator(f"#room-{room}").click()
         page.wait_for_timeout(250)
-        page.evaluate(AXE.read_text())
-        found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
-        bad = [
-            (v["id"], [n["target"] for n in v["nodes"]][:3], v["nodes"][0]["failureSummary"])
-            for v in found["violations"]
-            if v["impact"] in ("serious", "critical")
-        ]
-        assert not bad, room
+        assert not serious(page), room
 
 
 def test_the_report_is_one_file_that_needs_no_server(page: Any, tmp_path: Path):

@@ -88,7 +88,10 @@ def test_every_convnet_of_timm(row):
     found = fields(graph, grid_sizes(graph)).full[graph.tensors[graph.last].grid]
     last = grid_sizes(graph)[graph.tensors[graph.last].grid]
     for field, size, whole in zip(found, last, shape[1:], strict=True):
-        assert abs(field.jump * size - whole) <= 2 * field.jump, "positions times steps cover the input"
+        assert field.jump * size - whole <= 2 * field.jump, "no more positions than the input has steps"
+        reach = field.start + (size - 1) * field.jump + field.size
+        assert field.start <= 2 * field.jump, "the first position sees the input's begin"
+        assert reach >= whole - 2 * field.jump, "and the last one its end"
     if row["model"].startswith(OTHER_CODE_AT_OTHER_SIZES):
         return
     for grow in (32, 37):

@@ -36,9 +36,27 @@ class Lifetimes:
     nodes: int
 
 
-@lru_cache(maxsize=64)
+@dataclass(frozen=True, slots=True, eq=False)
+class _Executed:
+    """A graph seen as what it runs: graphs that share their nodes, as those under plans of windows do, are equal."""
+
+    graph: Graph
+
+    def __hash__(self) -> int:
+        return id(self.graph.nodes)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Executed) and self.graph.nodes is other.graph.nodes
+
+
 def lifetimes(graph: Graph) -> Lifetimes:
     """First and last use of every storage over the executed order; views and in-place ops share their operand's."""
+    return _lifetimes(_Executed(graph))
+
+
+@lru_cache(maxsize=64)
+def _lifetimes(executed: _Executed) -> Lifetimes:
+    graph = executed.graph
     born: dict[int, int] = {t: -1 for _, t in graph.inputs}
     dies: dict[int, int] = dict(born)
     for node in graph.nodes:

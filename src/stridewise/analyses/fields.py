@@ -42,13 +42,12 @@ def fields(graph: Graph, sizes: Sequence[Sizes], maps: Maps = _NO_MAPS, smallest
             least.append(full[-1])
         elif smallest:
             least.append(field_of(graph, grid, least, sizes, maps, smallest_field))
-        if len(sources) > 1 and grid.kind == "join":
+        if len(sources) > 1 and grid.kind == "join" and any(full[s] != full[sources[0]] for s in sources):
             for axis, those in enumerate(_sources_by_axis(graph, grid)):
-                parts = {full[s][axis] for s in those}
-                if len(parts) > 1:
-                    centres = tuple(sorted({f.centre for f in parts}))
-                    if len(centres) > 1:
-                        misaligned.append((grid.index, axis, centres))
+                parts = {id(full[s][axis]): full[s][axis] for s in those}  # mostly one and the same object
+                centres = [part.centre for part in parts.values()]
+                if any(c != centres[0] for c in centres):
+                    misaligned.append((grid.index, axis, tuple(sorted(set(centres)))))
     return Fields(full=tuple(full), least=tuple(least), everything=tuple(everything), misaligned=tuple(misaligned))
 
 
@@ -69,7 +68,7 @@ def field_of(
         return _mapped(used, known[sources[0]], sizes[sources[0]])
     if grid.kind == "follow":
         return _followed(grid, known, sizes)
-    return tuple(join(tuple(known[s][a] for s in used)) for a, used in enumerate(_sources_by_axis(graph, grid)))
+    return _joined(_sources_by_axis(graph, grid), known, join)
 
 
 def _mapped(used: Sequence[AxisMap], inner: Sequence[Field], before: Sizes) -> tuple[Field, ...]:
@@ -81,10 +80,25 @@ def _mapped(used: Sequence[AxisMap], inner: Sequence[Field], before: Sizes) -> t
     return tuple(out)
 
 
+def _joined(
+    by_axis: Sequence[Sequence[int]], known: Known, join: Callable[[tuple[Field, ...]], Field]
+) -> tuple[Field, ...]:
+    """The joined field an axis; axes that are alike, as they mostly are, are joined once."""
+    out: list[Field] = []
+    before: tuple[Field, ...] = ()
+    for axis, used in enumerate(by_axis):
+        parts = tuple([known[s][axis] for s in used])
+        out.append(out[-1] if axis and parts == before else join(parts))
+        before = parts
+    return tuple(out)
+
+
 def _sources_by_axis(graph: Graph, grid: Grid) -> list[list[int]]:
     """Per axis the sources that have positions there (the first where none has)."""
     if grid.mixes:
         return [[grid.sources[0]]] * len(grid.sizes)
+    if all(graph.grids[s].local == grid.local for s in grid.sources) and all(grid.local):
+        return [list(grid.sources)] * len(grid.sizes)
     out = []
     for axis in range(len(grid.sizes)):
         local = [s for s in grid.sources if graph.grids[s].local[axis]]

@@ -170,7 +170,22 @@ def _reflected(graph: Graph, grid: Grid, axis: int) -> int:
 
 def smallest_input(graph: Graph, maps: Maps | None = None) -> tuple[int | None, ...]:
     """Fewest positions of the main input on which the network runs, per axis, the other axes as traced."""
-    return tuple(AxisSizes(graph, axis, maps or {}).smallest() for axis in range(graph.axes))
+    maps = maps or {}
+    out: list[int | None] = []
+    for axis in range(graph.axes):
+        out.append(out[-1] if axis and _alike(graph, maps, axis - 1, axis) else AxisSizes(graph, axis, maps).smallest())
+    return tuple(out)
+
+
+def _alike(graph: Graph, maps: Maps, one: int, other: int) -> bool:
+    """Whether two axes have the same sizes, maps, positions and pins throughout."""
+    for grid in graph.grids:
+        if len(grid.sizes) <= other or grid.sizes[one] != grid.sizes[other] or grid.local[one] != grid.local[other]:
+            return False
+        used = maps.get(grid.index) or grid.maps
+        if (used and used[one] != used[other]) or (grid.kind == "concat" and grid.axis in (one, other)):
+            return False
+    return all(p.sizes[one] == p.sizes[other] for p in graph.pins if len(p.sizes) > other)
 
 
 def lossless_inputs(graph: Graph, maps: Maps | None = None) -> tuple[tuple[int | None, int | None], ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
+from functools import lru_cache
 
 from stridewise.analyses.limits import lossless_inputs, remainder
 from stridewise.analyses.state import State
@@ -55,6 +56,11 @@ def channel_ceiling(node: Node, windows: Sequence[AxisMap]) -> Fraction | None:
             given *= window.stride
         elif isinstance(window, Transposed):
             taken *= window.stride
+    return _share(taken, given)
+
+
+@lru_cache(maxsize=4096)
+def _share(taken: int, given: int) -> Fraction:
     return Fraction(taken, given)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from stridewise.analyses.fields import Fields, fields
@@ -36,11 +36,13 @@ def evaluate(
     maps: Maps | None = None,
     inputs: Mapping[int, Sizes] | Sizes | None = None,
     smallest: bool = True,
+    sizes: Sequence[Sizes] | None = None,
 ) -> State:
-    """Sizes and fields of a graph under replaced maps; smallest: also the least fields, which the findings need.
+    """Sizes and fields of a graph under replaced maps; smallest: also the least fields, which the findings need; sizes:
+    those of every grid, where they are known already.
 
     Raises: GeometryError naming the op where nothing fits.
     """
     maps = maps or {}
-    sizes = tuple(grid_sizes(graph, inputs, maps))
-    return State(graph=graph, maps=maps, sizes=sizes, fields=fields(graph, sizes, maps, smallest))
+    found = tuple(grid_sizes(graph, inputs, maps) if sizes is None else sizes)
+    return State(graph=graph, maps=maps, sizes=found, fields=fields(graph, found, maps, smallest))

@@ -265,6 +265,7 @@ def _through(graph: Graph, edges: Sequence[Edge]) -> tuple[int, ...]:
     return tuple(int(max(r[a] for r in reach.values())) for a in range(graph.axes))
 
 
+@lru_cache(maxsize=64)
 def site_grids(graph: Graph) -> Mapping[int, int]:
     """The grid that each steppable site (node index) makes."""
     return {g.node: g.index for g in graph.grids if g.node is not None and is_site_window(graph, g)}

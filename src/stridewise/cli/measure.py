@@ -19,7 +19,7 @@ _WHAT = "latency, memory, shift, detail, fields, accuracy"
 @click.command(
     "measure",
     help="Latency, memory, shift consistency, detail and accuracy of a network as it is and under plans, measured in "
-    f"one run.\n\n{MODEL_HELP}",
+    f"one run; or of trained ones: MODEL may be a run folder of `stridewise train`.\n\n{MODEL_HELP}",
 )
 @model_options
 @click.option("--plan", "plans", multiple=True, metavar="FILE", help="Also under this plan (TOML); repeatable.")
@@ -38,6 +38,7 @@ _WHAT = "latency, memory, shift, detail, fields, accuracy"
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--maps", "sheet_path", type=click.Path(dir_okay=False), help="Draw what each layer keeps, to this PNG.")
 @click.option("--picture", type=click.Path(dir_okay=False), help="The photograph for --maps.")
+@click.option("--beside", multiple=True, metavar="RUN", help="Also this trained network, where MODEL is one.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 @click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write a page to this file.")
 def command(
@@ -52,10 +53,10 @@ def command(
     html: Path | None,
     offsets: int,
     preset: str | None,
+    beside: tuple[str, ...],
     **settings: Any,
 ) -> None:
     """Parse, measure, print."""
-    from stridewise.frontends.load import resolve
     from stridewise.measure.run import measure
 
     given = parse_inputs(inputs)
@@ -63,13 +64,13 @@ def command(
         raise UsageError("measure: networks of several inputs are not measured; wrap it to take one")
     if picture and not sheet_path:
         raise UsageError("--picture: is the photograph for --maps FILE")
-    spec = resolve(model)
-    if spec.note:
-        click.echo(spec.note, err=True)
     changes = read_plans(plans)
+    subject, name = _subject(model, beside, settings["device"])
+    if sheet_path and not isinstance(subject, str):
+        raise UsageError("--maps: wants the name of a network, not a trained one")
     with _progress() as progress:
         result = measure(
-            str(spec),
+            subject,
             changes,
             what=[part.strip() for part in what.split(",") if part.strip()],
             input=given,
@@ -82,11 +83,26 @@ def command(
     if sheet_path:
         from stridewise.measure.show_maps import draw_maps
 
-        draw_maps(str(spec), changes, sheet_path, picture, given, settings["weights"], trust)
+        draw_maps(name, changes, sheet_path, picture, given, settings["weights"], trust)
         click.echo(f"wrote {sheet_path}", err=True)
     if html:
         write_page(html, result.to_html())
     click.echo(json.dumps(result.to_json(), allow_nan=False) if as_json else str(result))
+
+
+def _subject(model: str, beside: tuple[str, ...], device: str) -> tuple[Any, str]:
+    """What to measure: the name of a network, or trained ones; and how it is called."""
+    from stridewise.frontends.load import resolve
+    from stridewise.tasks.measured import is_trained, ready
+
+    if is_trained(model):
+        return [ready(path, device=device) for path in (model, *beside)], model
+    if beside:
+        raise UsageError(f"--beside: {model} is no trained network: name run folders of `stridewise train`")
+    spec = resolve(model)
+    if spec.note:
+        click.echo(spec.note, err=True)
+    return str(spec), str(spec)
 
 
 @contextmanager

@@ -40,7 +40,7 @@ def _of_recipe(command: Command) -> Command:
             click.option("--batch", type=click.IntRange(2), default=64, show_default=True),
             click.option("--rate", "--lr", "rate", type=float, default=5e-3, show_default=True, help="Peak."),
             click.option("--decay", type=float, default=0.05, show_default=True, help="Weight decay."),
-            click.option("--augment", default="", metavar="A,B,...", help="Any of shift, flip, scale, light."),
+            click.option("--augment", default="", metavar="A,B,...", help="shift, flip, scale, light, invert."),
             click.option("--accumulate", type=click.IntRange(1), default=1, show_default=True, help="Batches a step."),
             click.option("--clip", type=float, default=0.0, help="Largest norm of a gradient. [default: any]"),
             click.option("--precision", type=precisions, default="32-true", show_default=True),
@@ -163,7 +163,7 @@ def _predict(
     task: str, model: str, path: str, pictures: tuple[str, ...], out: Path, least_score: float, as_json: bool
 ) -> None:
     from stridewise.errors import StridewiseError
-    from stridewise.tasks.folder import write_bytes
+    from stridewise.tasks.files import write_bytes
     from stridewise.tasks.predict import find_pictures, predict
     from stridewise.tasks.trained import check_same, load_trained
 

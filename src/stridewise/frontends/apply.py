@@ -21,6 +21,7 @@ from stridewise.plans import Plan
 from stridewise.rewrites.certify import Certificate, certify
 from stridewise.rewrites.dilate import dilation
 from stridewise.rewrites.kinds import filled, made_by
+from stridewise.rewrites.promised import check_promised
 from stridewise.rewrites.restride import restride
 
 
@@ -115,16 +116,4 @@ def _pad(model: nn.Module, graph: Graph, key: str, axis: int, rows: int, undo: U
 
 
 def _verify(found: Graph, expected: Graph) -> None:
-    """Raise PlanError where the traced sizes are not the ones the plan promised."""
-    real = {n.key: found.grids[n.grid].sizes for n in found.nodes if n.site and n.grid is not None}
-    for node in expected.nodes:
-        if (
-            node.site
-            and node.grid is not None
-            and node.key in real
-            and real[node.key] != expected.grids[node.grid].sizes
-        ):
-            raise PlanError(
-                f"{node.key}: measures {real[node.key]} after the change, {expected.grids[node.grid].sizes} was "
-                "promised; the model was put back as it was"
-            )
+    check_promised(found, expected, "the model was put back as it was")

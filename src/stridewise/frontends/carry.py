@@ -21,8 +21,9 @@ from stridewise.frontends.torch import InputSpec
 from stridewise.frontends.undo import Undo
 from stridewise.ir import Graph, Node
 from stridewise.plans import Plan, Setting
-from stridewise.rewrites.kinds import SPACE, Place, made_by, own_windows, place_of, shift_of
+from stridewise.rewrites.kinds import SPACE, made_by, own_windows, shift_of
 from stridewise.rewrites.phases import phases
+from stridewise.rewrites.places import Place, is_repeated, place_of
 
 
 @dataclass(kw_only=True)
@@ -35,16 +36,14 @@ class Carrier:
     input: InputSpec
     undo: Undo
     edits: dict[str, dict[tuple[str, int], Edit]] = field(default_factory=dict)
+    calls: tuple[FunctionCall, ...] = ()
 
-    @cached_property
-    def calls(self) -> tuple[FunctionCall, ...]:
-        """The function calls of the model as it was."""
-        return function_calls(self.model, self.input, self.graph.model)[1]
-
-    @cached_property
-    def repeated(self) -> frozenset[str]:
-        """Modules that run more than once in a forward."""
-        return frozenset(node.path for node in self.graph.nodes if node.call > 1)
+    def __post_init__(self) -> None:
+        self.modules = dict(self.model.named_modules(remove_duplicate=False))
+        # Read now, while the model is as it was: an inserted step is a node, and those behind it move on by one.
+        kinds = any(setting.downsample != "stride" for setting in self.plan.sites.values())
+        if kinds or any(self._steppable(key) is None for key in self.plan.sites):
+            self.calls = function_calls(self.model, self.input, self.graph.model)[1]
 
     @cached_property
     def phases(self) -> Mapping[str, tuple[Phase, bool]]:
@@ -80,13 +79,17 @@ class Carrier:
             if callable(getattr(type(module), "forward_features", None)):
                 self.undo.method(module, "forward_features", Beginning(module, "forward_features", override))
 
+    def _steppable(self, key: str) -> Any:
+        """The site's module, where that has a stride to set; None elsewhere."""
+        module = self.modules.get(key.split("#")[0])
+        return module if hasattr(module, "stride") else None
+
     # -- the op itself -------------------------------------------------------------------------------------------------
 
     def _stride(self, key: str, node: Node, stride: tuple[int, ...]) -> str:
         """The op's own step: an attribute of its module, else an argument of its call."""
-        path = node.key.split("#")[0]
-        module: Any = dict(self.model.named_modules()).get(path)
-        if module is None or not hasattr(module, "stride"):
+        module = self._steppable(key)
+        if module is None:
             call = self._edit(key, node, stride=stride)
             return f"{key}: {call} with stride {stride}"
         if sum(n.site and n.path == node.path for n in self.graph.nodes) > 1:
@@ -99,9 +102,9 @@ class Carrier:
 
     def _grow(self, key: str, node: Node, setting: Setting) -> list[str]:
         """A kernel that covers what space-to-depth gathers; the old weights in it, zeros around them."""
-        module = dict(self.model.named_modules()).get(node.key.split("#")[0])
+        module = self.modules.get(key.split("#")[0])
         plain = isinstance(module, _ConvNd) and "weight" in module._parameters and module.padding_mode == "zeros"
-        if not plain or self._is_repeated(node.path) or "forward" in vars(module):
+        if not plain or is_repeated(self.graph, node.path) or "forward" in vars(module):
             raise PlanError(
                 f"{key}: its weights are not those of a plain convolution padded with zeros; use another kind"
             )
@@ -130,37 +133,16 @@ class Carrier:
 
     def _insert(self, key: str, place: Place, step: Step) -> str:
         """Hook the step in where its place is; returns where that is, in words."""
-        nodes, tensor = self.graph.nodes, place.tensor
-        if place.reader is None:
-            maker = next(n for n in nodes if tensor in n.outputs)
-            for path, made in self.graph.modules:
-                if made == tensor and _within(maker.path, path) and not self._is_repeated(path):
-                    self.undo.behind(self.model.get_submodule(path), step)
-                    return f"behind {path or self.graph.model}"
-            readers = [n for n in nodes if tensor in n.inputs]
-            if tensor in self.graph.outputs or not readers:
-                readers = []
-        else:
-            maker, readers = None, [nodes[place.reader]]
-        entered = self._entered(readers)
-        if entered is not None:
-            self.undo.hook(self.model.get_submodule(entered), step)
-            return f"before {entered}"
-        if maker is not None:
-            return f"behind {self._edit(key, maker, behind=step)}"
-        return f"before {self._edit(key, readers[0], before=step)}"
-
-    def _entered(self, readers: list[Node]) -> str | None:
-        """The module that takes a tensor as its operand when these are its only readers, None where there is none."""
-        if not readers or not readers[0].path or self._is_repeated(readers[0].path):
-            return None
-        path = readers[0].path
-        first = next(n.index for n in self.graph.nodes if _within(n.path, path))
-        alone = all(_within(n.path, path) for n in readers) and first == readers[0].index
-        return path if alone and not any(n.path != path for n in readers) else None
-
-    def _is_repeated(self, path: str) -> bool:
-        return any(_within(other, path) for other in self.repeated)
+        if place.behind is not None:
+            self.undo.behind(self.model.get_submodule(place.behind), step)
+            return f"behind {place.behind or self.graph.model}"
+        if place.before is not None:
+            self.undo.hook(self.model.get_submodule(place.before), step)
+            return f"before {place.before}"
+        if place.reader is not None:
+            return f"before {self._edit(key, self.graph.nodes[place.reader], before=step)}"
+        maker = next(n for n in self.graph.nodes if place.tensor in n.outputs)
+        return f"behind {self._edit(key, maker, behind=step)}"
 
     def _edit(self, key: str, node: Node, **changes: Any) -> str:
         """Have the call that made a node replaced; returns its name in words. Raises: PlanError where it cannot be."""
@@ -176,7 +158,3 @@ class Carrier:
         known_edit = edits.get((call.name, number), Edit(name=call.name, number=number))
         edits[call.name, number] = replace(known_edit, **changes)
         return f"call {number + 1} of {call.name} in {owner or self.graph.model}"
-
-
-def _within(path: str, module: str) -> bool:
-    return not module or path == module or path.startswith(f"{module}.")

@@ -11,7 +11,7 @@ from torch import nn
 from stridewise.analyses.strides import components
 from stridewise.frontends.undo import Undo
 from stridewise.ir import Graph
-from stridewise.rewrites.dilate import is_inside
+from stridewise.rewrites.places import is_within
 from stridewise.rewrites.reach import cumulative, steps_of
 
 
@@ -34,7 +34,7 @@ def follow(model: nn.Module, graph: Graph, undo: Undo) -> list[str]:
 
 def _stride(graph: Graph, reach: list[list[Fraction]], module: str) -> Any:
     """The cumulative stride behind a module: a number, or one an axis where they differ; None where it has none."""
-    last = next((n for n in reversed(graph.nodes) if module and is_inside(n.path, module) and n.outputs), None)
+    last = next((n for n in reversed(graph.nodes) if module and is_within(n.path, module) and n.outputs), None)
     grid = graph.tensors[last.outputs[0]].grid if last is not None else None
     if grid is None:
         return None

@@ -14,6 +14,7 @@ import torch
 from torch.nn import functional
 
 from stridewise.axis import Window
+from stridewise.rewrites.counts import counted, may_read_nothing
 from stridewise.rewrites.dilate import Act, Times, widened
 
 Pairs: TypeAlias = tuple[tuple[int, int], ...]
@@ -80,7 +81,7 @@ def _each(value: Any, axes: int) -> list[int]:
 
 def windows(found: Mapping[str, Any], axes: int) -> list[Window]:
     """The windows of a call, one an axis, from its parameters by name."""
-    kernel = _each(found["kernel_size"], axes) if "kernel_size" in found else list(found["weight"].shape[-axes:])
+    kernel = _each(found["kernel_size"], axes) if "kernel_size" in found else sizes_of(found["weight"], axes)
     stride = _each(found["stride"], axes) if found["stride"] not in (None, [], ()) else kernel
     dilation = _each(found.get("dilation", 1), axes)
     padding = found["padding"]
@@ -110,9 +111,14 @@ def can_restride(name: str) -> bool:
     return name in FUNCTIONS and name.rstrip("123d") in _TABLES
 
 
+def sizes_of(x: torch.Tensor, axes: int) -> list[int]:
+    """The last sizes, as numbers also while torch.jit traces (which says so in a warning: the trace holds for them)."""
+    return [int(n) if isinstance(n, torch.Tensor) else n for n in x.shape[x.dim() - axes :]]
+
+
 def wide_windows(x: torch.Tensor, old: Sequence[Window], act: Act) -> list[Window]:
     """The windows that take the place of `old` on the operand x."""
-    sizes = x.shape[x.dim() - len(old) :]
+    sizes = sizes_of(x, len(old))
     return [widened(w, a, b, n) for w, a, b, n in zip(old, act.came, act.goes, sizes, strict=True)]
 
 
@@ -124,11 +130,19 @@ def _convolution(act: Act, func: Callable[..., Any], args: Sequence[Any], kwargs
     return func(x, found["weight"], found["bias"], steps, 0, spread, found["groups"])
 
 
+def something(x: torch.Tensor) -> torch.Tensor:
+    """The map with zeros where a window between the old ones read padding alone, whose maximum is no number to go on
+    with: a mean over all positions would drown in it."""
+    return x.masked_fill(x == float("-inf"), 0.0)
+
+
 def _maximum(act: Act, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
     x, found = args[0], _bound(_MAX, args, kwargs)
-    new = wide_windows(x, act.same or windows(found, len(act.came)), act)
+    old = act.same or windows(found, len(act.came))
+    new = wide_windows(x, old, act)
     x = end_pad(x, [(w.pad_begin, w.pad_end) for w in new], float("-inf"))
-    return func(x, [w.kernel for w in new], [w.stride for w in new], 0, [w.dilation for w in new])
+    out = func(x, [w.kernel for w in new], [w.stride for w in new], 0, [w.dilation for w in new])
+    return something(out) if any(map(may_read_nothing, old, act.goes)) else out
 
 
 def _average(act: Act, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
@@ -138,7 +152,7 @@ def _average(act: Act, func: Callable[..., Any], args: Sequence[Any], kwargs: Ma
     old = act.same or windows(found, axes)
     new = wide_windows(x, old, act)
     first = x.dim() - axes
-    sizes, override = x.shape[first:], found["divisor_override"]
+    sizes, override = sizes_of(x, axes), found["divisor_override"]
     out = end_pad(x, [(w.pad_begin, w.pad_end) for w in new])
     for axis, w in enumerate(new):
         reach = out.shape[first + axis] - (w.kernel - 1) * w.dilation
@@ -153,22 +167,6 @@ def _average(act: Act, func: Callable[..., Any], args: Sequence[Any], kwargs: Ma
                 shape[first + axis] = -1
                 out = out / torch.tensor(count, dtype=x.dtype, device=x.device).view(shape)
     return out if override is None else out / override
-
-
-def counted(old: Window, new: Window, came: int, size: int, padding: bool) -> list[int]:
-    """Positions along one axis that an average pool divides by at each place of its spread window.
-
-    Source: ATen avg_pool2d: the divisor counts padding up to size + pad, never the overhang of ceil_mode.
-    """
-    if old.same:  # padded beforehand, so that padding counts like anything else
-        return [old.kernel] * new.out_size(size)
-    low, high = (-old.pad_begin * came, size + old.pad_end * came) if padding else (0, size)
-    counts = []
-    for place in range(new.out_size(size)):
-        start = place * new.stride - new.pad_begin
-        at = range(start, start + new.kernel * new.dilation, new.dilation)
-        counts.append(max(sum(low <= n < high for n in at), 1))
-    return counts
 
 
 def _columns(act: Act, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
@@ -216,7 +214,7 @@ def _sliced(act: Act, func: Callable[..., Any], args: Sequence[Any], kwargs: Map
         axis = dim - first
         if axis < 0 or not isinstance(entry, slice):
             continue
-        came, goes, size = act.came[axis], act.goes[axis], x.shape[dim]
+        came, goes, size = act.came[axis], act.goes[axis], sizes_of(x, len(act.came))[axis]
         where = range(*entry.indices(size // came))
         step, count = where.step * came // goes, len(where) * goes
         start = where.start * came

@@ -15,10 +15,11 @@ from stridewise.axis import Window
 from stridewise.errors import PlanError
 from stridewise.frontends.calls import FunctionCall, by_node, function_calls
 from stridewise.frontends.dense import replacement
-from stridewise.frontends.override import Beginning, Coarse, Fit, Override, Quiet, Swap
+from stridewise.frontends.override import Beginning, Coarse, Fit, Override, Quiet, Something, Swap
 from stridewise.frontends.torch import InputSpec
 from stridewise.frontends.undo import Undo
 from stridewise.ir import Graph, Node
+from stridewise.rewrites.counts import may_read_nothing
 from stridewise.rewrites.dilate import Act, Dilation, Times
 
 _FORWARDS = {cls.forward for cls in (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)}
@@ -94,7 +95,9 @@ def _by_attributes(module: nn.Module, node: Node) -> bool:
 
 
 def _set(module: Any, path: str, node: Node, act: Act, undo: Undo) -> list[str]:
-    old = tuple(m for m in node.attrs["maps"] if isinstance(m, Window))
+    own = len(module.kernel_size) if isinstance(module, _ConvNd) else _axes_of(module._get_name())
+    act = _of_axes(act, own)
+    old = tuple(m for m in node.attrs["maps"] if isinstance(m, Window))[-own:]
     strides = tuple(w.stride * a // b for w, a, b in zip(old, act.came, act.goes, strict=True))
     spread = tuple(w.dilation * a for w, a in zip(old, act.came, strict=True))
     pads = tuple(w.pad_begin * a for w, a in zip(old, act.came, strict=True))
@@ -117,7 +120,21 @@ def _set(module: Any, path: str, node: Node, act: Act, undo: Undo) -> list[str]:
     # A window that kept every position needs no more than its padding; one that steps ends where its size says.
     if aside or any(w.ceil_mode or w.stride > 1 for w in old):
         undo.hook(module, Fit(old, act, float("-inf") if pool else 0.0))
+    if pool and any(map(may_read_nothing, old, act.goes)):
+        undo.behind(module, Something())
     return [f"{path}: {', '.join(said)}"] if said else []
+
+
+def _axes_of(name: str) -> int:
+    """The axes that a function or module named `...2d` works on; 0 where its name does not say."""
+    return int(name[-2]) if name[-1:] == "d" and name[-2:-1].isdigit() else 0
+
+
+def _of_axes(act: Act, axes: int) -> Act:
+    """The act without the axes that torch adds on its way: a pool along one axis runs as one along two."""
+    if not axes or len(act.came) <= axes:
+        return act
+    return replace(act, came=act.came[-axes:], goes=act.goes[-axes:], same=act.same[-axes:])
 
 
 def _flat(value: Any, axes: int) -> tuple[int, ...]:
@@ -140,6 +157,8 @@ def _swaps(site: _Site, path: str, acts: Mapping[int, Act]) -> list[Swap]:
         if replacement(act.kind, call.name) is None:
             where = site.graph.nodes[index].key or path
             raise PlanError(f"{where}: '{call.name}' has no dilated form")
+        if act.kind == "window":
+            act = _of_axes(act, _axes_of(call.name))
         turn[key] = Swap(name=call.name, number=call.number, act=act)
     first, *rest = turns.values()
     if any(turn != first for turn in rest):

@@ -5,8 +5,9 @@ from __future__ import annotations
 from torch import nn
 
 from stridewise.frontends.apply import Done
-from stridewise.frontends.override import Coarse, Fit, Override, Quiet
-from stridewise.frontends.step import EndPad, Step
+from stridewise.frontends.override import Coarse, Fit, Override, Quiet, Something
+from stridewise.frontends.step import EndPad, Phase, Reach
+from stridewise.frontends.step_lines import DEFINITIONS, IMPORTS, step_lines
 from stridewise.plans import Plan
 
 _HEAD = ["import torch.nn.functional as F", "", "at = model.get_submodule"]
@@ -27,9 +28,12 @@ def code(before: nn.Module, after: nn.Module, plan: Plan, done: Done) -> str:
     old = dict(before.named_modules())
     lines: list[str] = []
     own = False
+    needed: dict[str, None] = {}
+    groups: list[Phase] = []
     for path, module in after.named_modules():
         at = f'at("{path}")'
-        for name in _ATTRIBUTES:
+        grown = any(isinstance(hook, Reach) for hook in module._forward_pre_hooks.values())
+        for name in () if grown else _ATTRIBUTES:
             value = getattr(module, name, None)
             if name in vars(module) and value != getattr(old[path], name, None):
                 lines.append(f"{at}.{name} = {value!r}")
@@ -45,16 +49,23 @@ def code(before: nn.Module, after: nn.Module, plan: Plan, done: Done) -> str:
                 index = ", ".join(f"::{m}" for m in hook.times)
                 lines.append(f"{at}.register_forward_pre_hook(lambda m, a: (a[0][..., {index}], *a[1:]))")
         for after_hook in module._forward_hooks.values():
-            if isinstance(after_hook, Step) and repr(after_hook) not in map(repr, old[path]._forward_hooks.values()):
-                pool = f"{'max' if after_hook.kind == 'max' else 'avg'}_pool{len(after_hook.stride)}d"
-                lines.append(f"{at}.register_forward_hook(lambda m, a, y: F.{pool}(y, {after_hook.stride}))")
+            if isinstance(after_hook, Something):
+                empty = 'y.masked_fill(y == float("-inf"), 0)'
+                lines.append(f"{at}.register_forward_hook(lambda m, a, y: {empty})")
+        for kind, line in step_lines(path, old[path], module, groups):
+            needed[kind] = None
+            lines.append(line)
         forward = vars(module).get("forward")
         while isinstance(forward, Quiet):
             forward = forward.inner
         if isinstance(forward, Override):
             names = ", ".join(forward.swaps)
             lines.append(f"# {path or 'the model'}: its {names} calls change; no attribute does that, sw.apply does")
-    return "\n".join([*_HEAD, *([_FIT] if own else []), *lines])
+    imports = [IMPORTS[kind] for kind in needed if kind in IMPORTS]
+    defined = [DEFINITIONS[kind] for kind in needed if kind in DEFINITIONS]
+    phases = [f"group{number} = {{}}" for number, _ in enumerate(groups, 1)]
+    head = [*imports, *(["import torch"] if defined else []), *_HEAD[:1], *defined, *_HEAD[1:]]
+    return "\n".join([*head, *([_FIT] if own else []), *phases, *lines])
 
 
 def _ends(hook: Fit) -> str:

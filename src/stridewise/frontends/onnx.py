@@ -19,7 +19,7 @@ except ImportError as error:
 
 from stridewise.frontends.build import Builder, with_slots
 from stridewise.frontends.onnx_file import InputSpec, fixed_batch, input_shapes, load
-from stridewise.frontends.onnx_names import Owners
+from stridewise.frontends.onnx_names import Owners, step_at
 from stridewise.frontends.onnx_nodes import (
     SETTINGS,
     VIEWS,
@@ -50,15 +50,22 @@ def read_onnx(
     Source: ONNX operator specification.
     """
     model, folder, called = load(source)
-    name = name or called
+    return read_model(model, folder, input, name or called, opaque)[0]
+
+
+def read_model(
+    model: onnx.ModelProto, folder: Path | None, input: InputSpec | None, name: str, opaque: Sequence[str] = ()
+) -> tuple[Graph, Walk]:
+    """The graph of a loaded model, and what was known of each of its nodes and values. Raises: as `read_onnx`."""
     try:
         return _read(model, folder, input, name, opaque, None)
     except TraceError:
         batch = fixed_batch(model.graph)
         if batch is None:
             raise
-        graph = _read(model, folder, input, name, opaque, batch)
-        return replace(graph, notes=(*graph.notes, f"the file is made for batches of {batch}: figures are for {batch}"))
+        graph, walk = _read(model, folder, input, name, opaque, batch)
+        note = f"the file is made for batches of {batch}: figures are for {batch}"
+        return replace(graph, notes=(*graph.notes, note)), walk
 
 
 def _read(
@@ -68,8 +75,8 @@ def _read(
     name: str,
     opaque: Sequence[str],
     batch: int | None,
-) -> Graph:
-    walk = _Walk(model, folder, name, opaque)
+) -> tuple[Graph, Walk]:
+    walk = Walk(model, folder, name, opaque)
     for key, (shape, last) in input_shapes(model.graph, spec, name, batch).items():
         walk.input(key, shape, last)
     walk.nodes(model.graph)
@@ -80,11 +87,15 @@ def _read(
     graph = walk.builder.graph(name, found, sum(walk.params.values()))
     if not any(node.site for node in graph.nodes):
         raise TraceError(f"{name}: no convolution or pooling was met: it has no strides to show")
-    return with_slots(graph, walk.builder, walk.owners.close())
+    return with_slots(graph, walk.builder, walk.owners.close()), walk
 
 
-class _Walk:
-    """What is known while the nodes are read in order: values, types, parameters counted."""
+class Walk:
+    """What is known while the nodes are read in order: values, types, parameters counted.
+
+    made: for each node of the graph, the part of the file it stands in (an index into `parts`: the model's graph, then
+    branches) and its place there.
+    """
 
     def __init__(self, model: onnx.ModelProto, folder: Path | None, name: str, opaque: Sequence[str]) -> None:
         self.builder, self.owners = Builder(), Owners()
@@ -96,6 +107,8 @@ class _Walk:
         self.values: dict[str, Value] = {}
         self.types: dict[str, onnx.TypeProto] = {}
         self.params: dict[str, int] = {}
+        self.parts: list[onnx.GraphProto] = []
+        self.made: list[tuple[int, int]] = []
         self.inputs = {info.name: info.type.tensor_type.elem_type for info in model.graph.input}
 
     def input(self, name: str, shape: tuple[int, ...], last: bool) -> None:
@@ -117,8 +130,10 @@ class _Walk:
             shape = tuple(sparse.dims)
             self.values[sparse.values.name] = _weight(shape, math.prod(shape), None)
             self.types[sparse.values.name] = helper.make_tensor_type_proto(sparse.values.data_type, shape)
-        for node in graph.node:
-            self._node(node)
+        part = len(self.parts)
+        self.parts.append(graph)
+        for at, node in enumerate(graph.node):
+            self._node(node, (part, at))
 
     def _constant(self, name: str, tensor: TensorProto) -> None:
         shape = tuple(tensor.dims)
@@ -141,7 +156,7 @@ class _Walk:
 
     # -- one node ----------------------------------------------------------------------------------------------
 
-    def _node(self, node: onnx.NodeProto) -> None:
+    def _node(self, node: onnx.NodeProto, place: tuple[int, int]) -> None:
         where = node.name or node.op_type
         missing = [n for n in node.input if n and n not in self.values]
         if missing:
@@ -157,7 +172,7 @@ class _Walk:
         elif node.op_type in ("Shape", "Size") and operands[0] is not None and node.input[0] in self.types:
             self._sizes(node, operands[0], facts)
         elif any(v is not None and v.origin == "data" for v in operands):
-            self._data(node, operands, facts, schema, where)
+            self._data(node, operands, facts, schema, where, place)
         else:
             self._fold(node, operands, facts, schema, where)
 
@@ -254,7 +269,13 @@ class _Walk:
         return [found.get(n) for n in node.output]
 
     def _data(
-        self, node: onnx.NodeProto, operands: Sequence[Value | None], facts: dict[str, Any], schema: Any, where: str
+        self,
+        node: onnx.NodeProto,
+        operands: Sequence[Value | None],
+        facts: dict[str, Any],
+        schema: Any,
+        where: str,
+        place: tuple[int, int],
     ) -> None:
         owner = self.owners.of(node)
         names = [n for n in node.output if n]
@@ -287,6 +308,10 @@ class _Walk:
             values = self.builder.add(op, node.op_type, weighed, facts, outs, owner, given, onnx=True)
         except (GeometryError, TraceError) as error:
             raise TraceError(f"{self.name}: {where} ({node.op_type}) on {_shapes(operands)}: {error}") from error
+        self.made.append(place)
+        if owner.path and step_at(node) == owner.path:
+            kind = {"MaxPool": "max", "AveragePool": "mean"}.get(node.op_type, "blur")
+            owner.inserted = (kind, tuple(facts["strides"]), len(self.made) - 1)
         for n, value in zip(names, values, strict=True):
             self.values[n] = value if shapes[n] is not None else replace(value, dims=None)
             if shapes[n] is not None:

@@ -10,6 +10,13 @@ import onnx
 from stridewise.frontends.build import ModuleCall
 
 _SCOPES = "pkg.torch.onnx.name_scopes"
+# Metadata of a step inserted at a slot: the slot's name.
+STEP = "stridewise.step"
+
+
+def step_at(node: onnx.NodeProto) -> str:
+    """The slot at which a node was inserted as a step; nothing for any other node."""
+    return next((entry.value for entry in node.metadata_props if entry.key == STEP), "")
 
 
 def scopes(node: onnx.NodeProto) -> list[str] | None:
@@ -25,7 +32,7 @@ def scopes(node: onnx.NodeProto) -> list[str] | None:
                 paths = ast.literal_eval(entry.value)
             except (SyntaxError, ValueError):
                 return None
-            return [str(path).split("@")[0] for path in paths[:-1] if path]
+            return _with_weight(node, [str(path).split("@")[0] for path in paths[:-1] if path])
     parts = node.name.split("/")
     if len(parts) < 2 or parts[0] or not parts[-1].startswith(node.op_type):
         return None
@@ -40,6 +47,15 @@ def scopes(node: onnx.NodeProto) -> list[str] | None:
     return paths
 
 
+def _with_weight(node: onnx.NodeProto, paths: list[str]) -> list[str]:
+    """The paths, the last one that of the weight's module where an exporter folded a norm beside it into the node."""
+    if node.op_type not in ("Conv", "ConvTranspose") or not paths or not node.input[1].endswith(".weight"):
+        return paths
+    own = node.input[1].removesuffix(".weight")
+    beside = own.rpartition(".")[0] == paths[-1].rpartition(".")[0]
+    return [*paths[:-1], own] if beside else paths
+
+
 @dataclass(slots=True)
 class Owners:
     """Turns node names into module calls: entering and leaving scopes as the nodes come."""
@@ -50,6 +66,11 @@ class Owners:
 
     def of(self, node: onnx.NodeProto) -> ModuleCall:
         """The module call that runs `node`; a node without scopes is a module of its own name."""
+        behind = step_at(node)
+        if behind:
+            found = next((call for call in self.stack if call.path == behind), None)
+            if found is not None:
+                return found
         paths = scopes(node)
         if paths is None:
             own = node.name or node.op_type

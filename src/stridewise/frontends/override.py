@@ -7,15 +7,18 @@ torch.compile, since calls are met by a TorchFunctionMode (a dispatch mode would
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import FrameType
 from typing import Any
 
+import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from stridewise.axis import Window
-from stridewise.frontends.dense import FUNCTIONS, end_pad, every, replacement, restrided, wide_windows
+from stridewise.frontends.dense import FUNCTIONS, end_pad, every, replacement, restrided, something, wide_windows
 from stridewise.frontends.step import Step
 from stridewise.rewrites.dilate import Act, Times
 
@@ -68,11 +71,34 @@ class _Swapping(TorchFunctionMode):
         if not self.override.quiet:
             for name, swaps in self.override.swaps.items():
                 if any(func is known for known in FUNCTIONS[name]):
+                    if not torch.compiler.is_compiling() and _replaced_already(self.override.module):
+                        break
                     number = self.seen.get(name, 0)
                     self.seen[name] = number + 1
                     if number in swaps:
                         return swaps[number].run(func, args, kwargs)
         return func(*args, **kwargs)
+
+
+def _replaced_already(module: nn.Module) -> bool:
+    """Whether a call comes from the graph that TorchDynamo made of replaced calls.
+
+    After a graph break inside a forward the compiled rest runs while the mode is on; with a backend that keeps torch's
+    functions (`backend="eager"`) each would be replaced a second time. A module that is an FX graph itself is no such
+    graph.
+    """
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None and frame.f_code.co_filename.endswith(_BETWEEN):
+        frame = frame.f_back
+    return (
+        frame is not None
+        and frame.f_code.co_filename.startswith("<eval_with_key>")
+        and frame.f_locals.get("self") is not module
+    )
+
+
+# torch's own files between a call and the mode that meets it.
+_BETWEEN = ("torch/overrides.py", "torch/nn/functional.py", "torch/_jit_internal.py")
 
 
 class Forward:
@@ -178,6 +204,13 @@ class Fit:
         # is less than a step: step - 1 + came * (rest + 1 - old step) for a rest below the old step.
         pads = [(w.pad_begin - p, max(w.pad_end - p, 0)) for w, p in zip(new, own, strict=True)]
         return (end_pad(args[0], pads, self.value), *args[1:])
+
+
+class Something:
+    """Gives zeros where a maximum was taken over padding alone (`dense.something`)."""
+
+    def __call__(self, module: nn.Module, args: Any, output: torch.Tensor) -> torch.Tensor:
+        return something(output)
 
 
 class Coarse:

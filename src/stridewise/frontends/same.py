@@ -14,13 +14,17 @@ from stridewise.ir import Graph, Grid, Node
 
 @dataclass(frozen=True, slots=True)
 class _Padded:
-    """A window site with what is padded before it: per axis the window, the incoming size and the pads."""
+    """A window site with what is padded before it: per axis the window, the incoming size and the pads.
+
+    asked: a padding op runs before it, be it of no rows at this size.
+    """
 
     site: Node
     windows: tuple[Window, ...]
     pads: tuple[tuple[int, int], ...]
     sizes: tuple[int, ...]
     pad_grid: int | None
+    asked: bool
 
     def rule(self) -> str:
         """ "end" or "begin" where the pads are those of "SAME" with the odd one there, else nothing."""
@@ -35,6 +39,7 @@ class _Padded:
 def _padded(graph: Graph) -> dict[str, _Padded]:
     """Every window site without padding of its own, by its key."""
     found = {}
+    padding = {t for node in graph.nodes if node.op == "pad" for t in node.outputs}
     for site in graph.sites:
         grid = graph.grids[site.grid] if site.grid is not None else None
         if grid is None or len(grid.sources) != 1:
@@ -48,7 +53,7 @@ def _padded(graph: Graph) -> dict[str, _Padded]:
         if _is_pad(graph, source):
             pads = tuple((m.pad_begin, m.pad_end) for m in source.maps if isinstance(m, Window))
             pad_grid, source = source.index, graph.grids[source.sources[0]]
-        found[site.key] = _Padded(site, windows, pads, source.sizes, pad_grid)
+        found[site.key] = _Padded(site, windows, pads, source.sizes, pad_grid, site.inputs[0] in padding)
     return found
 
 
@@ -62,9 +67,7 @@ def _is_pad(graph: Graph, grid: Grid) -> bool:
 
 def may_pad_same(graph: Graph) -> bool:
     """Whether some pad before a strided window is what "SAME" would ask for at this size."""
-    return any(
-        p.pad_grid is not None and any(w.stride > 1 for w in p.windows) and p.rule() for p in _padded(graph).values()
-    )
+    return any(p.asked and any(w.stride > 1 for w in p.windows) and p.rule() for p in _padded(graph).values())
 
 
 def with_same_padding(graph: Graph, twin: Graph) -> tuple[Graph, bool]:
@@ -81,7 +84,7 @@ def with_same_padding(graph: Graph, twin: Graph) -> tuple[Graph, bool]:
         if there is None or not rule:
             continue
         if here.pads == there.pads or rule != there.rule():
-            steps = here.pad_grid is not None and any(w.stride > 1 for w in here.windows)
+            steps = here.asked and any(w.stride > 1 for w in here.windows)
             is_open |= steps and here.pads == there.pads and bool(there.rule())
             continue
         maps = tuple(replace(w, same=rule) for w in here.windows)

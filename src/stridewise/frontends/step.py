@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -95,12 +96,21 @@ class Step:
         return f"Step({self.key!r}, {self.made})"
 
 
+def sizes_of(x: torch.Tensor) -> tuple[int, ...]:
+    """Channels and sizes as whole numbers, also while torch.jit traces (for ONNX), which would have them computed."""
+    if not torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
+        return tuple(x.shape[1:])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that a size is now a constant of the file
+        return tuple(int(n) for n in x.shape[1:])
+
+
 def blurred(x: torch.Tensor, made: Inserted) -> torch.Tensor:
     """The binomial low-pass of every channel, stepping. Source: Zhang 2019, sections 3.2 and 4."""
     windows = made.windows
     taps = [[math.comb(w.kernel - 1, i) / 2 ** (w.kernel - 1) for i in range(w.kernel)] for w in windows]
     kernel = [math.prod(each) for each in itertools.product(*taps)]
-    channels = x.shape[1]
+    channels, *_ = sizes_of(x)
     weight = x.new_tensor(kernel).view(1, 1, *(w.kernel for w in windows)).expand(channels, 1, *(-1 for _ in windows))
     padding = [0 if made.pads else w.pad_begin for w in windows]
     if made.pads:
@@ -131,10 +141,10 @@ def pooled(x: torch.Tensor, made: Inserted) -> torch.Tensor:
 
 def in_phases(x: torch.Tensor, made: Inserted) -> torch.Tensor:
     """(N, C, n, m) -> (N, C, n / s, s, m / t, t): the map in blocks, continued where they do not divide it."""
-    sizes = x.shape[2:]
+    channels, *sizes = sizes_of(x)
     x = continued(x, [(0, -n % s) for n, s in zip(sizes, made.stride, strict=True)], made.border)
-    blocks = [part for n, s in zip(x.shape[2:], made.stride, strict=True) for part in (n // s, s)]
-    return x.reshape(*x.shape[:2], *blocks)
+    blocks = [part for n, s in zip(sizes, made.stride, strict=True) for part in (-(-n // s), s)]
+    return x.reshape(x.shape[0], channels, *blocks)
 
 
 def largest(parts: torch.Tensor) -> torch.Tensor:
@@ -150,7 +160,7 @@ def largest(parts: torch.Tensor) -> torch.Tensor:
 
 def pick(parts: torch.Tensor, phase: torch.Tensor) -> torch.Tensor:
     """(N, C, n / s, m / t): of every picture's blocks the positions of its phase."""
-    steps = parts.shape[3::2]
+    steps = sizes_of(parts)[2::2]
     at: list[torch.Tensor] = []
     for step in reversed(steps):
         at.insert(0, phase % step)
@@ -158,7 +168,7 @@ def pick(parts: torch.Tensor, phase: torch.Tensor) -> torch.Tensor:
     for axis, index in reversed(list(enumerate(at))):
         dim = 3 + 2 * axis
         shape = [1 if d else -1 for d in range(parts.dim())]
-        wanted = [1 if d == dim else n for d, n in enumerate(parts.shape)]
+        wanted = [1 if d == dim else n for d, n in enumerate((parts.shape[0], *sizes_of(parts)))]
         parts = parts.gather(dim, index.view(shape).expand(wanted)).squeeze(dim)
     return parts
 
@@ -196,7 +206,7 @@ class Reach:
     def __call__(self, module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
         x = args[0]
         rows = []
-        for n, old, new in zip(x.shape[2:], self.old, self.grown, strict=True):
+        for n, old, new in zip(sizes_of(x)[1:], self.old, self.grown, strict=True):
             last = (old.out_size(n) - 1) * new.stride + new.kernel
             rows.append((0, max(last - n - 2 * new.pad_begin, 0)))
         return (continued(x, rows, "zero"), *args[1:])

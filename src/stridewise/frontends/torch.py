@@ -442,8 +442,10 @@ def _declared(model: nn.Module) -> list[tuple[str, Any]]:
     if isinstance(rows, list | tuple) and all(isinstance(r, Mapping) and "reduction" in r for r in rows):
         found.extend((str(r.get("module", "")), int(r["reduction"])) for r in rows)
     stride = getattr(model, "stride", None)
-    if isinstance(stride, torch.Tensor) and stride.dim() == 1 and stride.device.type != "meta":
-        found.append(("stride", tuple(int(s) for s in stride.tolist())))
-    elif isinstance(stride, list | tuple) and stride and all(isinstance(s, int | float) for s in stride):
+    if isinstance(stride, list | tuple) and stride and all(isinstance(s, int | float) for s in stride):
         found.append(("stride", tuple(int(s) for s in stride)))
+    for path, module in model.named_modules():  # a head's own; windows state theirs as numbers
+        held = module.__dict__.get("stride", module._buffers.get("stride"))
+        if isinstance(held, torch.Tensor) and held.dim() == 1 and held.device.type != "meta":
+            found.append((f"{path}.stride" if path else "stride", tuple(int(s) for s in held.tolist())))
     return found

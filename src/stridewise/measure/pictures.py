@@ -24,6 +24,9 @@ from stridewise.measure.matching import Found
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 """Mean and deviation of 0..1 values that torchvision's and timm's networks are trained with."""
 
+Standard = str | tuple[tuple[float, ...], tuple[float, ...]]
+"""imagenet, own, or mean and deviation of 0..1 values."""
+
 PHOTOGRAPHS = "builtin:photographs"
 
 
@@ -53,15 +56,15 @@ def load_pictures(
     size: Sequence[int],
     count: int,
     *,
-    standard: str = "own",
+    standard: Standard = "own",
     split: str | None = None,
     seed: int = 0,
 ) -> Pictures:
     """`count` pictures of `size` (height, width), drawn from the data; None: windows of the built-in photographs.
 
     Of a data set the validation split is taken, else the test split, else all. Pictures are enlarged or reduced until
-    they cover the size, aspect kept, and their middle is cut out. standard: "imagenet", or "own" for mean and deviation
-    of these pictures. Raises: DataError where nothing is left, UsageError, MissingExtraError.
+    they cover the size, aspect kept, and their middle is cut out. standard: as `Standard` says, "own" by these
+    pictures. Raises: DataError where nothing is left, UsageError, MissingExtraError.
     """
     if count < 1 or min(size) < 1:
         raise UsageError(f"pictures: {count} pictures of {tuple(size)}: one or more are wanted")
@@ -100,7 +103,7 @@ def load_pictures(
     )
 
 
-def _photographs(size: tuple[int, int], count: int, standard: str, rng: np.random.Generator) -> Pictures:
+def _photographs(size: tuple[int, int], count: int, standard: Standard, rng: np.random.Generator) -> Pictures:
     """Windows of the two photographs at drawn places, each photograph in turn; enlarged where they are too small."""
     images = [
         np.concatenate([a, b], axis=1) for a, b in zip(*(sources(s).photographs for s in ("train", "val")), strict=True)
@@ -164,14 +167,16 @@ def _resized(image: Bytes, size: tuple[int, int]) -> Bytes:
     return Picture(name="", source=image).load(size)
 
 
-def _standardised(pixels: Bytes, standard: str) -> torch.Tensor:
+def _standardised(pixels: Bytes, standard: Standard) -> torch.Tensor:
     return standardised(torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2).float() / 255, standard)
 
 
-def standardised(x: torch.Tensor, standard: str) -> torch.Tensor:
+def standardised(x: torch.Tensor, standard: Standard) -> torch.Tensor:
     """Pictures (N, channels, *sizes) of 0..1 as networks want them: by the means of "imagenet", or their "own"."""
     if standard == "imagenet" and x.shape[1] == len(IMAGENET[0]):
-        mean, deviation = (torch.tensor(v).view(1, -1, *(1,) * (x.dim() - 2)) for v in IMAGENET)
+        standard = IMAGENET
+    if isinstance(standard, tuple):
+        mean, deviation = (torch.tensor(v).view(1, -1, *(1,) * (x.dim() - 2)) for v in standard)
     else:
         axes = (0, *range(2, x.dim()))
         mean, deviation = x.mean(axes, keepdim=True), x.std(axes, keepdim=True).clamp(min=1e-3)

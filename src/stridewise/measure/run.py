@@ -59,7 +59,8 @@ def measure(
 ) -> Measured:
     """A network as it is and under plans, measured beside each other: latency, memory, shift, detail, fields, accuracy.
 
-    model: a name as `sw.load` takes it, or a live module (its copies are changed, not it). plans: by name, or files.
+    model: a name as `sw.load` takes it, a live module (its copies are changed, not it), or trained networks
+    (`tasks.measured.ready`). plans: by name, or files.
     data: a data set or what opens one; None: windows of two built-in photographs. images: pictures to measure on.
     mode, preset, drawn: of shift consistency (crop, roll, pad; "zhang2019"). batch, rounds, threads: of latency.
     Raises: StridewiseError in one line.
@@ -88,7 +89,13 @@ def measure(
         if {"latency", "memory"} & set(asked):
             _time(found, rows, asked, batch, rounds, threads, device, progress)
             settings |= {"batch": batch, "rounds": rounds}
-        if _ON_PICTURES & set(asked):
+        if "accuracy" in asked and found.ready:
+            if data is None:
+                raise DataError("accuracy: name the pictures to judge on with --data")
+            for trained in found.ready:
+                rows[trained.name]["accuracy"] = trained.judge(data)
+            notes.append(f"accuracy is {found.ready[0].metric} on the whole held-out split, at the labels' own size")
+        if (_ON_PICTURES - {"accuracy"} if found.ready else _ON_PICTURES) & set(asked):
             pictures = _pictures(found, data, split, images, mode, preset, asked, seed)
             settings |= {"data": pictures.name, "pictures": len(pictures.x), "standard": found.standard}
             notes += [*map(str, pictures.report.dropped), *pictures.report.notes]
@@ -189,7 +196,8 @@ def _pictures(
         if preset:
             margin = [ZHANG["picture"] - ZHANG["size"]] * 2
     target = [n + m for n, m in zip(size, margin, strict=True)]
-    return load_pictures(data, target, images, standard=found.standard, split=split, seed=seed)
+    standard = found.ready[0].moments if found.ready else found.standard
+    return load_pictures(data, target, images, standard=standard, split=split, seed=seed)
 
 
 def _look(
@@ -207,7 +215,7 @@ def _look(
     """What is measured on pictures."""
     size = found.input[1:]
     inner = pictures.inner(size)
-    if "accuracy" in asked:
+    if "accuracy" in asked and not found.ready:
         _accuracy(found, rows, pictures, inner.to(device), seed)
     if "shift" in asked:
         networks = {v.name: v.network() for v in found.every}

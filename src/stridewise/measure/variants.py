@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -17,6 +17,7 @@ from stridewise.frontends.apply import apply_to_model
 from stridewise.frontends.load import ModelSpec, default_input, load, resolve
 from stridewise.frontends.torch import trace
 from stridewise.ir import Graph
+from stridewise.measure.intervals import Interval
 from stridewise.measure.offsets import coarsest, made_by, steps
 from stridewise.measure.shift import Network
 from stridewise.plans import Plan
@@ -46,6 +47,24 @@ class Variant:
         return coarsest(self.graph)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Ready:
+    """A trained network to measure as it is, whatever it was trained for.
+
+    call: what it says of a batch (scores, a map of scores, boxes); model: the module, for its graph and its insides;
+    moments: mean and deviation of 0..1 values that its pictures are given with; judge: its score on a data set, of the
+    name `metric`, at the labels' full size.
+    """
+
+    name: str
+    call: Callable[[torch.Tensor], Any]
+    model: nn.Module
+    input: tuple[int, ...]
+    moments: tuple[tuple[float, ...], tuple[float, ...]]
+    metric: str
+    judge: Callable[[Any], Interval]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variants:
     """The networks, the model's name, channels and sizes they take, and how their pictures are standardised."""
@@ -54,6 +73,7 @@ class Variants:
     input: tuple[int, ...]
     standard: str
     every: tuple[Variant, ...]
+    ready: tuple[Ready, ...] = ()
 
 
 def variants(
@@ -70,6 +90,10 @@ def variants(
 
     Random weights are drawn from `seed`. Raises: StridewiseError in one line, naming the plan that does not fit.
     """
+    if isinstance(model, Ready):
+        return _trained((model,), plans, input)
+    if isinstance(model, Sequence) and not isinstance(model, str):
+        return _trained(model, plans, input)
     if isinstance(model, nn.Module):
         name, live, shape = type(model).__name__, model, tuple(input or (3, 224, 224))
         standard = "own"
@@ -97,6 +121,26 @@ def variants(
         except StridewiseError as error:
             raise type(error)(f"plan {label}: {error}") from error
     return Variants(model=name, input=shape, standard=standard, every=tuple(found))
+
+
+def _trained(found: Sequence[Ready], plans: Mapping[str, Plan], input: Sequence[int] | None) -> Variants:
+    """Trained networks beside each other; each has its plan inside. Raises: UsageError where they do not compare."""
+    if plans:
+        raise UsageError(f"{found[0].name}: has its plan inside already: train it under the other plan too")
+    for other in found:
+        same = other.input == found[0].input and other.metric == found[0].metric and other.moments == found[0].moments
+        if not same or (input is not None and tuple(input) != other.input):
+            raise UsageError(
+                f"{other.name}: was trained for another task, size or data than {found[0].name}: measure them apart"
+            )
+    if len({other.name for other in found}) < len(found):
+        raise UsageError(f"{found[0].name}: is named twice")
+    every = [
+        Variant(name=f.name, call=f.call, model=f.model, graph=trace(f.model, f.input, name=f.name)) for f in found
+    ]
+    return Variants(
+        model=found[0].name, input=found[0].input, standard="training", every=tuple(every), ready=tuple(found)
+    )
 
 
 def standard_of(spec: ModelSpec) -> str:

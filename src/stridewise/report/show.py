@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any
 
 from stridewise.analyses import cost
@@ -198,14 +199,14 @@ def _layer(state: State, node: Node, batch: int) -> Layer:
     fields = state.fields.full[grid] if grid is not None else ()
     whole = sizes[0]
     ceiling = channel_ceiling(node, windows)
-    kernel = tuple([w.kernel if isinstance(w, Window | Transposed) else 1 for w in windows])
+    kernel, stride, dilation, padding, read = _window_row(tuple(windows), in_size)
     return Layer(
         key=node.key,
         op="conv_transpose" if attrs.get("transposed") else node.op,
         kernel=kernel if windows and not isinstance(windows[0], Resize) else tuple(attrs.get("kernel", ())),
-        stride=tuple([w.step(n) for w, n in zip(windows, in_size, strict=False)]),
-        dilation=tuple([w.dilation if isinstance(w, Window | Transposed) else 1 for w in windows]),
-        padding=tuple([_padding(w, n) for w, n in zip(windows, in_size, strict=False)]),
+        stride=stride,
+        dilation=dilation,
+        padding=padding,
         groups=int(attrs.get("groups", 1)),
         channels=attrs.get("channels"),
         in_size=in_size,
@@ -219,9 +220,21 @@ def _layer(state: State, node: Node, batch: int) -> Layer:
         macs=node.macs.at(sizes) * batch,
         params=node.params,
         activations=sum(v.at(sizes) for v in cost.computed(graph, node)) * batch if node.counted else 0,
-        read_coverage=float(coverage(windows)),
+        read_coverage=read,
         channel_ceiling=None if ceiling is None else float(ceiling),
     )
+
+
+@lru_cache(maxsize=16384)
+def _window_row(
+    windows: tuple[AxisMap, ...], in_size: Sizes
+) -> tuple[Sizes, tuple[Fraction, ...], Sizes, tuple[tuple[int, int], ...], float]:
+    """(kernel, stride, dilation, padding, share of positions read); most layers of a network share a few of these."""
+    kernel = tuple([w.kernel if isinstance(w, Window | Transposed) else 1 for w in windows])
+    stride = tuple([w.step(n) for w, n in zip(windows, in_size, strict=False)])
+    dilation = tuple([w.dilation if isinstance(w, Window | Transposed) else 1 for w in windows])
+    padding = tuple([_padding(w, n) for w, n in zip(windows, in_size, strict=False)])
+    return kernel, stride, dilation, padding, float(coverage(windows))
 
 
 def _padding(window: AxisMap, size: int) -> tuple[int, int]:

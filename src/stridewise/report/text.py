@@ -181,7 +181,7 @@ def _layers(layers: Sequence[Layer], width: int) -> list[Line]:
 
 
 def _changed_layers(report: Report, width: int) -> list[Line]:
-    """The layers whose step or dilation differs from the network as it is, what was and what each plan makes of it."""
+    """The layers whose step, dilation or kernel differs from now: what was and what each plan makes of it."""
     first = {layer.key: layer for layer in report.layers}
     rows: list[tuple[str, ...]] = []
     styles: list[str] = []
@@ -195,7 +195,7 @@ def _changed_layers(report: Report, width: int) -> list[Line]:
             before = first.get(layer.key)
             if before is None:
                 add(f"{layer.key}, new in {view.plan}", layer, "step")
-            elif (before.stride, before.dilation) != (layer.stride, layer.dilation):
+            elif (before.stride, before.dilation, before.kernel) != (layer.stride, layer.dilation, layer.kernel):
                 add(layer.key, before, "dim")
                 add(f"  {view.plan}", layer, "step")
         here = {layer.key for layer in view.layers}
@@ -203,7 +203,7 @@ def _changed_layers(report: Report, width: int) -> list[Line]:
             if layer.key not in here:
                 add(f"{layer.key}, gone in {view.plan}", layer, "dim")
     if not rows:
-        return [[("No layer's step or dilation differs.", "")]]
+        return [[("No layer's step, dilation or kernel differs.", "")]]
     return [[("Layers that differ", "head")], *_table(rows, width, styles)]
 
 

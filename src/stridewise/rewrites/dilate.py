@@ -18,6 +18,7 @@ from stridewise.axis import IDENTITY, Adaptive, AxisMap, Resize, Slice, Transpos
 from stridewise.errors import PlanError
 from stridewise.ir import Graph, Grid, Node, Sizes
 from stridewise.plans import Plan
+from stridewise.rewrites.places import is_within
 from stridewise.rewrites.reach import cumulative, steps_of
 from stridewise.rewrites.resized import resized
 
@@ -154,7 +155,7 @@ def _entries(graph: Graph, times: list[Times]) -> dict[str, Times]:
     entries: dict[str, Times] = {}
     for pin in graph.pins:
         node, came = graph.nodes[pin.node], times[pin.grid]
-        if all(m == 1 for m in came) or any(is_inside(node.path, entry) for entry in entries):
+        if all(m == 1 for m in came) or any(is_within(node.path, entry) for entry in entries):
             continue
         parts = node.path.split(".")
         around = [".".join(parts[:n]) for n in range(len(parts), 0, -1)] if node.path else []
@@ -164,19 +165,14 @@ def _entries(graph: Graph, times: list[Times]) -> dict[str, Times]:
             raise PlanError(f"{node.key or node.path or node.target}: {what}; its size cannot grow by {max(came)}")
         entries[closed] = came
         for grid in graph.grids:
-            if grid.node is not None and is_inside(graph.nodes[grid.node].path, closed):
+            if grid.node is not None and is_within(graph.nodes[grid.node].path, closed):
                 times[grid.index] = (1,) * len(grid.sizes)
     return entries
 
 
-def is_inside(path: str, module: str) -> bool:
-    """Whether the module at `path` is `module` or lies in it."""
-    return path == module or path.startswith(f"{module}.")
-
-
 def _lets_nothing_out(graph: Graph, path: str, times: Sequence[Times], came: Times) -> bool:
     """Whether one map, with `came` times its positions, comes into a module and none leaves it."""
-    inside = {n.index for n in graph.nodes if is_inside(n.path, path)}
+    inside = {n.index for n in graph.nodes if is_within(n.path, path)}
     made = {t for i in inside for t in graph.nodes[i].outputs}
     into = {t for i in inside for t in graph.nodes[i].inputs if t not in made and _spreads(graph, t)}
     used = {t for n in graph.nodes if n.index not in inside for t in n.inputs} | set(graph.outputs)
@@ -204,14 +200,14 @@ def _acts(graph: Graph, plan: Plan, times: Sequence[Times], entries: Mapping[str
     acts: dict[int, Act] = {}
     for node in graph.nodes:
         grids = made.get(node.index, [])
-        if not grids or any(is_inside(node.path, entry) for entry in entries):
+        if not grids or any(is_within(node.path, entry) for entry in entries):
             continue
         found = _act(graph, plan, node, grids, times)
         if found is not None:
             acts[node.index] = found
             if found.same:  # the padding before it came from the old size; the window pads by itself now
-                pad = max(n.index for n in graph.nodes if set(n.outputs) & set(node.inputs[:1]))
-                if graph.nodes[pad].op == "pad":
+                pad = max((n.index for n in graph.nodes if set(n.outputs) & set(node.inputs[:1])), default=0)
+                if graph.nodes[pad].op == "pad" and all(m == IDENTITY for g in made.get(pad, ()) for m in g.maps):
                     acts[pad] = Act(kind="drop", came=found.came, goes=found.came)
     return dict(sorted(acts.items()))
 

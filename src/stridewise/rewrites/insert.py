@@ -8,15 +8,16 @@ from dataclasses import replace
 from stridewise.axis import AxisMap
 from stridewise.ir import Graph, Grid, Node, Slot, Tensor, Volume
 from stridewise.ops.step import Inserted
+from stridewise.rewrites.places import Place
 
 
-def inserted(graph: Graph, tensor: int, made: Inserted, key: str, path: str, reader: int | None = None) -> Graph:
-    """The graph with a step called `key`, run by the module at `path`, that takes `tensor`.
+def inserted(graph: Graph, place: Place, made: Inserted, key: str, path: str) -> Graph:
+    """The graph with a step called `key` of the site or slot at `path`. Sizes are still the old ones.
 
-    reader: the one node that gets what it made, just before which it runs; None: all that come after the tensor, as
-    where the tensor is all they read of its grid. Sizes are still the old ones.
+    Where the place has no reader of its own, its tensor is all that later ops read of its grid.
     """
-    shift = _Shift(graph, tensor, made, reader)
+    tensor, reader = place.tensor, place.reader
+    shift = _Shift(graph, place, made)
     source = graph.tensors[tensor]
     assert source.grid is not None
     maps: tuple[AxisMap, ...] = made.windows
@@ -74,8 +75,8 @@ def inserted(graph: Graph, tensor: int, made: Inserted, key: str, path: str, rea
             for p in graph.pins
         ),
         unknown=tuple(replace(u, node=shift.node_at(u.node)) for u in graph.unknown),
-        slots=tuple(shift.slot(s, s.key == path and key.startswith("+")) for s in graph.slots),
-        modules=tuple((path, shift.tensor_at(t, False)) for path, t in graph.modules),
+        slots=tuple(shift.slot(s, s.key == path and made.slot) for s in graph.slots),
+        modules=shift.modules(graph.modules),
         last=None if graph.last is None else shift.tensor_at(graph.last, reader is None),
     )
 
@@ -83,7 +84,9 @@ def inserted(graph: Graph, tensor: int, made: Inserted, key: str, path: str, rea
 class _Shift:
     """Where indices go when a step comes in, and who reads its output instead of its operand."""
 
-    def __init__(self, graph: Graph, tensor: int, made: Inserted, reader: int | None) -> None:
+    def __init__(self, graph: Graph, place: Place, made: Inserted) -> None:
+        tensor, reader = place.tensor, place.reader
+        self.behind = place.behind
         self.old = tensor
         self.source = graph.tensors[tensor]
         self.storages = graph.tensors
@@ -146,9 +149,18 @@ class _Shift:
         )
 
     def slot(self, s: Slot, here: bool) -> Slot:
-        later = self.reader is None and (s.tensor > self.old or (s.tensor == self.old and not here))
+        shared = s.tensor == self.old and self.behind is not None and not here
+        later = self.reader is None and (s.tensor > self.old or shared)
         node = self.at_node if here else None if s.node is None else self.node_at(s.node)
         return replace(s, grid=self.grid_at(s.grid, later), tensor=self.tensor_at(s.tensor, later), node=node)
+
+    def modules(self, rows: Sequence[tuple[str, int]]) -> tuple[tuple[str, int], ...]:
+        """The module behind which it runs gives out what it made, and so do those around it."""
+        out, reached = [], False
+        for path, tensor in rows:
+            reached = reached or path == self.behind
+            out.append((path, self.tensor_at(tensor, reached)))
+        return tuple(out)
 
 
 def opened(graph: Graph, keys: Sequence[str]) -> Graph:
@@ -156,5 +168,5 @@ def opened(graph: Graph, keys: Sequence[str]) -> Graph:
     one = Inserted(kind="max", stride=(1,) * graph.axes, slot=True)
     for key in keys:
         slot = next(s for s in graph.slots if s.key == key)
-        graph = inserted(graph, slot.tensor, one, f"+{key}", key)
+        graph = inserted(graph, Place(tensor=slot.tensor, behind=key), one, f"+{key}", key)
     return graph

@@ -1,15 +1,14 @@
-"""Ways to downsample other than by an op's own stride: what is allowed, and where the step goes (DESIGN 3.4).
+"""Ways to downsample other than by an op's own stride: what is allowed, and what the op becomes (DESIGN 3.4).
 
-A kind makes the op step by 1 and inserts a step: behind the op, its norm and its activation, all of which work position
-by position; or before it where that is the same and cheaper, at a 1x1 convolution with nothing bent behind it (a
-shortcut). Space-to-depth inserts nothing: the kernel grows.
+A kind makes the op step by 1 and inserts a step (`places.py`). Space-to-depth inserts nothing: the kernel grows.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from fractions import Fraction
 
 from stridewise.analyses.strides import site_grids
 from stridewise.axis import AxisMap, Window
@@ -19,18 +18,6 @@ from stridewise.ops.step import STEPS, Inserted
 from stridewise.plans import BORDERS, KINDS, Plan, Setting
 
 SPACE = "space-to-depth"
-_NORMS = frozenset(("batch_norm", "layer_norm", "group_norm", "local_norm"))
-_BENT = frozenset(("activation", "saturating", "layer_norm", "group_norm", "local_norm"))
-_AFFINE = frozenset(f"{name}{end}" for name in ("add", "sub", "mul", "div") for end in ("", "_"))
-_BY_POSITION = _NORMS | _BENT | {"copy", "join", "permute", "transpose"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """Where a step goes: it takes `tensor`; reader: the one node that gets what it made, None: all that come later."""
-
-    tensor: int
-    reader: int | None = None
 
 
 def steps_now(graph: Graph, node: Node) -> tuple[int, ...]:
@@ -75,11 +62,20 @@ def check_kinds(graph: Graph, plan: Plan) -> None:
         if plan.keep_weights:
             raise PlanError(f"{key}: downsampling by '{kind}' changes values; plan without --keep-weights")
         if all(s == 1 for s in setting.stride):
-            raise PlanError(
-                f"{key}: it steps by 1: there is nothing to do by '{kind}'; give it a step, as {key}=2:{kind}"
-            )
+            raise PlanError(f"{key}: steps by 1, so there is nothing to do by '{kind}'; write {key}=2:{kind}")
         if kind == SPACE:
             _check_growth(graph, key, node)
+
+
+def kinds_at(graph: Graph, site: Node | None) -> tuple[str, ...]:
+    """The ways to step at a site, or at a slot (None), the usual one first."""
+    if site is None:
+        return ("max", *(kind for kind in STEPS if kind != "max"))
+    try:
+        _check_growth(graph, site.key, site)
+    except PlanError:
+        return ("stride", *STEPS)
+    return ("stride", *STEPS, SPACE)
 
 
 def _check_setting(key: str, setting: Setting) -> None:
@@ -109,56 +105,6 @@ def _check_growth(graph: Graph, key: str, node: Node) -> None:
         raise PlanError(f"{key}: {SPACE} needs a padding of its own, and this one follows the input's size (SAME)")
 
 
-# -- where it goes -----------------------------------------------------------------------------------------------------
-
-
-def place_of(graph: Graph, site: Node, kind: str) -> Place:
-    """Where the step of a site goes: behind all that works position by position on what the site made."""
-    chain, bent = _behind(graph, site)
-    window = all(isinstance(m, Window) and m.span == 1 and m.padding(1) == (0, 0) for m in site.attrs["maps"])
-    if site.op == "conv" and window and not bent and kind != "max":
-        return Place(tensor=site.inputs[0], reader=site.index)
-    return Place(tensor=chain)
-
-
-def _behind(graph: Graph, site: Node) -> tuple[int, bool]:
-    """(The last tensor that alone leads on from a site while ops work position by position, whether one is bent)."""
-    first = site.outputs[0]
-    order: dict[int, tuple[int, ...]] = {first: tuple(range(len(graph.tensors[first].shape)))}
-    made: list[tuple[int, int, bool]] = [(first, site.index, False)]
-    bent = False
-    for node in graph.nodes[site.index + 1 :]:
-        inside = [order[t] for t in node.inputs if t in order]
-        if not inside:
-            continue
-        if node.op not in _BY_POSITION or len(inside) < len(node.inputs) or len(set(inside)) > 1 or node.site:
-            break
-        now = inside[0]
-        if node.op in ("permute", "transpose"):
-            now = tuple(now[i] for i in node.attrs["order"])
-        bent = bent or node.op in _BENT or (node.op == "join" and not _affine(node))
-        order[node.outputs[0]] = now
-        made.append((node.outputs[0], node.index, bent))
-    last_read: dict[int, int] = {}
-    for node in graph.nodes:
-        last_read.update(dict.fromkeys((t for t in node.inputs if t in order), node.index))
-    last_read.update(dict.fromkeys((t for t in graph.outputs if t in order), len(graph.nodes)))
-    best = first, False
-    for tensor, maker, curved in made:
-        alone = all(last_read.get(t, -1) <= maker for t, at, _ in made if at <= maker and t != tensor)
-        if alone and order[tensor] == order[first] and len(graph.tensors[tensor].shape) == len(order[first]):
-            best = tensor, curved
-    return best
-
-
-def _affine(node: Node) -> bool:
-    name = node.target.split(".")[1] if "." in node.target else node.target.lower()
-    return name in _AFFINE and len(node.inputs) == 1
-
-
-# -- what the op itself becomes ----------------------------------------------------------------------------------------
-
-
 def own_windows(setting: Setting, maps: Sequence[AxisMap]) -> tuple[AxisMap, ...]:
     """The windows of a site's op under its setting: stepping, at step 1 beside an inserted step, or grown."""
     out: list[AxisMap] = []
@@ -175,7 +121,7 @@ def own_windows(setting: Setting, maps: Sequence[AxisMap]) -> tuple[AxisMap, ...
 def grown(window: Window) -> Window:
     """The window that covers the same blocks as space-to-depth followed by `window` at step 1: `stride` times as wide.
 
-    Its padding grows with it at the beginning and ends where as many positions come out as before, at every size.
+    Its padding begins with whole blocks and ends where as many positions come out as before, at every size.
     """
     if window.stride == 1:
         return window
@@ -187,8 +133,12 @@ def grown(window: Window) -> Window:
 
 
 def shift_of(window: Window) -> int:
-    """Where the old kernel lies in the grown one, so that with zeros around it the op says what it said."""
-    return (window.stride - 1) * window.pad_begin
+    """Where the old kernel lies in the grown one, so that with zeros around it the op says what it said.
+
+    The grown padding is the number of whole blocks that leaves its centre nearest to the old one.
+    """
+    blocks = Fraction(2 * window.pad_begin + window.kernel * (window.stride - 1), 2 * window.stride)
+    return window.stride * math.ceil(blocks - Fraction(1, 2)) - window.pad_begin
 
 
 def with_growth(graph: Graph, key: str, setting: Setting) -> Graph:

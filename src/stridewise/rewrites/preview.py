@@ -10,21 +10,27 @@ from stridewise.analyses.cost import macs, peak_bytes
 from stridewise.analyses.sizes import grid_sizes
 from stridewise.analyses.strides import components
 from stridewise.ir import Graph, Sizes
-from stridewise.plans import Plan, Setting
+from stridewise.plans import Plan, Setting, how_of
+from stridewise.rewrites.kinds import filled
 from stridewise.rewrites.reach import cumulative, steps_of
 from stridewise.rewrites.restride import restride
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """One changed site or slot (slots begin with +): its strides, and its output's sizes, before and after."""
+    """One changed site or slot (slots begin with +): its strides, and its output's sizes, before and after.
+
+    how: the kind of step in words, "" for the op's own. macs: multiply-adds of the op (before, after) and of the step
+    inserted for it.
+    """
 
     key: str
     was: Sizes
     stride: Sizes
-    kind: str
+    how: str
     before: Sizes
     after: Sizes
+    macs: tuple[int, int, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,22 +41,29 @@ class Preview:
     pads: tuple[tuple[str, int, int], ...]
     output_stride: tuple[tuple[Fraction, ...], tuple[Fraction, ...]]
     macs: tuple[int, int]
+    params: tuple[int, int]
     peak_bytes: tuple[int, int]
 
     def __str__(self) -> str:
         if not self.changes:
             return "the network is that way already: the plan changes nothing"
         rows = [
-            (c.key, f"stride {_by(c.was)} -> {_by(c.stride)}{_kind(c)}", f"{_by(c.before)} -> {_by(c.after)}")
+            (
+                c.key,
+                f"stride {_by(c.was)} -> {_by(c.stride)}{c.how and f' by {c.how}'}",
+                f"size {_by(c.before)} -> {_by(c.after)}",
+                _work(c.macs),
+            )
             for c in self.changes
         ]
-        widths = [max(len(row[i]) for row in rows) for i in range(2)]
-        lines = [f"{a:<{widths[0]}}  {b:<{widths[1]}}  size {c}" for a, b, c in rows]
+        widths = [max(len(row[i]) for row in rows) for i in range(3)]
+        lines = ["  ".join(f"{a:<{w}}" for a, w in zip(row, (*widths, 0), strict=True)).rstrip() for row in rows]
         lines += [f"{k}: {n} more at the end of axis {a}, to meet its parallel path" for k, a, n in self.pads]
         before, after = self.macs
         lines += [
             f"output stride {_by(self.output_stride[0])} -> {_by(self.output_stride[1])}",
             f"multiply-adds {before / 1e9:.3f} G -> {after / 1e9:.3f} G ({after / max(before, 1):.2f}x)",
+            *_weights(self.params),
             f"peak activation memory {self.peak_bytes[0] / 2**20:.1f} -> {self.peak_bytes[1] / 2**20:.1f} MiB, batch 1",
         ]
         return "\n".join(lines)
@@ -60,22 +73,29 @@ def preview(graph: Graph, plan: Plan) -> Preview:
     """What `plan` does to `graph`. Raises PlanError where it does not fit."""
     found = restride(graph, plan)
     after = found.graph
+    plan = filled(graph, plan)
+    sizes = grid_sizes(graph), grid_sizes(after)
     rows = []
     for key, setting in plan.sites.items():
         node, new = graph.node_named(key), after.node_named(key)
         assert node is not None and node.grid is not None and new is not None and new.grid is not None
-        rows.append(_row(key, setting, graph.grids[node.grid].sizes, after.grids[new.grid].sizes))
+        step = after.node_named(f"{node.key}/{setting.downsample}")
+        last = new if step is None or step.index < new.index else step
+        assert last.grid is not None
+        work = node.macs.at(sizes[0]), new.macs.at(sizes[1]), 0 if step is None else step.macs.at(sizes[1])
+        rows.append(_row(key, setting, sizes[0][node.grid], sizes[1][last.grid], work))
     for key, setting in plan.insert.items():
         slot = next(s for s in graph.slots if s.key == key or key in s.aliases)
         there = after.node_named(f"+{key}")
-        size = after.grids[there.grid].sizes if there is not None and there.grid is not None else ()
-        rows.append(_row(f"+{key}", setting, graph.grids[slot.grid].sizes, size or graph.grids[slot.grid].sizes))
-    sizes = grid_sizes(graph), grid_sizes(after)
+        size = sizes[1][there.grid] if there is not None and there.grid is not None else sizes[0][slot.grid]
+        work = 0, 0, 0 if there is None else there.macs.at(sizes[1])
+        rows.append(_row(f"+{key}", setting, sizes[0][slot.grid], size, work))
     return Preview(
         changes=tuple(rows),
         pads=found.pads,
         output_stride=(output_stride(graph), output_stride(after)),
         macs=(macs(graph, sizes[0]), macs(after, sizes[1])),
+        params=(graph.params, after.params),
         peak_bytes=(peak_bytes(graph, sizes[0]), peak_bytes(after, sizes[1])),
     )
 
@@ -93,12 +113,22 @@ def output_stride(graph: Graph) -> tuple[Fraction, ...]:
     return tuple(out)
 
 
-def _row(key: str, setting: Setting, before: Sizes, after: Sizes) -> Change:
-    return Change(key=key, was=setting.was, stride=setting.stride, kind=setting.downsample, before=before, after=after)
+def _row(key: str, setting: Setting, before: Sizes, after: Sizes, work: tuple[int, int, int]) -> Change:
+    how = how_of(setting)
+    return Change(key=key, was=setting.was, stride=setting.stride, how=how, before=before, after=after, macs=work)
 
 
-def _kind(change: Change) -> str:
-    return "" if change.kind == "stride" else f" by {change.kind}"
+def _weights(params: tuple[int, int]) -> list[str]:
+    before, after = params
+    return [f"parameters {before / 1e6:.2f} M -> {after / 1e6:.2f} M"] if before != after else []
+
+
+def _work(macs: tuple[int, int, int]) -> str:
+    before, after, own = macs
+    if before == after and not own:
+        return ""
+    step = f", its step {own / 1e9:.3f} G" if own else ""
+    return f"multiply-adds {before / 1e9:.3f} -> {after / 1e9:.3f} G{step}"
 
 
 def _by(sizes: Sequence[int | Fraction]) -> str:

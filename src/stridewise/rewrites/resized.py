@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from stridewise.ir import Sizes, Tensor
 
@@ -13,8 +12,10 @@ def resized(tensor: Tensor, old: Sequence[Sizes], new: Sequence[Sizes]) -> Tenso
     if not tensor.volume.over or tensor.grid is None or len(tensor.shape) < 3:
         return tensor
     before, after = old[tensor.grid], new[tensor.grid]
+    if before == after:
+        return tensor
     if tensor.shape[-len(before) :] == before:
-        return replace(tensor, shape=(*tensor.shape[: -len(before)], *after))
+        return tensor.shaped((*tensor.shape[: -len(before)], *after))
     if tensor.shape[1:-1] == before:
-        return replace(tensor, shape=(tensor.shape[0], *after, tensor.shape[-1]))
+        return tensor.shaped((tensor.shape[0], *after, tensor.shape[-1]))
     return tensor

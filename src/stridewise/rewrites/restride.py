@@ -14,9 +14,10 @@ from stridewise.ops.step import Inserted
 from stridewise.plans import Plan, Setting
 from stridewise.rewrites.dilate import dilated_graph, dilation
 from stridewise.rewrites.insert import inserted
-from stridewise.rewrites.kinds import SPACE, check_kinds, filled, made_by, own_windows, place_of, with_growth
+from stridewise.rewrites.kinds import SPACE, check_kinds, filled, made_by, own_windows, with_growth
 from stridewise.rewrites.meet import settled
 from stridewise.rewrites.phases import phases
+from stridewise.rewrites.places import Place, place_of
 from stridewise.rewrites.resized import resized
 
 
@@ -28,8 +29,9 @@ class Restrided:
     pads: tuple[tuple[str, int, int], ...] = ()
 
 
-def restride(graph: Graph, plan: Plan, inputs: Sizes | None = None) -> Restrided:
-    """The graph of the network under `plan`, at the traced or the given input size.
+def restride(graph: Graph, plan: Plan, inputs: Sizes | None = None, shapes: bool = True) -> Restrided:
+    """The graph of the network under `plan`, at the traced or the given input size; shapes: bring the tensors' shapes
+    along, which no report of sizes, fields and costs reads.
 
     Raises: PlanError where the plan names what the network does not have, or sizes no longer agree.
     """
@@ -52,16 +54,17 @@ def restride(graph: Graph, plan: Plan, inputs: Sizes | None = None) -> Restrided
     except GeometryError as error:
         raise PlanError(f"the plan does not fit: {error}") from error
     grids = tuple(
-        replace(g, sizes=sizes[g.index], maps=maps.get(g.index, g.maps))
-        if sizes[g.index] != g.sizes or g.index in maps
-        else g
+        g.measuring(sizes[g.index], maps.get(g.index, g.maps)) if sizes[g.index] != g.sizes or g.index in maps else g
         for g in stepped.grids
     )
-    out = replace(stepped, grids=grids, slots=tuple(_slot_now(s, plan) for s in stepped.slots))
+    slots = tuple(_slot_now(s, plan) for s in stepped.slots) if plan.insert else stepped.slots
+    out = replace(stepped, grids=grids, slots=slots)
     out = _without_idle_steps(out)
     _check_borders(out)
-    old = [g.sizes for g in stepped.grids]
-    return Restrided(graph=replace(out, tensors=tuple(resized(t, old, sizes) for t in out.tensors)), pads=pads)
+    if shapes:
+        old = [g.sizes for g in stepped.grids]
+        out = replace(out, tensors=tuple([resized(t, old, sizes) for t in out.tensors]))
+    return Restrided(graph=out, pads=pads)
 
 
 def _with_steps(graph: Graph, plan: Plan) -> Graph:
@@ -72,7 +75,7 @@ def _with_steps(graph: Graph, plan: Plan) -> Graph:
         made = made_by(setting)
         if made is not None:
             place = place_of(graph, node, made.kind)
-            graph = inserted(graph, place.tensor, made, f"{node.key}/{made.kind}", node.path, place.reader)
+            graph = inserted(graph, place, made, f"{node.key}/{made.kind}", node.path)
         elif setting.downsample == SPACE:
             graph = with_growth(graph, key, setting)
     for key, setting in plan.insert.items():
@@ -81,7 +84,8 @@ def _with_steps(graph: Graph, plan: Plan) -> Graph:
             graph = _idle(graph, {slot.node}, named=False)  # another kind takes its place
             slot = replace(slot, node=None)
         if slot.node is None and steps:
-            graph = inserted(graph, slot.tensor, _step_of(setting), f"+{slot.key}", slot.key)
+            place = Place(tensor=slot.tensor, behind=slot.key)
+            graph = inserted(graph, place, _step_of(setting), f"+{slot.key}", slot.key)
     return graph
 
 

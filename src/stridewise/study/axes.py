@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from stridewise.plans import Plan, Setting
-from stridewise.study.candidates import place
+from stridewise.study.candidates import common_name
 
 
 def plan_axes(plans: Sequence[Plan]) -> list[dict[str, Any]]:
@@ -39,4 +39,4 @@ def _step(setting: Setting | None, was: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _name(sites: Sequence[str]) -> str:
-    return sites[0] if len(sites) == 1 else place(tuple(sites))
+    return sites[0] if len(sites) == 1 else common_name(tuple(sites))

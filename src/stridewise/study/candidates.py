@@ -109,11 +109,11 @@ def steps_of(graph: Graph) -> str:
         if any(s > 1 for s in group.stride):
             step = str(group.stride[0]) if len(set(group.stride)) == 1 else "×".join(map(str, group.stride))
             slot = next((behind[site] for site in group.sites if site in behind), None)
-            parts.append(f"{place(group.sites) if slot is None else f'+{slot}'} /{step}")
+            parts.append(f"{common_name(group.sites) if slot is None else f'+{slot}'} /{step}")
     return ", ".join(parts) or "no steps"
 
 
-def place(sites: tuple[str, ...]) -> str:
+def common_name(sites: tuple[str, ...]) -> str:
     """What the names of a group's sites have in common: the module they sit in."""
     common = []
     for parts in zip(*(site.split(".") for site in sites), strict=False):

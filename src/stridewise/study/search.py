@@ -7,7 +7,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -199,12 +199,10 @@ def _scored(model: Any, score: Score | str | None, task: str, data: Any, size: A
         return score
     if data is None:
         raise UsageError("search: give data to train on, or your own score=function")
-    from stridewise.tasks.recipe import Recipe
+    from stridewise.tasks.recipe import told_apart
 
-    names = {f.name for f in fields(Recipe)}
-    made = Recipe(**{k: v for k, v in settings.items() if k in names})
-    options = {k: v for k, v in settings.items() if k not in names}
-    return TrainScore(task, model, data, size=size, recipe=made, options=options)
+    recipe, options = told_apart(settings)
+    return TrainScore(task, model, data, size=size, recipe=recipe, options=options)
 
 
 def _graph(model: Any, score: Score, input: Sequence[int] | None) -> Graph:

@@ -7,7 +7,7 @@ from torch.nn import functional
 
 from stridewise.data.mask import IGNORE
 
-AUGMENTATIONS = ("shift", "flip", "scale", "light")
+AUGMENTATIONS = ("shift", "flip", "scale", "light", "invert")
 _SHIFT = 8  # a picture moves by up to an eighth of its size, as 4 of 32 pixels in He et al. 2016
 _SCALE, _TURN, _SLANT = 0.25, 0.2, 0.2  # of the size; radians; pixels across a pixel down
 _LIGHT = 0.4  # contrast by up to this share, brightness by up to this many deviations
@@ -21,11 +21,14 @@ def augmented(
     """Pictures (N, C, H, W) and their targets, changed together.
 
     shift, flip (left to right), scale (height and width, turned and slanted a little; classes alone), light
-    (contrast and brightness).
+    (contrast and brightness), invert (to the negative).
     """
     if "light" in kinds:
         contrast, level = ((2 * torch.rand(len(x), 1, 1, 1, generator=generator) - 1) * _LIGHT for _ in range(2))
         x = x * (1 + contrast.to(x.device)) + level.to(x.device)
+    if "invert" in kinds:
+        negative = (torch.rand(len(x), generator=generator) < 0.5).to(x.device)
+        x = torch.where(negative[:, None, None, None], -x, x)
     if "flip" in kinds:
         mirrored = (torch.rand(len(x), generator=generator) < 0.5).to(x.device)
         x = torch.where(mirrored[:, None, None, None], x.flip(-1), x)

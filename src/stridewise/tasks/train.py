@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +12,12 @@ from stridewise.errors import UsageError
 from stridewise.plans import Plan
 from stridewise.tasks.folder import RunFolder, title_of
 from stridewise.tasks.loop import as_it_is
-from stridewise.tasks.recipe import Recipe
+from stridewise.tasks.recipe import Recipe, told_apart
 from stridewise.tasks.record import TrainRecord
-from stridewise.tasks.run import recorded, task_of
+from stridewise.tasks.run import clocks, recorded, task_of
 from stridewise.tasks.run import run as _run
 from stridewise.tasks.task import Source, Task
-from stridewise.tasks.trained import check_same, load_trained
+from stridewise.tasks.trained import Trained, check_same, load_trained
 
 
 def train(
@@ -51,9 +49,8 @@ def train(
     sizes).
     Raises: UsageError, DataError, LoadError, PlanError, StridewiseError, one line each.
     """
-    names = {f.name for f in fields(Recipe)}
-    chosen = task_of(task, **{k: v for k, v in settings.items() if k not in names})
-    recipe = Recipe(**{k: v for k, v in settings.items() if k in names})
+    recipe, options = told_apart(settings)
+    chosen = task_of(task, **options)
     plan = Plan.read(plan) if isinstance(plan, str | Path) else plan or Plan()
     folder = None if run is None else RunFolder(run, resume=resume)
     if folder is not None and checkpoint is not None:
@@ -92,10 +89,18 @@ def evaluate(
 
     model, plan: what it must be of. Pictures are given to it as in its training. Raises: LoadError, DataError.
     """
-    begin = time.monotonic()
     found = load_trained(path)
     check_same(path, found, task, model, Plan.read(plan) if isinstance(plan, str | Path) else plan)
-    splits = found.task.read(_opened(found.task, data, format), found.data.shape[1:])
+    return evaluated(path, found, _opened(found.task, data, format), device)
+
+
+def evaluated(path: str | Path, found: Trained, dataset: Dataset, device: str = "cpu") -> TrainRecord:
+    """A trained network judged on the held-out pictures of a data set.
+
+    Raises: UsageError where the data have other classes; DataError.
+    """
+    begin = clocks()
+    splits = found.task.read(dataset, found.data.shape[1:])
     if splits.classes != found.data.classes:
         raise UsageError(
             f"{path}: knows the classes {_few(found.data.classes)}; {splits.name} has {_few(splits.classes)}"
@@ -103,7 +108,7 @@ def evaluate(
     splits = splits.under(found.standard)
     done = as_it_is(found.model.to(device), device)
     recipe = Recipe(device=device)
-    return recorded(found.task, model, splits, found.plan, 0, 0, recipe, begin, done, [f"judged from {path}"])
+    return recorded(found.task, found.source, splits, found.plan, 0, 0, recipe, begin, done, [f"judged from {path}"])
 
 
 def _opened(task: Task, data: str | Path | Dataset, format: str | None) -> Dataset:

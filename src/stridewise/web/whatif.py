@@ -10,6 +10,7 @@ from typing import Any
 
 from stridewise.analyses.findings import as_json, findings
 from stridewise.analyses.state import evaluate
+from stridewise.analyses.strides import site_grids
 from stridewise.errors import UsageError
 from stridewise.ir import Graph
 from stridewise.plans import Plan, Setting
@@ -19,14 +20,13 @@ from stridewise.report.show import is_layer, show, view
 from stridewise.rewrites.certify import certify
 from stridewise.rewrites.complete import make_plan
 from stridewise.rewrites.dilate import dilation
+from stridewise.rewrites.kinds import kinds_at
 from stridewise.rewrites.restride import restride
 from stridewise.search.front import front
 from stridewise.search.result import Front
 
 Json = dict[str, Any]
 _MOST_CHANGES = 200
-KINDS_AT = {"site": ["stride"], "slot": ["max", "mean"]}
-"""The ways to step that the library carries out, at a site and at a slot; the first is the usual one."""
 
 
 @dataclass(frozen=True, slots=False, kw_only=True, eq=False)
@@ -38,7 +38,7 @@ class Studied:
     @cached_property
     def original(self) -> Json:
         """The page's data for the network as it came: `show --json` and what the ladder needs beside it."""
-        return page_data(show(self.graph)) | {"places": places(self.graph), "kinds": KINDS_AT}
+        return page_data(show(self.graph)) | {"places": places(self.graph), "kinds": kinds(self.graph)}
 
     @cached_property
     def front(self) -> Front:
@@ -77,8 +77,9 @@ class Studied:
         """Sizes, strides, fields and costs under a request: its plan, and only what differs from the original."""
         begun = time.perf_counter()
         plan = self.plan(request)
-        changed = restride(self.graph, plan)
-        found = view(evaluate(changed.graph, smallest=False), rules=False)
+        changed = restride(self.graph, plan, shapes=False)
+        sizes = [grid.sizes for grid in changed.graph.grids]
+        found = view(evaluate(changed.graph, smallest=False, sizes=sizes), rules=False)
         shown = view_json(found)
         return {
             "plan": plan_json(plan),
@@ -114,7 +115,7 @@ def plan_json(plan: Plan) -> Json:
     """The plan's settings: for every site and slot (with a +) its stride, what it was, and how it steps."""
     slots = {f"+{key}": setting for key, setting in plan.insert.items()}
     return {
-        key: {"stride": list(s.stride), "was": list(s.was), "downsample": s.downsample}
+        key: {"stride": list(s.stride), "was": list(s.was), "downsample": s.downsample, "how": _how(s)}
         for key, s in [*plan.sites.items(), *slots.items()]
     }
 
@@ -134,8 +135,14 @@ def wishes(plan: Plan) -> dict[str, str]:
 def _wish(setting: Setting, usual: str) -> str:
     parts = ["x".join(map(str, setting.stride))] if setting.stride else []
     if setting.downsample != usual:
-        parts += [setting.downsample, *([str(setting.filter)] if setting.filter else [])]
+        parts.append(_how(setting))
     return ":".join(parts)
+
+
+def _how(setting: Setting) -> str:
+    """The way a step is made as it is asked for: "blur:5:zero"."""
+    taps = [str(setting.filter)] if setting.filter else []
+    return ":".join([setting.downsample, *taps, *([setting.border] if setting.border != "reflect" else [])])
 
 
 def differences(before: Sequence[Json], after: Sequence[Json]) -> list[Any]:
@@ -158,6 +165,13 @@ def differences(before: Sequence[Json], after: Sequence[Json]) -> list[Any]:
             out.append({"as": i} | {name: value for name, value in row.items() if value != old[name]})
         expected = i + 1
     return out
+
+
+def kinds(graph: Graph) -> dict[str, list[str]]:
+    """The ways to step: at slots ("+"), at most sites (""), and by name where one has others; the usual one first."""
+    sites = {graph.nodes[n].key: list(kinds_at(graph, graph.nodes[n])) for n in site_grids(graph)}
+    usual = max(sites.values(), key=list(sites.values()).count, default=[])
+    return {"+": list(kinds_at(graph, None)), "": usual} | {key: own for key, own in sites.items() if own != usual}
 
 
 def places(graph: Graph) -> Json:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stridewise.errors import UsageError
+from stridewise.rewrites.restride import restride
 from stridewise.web.jobs import Report
 from stridewise.web.pictures import Pictures, middle, png, resized
 from stridewise.web.workbench import Opened
@@ -19,6 +20,7 @@ from stridewise.web.workbench import Opened
 Json = dict[str, Any]
 _MAPS, _ROUNDS, _MOST_SHIFT, _OTHERS = 12, 15, 64, 4
 _MOST_MACS = 200e9
+_NO_MAP = "{}: no module gives out this map by itself; choose the layer before or behind it"
 
 
 def feature_maps(opened: Opened, pictures: Pictures, asked: Json, report: Report) -> Json:
@@ -36,10 +38,10 @@ def feature_maps(opened: Opened, pictures: Pictures, asked: Json, report: Report
         with _planned(opened, plan) as model:
             path = _path(model, key)
             found = next(iter(run_watched(model, [path], x))).get(path) if path else None
-        if found is not None and found[1].dim() == 4:
+        if found is not None and found[1].dim() == 4 and found[1].shape[2:] == _size(opened, plan, key):
             outs.append((label, found[1][0].float().numpy()))
     if not outs:
-        raise UsageError(f"{key}: no module of that name gives out a map; choose another layer")
+        raise UsageError(_NO_MAP.format(key))
     last = outs[-1][1]
     order = np.argsort(-last.var(axis=(1, 2)), kind="stable")[:_MAPS]
     report(0.9, "drawing")
@@ -70,6 +72,7 @@ def _data(levels: NDArray[Any]) -> str:
 
 def measured_field(opened: Opened, pictures: Pictures, asked: Json, report: Report) -> Json:
     """Where the input moves one position of a layer: its gradient's size, as a picture of heat."""
+    from stridewise.measure.capture import run_watched
     from stridewise.measure.field import HOLDS, field_energy
 
     key, at = str(asked.get("layer", "")), asked.get("position")
@@ -80,8 +83,8 @@ def measured_field(opened: Opened, pictures: Pictures, asked: Json, report: Repo
     report(0.4, f"running {label}, forwards and backwards")
     with _planned(opened, plan) as model:
         path = _path(model, key)
-        if path is None:
-            raise UsageError(f"{key}: no module of that name gives out a map; choose another layer")
+        if path is None or next(iter(run_watched(model, [path], x)))[path][1].shape[2:] != _size(opened, plan, key):
+            raise UsageError(_NO_MAP.format(key))
         energy = field_energy(model, path, x, at)
     order = np.sort(energy.ravel())[::-1]
     reach = int(np.searchsorted(np.cumsum(order), HOLDS * order.sum()) + 1)
@@ -102,7 +105,8 @@ def latency(opened: Opened, pictures: Pictures, asked: Json, report: Report) -> 
     from stridewise.frontends.apply import apply_to_model
     from stridewise.measure.latency import latency as timed
 
-    x = _input(opened, pictures, report)
+    _check(opened, report)
+    x = torch.rand(1, *opened.shape())  # what is on it takes no part in how long it takes
     models = {}
     for label, plan in _versions(opened, asked):
         models[label] = opened.model() if plan is None else copy.deepcopy(opened.model())
@@ -132,7 +136,7 @@ def shift_test(opened: Opened, pictures: Pictures, asked: Json, report: Report) 
     axis = asked.get("axis", 1)
     if axis not in (0, 1):
         raise UsageError("axis: 0 for up and down, 1 for sideways")
-    _input(opened, pictures, report)
+    _check(opened, report)
     channels, *sizes = opened.shape()
     strides = opened.wait().original["totals"]["output_stride"]
     if len(sizes) != 2 or channels != 3:
@@ -178,6 +182,13 @@ def _input(opened: Opened, pictures: Pictures, report: Report) -> Any:
     """The picture as the network reads it. Shape: (1, channels, rows, columns)."""
     import torch
 
+    _check(opened, report)
+    channels, *sizes = opened.shape()
+    return opened.standardised(torch.from_numpy(pictures.fitted(channels, tuple(sizes))).float()[None])
+
+
+def _check(opened: Opened, report: Report) -> None:
+    """Refuse what cannot be run here, and build what can."""
     graph = opened.wait().graph
     if len(graph.inputs) != 1:
         raise UsageError(f"{opened.name}: it reads {len(graph.inputs)} inputs; one picture cannot serve them all")
@@ -188,9 +199,7 @@ def _input(opened: Opened, pictures: Pictures, report: Report) -> Any:
             "Start with a smaller --input, or run `stridewise measure` in a terminal"
         )
     report(0.05, f"building {opened.name}")
-    channels, *sizes = opened.shape()
     opened.model()
-    return opened.standardised(torch.from_numpy(pictures.fitted(channels, tuple(sizes))).float()[None])
 
 
 def _versions(opened: Opened, asked: Json) -> Iterator[tuple[str, Any]]:
@@ -216,12 +225,22 @@ def _planned(opened: Opened, plan: Any) -> Iterator[Any]:
 
 def _path(model: Any, key: str) -> str | None:
     """The path to watch for a layer's key: its module, "+module" for the step behind it; None where there is none."""
-    path = key.split("#")[0].split("/")[0]
+    from stridewise.frontends.step import step_of
+
+    path, _, inside = key.split("#")[0].partition("/")
     try:
-        model.get_submodule(path.removeprefix("+"))
+        module = model.get_submodule(path.removeprefix("+"))
     except AttributeError:
         return None
-    return path
+    return f"+{path}" if inside and step_of(module) is not None else path
+
+
+def _size(opened: Opened, plan: Any, key: str) -> tuple[int, ...] | None:
+    """What a layer's map measures under a plan, None where it has none."""
+    graph = opened.wait().graph
+    graph = graph if plan is None else restride(graph, plan).graph
+    node = graph.node_named(key)
+    return None if node is None or node.grid is None else graph.grids[node.grid].sizes
 
 
 WORKS: dict[str, Callable[[Opened, Pictures, Json, Report], Json]] = {

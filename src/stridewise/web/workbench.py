@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import threading
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from stridewise.frontends.load import load, open_graph, resolve
 from stridewise.ir import Graph
 from stridewise.web.whatif import Studied
 
+_OBJECTS = 50_000  # objects between two looks of the garbage collector; a what-if makes some thousands
 BUNDLED = ("torchvision:resnet18", "torchvision:resnet50", "builtin:resnet20")
 
 
@@ -99,14 +101,20 @@ class Workbench:
     ) -> None:
         self.opened = [Opened(name, input, trust, weights) for name in names]
 
-    def warm(self) -> None:
-        """Trace the networks one after the other in the background."""
+    def warm(self) -> threading.Thread:
+        """Trace the networks one after the other in the background; the thread that does."""
 
         def trace_all() -> None:
             for one in self.opened:
                 one.open()
+            # What is traced stays: the collector need not walk a whole network's objects after every what-if.
+            gc.collect()
+            gc.freeze()
+            gc.set_threshold(_OBJECTS, 20, 20)
 
-        threading.Thread(target=trace_all, name="tracing", daemon=True).start()
+        thread = threading.Thread(target=trace_all, name="tracing", daemon=True)
+        thread.start()
+        return thread
 
     def find(self, number: Any) -> Opened:
         """The network of that number. Raises: UsageError."""

@@ -5,22 +5,34 @@ import { number } from "sw/format";
 import { candidates, ladder } from "sw/shape";
 import { idle, KEEP, moved, NOTHING, wish } from "sw/state";
 import { base, change, changed, errors, layer, now, read, said, view } from "sw/store";
-import { html, useState } from "sw/ui";
+import { html, NumberField, useState } from "sw/ui";
 
 export const wasOf = (key) => candidates(base.value).find((c) => c.key === key)?.was ?? base.value.layers.find((r) => r.key === key)?.stride.map(number) ?? null;
 const nowOf = (key) => ladder(base.value, view.value).rises.find((r) => r.key === key)?.stride ?? null;
 const spotOf = (spot) => ({ original: spot.was, now: nowOf(spot.key) ?? spot.was.map(() => 1) });
 
 // How a step can be made at a place, the usual way first, and how it is made now.
-const kindsAt = (key) => base.value.kinds?.[key.startsWith("+") ? "slot" : "site"] ?? [];
+const kindsAt = (key) => base.value.kinds?.[key] ?? base.value.kinds?.[key.startsWith("+") ? "+" : ""] ?? [];
 const kindNow = (key) => {
-  const planned = view.value.plan?.[key]?.downsample;
+  const planned = view.value.plan?.[key]?.how;
   return planned ?? base.value.slots.find((s) => `+${s.key}` === key)?.downsample ?? kindsAt(key)[0] ?? "";
 };
-export const wished = (wishes, key, stride, kind = kindNow(key)) => wish(wishes, key, stride, wasOf(key), kind, kindsAt(key)[0]);
+const wished = (wishes, key, stride, kind = kindNow(key)) => wish(wishes, key, stride, wasOf(key), kind, kindsAt(key)[0]);
 
-// Another factor, or another way, for one step.
-export const setStride = (key, stride, kind) => change(wished(now.value, key, stride, kind));
+// Wishes without those for the sites that step beside a step: they follow it.
+export const alone = (wishes, rise) => Object.fromEntries(Object.entries(wishes).filter(([key]) => !rise.others.includes(key)));
+
+// Another factor for a step; how it is made stays, unless it is no step any more.
+export function restrided(wishes, rise, stride) {
+  if (stride.every((s) => s === 1)) return wished(alone(wishes, rise), rise.key, stride, kindsAt(rise.key)[0]);
+  return [rise.key, ...rise.others.filter((key) => key in wishes)].reduce((next, key) => wished(next, key, stride), wishes);
+}
+
+export const setStride = (rise, stride) => change(restrided(now.value, rise, stride));
+
+// Another way for a step and those beside it.
+const setKind = (rise, kind) =>
+  change([rise.key, ...rise.others].filter((key) => kindsAt(key).includes(kind.split(":")[0])).reduce((wishes, key) => wished(wishes, key, rise.stride, kind), now.value));
 
 // The step on to the next place where the network allows one.
 export async function shift(rise, direction) {
@@ -28,7 +40,7 @@ export async function shift(rise, direction) {
   const ahead = places.filter((c) => (direction > 0 ? c.x > rise.x + 1e-6 : c.x < rise.x - 1e-6));
   if (direction < 0) ahead.reverse();
   for (const spot of ahead.slice(0, 6))
-    if (await change(moved(now.value, rise.key, spot.key, rise.stride, wasOf(rise.key), spotOf(spot)))) {
+    if (await change(moved(alone(now.value, rise), rise.key, spot.key, rise.stride, wasOf(rise.key), spotOf(spot)))) {
       layer.value = view.value.layers.some((r) => r.key === spot.key) ? spot.key : layer.value;
       return spot.key;
     }
@@ -38,15 +50,17 @@ export async function shift(rise, direction) {
 
 function Step({ rise }) {
   const kinds = kindsAt(rise.key);
+  const [kind, taps] = kindNow(rise.key).split(":");
   const axes = rise.stride.length;
   if (!rise.free) return html`<strong class="site">${rise.row.key}</strong> <span class="muted">its step is tied to a fixed resize and cannot change alone</span>`;
   const name = (axis) => (axes === 2 ? ["rows", "columns"][axis] : axes === 1 ? "step" : `axis ${axis}`);
   return html`<strong class="site">${rise.row.key}</strong>
     <button type="button" onClick=${() => shift(rise, -1)}>← earlier</button><button type="button" onClick=${() => shift(rise, 1)}>later →</button>
     ${rise.stride.map((s, axis) => html`<label key=${axis}>${name(axis)}
-      <input type="number" min="1" max="16" value=${s} id=${`step-${axis}`} onChange=${(e) => e.target.value >= 1 && setStride(rise.key, rise.stride.map((old, i) => (i === axis ? Number(e.target.value) : old)))} /></label>`)}
-    ${kinds.length > 1 && html`<label>by <select id="step-kind" value=${kindNow(rise.key)} onChange=${(e) => setStride(rise.key, rise.stride, e.target.value)}>${kinds.map((k) => html`<option value=${k}>${k}</option>`)}</select></label>`}
-    <button type="button" onClick=${() => setStride(rise.key, rise.stride.map(() => 1))}>remove</button>`;
+      <${NumberField} min="1" max="16" value=${s} token=${errors.value} id=${`step-${axis}`} onCommit=${(n) => setStride(rise, rise.stride.map((old, i) => (i === axis ? n : old)))} /></label>`)}
+    ${kinds.length > 1 && rise.stride.some((s) => s > 1) && html`<label>by <select id="step-kind" value=${kind} onChange=${(e) => setKind(rise, e.target.value)}>${kinds.map((k) => html`<option value=${k}>${k}</option>`)}</select></label>`}
+    ${kind === "blur" && html`<label>taps <${NumberField} id="step-taps" min="2" max="7" value=${taps || 3} token=${errors.value} onCommit=${(n) => setKind(rise, `blur:${n}`)} /></label>`}
+    <button type="button" onClick=${() => setStride(rise, rise.stride.map(() => 1))}>remove</button>`;
 }
 
 // The most any map may step: halved from what the network has, down to 1.

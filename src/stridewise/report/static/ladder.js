@@ -2,20 +2,19 @@
 // moved by keys and buttons; the original stays as a ghost.
 
 import { by, number, once } from "sw/format";
-import { Controls, setStride, shift, wasOf, wished } from "sw/controls";
+import { alone, Controls, restrided, setStride, shift, wasOf } from "sw/controls";
 import { candidates, kind, ladder } from "sw/shape";
 import { moved } from "sw/state";
 import { answers, base, change, layer, live, now, original, propose, row, tab, view } from "sw/store";
 import { html, Panel, Twin, useMemo, useRef, useState, useWidth } from "sw/ui";
 
-const LEFT = 104;
 const RIGHT = 26;
 const TOP = 34;
 
 function Rise({ rise, x, y, onGrab, chosen }) {
   const label = `${rise.row.key}: steps by ${once(rise.stride)}, to stride ${by(rise.row.cumulative_stride)}`;
   const keys = async (event) => {
-    const act = { ArrowLeft: () => shift(rise, -1), ArrowRight: () => shift(rise, 1), ArrowDown: () => setStride(rise.key, rise.stride.map((s) => s * 2)), ArrowUp: () => setStride(rise.key, rise.stride.map((s) => Math.max(1, Math.floor(s / 2)))), Delete: () => setStride(rise.key, rise.stride.map(() => 1)) }[event.key];
+    const act = { ArrowLeft: () => shift(rise, -1), ArrowRight: () => shift(rise, 1), ArrowDown: () => setStride(rise, rise.stride.map((s) => s * 2)), ArrowUp: () => setStride(rise, rise.stride.map((s) => Math.max(1, Math.floor(s / 2)))), Delete: () => setStride(rise, rise.stride.map(() => 1)) }[event.key];
     if (event.key === "Enter" || event.key === " ") layer.value = rise.row.key;
     else if (!act || !rise.free || !live) return;
     event.preventDefault();
@@ -48,12 +47,13 @@ function Drawing({ width }) {
   const low = Math.min(shape.low, ghost.low);
   const high = Math.max(shape.high, ghost.high);
   const ROW = Math.min(104, Math.max(52, 300 / (high - low)));
+  const input = Array.isArray(base.value.input) ? base.value.input.slice(2) : [];
+  const LEFT = Math.max(104, 48 + 6.7 * Math.max(...[input, ...shape.bars.map((b) => b.size)].map((size) => by(size).length)));
   const unit = (width - LEFT - RIGHT) / Math.max(shape.width, 1);
   const X = (x) => LEFT + x * unit;
   const Y = (v) => TOP + (v - low) * ROW;
   const height = TOP + (high - low) * ROW + 34;
   const lines = [];
-  const input = Array.isArray(base.value.input) ? base.value.input.slice(2) : [];
   for (let v = Math.ceil(low); v <= high; v += 1) lines.push(v);
   const edited = view.value !== original.value;
 
@@ -72,7 +72,7 @@ function Drawing({ width }) {
       const near = places.reduce((a, b) => (Math.abs(b.x - depth) < Math.abs(a.x - depth) ? b : a), { key: rise.key, x: rise.x, group: rise.group });
       const stride = rise.stride.map((s) => Math.min(16, Math.max(1, Math.round(s * 2 ** factor))));
       const stays = near.key === rise.key || (near.group !== null && near.group === rise.group);
-      const next = stays ? wished(before, rise.key, stride) : moved(before, rise.key, near.key, stride, wasOf(rise.key), { original: near.was, now: near.key in start ? start[near.key] : near.was.map(() => 1) });
+      const next = stays ? restrided(before, rise, stride) : moved(alone(before, rise), rise.key, near.key, stride, wasOf(rise.key), { original: near.was, now: near.key in start ? start[near.key] : near.was.map(() => 1) });
       const text = JSON.stringify(next);
       setHeld({ x: X(depth), y: Y(rise.top[0] + factor) });
       if (text !== last || commit) {

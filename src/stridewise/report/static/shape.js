@@ -56,7 +56,9 @@ export function ladder(base, view) {
   const slotOf = Object.fromEntries(Object.entries(base.places?.steps_at ?? {}).map(([slot, key]) => [key, `+${slot}`]));
   const groupOf = new Map();
   for (const group of base.groups) for (const key of group.sites) groupOf.set(key, group);
-  const depth = (key) => at.get(key) ?? (key.startsWith("+") ? slotAt.get(key.slice(1)) : undefined) ?? 0;
+  // A step made otherwise stands behind its site, as "site/blur"; it is the site that a person changes.
+  const siteOf = (key) => { const site = key.slice(0, key.lastIndexOf("/")); return view.plan?.[site]?.downsample === key.slice(site.length + 1) ? site : key; };
+  const depth = (key) => at.get(key) ?? (key.startsWith("+") ? slotAt.get(key.slice(1)) : undefined) ?? (siteOf(key) === key ? 0 : at.get(siteOf(key)) + 0.35);
   const rows = view.layers.filter(spatial).map((row) => ({ row, x: depth(row.key), height: levels(row) }));
   rows.sort((a, b) => a.x - b.x);
   const bars = rows.length ? [{ from: 0, to: 0, height: rows[0].height.map(() => 0), stride: [], size: [], rows: [], input: true }] : [];
@@ -70,12 +72,12 @@ export function ladder(base, view) {
     } else bars.push({ from: x, to: x, height: item.height, stride: row.cumulative_stride, size: row.out_size, rows: [row.key] });
     if (!steps(row)) continue;
     const from = row.cumulative_stride.map((s, i) => number(s) / number(row.stride[i])).map(Math.log2);
-    const group = groupOf.get(row.key);
+    const group = groupOf.get(siteOf(row.key));
     const partner = rises.find((r) => group && r.group === group.id && r.top[0] === item.height[0] && r.row.key !== row.key);
-    if (partner && partner.foot[0] === from[0]) partner.others.push(row.key);
+    if (partner && partner.foot[0] === from[0]) partner.others.push(siteOf(row.key));
     else
       rises.push({
-        key: slotOf[row.key] ?? row.key, row, x, foot: from, top: item.height, group: group?.id ?? null, others: [],
+        key: slotOf[row.key] ?? siteOf(row.key), row, x, foot: from, top: item.height, group: group?.id ?? null, others: [],
         free: row.key.startsWith("+") || row.key in slotOf || (group?.free ?? false),
         stride: row.stride.map(number), up: row.stride.some((s) => number(s) < 1),
       });

@@ -69,11 +69,12 @@ export function encoded(state) {
   for (const name of ["tab", "layer", "area"]) if (state[name]) q.set(name, state[name]);
   if (state.position) q.set("at", state.position.join("."));
   if (state.settings) q.set("one", JSON.stringify(state.settings));
-  return q.toString().replaceAll("%3D", "=").replaceAll("%2C", ",");
+  // A plus is a plus (of a slot), not a space: an address is to be read, and typed.
+  return q.toString().replaceAll("+", "%20").replaceAll("%2B", "+").replaceAll("%3D", "=").replaceAll("%2C", ",").replaceAll("%3A", ":");
 }
 
 export function decoded(fragment) {
-  const q = new URLSearchParams(fragment.replace(/^#/, ""));
+  const q = new URLSearchParams(fragment.replace(/^#/, "").replaceAll("+", "%2B"));
   const wishes = (text) =>
     Object.fromEntries(
       text.split(",").filter((part) => part.includes("=")).map((part) => {

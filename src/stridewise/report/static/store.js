@@ -156,6 +156,7 @@ export async function openNetwork(index, wanted = {}) {
     batch(() => {
       network.value = index;
       base.value = found;
+      networks.value = networks.value.map((n, i) => (i === index ? { ...n, name: found.model } : n)); // resolved by now
       errors.value = [];
       tabs.value = [history()];
       answers.value = [null];
@@ -180,6 +181,13 @@ const deepest = (found) =>
   (found.layers.findLast((r) => r.op === "conv" && r.cumulative_stride.length && r.cumulative_stride.every((s) => s !== null)) ??
     found.layers[0])?.key ?? "";
 
+async function visit(wanted) {
+  const named = networks.value.findIndex((n) => n.name === wanted.network || wanted.network.endsWith(`:${n.name}`));
+  if (wanted.area) area.value = wanted.area;
+  settings.value = wanted.settings;
+  await openNetwork(Math.max(named, 0), named >= 0 || !wanted.network ? wanted : {});
+}
+
 export async function begin() {
   if (!live) return beginFromFile() ?? null;
   const token = new URL(location.href);
@@ -195,12 +203,10 @@ export async function begin() {
       picture.value = start.picture;
       kinds.value = start.kinds;
       extras.value = start;
-      if (wanted.area) area.value = wanted.area;
-      settings.value = wanted.settings;
     });
-    const named = start.networks.findIndex((n) => n.name === wanted.network);
-    await openNetwork(Math.max(named, 0), named >= 0 || !wanted.network ? wanted : {});
+    await visit(wanted);
     effect(writeAddress);
+    window.addEventListener("hashchange", () => visit(decoded(location.hash))); // somebody's address, put into this page
     return start;
   } catch (error) {
     complain(error);

@@ -1,0 +1,110 @@
+"""Where the step of a downsampling kind goes: found in the graph, never by the names of classes (DESIGN 3.4).
+
+A blur goes behind the op, its norm and its activation, all of which work position by position; the other kinds right
+behind the op. At a 1x1 convolution that gives the same as before it, where it is cheaper, they go there: averages
+always, blurs and phases where nothing bent lies between them and the convolution (a shortcut).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from stridewise.axis import Window
+from stridewise.ir import Graph, Node
+
+_NORMS = frozenset(("batch_norm", "layer_norm", "group_norm", "local_norm"))
+_BENT = frozenset(("activation", "saturating", "layer_norm", "group_norm", "local_norm"))
+_AFFINE = frozenset(f"{name}{end}" for name in ("add", "sub", "mul", "div") for end in ("", "_"))
+_BY_POSITION = _NORMS | _BENT | {"copy", "join", "permute", "transpose"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a step goes: it takes `tensor`; reader: the one node that gets what it made, None: all that come later.
+
+    behind, before: the module it runs right behind or before; None for both where only a call marks the place.
+    """
+
+    tensor: int
+    reader: int | None = None
+    behind: str | None = None
+    before: str | None = None
+
+
+def place_of(graph: Graph, site: Node, kind: str) -> Place:
+    """Where the step of a site goes."""
+    tensor, bent = _behind(graph, site)
+    point = all(isinstance(m, Window) and m.span == 1 and m.padding(1) == (0, 0) for m in site.attrs["maps"])
+    if site.op == "conv" and point and (kind == "mean" or (kind != "max" and not bent)):
+        before = _entered(graph, [site])
+        return Place(tensor=site.inputs[0], reader=site.index, before=before)
+    if kind != "blur":
+        tensor = site.outputs[0]
+    behind = _left(graph, tensor)
+    readers = [n for n in graph.nodes if tensor in n.inputs]
+    before = _entered(graph, readers) if behind is None and tensor not in graph.outputs else None
+    return Place(tensor=tensor, behind=behind, before=before)
+
+
+def is_repeated(graph: Graph, path: str) -> bool:
+    """Whether a module, or one in it, runs more than once in a forward."""
+    return any(node.call > 1 and is_within(node.path, path) for node in graph.nodes)
+
+
+def is_within(path: str, module: str) -> bool:
+    """Whether the module at `path` is `module` or lies in it."""
+    return not module or path == module or path.startswith(f"{module}.")
+
+
+def _left(graph: Graph, tensor: int) -> str | None:
+    """The innermost module that gives a tensor out, which it made itself, once in a forward."""
+    maker = next(n for n in graph.nodes if tensor in n.outputs)
+    for path, made in graph.modules:
+        if made == tensor and is_within(maker.path, path) and not is_repeated(graph, path):
+            return path
+    return None
+
+
+def _entered(graph: Graph, readers: Sequence[Node]) -> str | None:
+    """The module that takes a tensor as its operand when these are its only readers, None where there is none."""
+    if not readers or not readers[0].path or is_repeated(graph, readers[0].path):
+        return None
+    path = readers[0].path
+    first = next(n.index for n in graph.nodes if is_within(n.path, path))
+    return path if first == readers[0].index and all(n.path == path for n in readers) else None
+
+
+def _behind(graph: Graph, site: Node) -> tuple[int, bool]:
+    """(The last tensor that alone leads on from a site while ops work position by position, whether one is bent)."""
+    first = site.outputs[0]
+    order: dict[int, tuple[int, ...]] = {first: tuple(range(len(graph.tensors[first].shape)))}
+    made: list[tuple[int, int, bool]] = [(first, site.index, False)]
+    bent = False
+    for node in graph.nodes[site.index + 1 :]:
+        inside = [order[t] for t in node.inputs if t in order]
+        if not inside:
+            continue
+        if node.op not in _BY_POSITION or len(inside) < len(node.inputs) or len(set(inside)) > 1 or node.site:
+            break
+        now = inside[0]
+        if node.op in ("permute", "transpose"):
+            now = tuple(now[i] for i in node.attrs["order"])
+        bent = bent or node.op in _BENT or (node.op == "join" and not _affine(node))
+        order[node.outputs[0]] = now
+        made.append((node.outputs[0], node.index, bent))
+    last_read: dict[int, int] = {}
+    for node in graph.nodes:
+        last_read.update(dict.fromkeys((t for t in node.inputs if t in order), node.index))
+    last_read.update(dict.fromkeys((t for t in graph.outputs if t in order), len(graph.nodes)))
+    best = first, False
+    for tensor, maker, curved in made:
+        alone = all(last_read.get(t, -1) <= maker for t, at, _ in made if at <= maker and t != tensor)
+        if alone and order[tensor] == order[first] and len(graph.tensors[tensor].shape) == len(order[first]):
+            best = tensor, curved
+    return best
+
+
+def _affine(node: Node) -> bool:
+    name = node.target.split(".")[1] if "." in node.target else node.target.lower()
+    return name in _AFFINE and len(node.inputs) == 1

@@ -1,0 +1,232 @@
+"""Detection: boxes go to levels by size, every box to some cell, losses and AP equal their oracles."""
+
+import contextlib
+import io
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from task_scenes import SIZE, Stages, scenes
+
+import stridewise as sw
+from stridewise.errors import DataError, PlanError, UsageError
+from stridewise.frontends.features import levels
+from stridewise.plans import Plan, Setting
+from stridewise.tasks.assign import Cells, assigned, level_of
+from stridewise.tasks.box_loss import pair_overlaps, quality_focal
+from stridewise.tasks.detect import Detect
+from stridewise.tasks.detector import as_cells, corners, kept_apart
+from stridewise.tasks.precision import average_precisions
+from stridewise.tasks.trained import Described
+
+DATA = Described(name="squares", classes=("red", "green"), shape=(3, SIZE, SIZE))
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_a_short_training_detects():
+    record = sw.train(
+        "detect", Stages, data=scenes("detect", 96), epochs=12, batch=8, rate=1e-2, width=16, sizes=(16, 40)
+    )
+    assert record.metric == "mAP"
+    assert record.figures["AP50"] > 0.6
+    assert 0.2 < record.score < record.figures["AP50"]
+    assert record.figures["AP large"] is None  # no square is that large
+    assert record.figures["AP small"] > 0.1
+    assert record.figures["AP of red"] > 0.1
+
+
+@pytest.mark.parametrize("strides", [(16,), (8, 16), (4, 8, 16), (2, 16), None])
+def test_any_subset_of_the_strides_makes_levels(strides):
+    net = Detect(levels=strides, width=8).network(Stages, Plan(), DATA)
+    wanted = strides or (4, 8, 16)
+    scores, sides, cells = net(torch.zeros(2, 3, SIZE, SIZE))
+    count = sum((SIZE // s) ** 2 for s in wanted)
+    assert scores.shape == (2, count, 2)
+    assert sides.shape == (2, count, 4)
+    assert sorted(set(cells[:, 2].tolist())) == list(wanted)
+    assert (sides > 0).all()
+
+
+def test_cells_lie_where_the_network_looks():
+    """The centre of a cell is where the gradient of its map is centred."""
+    found = levels(Stages(), (3, SIZE, SIZE))
+    for stride, level in found.items():
+        net = sw.features(Stages().eval(), [stride], input=(3, SIZE, SIZE))
+        x = torch.zeros(1, 3, SIZE, SIZE, requires_grad=True)
+        with torch.no_grad():
+            for parameter in net.parameters():
+                parameter.fill_(0.1)
+        net(x)[0][0, :, 2, 2].sum().backward()
+        rows = x.grad[0].abs().sum((0, 2)).nonzero()
+        middle = (rows[0].item() + rows[-1].item() + 1) / 2
+        if rows[0] > 0 and rows[-1] < SIZE - 1:
+            assert level.centre[0] + 2 * stride[0] == middle
+
+
+def test_a_plan_without_the_level_is_refused():
+    finer = Plan(sites={"stages.3.0": Setting(stride=(1, 1), was=(2, 2))})
+    with pytest.raises(PlanError, match="under this plan there is no map of stride 16: there are 2, 4, 8") as error:
+        Detect(levels=(8, 16)).network(Stages, finer, DATA)
+    assert "\n" not in str(error.value)
+
+
+def test_a_box_goes_to_the_level_it_is_four_steps_of():
+    strides = torch.tensor([4.0, 8.0, 16.0, 32.0])
+    sides = torch.tensor([1.0, 16.0, 22.0, 23.0, 32.0, 64.0, 128.0, 5000.0])
+    assert level_of(sides, strides).tolist() == [0, 0, 0, 1, 1, 2, 3, 3]
+    assert level_of(sides, strides[3:]).tolist() == [0] * 8
+
+
+def _cells(strides):
+    rows = []
+    for s in strides:
+        at = torch.arange(SIZE // s) * s + s / 2
+        y, x = torch.meshgrid(at, at, indexing="ij")
+        rows.append(
+            torch.stack([x.flatten(), y.flatten(), torch.full((y.numel(),), s), torch.full((y.numel(),), s)], 1)
+        )
+    return as_cells(torch.cat(rows).float())
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(st.data())
+def test_every_box_alone_has_a_cell_and_every_cell_its_own_box(data):
+    strides = data.draw(st.sampled_from([(4,), (32,), (4, 8, 16), (2, 64)]))
+    cells = _cells(strides)
+    boxes = torch.full((1, 3, 5), -1.0)
+    for row in range(data.draw(st.integers(0, 3))):
+        x, y = data.draw(st.floats(0, 60)), data.draw(st.floats(0, 60))
+        w, h = data.draw(st.floats(0.5, 64)), data.draw(st.floats(0.5, 64))
+        boxes[0, row] = torch.tensor([x, y, min(x + w, 64), min(y + h, 64), 1.0])
+    for row in range(3):
+        alone = boxes.clone()
+        alone[0, [r for r in range(3) if r != row], 4] = -1
+        found = assigned(cells, alone)[0]
+        there = bool(boxes[0, row, 4] >= 0)
+        assert (found == row).any() == there
+        assert ((found == row) | (found == -1)).all()
+        if there:
+            side = (boxes[0, row, 2:4] - boxes[0, row, :2]).prod().sqrt()
+            stride = sorted(strides)[level_of(side, torch.tensor(sorted(strides)).float())]
+            assert set(cells.step[found == row][:, 0].tolist()) == {stride}
+    together = assigned(cells, boxes)[0]
+    assert set(together.tolist()) - {-1} <= {r for r in range(3) if boxes[0, r, 4] >= 0}
+
+
+def test_the_smaller_of_two_boxes_wins_a_cell_but_leaves_the_other_one():
+    cells = Cells(centre=torch.tensor([[8.0, 8.0], [24.0, 8.0]]), step=torch.full((2, 2), 16.0))
+    boxes = torch.tensor([[[0, 0, 16, 16, 0], [4, 4, 12, 12, 1.0], [0, 0, 32, 16, 1]]])
+    assert assigned(cells, boxes)[0].tolist() == [1, 2]
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(st.integers(1, 20), st.integers(0, 2**32 - 1))
+def test_overlaps_equal_torchmetrics(count, seed):
+    from stridewise.frontends.zoo import declare_missing_ops
+
+    declare_missing_ops()
+    from torchvision.ops import box_iou, generalized_box_iou
+
+    generator = torch.Generator().manual_seed(seed)
+    first, second = (
+        torch.cat([at, at + torch.rand(count, 2, generator=generator) * 40 + 0.5], 1)
+        for at in torch.rand(2, count, 2, generator=generator) * 60
+    )
+    shared, giou = pair_overlaps(first, second)
+    assert torch.allclose(shared, box_iou(first, second).diagonal(), atol=1e-5)
+    assert torch.allclose(giou, generalized_box_iou(first, second).diagonal(), atol=1e-5)
+
+
+def test_sides_and_boxes_are_the_same_thing():
+    cells = torch.tensor([[10.0, 20.0, 8.0, 8.0]])
+    assert corners(cells, torch.tensor([[[1.0, 2.0, 3.0, 4.0]]])).tolist() == [[[9.0, 18.0, 13.0, 24.0]]]
+    right = quality_focal(torch.tensor([20.0, -20.0]), torch.tensor([1.0, 0.0]))
+    assert right.max() < 1e-6
+    assert quality_focal(torch.tensor([-5.0]), torch.tensor([1.0])).item() > 4
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(st.integers(0, 30), st.integers(0, 2**32 - 1))
+def test_boxes_are_kept_apart_as_torchvision_does(count, seed):
+    rng = np.random.default_rng(seed)
+    corners = rng.uniform(0, 30, (count, 2))
+    boxes = np.concatenate([corners, corners + rng.uniform(5, 40, (count, 2))], 1)
+    labels = rng.integers(0, 2, count)
+    kept = kept_apart(boxes, labels)
+    for row in range(count):  # the definition, box by box
+        rivals = [k for k in kept if k < row and labels[k] == labels[row]]
+        apart = all(_iou(boxes[k], boxes[row]) < 0.6 for k in rivals)
+        assert (row in kept) == apart
+
+
+def _iou(a, b):
+    w, h = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    shared = max(w, 0) * max(h, 0)
+    return shared / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - shared)
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(st.integers(1, 4), st.integers(1, 3), st.integers(0, 2**32 - 1))
+def test_average_precision_equals_pycocotools(pictures, classes, seed):
+    coco = pytest.importorskip("pycocotools.coco")
+    from pycocotools.cocoeval import COCOeval
+
+    rng = np.random.default_rng(seed)
+    truth, said = [], []
+    for _ in range(pictures):
+        at = rng.uniform(0, 100, (rng.integers(0, 6), 2))
+        true = np.concatenate([at, at + rng.uniform(4, 130, at.shape)], 1)
+        moved = np.repeat(true, 2, 0) + rng.normal(0, 3, (2 * len(true), 4))
+        moved[:, 2:] = np.maximum(moved[:, 2:], moved[:, :2] + 1)
+        truth.append((true.tolist(), rng.integers(0, classes, len(true)).tolist()))
+        said.append((moved.tolist(), rng.integers(0, classes, len(moved)).tolist(), rng.random(len(moved)).tolist()))
+    found = average_precisions(truth, said, [str(i) for i in range(classes)])
+    known, results = coco.COCO(), []
+    known.dataset = {"images": [{"id": i + 1} for i in range(pictures)], "annotations": []}
+    known.dataset["categories"] = [{"id": k + 1} for k in range(classes)]
+    for i, ((boxes, kinds), (seen, labels, scores)) in enumerate(zip(truth, said, strict=True), 1):
+        for box, kind in zip(boxes, kinds, strict=True):
+            wide = [box[0], box[1], box[2] - box[0], box[3] - box[1]]
+            entry = {"id": len(known.dataset["annotations"]) + 1, "image_id": i, "category_id": kind + 1}
+            known.dataset["annotations"].append({**entry, "bbox": wide, "area": wide[2] * wide[3], "iscrowd": 0})
+        for box, kind, score in zip(seen, labels, scores, strict=True):
+            wide = [box[0], box[1], box[2] - box[0], box[3] - box[1]]
+            results.append({"image_id": i, "category_id": kind + 1, "bbox": wide, "score": score})
+    if not results:
+        assert all(value is None for value in found.values())
+        return
+    with contextlib.redirect_stdout(io.StringIO()):
+        known.createIndex()
+        judge = COCOeval(known, known.loadRes(results), "bbox")
+        judge.evaluate()
+        judge.accumulate()
+        judge.summarize()
+    names = ("mAP", "AP50", "AP75", "AP small", "AP medium", "AP large")
+    for name, expected in zip(names, judge.stats, strict=False):
+        assert found[name] == pytest.approx(expected, abs=1e-9) if expected > -1 else found[name] is None
+
+
+def test_finding_nothing_is_worth_nothing_and_no_objects_nothing_known():
+    truth = [([[0.0, 0.0, 10.0, 10.0]], [0])]
+    assert average_precisions(truth, [([], [], [])], ["a"])["mAP"] == 0
+    assert average_precisions([([], [])], [([], [], [])], ["a"])["mAP"] is None
+
+
+def test_data_without_boxes_and_wrong_levels_are_refused():
+    data = scenes("detect", 8, 4)
+    empty = tuple(replace(s, boxes=None) for s in data.splits["train"])
+    with pytest.raises(DataError, match="not every picture has boxes"):
+        sw.train("detect", Stages, data=replace(data, splits={**data.splits, "train": empty}))
+    for options in ({"levels": (1, 8)}, {"levels": (128,)}, {"sizes": (9, 3)}, {"width": 0}):
+        with pytest.raises(UsageError, match="detect"):
+            sw.train("detect", Stages, data=data, **options)

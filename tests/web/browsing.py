@@ -1,0 +1,56 @@
+"""How the browser tests look at the page."""
+
+import importlib.util
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+CHROMIUM = Path("/usr/bin/chromium")
+AXE = Path(__file__).parent / "vendor" / "axe.min.js"
+needs_chromium = [
+    pytest.mark.browser,
+    pytest.mark.skipif(not CHROMIUM.exists(), reason="Chromium is not installed"),
+    pytest.mark.skipif(importlib.util.find_spec("playwright") is None, reason="playwright is not installed"),
+]
+
+
+def opened(page: Any, address: str) -> Any:
+    page.goto(address)
+    page.wait_for_selector("#ladder .rise")
+    return page
+
+
+def until(page: Any, holds: Callable[[], Any], seconds: float = 10) -> None:
+    """Wait for something on the page; its content security policy forbids Playwright's own way."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, "it never came about"
+        page.wait_for_timeout(40)
+
+
+def fact(page: Any, name: str) -> str:
+    return page.locator(".fact", has_text=name).first.locator(".value").inner_text()
+
+
+def rises(page: Any) -> list[str]:
+    return [r.get_attribute("data-key") for r in page.locator("#ladder .rise").all()]
+
+
+def answered(page: Any, act: Any) -> None:
+    with page.expect_response(lambda r: "/api/what-if" in r.url):
+        act()
+    page.wait_for_timeout(120)
+
+
+def serious(page: Any) -> list[Any]:
+    """What axe-core finds wrong that keeps people out."""
+    page.evaluate(AXE.read_text())
+    found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+    return [
+        (v["id"], [n["target"] for n in v["nodes"]][:3], v["nodes"][0]["failureSummary"])
+        for v in found["violations"]
+        if v["impact"] in ("serious", "critical")
+    ]

@@ -1,0 +1,215 @@
+"""Longer ways through the page: weights kept, runs loaded, work found again, and everything that can go wrong."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from browsing import answered, fact, needs_chromium, opened, rises, until
+
+import stridewise as sw
+from stridewise.web.runs import Runs
+from stridewise.web.server import make_app
+from stridewise.web.workbench import Workbench
+
+pytestmark = needs_chromium
+
+
+def test_a_person_finds_a_plan_and_takes_it_home(page: Any, address: str, tmp_path: Path):
+    opened(page, address)
+    box = page.locator("#ladder .rise .knob").last.bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x - 60, y + 3, steps=6)
+    page.mouse.move(x - 120, y + 3, steps=6)
+    page.mouse.up()
+    until(page, lambda: rises(page)[1:] != ["+layers.6"])
+    page.locator("#ladder .rise").last.focus()
+    page.locator("#step-1").fill("1")
+    answered(page, lambda: page.locator("#step-1").press("Tab"))
+    area = page.locator(".overlay")
+    size = area.bounding_box()
+    area.click(position={"x": size["width"] * 0.3, "y": size["height"] * 0.6})
+    shown = fact(page, "output stride")
+    assert shown == "4×2"
+    page.get_by_role("button", name="Export").click()
+    with page.expect_download() as taken:
+        page.get_by_role("button", name="Plan (TOML)").click()
+    taken.value.save_as(tmp_path / "plan.toml")
+    model = sw.load("builtin:resnet20")
+    sw.apply(model, sw.Plan.read(tmp_path / "plan.toml"))
+    found = sw.show(sw.trace(model, (3, 32, 32)))
+    assert "×".join(map(str, found.totals.output_stride)) == shown
+    macs = fact(page, "multiply-adds")
+    page.goto("about:blank")
+    opened(page, address)
+    answered(page, lambda: page.locator("#open-plan").set_input_files(str(tmp_path / "plan.toml")))
+    assert fact(page, "output stride") == shown
+    assert fact(page, "multiply-adds") == macs
+
+
+def test_kept_weights_are_certified_and_an_output_stride_is_one_choice(page: Any, address: str):
+    opened(page, address)
+    page.locator("#network").select_option("2")
+    until(page, lambda: len(rises(page)) == 3)
+    answered(page, lambda: page.locator("#output-stride").select_option("4"))
+    assert fact(page, "output stride") == "4×4"
+    assert fact(page, "trained weights") == "need retraining"
+    answered(page, lambda: page.locator("#keep").check())
+    assert fact(page, "trained weights") == "exact"
+    answered(page, lambda: page.locator("#output-stride").select_option("1"))
+    assert fact(page, "trained weights") == "exact except means"
+    assert "all positions" in page.locator("#consequences details").inner_text()
+    answered(page, lambda: page.locator("#means").check())
+    assert fact(page, "trained weights") == "exact"
+    where = page.url
+    page.goto("about:blank")
+    page.goto(where)
+    until(page, lambda: page.locator("#said").count() and page.locator("#said").inner_text())
+    assert fact(page, "trained weights") == "exact"
+    page.locator("#room-shift").click()
+    page.get_by_role("button", name=re.compile("^run (the shift test|again)")).click()
+    page.locator(".curve").nth(1).wait_for()
+
+
+def test_a_step_is_made_another_way_and_a_refused_wish_is_not_shown(page: Any, address: str):
+    opened(page, address)
+    page.locator("#ladder .rise").last.focus()
+    answered(page, lambda: page.locator("#step-kind").select_option("mean"))
+    until(page, lambda: "avg pool" in page.locator(".layers").inner_text())
+    page.locator("#ladder .rise").last.focus()
+    page.heard.allowed.append("422")
+    page.locator("#step-0").fill("32")
+    page.locator("#step-0").press("Tab")
+    page.locator(".card.error").wait_for()
+    page.wait_for_timeout(150)
+    assert page.locator("#step-0").input_value() == "2"
+
+
+def test_the_shift_test_is_dragged_and_found_again_after_a_reload(page: Any, address: str):
+    opened(page, address)
+    page.locator("#room-shift").click()
+    page.get_by_role("button", name=re.compile("^run (the shift test|again)")).click()
+    page.reload()
+    page.locator(".curve").first.wait_for()
+    frame = page.locator(".moved .frame").bounding_box()
+    pixel = frame["width"] / 32
+    page.mouse.move(frame["x"] + 150, frame["y"] + 50)
+    page.mouse.down()
+    page.mouse.move(frame["x"] + 150 - 4 * pixel, frame["y"] + 50, steps=4)
+    page.mouse.up()
+    assert page.locator("#shift-by").input_value() == "4"
+    assert "multiple of the output stride" in page.locator(".moved .caption").inner_text()
+    assert page.get_by_text("belongs to an earlier plan").count() == 0
+    page.locator("#ladder .rise").last.focus()
+    answered(page, lambda: page.keyboard.press("Delete"))
+    assert page.get_by_text("belong", exact=False).count() == 1
+
+
+def test_pictures_of_what_is_shown_are_taken_away(page: Any, address: str, tmp_path: Path):
+    opened(page, address)
+    page.get_by_role("button", name="whole field").click()
+    assert page.locator(".photo").bounding_box()["width"] < page.locator("#stage .frame").bounding_box()["width"] / 2
+    page.locator("#room-convolution").click()
+    page.locator(".products").wait_for()
+    for name in ("Picture (PNG)", "One convolution (PNG)", "Report (HTML, one file)"):
+        page.get_by_role("button", name="Export").click()
+        with page.expect_download() as taken:
+            page.get_by_role("button", name=name).click()
+        taken.value.save_as(tmp_path / "taken")
+        assert (tmp_path / "taken").stat().st_size > 4000
+
+
+def test_a_plan_of_another_network_is_one_card(page: Any, address: str, tmp_path: Path):
+    opened(page, address)
+    page.heard.allowed.append("422")
+    other = tmp_path / "plan.toml"
+    other.write_text('format = 1\nmodel = "timm:resnet50"\n[sites."layer4.0.conv2"]\nstride = [1, 1]\nwas = [2, 2]\n')
+    page.locator("#open-plan").set_input_files(str(other))
+    page.locator(".card.error", has_text="has no such site; the plan was made for timm:resnet50").wait_for()
+    other.write_text("not a plan")
+    page.locator("#open-plan").set_input_files(str(other))
+    page.locator(".card.error", has_text="not TOML").wait_for()
+    page.locator("#ladder .rise").last.focus()
+    answered(page, lambda: page.keyboard.press("ArrowLeft"))
+    assert page.locator(".card.error").count() == 0
+
+
+def test_a_network_too_large_to_run_keeps_its_geometry(page: Any, address: str):
+    opened(page, address)
+    page.locator("#network").select_option("3")
+    until(page, lambda: rises(page) == ["0"])
+    page.get_by_role("button", name="show feature maps").click()
+    page.locator(".card.error", has_text="too many to run on this page").wait_for()
+    page.locator("#ladder .rise").first.focus()
+    answered(page, lambda: page.keyboard.press("ArrowDown"))
+    assert fact(page, "output stride") == "4×4"
+
+
+def test_another_tab_s_picture_arrives_in_this_one(page: Any, address: str):
+    opened(page, address)
+    second = page.context.new_page()
+    opened(second, address)
+    before = page.locator(".photo").get_attribute("src")
+    second.locator("#stage input[type=file]").set_input_files(
+        {"name": "b.png", "mimeType": "image/png", "buffer": png_of(40, 60)}
+    )
+    second.locator("#said", has_text="Another picture").wait_for(state="attached")
+    page.bring_to_front()
+    until(page, lambda: page.locator(".photo").get_attribute("src") != before)
+    assert page.locator(".photo").evaluate("i => i.naturalWidth") == 32
+
+
+def png_of(rows: int, columns: int) -> bytes:
+    import io
+
+    from PIL import Image
+
+    out = io.BytesIO()
+    Image.new("RGB", (columns, rows), (90, 120, 30)).save(out, "PNG")
+    return out.getvalue()
+
+
+def test_a_lost_server_is_one_card_until_it_is_back(page: Any, serve: Any):
+    bench = Workbench(["builtin:resnet20"])
+    page.heard.allowed += ["ERR_CONNECTION_REFUSED", "403"]
+    with serve(lambda port: make_app(bench, token="t", port=port)) as where:
+        port = int(where.split(":")[2].split("/")[0])
+        opened(page, where)
+    page.locator("#ladder .rise").last.focus()
+    page.keyboard.press("ArrowLeft")
+    page.locator(".card.error", has_text="The connection is lost").wait_for()
+    assert page.locator(".card.error").count() == 1
+    page.locator("#tab-0").click()
+    page.get_by_label("Search").fill("shortcut")
+    assert page.locator(".layers tbody tr").count() == 2
+    with serve(lambda port: make_app(bench, token="t", port=port), port):
+        page.get_by_role("button", name="look now").click()
+        until(page, lambda: page.locator(".card.error").count() == 0)
+    with serve(lambda port: make_app(bench, token="another", port=port), port):
+        page.locator(".card.error", has_text="earlier start").wait_for()
+
+
+def test_runs_are_drawn_and_a_click_loads_a_plan(page: Any, serve: Any, run: Path, tmp_path: Path):
+    bench = Workbench(["builtin:resnet20-narrow", "builtin:resnet20"])
+    runs = Runs([run, tmp_path / "nothing"])
+    with serve(lambda port: make_app(bench, token="t", port=port, runs=runs)) as where:
+        opened(page, where)
+        page.locator("#room-runs").click()
+        rows = page.locator(".plans tbody tr")
+        rows.first.wait_for()
+        assert rows.count() == 5
+        assert page.locator("g.plan .interval").count() >= 3
+        assert page.locator("g.line").count() == 5
+        answered(page, lambda: rows.nth(2).locator("button").click())
+        assert page.locator("#tab-2").get_attribute("aria-selected") == "true"
+        assert fact(page, "multiply-adds") == rows.nth(2).locator("td").first.inner_text()
+        answered(page, lambda: page.locator("g.line").nth(3).press("Enter"))
+        assert fact(page, "multiply-adds") == rows.nth(3).locator("td").first.inner_text()
+        page.locator("#run").select_option("1")
+        page.get_by_text("holds no result.json yet").wait_for()
+        page.locator("#run").select_option("0")
+        page.locator("#network").select_option("1")
+        page.get_by_text("a run of builtin:resnet20-narrow").wait_for()
+        assert page.locator(".plans button").count() == 0
+        assert rises(page)

@@ -1,0 +1,49 @@
+"""`stridewise serve` as a program: quick to start, one address, one line when the port is taken, quiet when stopped."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+COMMAND = [sys.executable, "-m", "stridewise", "serve", "builtin:resnet20", "--no-browser"]
+
+
+@pytest.fixture
+def program() -> Iterator[subprocess.Popen[str]]:
+    running = subprocess.Popen(COMMAND, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    yield running
+    running.kill()
+    running.communicate()
+
+
+def processor_seconds(pid: int) -> float:
+    """Source: proc(5), stat, utime and stime."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_it_starts_in_a_second_prints_its_address_and_stops_quietly(program: subprocess.Popen[str]):
+    assert program.stdout is not None
+    line = program.stdout.readline()
+    if sys.platform == "linux":
+        assert processor_seconds(program.pid) < 1
+    found = re.fullmatch(r"Stridewise: (http://127\.0\.0\.1:(\d+)/\?token=\S+)\n", line)
+    assert found
+    with urllib.request.urlopen(found[1]) as page:
+        assert b"importmap" in page.read()
+    second = subprocess.run([*COMMAND, "--port", found[2]], capture_output=True, text=True)
+    assert (second.returncode, second.stdout) == (2, "")
+    assert second.stderr == (
+        f"error: port {found[2]} cannot be used (Address already in use): name another with --port\n"
+    )
+    program.send_signal(signal.SIGINT)
+    out, err = program.communicate(timeout=20)
+    assert program.returncode == 130
+    assert out == ""
+    assert err.split() == ["stop", "with", "Ctrl+C", "interrupted"]
