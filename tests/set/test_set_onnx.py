@@ -1,6 +1,8 @@
 """The same plan on an ONNX file: valid, of the promised sizes, and with kept weights equal in onnxruntime."""
 
 import copy
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
@@ -298,6 +300,48 @@ def test_steps_move_and_are_inserted_and_taken_away(tmp_path):
     assert np.abs(run(tmp_path / "o.onnx", x.numpy()) - run(before, x.numpy())).max() <= CLOSE
 
 
+@pytest.mark.parametrize(
+    ("place", "kind"), [("main", "2:polyphase"), ("main", "2:space-to-depth"), ("+stem", "2:polyphase")]
+)
+def test_a_kind_that_files_do_not_have_is_named(place, kind, tmp_path):
+    model = Named().eval()
+    before = export(model, (3, 32, 32), tmp_path / "m.onnx")
+    with pytest.raises(PlanError, match="is not done in a file; apply it to the model, then export"):
+        sw.apply(before, sw.plan(sw.trace(model, (3, 32, 32)), {place: kind}), out=tmp_path / "n.onnx")
+    assert [p.name for p in tmp_path.iterdir()] == ["m.onnx"]
+
+
+@pytest.mark.parametrize("kind", ["2:blur:3", "2:blur:5:zero", "3x2:blur:4:circular", "2:mean", "2x3:max"])
+@pytest.mark.parametrize("place", ["main", "+stem"])
+def test_other_ways_to_step_equal_the_changed_model(kind, place, tmp_path):
+    model = Named().eval()
+    randomise(model)
+    before = export(model, (3, 33, 46), tmp_path / "m.onnx")
+    plan = sw.plan(sw.trace(model, (3, 33, 46)), {place: kind})
+    sw.apply(before, plan, out=tmp_path / "n.onnx")
+    twin = copy.deepcopy(model)
+    sw.apply(twin, plan, input=(3, 33, 46))
+    x = torch.randn(1, 3, 33, 46)
+    assert torch.allclose(twin(x), torch.from_numpy(run(tmp_path / "n.onnx", x.numpy())), atol=1e-4)
+    with pytest.raises(PlanError, match="changed already"):
+        sw.apply(tmp_path / "n.onnx", plan, out=tmp_path / "o.onnx")
+
+
+class Named(nn.Module):
+    """A stem of modules, and a step beside a 1x1 one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 6, 3, 1, 1), nn.ReLU())
+        self.main = nn.Conv2d(6, 6, 3, 2, 1)
+        self.side = nn.Conv2d(6, 6, 1, 2)
+        self.last = nn.Conv2d(6, 6, 3, 1, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.stem(x)
+        return self.last(torch.relu(self.main(x)) + self.side(x))
+
+
 def test_a_parallel_average_gets_its_missing_row(tmp_path):
     model = Branches(nn.AvgPool2d(2, 2)).eval()
     before = export(model, (3, 32, 32), tmp_path / "m.onnx")
@@ -354,6 +398,19 @@ def test_statistics_over_merged_positions_are_refused_on_the_grid(tmp_path):
     assert not done.certificate.exact
 
 
+class Pooled(nn.Module):
+    """A mean over all positions, spread over the map again (the pooling branch of ASPP)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one = nn.Conv2d(3, 6, 3, 2, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.one(x)
+        mean = F.adaptive_avg_pool2d(x, 1)
+        return torch.cat([x, F.interpolate(mean, size=x.shape[-2:], mode="bilinear")], 1)
+
+
 @pytest.mark.parametrize("keep", [True, False])
 @pytest.mark.parametrize(
     ("network", "asked", "text"),
@@ -361,6 +418,7 @@ def test_statistics_over_merged_positions_are_refused_on_the_grid(tmp_path):
         (Shuffled, {"two": 1}, r"Reshape.*(a constant of the file|its size cannot grow)"),
         (Flat, {"one": 1}, r"(flatten|Gemm)"),
         (Sized, {"one": 1}, r"resized to 16x16, a constant of the file|differ"),
+        (Pooled, {"one": 1}, "constants of the file stand in /Resize"),
         (Sized, {"nothing": 1}, "no site of that name"),
     ],
 )
@@ -400,6 +458,19 @@ def test_the_command_writes_a_file_and_compares_it(tmp_path):
     assert set(plan.sites) == {"main", "pool"}
     sw.apply(before, plan, out=tmp_path / "o.onnx")
     assert (tmp_path / "o.onnx").read_bytes() == (tmp_path / "n.onnx").read_bytes()
+
+
+def test_a_file_is_changed_without_torch(tmp_path):
+    before = export(ready("average, padded"), (3, 32, 32), tmp_path / "m.onnx")
+    code = (
+        "import sys, stridewise as sw\n"
+        f"plan = sw.plan(sw.read_onnx({str(before)!r}), output_stride=1, keep_weights=True)\n"
+        f"print(sw.apply({str(before)!r}, plan, out={str(tmp_path / 'n.onnx')!r}))\n"
+        "assert 'torch' not in sys.modules\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "exact: every feature map" in done.stdout
 
 
 def test_the_command_exports_a_live_model(tmp_path):

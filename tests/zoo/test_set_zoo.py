@@ -88,11 +88,12 @@ def test_means_on_the_grid_make_squeezed_networks_exact(name):
 
 def test_certificate_and_numbers_agree_in_every_family():
     """Both ways: certified exact is exact, and what is certified inexact differs."""
-    families: dict[str, str] = {}
+    families: dict[str, tuple[int, str]] = {}
     for row in rows():
-        families.setdefault(re.split(r"[_\d]", row["model"].removeprefix("tf_"))[0], row["model"])
+        family = re.split(r"[_\d]", row["model"].removeprefix("tf_"))[0]
+        families[family] = min(families.get(family, (10**6, "")), (int(row["sites"]), row["model"]))
     wrong = []
-    for name in sorted(families.values()):
+    for _, name in sorted(families.values()):
         try:
             found = changed(name, 8, size=(128, 128))
         except (StridewiseError, RuntimeError):

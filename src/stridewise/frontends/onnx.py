@@ -310,7 +310,7 @@ class Walk:
             raise TraceError(f"{self.name}: {where} ({node.op_type}) on {_shapes(operands)}: {error}") from error
         self.made.append(place)
         if owner.path and step_at(node) == owner.path:
-            kind = "max" if node.op_type == "MaxPool" else "mean"
+            kind = {"MaxPool": "max", "AveragePool": "mean"}.get(node.op_type, "blur")
             owner.inserted = (kind, tuple(facts["strides"]), len(self.made) - 1)
         for n, value in zip(names, values, strict=True):
             self.values[n] = value if shapes[n] is not None else replace(value, dims=None)

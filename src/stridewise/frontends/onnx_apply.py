@@ -11,16 +11,17 @@ import onnx
 from stridewise.errors import PlanError, TraceError
 from stridewise.frontends.onnx import Walk, read_model
 from stridewise.frontends.onnx_dense import dilate_file
-from stridewise.frontends.onnx_edit import OPERANDS, Editor, NeedsOpsetError, raise_opset
+from stridewise.frontends.onnx_edit import Editor, NeedsOpsetError, raise_opset
 from stridewise.frontends.onnx_file import InputSpec, load
-from stridewise.frontends.onnx_names import STEP
+from stridewise.frontends.onnx_steps import restep_file
 from stridewise.frontends.onnx_write import write
 from stridewise.ir import Graph
 from stridewise.plans import Plan
 from stridewise.rewrites.certify import Certificate, certify
 from stridewise.rewrites.dilate import dilation
+from stridewise.rewrites.kinds import filled
 from stridewise.rewrites.promised import check_promised
-from stridewise.rewrites.restride import Restrided, restride
+from stridewise.rewrites.restride import restride
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +75,7 @@ def _rewritten(
 ) -> Rewritten:
     spec, is_open = _input(model, plan, input)
     graph, walk = read_model(model, folder, spec, name)
+    plan = filled(graph, plan)
     expected = restride(graph, plan)
     certificate = None
     edit = Editor(model, walk)
@@ -83,9 +85,10 @@ def _rewritten(
         done = dilate_file(edit, found, expected.graph.grids, is_open)
     else:
         _refuse_fixed(graph, expected.graph)
-        done = _restepped(edit, graph, plan, expected)
+        done = restep_file(edit, graph, plan, expected)
+    baked = _baked(edit)
     edit.finish()
-    again = _inferred(model, folder, name, spec, expected.graph)
+    again = _inferred(model, folder, name, spec, expected.graph, baked)
     write(model, folder, out)
     return Rewritten(path=out, changes=(*lines, *done), graph=again, certificate=certificate)
 
@@ -97,6 +100,17 @@ def _input(model: onnx.ModelProto, plan: Plan, input: InputSpec | None) -> tuple
     is_open = any(not d.dim_value for dims in infos for d in dims[2:])
     given = input if input is not None else plan.input or None
     return given if is_open or input is not None else None, is_open
+
+
+def _baked(edit: Editor) -> list[str]:
+    """The resizes to sizes that stand in the file as numbers."""
+    found = []
+    for part in edit.walk.parts:
+        for node in part.node:
+            sizes = edit.walk.values.get(node.input[3]) if node.op_type == "Resize" and len(node.input) > 3 else None
+            if sizes is not None and sizes.content and all(isinstance(n, int) for n in sizes.content):
+                found.append(node.name or node.op_type)
+    return found
 
 
 def _refuse_fixed(graph: Graph, expected: Graph) -> None:
@@ -113,58 +127,14 @@ def _refuse_fixed(graph: Graph, expected: Graph) -> None:
             raise PlanError(f"{where}: {pin.message} ({pin.kind}): holds for {old} positions, and there would be {new}")
 
 
-def _restepped(edit: Editor, graph: Graph, plan: Plan, expected: Restrided) -> list[str]:
-    """New steps, end padding and inserted pools."""
-    lines = []
-    for key, setting in plan.sites.items():
-        if setting.downsample != "stride":
-            kind = setting.downsample
-            raise PlanError(f"{key}: downsampling by '{kind}' is not done in a file; apply the plan, then export")
-        node = graph.node_named(key)
-        assert node is not None
-        edit.at(node.index).set("strides", list(setting.stride))
-        lines.append(f"{key}: stride {list(setting.was)} -> {list(setting.stride)}")
-    for key, axis, rows in expected.pads:
-        node = graph.node_named(key)
-        assert node is not None
-        spot = edit.at(node.index)
-        rank = 2 + len(node.attrs["maps"])
-        pads = [0] * 2 * rank
-        pads[rank + 2 + axis] = rows
-        spot.node.input[0] = spot.add("Pad", spot.node.input[0], spot.ints(*pads), since=OPERANDS, mode="edge")
-        lines.append(f"{key}: {rows} more of padding at the end of axis {axis}, to meet its parallel path")
-    for key in plan.insert:
-        lines.append(_insert(edit, graph, key, plan))
-    return lines
-
-
-def _insert(edit: Editor, graph: Graph, key: str, plan: Plan) -> str:
-    """A pool behind the slot's tensor, or other strides for the one that is there."""
-    setting = plan.insert[key]
-    if setting.downsample not in ("max", "mean"):
-        raise PlanError(f"+{key}: a step is inserted as max or mean, not '{setting.downsample}'")
-    slot = next(s for s in graph.slots if s.key == key or key in s.aliases)
-    op = "MaxPool" if setting.downsample == "max" else "AveragePool"
-    steps = list(setting.stride)
-    by = "x".join(map(str, steps))
-    if slot.node is not None:
-        spot = edit.at(slot.node)
-        spot.becomes(op, spot.node.input[0], kernel_shape=steps, strides=steps)
-        return f"+{key}: {setting.downsample} step of {by} behind it"
-    maker = next(n.index for n in graph.nodes if slot.tensor in n.outputs)
-    spot = edit.at(maker)
-    at = graph.nodes[maker].outputs.index(slot.tensor)
-    output = [name for name in spot.node.output if name][at]
-    inner = edit.name(spot.name)
-    spot.node.output[list(spot.node.output).index(output)] = inner
-    out = spot.add(op, inner, behind=True, kernel_shape=steps, strides=steps)
-    spot.behind[-1].output[0] = output
-    spot.behind[-1].name = out
-    spot.behind[-1].metadata_props.append(onnx.StringStringEntryProto(key=STEP, value=slot.key))
-    return f"+{key}: {setting.downsample} step of {by} behind it"
-
-
-def _inferred(model: onnx.ModelProto, folder: Path | None, name: str, spec: InputSpec | None, expected: Graph) -> Graph:
+def _inferred(
+    model: onnx.ModelProto,
+    folder: Path | None,
+    name: str,
+    spec: InputSpec | None,
+    expected: Graph,
+    baked: Sequence[str],
+) -> Graph:
     """Read the changed model, compare its sizes with the promised ones, and write them into it.
 
     Raises: PlanError naming the constant that holds for the old sizes only.
@@ -173,7 +143,8 @@ def _inferred(model: onnx.ModelProto, folder: Path | None, name: str, spec: Inpu
     try:
         graph, walk = read_model(model, folder, spec, name)
     except TraceError as error:
-        raise PlanError(f"the plan cannot be carried out on the file: {error}") from error
+        constants = f"; constants of the file stand in {', '.join(baked)}" if baked else ""
+        raise PlanError(f"the plan cannot be carried out on the file: {error}{constants}") from error
     check_promised(graph, expected, "nothing was written")
     _output_sizes(model, walk)
     return graph
