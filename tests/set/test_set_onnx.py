@@ -148,11 +148,16 @@ class Decoder(nn.Module):
 @pytest.mark.parametrize("cap", [4, 2, 1])
 def test_a_decoder_keeps_its_values(cap, tmp_path):
     torch.manual_seed(0)
-    before = export(Decoder().eval(), (3, 64, 64), tmp_path / "m.onnx", is_open=True)
+    model = Decoder().eval()
+    before = export(model, (3, 64, 64), tmp_path / "m.onnx", is_open=True)
     plan = sw.plan(sw.read_onnx(before, (3, 64, 64)), output_stride=cap, keep_weights=True)
     sw.apply(before, plan, out=tmp_path / "n.onnx", input=(3, 64, 64))
+    sw.apply(model, sw.plan(sw.trace(model, (3, 64, 64)), output_stride=cap, keep_weights=True), input=(3, 64, 64))
     for size in ((64, 64), (48, 80)):
         assert max(compare_files(before, tmp_path / "n.onnx", input=(3, *size)).differences.values()) <= CLOSE
+        x = torch.randn(1, 3, *size)
+        wanted, found = model(x), torch.from_numpy(run(tmp_path / "n.onnx", x.numpy()))
+        assert torch.allclose(wanted, found, atol=1e-4), "between the old positions they agree too"
 
 
 # -- files made by hand ---------------------------------------------------------------------------------------
@@ -426,6 +431,25 @@ def test_a_baked_constant_is_named_and_nothing_is_written(network, asked, text, 
     before = export(network().eval(), (3, 32, 32), tmp_path / "m.onnx")
     with pytest.raises(PlanError, match=text) as error:
         sw.apply(before, sw.plan(sw.read_onnx(before), asked, keep_weights=keep), out=tmp_path / "n.onnx")
+    assert "\n" not in str(error.value)
+    assert [p.name for p in tmp_path.iterdir()] == ["m.onnx"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "text"),
+    [
+        (lambda model: setattr(model, "ir_version", 0), "onnx's checker refuses the changed model: .*ir_version"),
+        (lambda model: setattr(model.graph.output[0].type.tensor_type, "elem_type", 7), "onnx infers no sizes for"),
+    ],
+)
+def test_a_file_that_onnx_refuses_is_not_written(fault, text, tmp_path):
+    nodes = [helper.make_node("Conv", ["x", "w1"], ["y"], strides=[2, 2], pads=[1, 1, 1, 1])]
+    before = by_hand(tmp_path / "m.onnx", nodes, [1, 3, 16, 16], w1=(4, 3, 3, 3))
+    model = onnx.load(before)
+    fault(model)
+    before.write_bytes(model.SerializeToString())
+    with pytest.raises(PlanError, match=text) as error:
+        sw.apply(before, sw.plan(sw.read_onnx(before), output_stride=1, keep_weights=True), out=tmp_path / "n.onnx")
     assert "\n" not in str(error.value)
     assert [p.name for p in tmp_path.iterdir()] == ["m.onnx"]
 

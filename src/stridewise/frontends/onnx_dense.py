@@ -18,7 +18,7 @@ from onnx import helper
 from stridewise.axis import Slice, Window
 from stridewise.errors import PlanError
 from stridewise.frontends.onnx_edit import OPERANDS, Editor, Ints, Spot
-from stridewise.ir import Grid, Node
+from stridewise.ir import Grid, Node, Sizes
 from stridewise.ops.call import Value
 from stridewise.ops.layout import whole_axis
 from stridewise.rewrites.counts import counted, hits, may_read_nothing
@@ -34,7 +34,8 @@ _QUANTIZED = ("QLinearConv", "ConvInteger", "QLinearAveragePool")
 class Job:
     """One node to change: its place in the file, its node and act in the graph, the grid it made before and after.
 
-    x: the name of its first operand as the file has it.
+    x: the name of its first operand as the file has it; sizes: those of its positions before the change, as runtimes
+    have them (onnx's own inference counts a last window of ceil_mode that starts in the padding, which they drop).
     """
 
     spot: Spot
@@ -43,6 +44,7 @@ class Job:
     act: Act
     old: Grid
     new: Grid
+    sizes: Sizes
     is_open: bool
 
     def value(self, name: str) -> Value:
@@ -75,7 +77,9 @@ def dilate_file(edit: Editor, found: Dilation, new: Sequence[Grid], is_open: boo
         node = found.graph.nodes[index]
         made = [g.index for g in found.graph.grids if g.node == index][-1]
         spot = edit.at(index)
-        job = Job(spot, str(spot.node.input[0]), node, act, found.graph.grids[made], new[made], is_open)
+        old = found.graph.grids[made]
+        sizes = found.graph.grids[old.sources[0]].sizes if old.sources else old.sizes
+        job = Job(spot, str(spot.node.input[0]), node, act, old, new[made], sizes, is_open)
         lines.append(f"{node.key or job.spot.name}: {_ACTS[act.kind](job)}")
     return lines
 
@@ -120,9 +124,8 @@ def _enter(edit: Editor, found: Dilation, path: str, came: Times) -> str:
             if value is None or value.index is None or value.index in made or not value.dims:
                 continue
             if any(whole_axis(dim) is not None for dim in value.dims):
-                job = Job(
-                    spot, name, node, Act(kind="coarse", came=came, goes=came), graph.grids[0], graph.grids[0], False
-                )
+                act, grid = Act(kind="coarse", came=came, goes=came), graph.grids[0]
+                job = Job(spot, name, node, act, grid, grid, grid.sizes, False)
                 sliced = sliced or every(job, name, value, [0] * len(came), came)
                 spot.node.input[at] = sliced
     return f"{path}: given every {_by(came)}th position, since its size is fixed"
@@ -178,8 +181,7 @@ def _shown(window: Window) -> str:
 
 def _sizes_of(job: Job) -> Sequence[int]:
     """Sizes of what comes in, after the change, at the size the file was read at."""
-    shape = job.value(job.x).shape
-    return [n * m for n, m in zip(shape[2:], job.act.came, strict=True)]
+    return [n * m for n, m in zip(job.sizes, job.act.came, strict=True)]
 
 
 def _pads(windows: Sequence[Window]) -> list[int]:
