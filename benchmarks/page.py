@@ -107,8 +107,8 @@ def table(found: list[dict[str, Any]]) -> str:
         "",
         f"Median and 95th percentile of {first['n']} requests over the loopback, milliseconds; {first['cores']} cores "
         f"{first['machine']}, Python {first['python']}.",
-        f"Load while it ran: {first['load']:.0f}; where others worked on the machine too, the processor's time says more "
-        "than the server's.",
+        f"Load while it ran: {first['load']:.0f}; where others worked on the machine too, the processor's time says "
+        "more than the server's.",
         "Written by `python benchmarks/page.py`.",
         "",
         "| network | layers | server | its processor time | bound | round trip | bytes |",

@@ -91,6 +91,7 @@ def _shape(ctx: click.Context, option: click.Parameter, value: str | None) -> tu
 @click.option(
     "--cost", type=click.FloatRange(1), default=5.0, show_default=True, help="Full trainings the selection may cost."
 )
+@click.option("--finalists", type=click.IntRange(1), default=3, show_default=True, help="Plans that get all seeds.")
 @click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, help="Full trainings of each finalist.")
 @click.option(
     "--rival",
@@ -101,6 +102,7 @@ def _shape(ctx: click.Context, option: click.Parameter, value: str | None) -> tu
 )
 @click.option("--batch", type=click.IntRange(2), help="Pictures in a step. [default: 64]")
 @click.option("--rate", type=click.FloatRange(0, min_open=True), help="Peak learning rate.")
+@click.option("--head", type=click.Choice(["atrous", "decoder"]), help="Of segment, as for train. [default: decoder]")
 @click.option("--augment", metavar="shift,flip", help="What is varied in training pictures. [default: nothing]")
 @click.option("--device", help="cpu, cuda, auto. [default: cpu]")
 @click.option("--run", type=click.Path(path_type=Path), help="Folder that keeps the study. [default: runs/MODEL]")

@@ -45,8 +45,8 @@ def _accuracies(axes: Any, result: SearchResult) -> None:
         axes.annotate(row.candidate.name, (x, y), xytext=(8, 5), textcoords="offset points", fontsize=9)
         drawn.add(label)
     axes.axvline(result.default.candidate.macs / 1e6, color=_DEFAULT, linewidth=1, linestyle=":")
-    axes.set_ylabel("accuracy, % (measured, 95 % interval)")
-    axes.set_title(f"{result.model} on {result.data}: accuracy against cost", fontsize=12, pad=40)
+    axes.set_ylabel(f"{result.metric}, % (measured, 95 % interval)")
+    axes.set_title(f"{result.model} on {result.data}: {result.metric} against cost", fontsize=12, pad=40)
     axes.margins(x=0.09, y=0.1)
     axes.grid(alpha=0.25)
     if drawn:

@@ -142,7 +142,8 @@ def search(
             rivals=partial(_rivals, chooser, rivals) if isinstance(chooser, TrainScore) else _no_rivals,
             checkpoints=checkpoints,
         )
-        answer = partial(_result, graph, settings, study, points, str(run or ""))
+        metric = chooser.task.metric if isinstance(chooser, TrainScore) else "score"
+        answer = partial(_result, graph, settings, study, points, str(run or ""), metric)
         places = (
             Cluster(chooser, study.targets, address=ray, cpus=cpus, gpus=gpus)
             if ray is not None
@@ -289,6 +290,7 @@ def _result(
     study: Coordinator,
     points: Sequence[tuple[int, int, int]],
     folder: str,
+    metric: str,
     latencies: dict[str, Latency],
     state: str,
 ) -> SearchResult:
@@ -339,6 +341,7 @@ def _result(
         state=state,
         seconds=sum(o.seconds for o in outcomes.values()),
         folder=folder,
+        metric=metric,
     )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from stridewise.data import Dataset, open_dataset
 from stridewise.data.records import Progress
-from stridewise.errors import UsageError
+from stridewise.errors import StridewiseError, UsageError
 from stridewise.ir import Graph
 from stridewise.plans import Plan
 from stridewise.study.jobs import Rival, Target
@@ -95,6 +95,14 @@ class TrainScore:
             checkpoint=Path(checkpoint) if checkpoint else None,
             progress=progress,
         )
+
+    def builds(self, plan: Plan) -> bool:
+        """Whether the task can be built on the network under the plan."""
+        try:
+            self.task.network(self.model, plan, self.splits)
+        except StridewiseError:
+            return False
+        return True
 
     def latency(
         self, targets: Mapping[str, Target], tick: Progress | None = None, *, rounds: int = 30
