@@ -1,9 +1,9 @@
 """How well short trainings rank plans: Kendall's tau between the scores at a part of the budget and at the whole of it.
 
-    python benchmarks/tau.py MODEL DATA [--plans 12] [--budget 9] [--parts 9 3] [--batch 32] [--rate 0.01] > tau.jsonl
+    python benchmarks/tau.py MODEL DATA [--plans 12] [--budget 9] [--parts 9 3] > tau.jsonl
 
-One JSON line a training, so that a run that was stopped still tells something, and a line of taus after each plan. Every
-training begins from random weights of seed 0; the plans are the shortlist of `search`, far from each other.
+One JSON line a training, so that a run that was stopped still tells something, and a line of taus after each plan from
+the third on. Every training begins from random weights of seed 0; the plans are the shortlist of `search`.
 """
 
 from __future__ import annotations
