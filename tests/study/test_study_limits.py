@@ -112,6 +112,7 @@ def test_a_study_within_a_budget_recommends_within_it(tmp_path):
     result = sw.search(graph(), score=drawn, max_macs="0.8x", budget=2, cost=3, trials=5, run=tmp_path)
     assert not result.default.candidate.within
     assert result.verdict.kind in ("best within the limits", "as good and cheaper", "better")
+    assert all(row.candidate.within for row in result.rows[1:] if row.final)
     chosen = next(row for row in result.rows if row.candidate.name == result.verdict.plan)
     assert chosen.candidate.macs <= 0.8 * result.default.candidate.macs
     assert json.loads((tmp_path / "result.json").read_text())["limits"]["max_macs"] == "0.8x"

@@ -64,6 +64,8 @@ class Coordinator:
         except StopIteration as end:
             ranked: list[int] = end.value
         self._ahead = []
+        # A plan beyond the limits tells the surrogate something, but cannot be the answer (but for the default).
+        ranked.sort(key=lambda plan: plan != 0 and not plans[plan].within)
         for rival, chosen in self.rivals([plans[i] for i in ranked]):
             self.candidates.append(chosen)
             self.targets.append(rival)

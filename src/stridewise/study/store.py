@@ -47,7 +47,7 @@ class Store:
             )
         lock = _locked(folder)
         where, name = (str(folder / DATABASE), _NAME) if url is None else (_bare(url), folder.resolve().name)
-        held = None
+        storage = held = None
         try:
             with _quiet():
                 import optuna
@@ -64,26 +64,21 @@ class Store:
                 )
             return Store(folder, study, storage, lock, held)
         except StudyError:
-            lock.release()
+            _let_go(storage, held, lock)
             raise
         except ModuleNotFoundError as error:
-            lock.release()
+            _let_go(storage, held, lock)
             extra = "cluster" if error.name and error.name.startswith("psycopg") else "study"
             raise MissingExtraError(error.name or "optuna", extra, "a search") from error
         except Exception as error:
-            lock.release()
+            _let_go(storage, held, lock)
             first = (str(error).strip() or type(error).__name__).splitlines()[0]
             todo = "choose another --run, or delete the file" if url is None else "see that the server runs"
             raise StudyError(f"{where}: cannot be opened as a study ({first}): {todo}") from error
 
     def close(self) -> None:
         """Let go of the folder."""
-        with _quiet():
-            if self._held is not None:
-                self._held.close()
-            self._storage.remove_session()
-            self._storage.engine.dispose()
-        self._lock.release()
+        _let_go(self._storage, self._held, self._lock)
 
     def settings(self) -> dict[str, Any] | None:
         """What the study in this folder was begun with, None for a new one."""
@@ -226,6 +221,17 @@ def _locked(folder: Path) -> Any:
             f"{folder}: the run folder cannot be written ({error.strerror}): choose another --run"
         ) from error
     return lock
+
+
+def _let_go(storage: Any, held: Any, lock: Any) -> None:
+    """End the connections to the database, with the lock that one of them holds, and the folder's."""
+    if held is not None:
+        held.close()
+    if storage is not None:
+        with _quiet():
+            storage.remove_session()
+            storage.engine.dispose()
+    lock.release()
 
 
 def _for_sqlalchemy(url: str) -> str:
