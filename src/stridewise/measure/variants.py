@@ -78,13 +78,12 @@ class Variants:
     standard: str
     every: tuple[Variant, ...]
     folder: TemporaryDirectory[str] | None = None
+    ready: tuple[Ready, ...] = ()
 
     def close(self) -> None:
         """Remove what was written for the measurement."""
         if self.folder is not None:
             self.folder.cleanup()
-
-    ready: tuple[Ready, ...] = ()
 
 
 def variants(
