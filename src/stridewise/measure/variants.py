@@ -83,6 +83,7 @@ class Variants:
         """Remove what was written for the measurement."""
         if self.folder is not None:
             self.folder.cleanup()
+
     ready: tuple[Ready, ...] = ()
 
 
