@@ -4,6 +4,7 @@ import gc
 import random
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -267,21 +268,26 @@ def test_the_comparison_sees_the_surroundings():
 
 
 LARGE = """
-import resource, sys
+from pathlib import Path
 import torch
 from torch import nn
 from stridewise.frontends.torch import trace
-start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+def most():  # getrusage would count what the process that started this one held when it did
+    return next(int(r.split()[1]) for r in Path("/proc/self/status").read_text().splitlines() if r[:6] == "VmHWM:")
+
+start = most()
 with torch.device("meta"):
     conv = lambda k: nn.Conv2d(2048, 2048, k, 1, k // 2)
     block = lambda: nn.Sequential(conv(3), nn.BatchNorm2d(2048), nn.ReLU(), conv(1))
     model = nn.Sequential(nn.Conv2d(3, 2048, 3, 4, 1), *(block() for _ in range(15)))
 graph = trace(model, (3, 512, 512))
 assert graph.params > 600e6, graph.params
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024, start // 1024)
+print(most() // 1024, start // 1024)
 """
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system does not tell a process's peak")
 def test_a_model_of_600_million_parameters_traces_in_less_than_a_gibibyte():
     run = subprocess.run([sys.executable, "-c", LARGE], capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
