@@ -13,11 +13,11 @@ from stridewise.errors import GeometryError, PlanError, TraceError
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
-from stridewise.frontends.onnx_compare import compare_files  # noqa: E402
+from stridewise.frontends.onnx_compare import compare_files
 
-from .networks import Straight  # noqa: E402
-from .test_set_onnx import CLOSE, export  # noqa: E402
-from .test_set_random import branches, layers, pair  # noqa: E402
+from .networks import Straight
+from .test_set_onnx import CLOSE, export
+from .test_set_random import branches, layers, pair
 
 
 @settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
