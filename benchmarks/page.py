@@ -11,6 +11,8 @@ import socket
 import statistics
 import threading
 import time
+from pathlib import Path
+from typing import Any
 
 import uvicorn
 
@@ -21,14 +23,16 @@ NETWORKS = {
     "torchvision:resnet50": [{"layer4.0.conv2": "1"}, {"conv1": "1"}, {"layer3.0.conv2": "1x2"}, {"+layer1.0": "2"}],
     "timm:hrnet_w18": [{"conv1": "1"}, {"conv2": "1"}, {"conv1": "1", "conv2": "1"}, {"conv1": "1x2"}],
 }
+RESULTS = Path(__file__).resolve().parent / "results" / "page.md"
 BOUNDS = {"torchvision:resnet50": 5.0, "timm:hrnet_w18": 20.0}
 
 
-def measured(name: str, rounds: int) -> dict[str, object]:
+def measured(name: str, rounds: int) -> dict[str, Any]:
     """Median and 95th percentile of a what-if, in milliseconds."""
     listener = bound(0)
     port = listener.getsockname()[1]
     bench = Workbench([name])
+    bench.warm().join()
     studied = bench.find(0).wait()
     app = make_app(bench, token="t", port=port)
     server = uvicorn.Server(uvicorn.Config(app, log_level="error", access_log=False, lifespan="off", ws="none"))
@@ -88,8 +92,36 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=100)
     rounds = parser.parse_args().rounds
+    found = []
     for name in NETWORKS:
-        print(json.dumps(measured(name, rounds)), flush=True)
+        found.append(measured(name, rounds))
+        print(json.dumps(found[-1]), flush=True)
+    RESULTS.write_text(table(found))
+
+
+def table(found: list[dict[str, Any]]) -> str:
+    """The results as Markdown."""
+    first = found[0]
+    lines = [
+        "# A what-if on the page",
+        "",
+        f"Median and 95th percentile of {first['n']} requests over the loopback, milliseconds; {first['cores']} cores "
+        f"{first['machine']}, Python {first['python']}.",
+        f"Load while it ran: {first['load']:.0f}; where others worked on the machine too, the processor's time says "
+        "more than the server's.",
+        "Written by `python benchmarks/page.py`.",
+        "",
+        "| network | layers | server | its processor time | bound | round trip | bytes |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for row in found:
+        times = [
+            f"{row[key]['median']:.1f} ({row[key]['p95']:.1f})"
+            for key in ("server_ms", "processor_ms", "round_trip_ms")
+        ]
+        cells = [row["network"], row["layers"], *times[:2], row["bound_ms"], times[2], row["bytes"]["median"]]
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ def served(names: list[str]) -> str:
     return f"http://127.0.0.1:{port}/?token=t"
 
 
-def kept(page: Any, name: str, colours: int = 96, **how: Any) -> None:
+def kept(page: Any, name: str, colours: int = 160, **how: Any) -> None:
     """A screenshot as a small PNG of few colours."""
     image = Image.open(io.BytesIO(page.screenshot(**how))).convert("RGB")
     image.quantize(colours, dither=Image.Dither.NONE).save(OUT / f"{name}.png", optimize=True)
@@ -60,27 +60,36 @@ def main() -> None:
             page = browser.new_page(viewport={"width": size[0], "height": size[1]}, color_scheme=scheme)
             page.goto(address)
             page.wait_for_selector("#ladder .rise", timeout=60_000)
+            page.locator("#keep").check()
+            page.locator("#output-stride").select_option("16")
+            page.locator(".ghosts").wait_for(state="attached")
             page.locator("#ladder .rise").last.focus()
-            page.keyboard.press("ArrowUp")
             page.locator(".findings").wait_for(timeout=60_000)
-            page.wait_for_function("document.querySelector('.photo')?.naturalWidth > 0")
+            page.locator(".photo").evaluate("image => image.decode()")
             page.wait_for_timeout(400)
             kept(page, name)
-        page = browser.new_page(viewport={"width": 1200, "height": 900}, color_scheme="light")
+        page = browser.new_page(viewport={"width": 1150, "height": 900}, color_scheme="light")
         page.goto(address)
         page.wait_for_selector("#ladder .rise", timeout=60_000)
         page.locator("#room-convolution").click()
-        page.get_by_role("button", name="two side by side").click()
         page.locator("figure.made").nth(1).wait_for()
-        room = page.locator(".rooms")
         frames = []
-        for cell in range(0, 60, 3):
+        for cell in range(36, 72, 2):
             page.locator(".wide-range input").fill(str(cell))
             page.wait_for_timeout(60)
-            shot = Image.open(io.BytesIO(room.screenshot())).convert("RGB")
-            frames.append(
-                shot.resize((shot.width * 3 // 5, shot.height * 3 // 5)).quantize(48, dither=Image.Dither.NONE)
-            )
+            top, end = page.locator(".sliding").bounding_box(), page.locator(".products").bounding_box()
+            assert top is not None
+            assert end is not None
+            down = page.evaluate("scrollY")
+            clip = {
+                "x": top["x"] - 8,
+                "y": top["y"] + down - 8,
+                "width": 1000,
+                "height": end["y"] + end["height"] - top["y"] + 16,
+            }
+            shot = Image.open(io.BytesIO(page.screenshot(clip=clip, full_page=True))).convert("RGB")
+            small = shot.resize((shot.width // 2, shot.height // 2), Image.Resampling.LANCZOS)
+            frames.append(small.quantize(48, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE))
         frames[0].save(OUT / "page-sliding.gif", save_all=True, append_images=frames[1:], duration=220, loop=0)
         browser.close()
     for path in sorted(OUT.glob("page-*")):

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from stridewise.search.front import front as front
     from stridewise.study.search import search as search
     from stridewise.tasks.train import train as train
+    from stridewise.tasks.trained import load_trained as load_trained
 
 __version__ = "0.1.0"
 
@@ -57,6 +58,7 @@ _ROOMS = {
     "front": "stridewise.search.front",
     "search": "stridewise.study.search",
     "train": "stridewise.tasks.train",
+    "load_trained": "stridewise.tasks.trained",
 }
 
 

@@ -80,6 +80,11 @@ def build(name: str, **kwargs: int) -> nn.Module:
     return factory(**{**settings, **kwargs})
 
 
+def factory(name: str) -> tuple[Callable[..., nn.Module], dict[str, int]]:
+    """What makes a built-in network, and the arguments it is given."""
+    return _find(name)[:2]
+
+
 def _find(name: str) -> tuple[Callable[..., nn.Module], dict[str, int], tuple[int, int, int]]:
     if name not in _MODELS:
         raise LoadError(f"builtin:{name}: there is no such network; there are {', '.join(_MODELS)}")

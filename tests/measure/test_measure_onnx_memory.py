@@ -58,3 +58,17 @@ def test_measure_gives_the_memory_of_a_file(tmp_path: Path) -> None:
     assert latency is not None
     assert latency.peak_bytes is not None
     assert latency.peak_bytes > 32 * 64 * 64 * 4
+
+
+def test_an_onnx_file_is_measured_under_plans(tmp_path: Path) -> None:
+    file = chain(tmp_path / "net.onnx", 16)
+    graph = sw.read_onnx(file, input=(3, 64, 64))
+    plan = sw.plan(graph, {graph.sites[1].key: 1})
+    found = sw.measure(file, {"fine": plan}, what=["memory", "latency"], input=(3, 64, 64), rounds=10)
+    assert [row.name for row in found.rows] == ["net.onnx", "fine"]
+    assert [row.exact.output_stride for row in found.rows] == [("2", "2"), ("1", "1")]
+    if CLEAR.exists():
+        peaks = [row.latency.peak_bytes for row in found.rows if row.latency]
+        assert peaks[1] - peaks[0] > 0.5 * 16 * (64 * 64 - 32 * 32) * 4
+    with pytest.raises(sw.PlanError, match="plan other"):
+        sw.measure(file, {"other": sw.plan(sw.trace(sw.load("builtin:resnet20"), (3, 32, 32)), {"layers.4": 1})})

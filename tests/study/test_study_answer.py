@@ -104,7 +104,7 @@ def test_the_files_hold_the_answer(tmp_path):
     assert (kept["schema"], kept["state"], kept["input"]) == ("stridewise.search/1", "finished", [1, 3, 32, 32])
     assert set(kept) == {
         *("schema", "model", "input", "task", "data", "state", "limits", "schedule", "recommended", "plans", "front"),
-        *("axes", "notes", "method", "seconds"),
+        *("axes", "notes", "method", "seconds", "metric"),
     }
     for row in kept["plans"]:
         assert row["macs"]["kind"] == row["activations"]["kind"] == "exact"
@@ -190,3 +190,54 @@ def test_the_command_searches_and_resumes(tmp_path):
     again = run("search", "--resume", "run", "--json", cwd=tmp_path)
     assert again.returncode == 0, again.stderr
     assert json.loads(again.stdout)["plans"] == found["plans"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("task", "metric"), [("segment", "mean IoU"), ("detect", "mAP")])
+def test_the_command_searches_for_the_other_tasks(tmp_path, task, metric):
+    """Bright squares on dark noise: found by any network, so that each step of the way is seen to work."""
+    rng = np.random.default_rng(0)
+    masks = {}
+    for split, count in (("train", 16), ("val", 8)):
+        pictures = rng.integers(0, 80, (count, 32, 32, 3), dtype=np.uint8)
+        labels = np.zeros((count, 32, 32), dtype=np.uint8)
+        for kind in ("images", "labels"):
+            (tmp_path / "boxes" / kind / split).mkdir(parents=True)
+        for i, (top, left) in enumerate(rng.integers(0, 18, (count, 2))):
+            pictures[i, top : top + 12, left : left + 12] += 120
+            labels[i, top : top + 12, left : left + 12] = 1
+            Image.fromarray(pictures[i]).save(tmp_path / "boxes" / "images" / split / f"{i}.png")
+            line = f"0 {(left + 6) / 32} {(top + 6) / 32} {12 / 32} {12 / 32}\n"
+            (tmp_path / "boxes" / "labels" / split / f"{i}.txt").write_text(line)
+        name = "test" if split == "val" else split
+        masks |= {f"x_{name}": pictures, f"y_{name}": labels}
+    (tmp_path / "boxes" / "data.yaml").write_text("names: [square]\n")
+    np.savez(tmp_path / "masks.npz", **masks)
+    common = (
+        "--trials",
+        "3",
+        "--budget",
+        "1",
+        "--seeds",
+        "1",
+        "--batch",
+        "8",
+        "--workers",
+        "0",
+        "--max-latency",
+        "50x",
+    )
+    data = {"segment": "masks.npz", "detect": "boxes"}[task]
+    done = run(
+        *("search", "builtin:resnet20-narrow", "--task", task, "--data", data, "--run", "run", *common, "--json"),
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["state"] == "finished"
+    assert metric in found["metric"]
+    assert not any(row["error"] for row in found["plans"])
+    origins = [row["origin"] for row in found["plans"]]
+    assert origins[0] == "default"
+    finals = [row for row in found["plans"] if row["final"]]
+    assert all(row["latency"]["kind"] == "measured" for row in finals)

@@ -10,7 +10,7 @@ import pytest
 
 import stridewise as sw
 from stridewise.rewrites.restride import restride
-from stridewise.search.distance import farthest, place
+from stridewise.search.distance import farthest, place_of
 from stridewise.study.jobs import Job, Rung, Schedule
 from stridewise.study.procedure import by_score, finals, selection
 from stridewise.study.surrogate import beliefs
@@ -110,7 +110,7 @@ def test_on_the_published_table_five_trainings_leave_little():
     for row in rows:
         wanted = {"+layers.3": 1, "+layers.6": 1}
         wanted |= {f"+layers.{int(layer) - 1}": 2 for layer in row["downsample_before_layer"].split()}
-        places.append(place(graph, restride(graph, sw.plan(graph, wanted)).graph, int(row["macs"])))
+        places.append(place_of(graph, restride(graph, sw.plan(graph, wanted)).graph, int(row["macs"])))
     accuracy = np.array([float(row["accuracy_mean"]) for row in rows])
     share = np.sin(np.array([0.5, 0.7, 0.85]) * np.pi / 2)
     errors = dict(zip((1, 3, 9), accuracy.std() * np.sqrt(1 / share**2 - 1), strict=True)) | {27: 0.12}

@@ -214,7 +214,7 @@ def test_a_folder_that_cannot_be_written_is_said_in_one_line(tmp_path):
 
 def test_a_worker_that_dies_costs_its_plan_and_not_the_study(tmp_path):
     result = sw.search(graph(), score=deadly, plans=plans()[:2], budget=1, seeds=1, run=tmp_path, workers=1)
-    assert [row.error for row in result.rows] == ["", "its worker process died 2 times: out of memory?", ""]
+    assert [row.error for row in result.rows] == ["", "its worker process died 3 times: out of memory?", ""]
 
 
 def deadly(plan, budget, seed):

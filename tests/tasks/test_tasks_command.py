@@ -127,6 +127,7 @@ def test_pictures_are_answered_with_images_to_look_at(run, data, tmp_path):
     assert "wrote 12 images" in err
 
 
+@pytest.mark.slow
 def test_a_killed_training_goes_on_to_the_same_end(data, tmp_path):
     call = [*squares("detect", data), "--epochs", 3, "--batch", 8, "--width", 8, "--augment", "shift,flip", "--run"]
     code, _, err = stridewise(*call, tmp_path / "whole")
@@ -155,6 +156,7 @@ def test_a_killed_training_goes_on_to_the_same_end(data, tmp_path):
     assert all((one[key] == other[key]).all() for key in one)
 
 
+@pytest.mark.slow
 def test_a_training_stops_where_it_is_told_and_others_may_not_take_it_up(data, tmp_path):
     call = [*squares("segment", data), "--epochs", 3, "--batch", 8, "--width", 8, "--run", tmp_path / "r"]
     code, out, err = stridewise(*call, "--stop-after", 1)
@@ -181,6 +183,7 @@ def one_line(code, out, err):
     return lines[0]
 
 
+@pytest.mark.slow
 def test_what_cannot_be_done_is_one_line(run, data, tmp_path):
     folder, _ = run
     segment = ["train", "segment", NET]
@@ -196,3 +199,36 @@ def test_what_cannot_be_done_is_one_line(run, data, tmp_path):
     broken = [*squares("segment", data), "--evaluate", tmp_path / "w.safetensors"]
     assert "not a safetensors file" in one_line(*stridewise(*broken))
     assert "no such file" in one_line(*stridewise(*broken[:-1], tmp_path / "none"))
+
+
+@pytest.mark.slow
+def test_two_processes_train_one_network(data, tmp_path):
+    call = [*squares("segment", data), "--epochs", 2, "--batch", 8, "--width", 8, "--augment", "flip"]
+    code, out, err = stridewise(*call, "--devices", 2, "--run", tmp_path / "r")
+    assert code == 0, err
+    assert out.count("mean IoU ") == 1  # one of them speaks
+    kept = json.loads((tmp_path / "r" / "result.json").read_text())
+    assert kept["conditions"]["devices"] == 2
+    assert kept["curve"][1]["loss"] < kept["curve"][0]["loss"]
+    code, _, err = stridewise(*call, "--devices", 4, "--batch", 4)
+    assert code == 2
+    assert "batch 4 on 4 devices: two pictures or more" in err
+
+
+@pytest.mark.slow
+def test_a_trained_network_is_measured(run, data):
+    folder, kept = run
+    code, out, err = stridewise(
+        "measure", folder, "--what", "accuracy,shift,latency", "--data", data, "--images", 3, "--rounds", 10, "--json"
+    )
+    assert code == 0, err
+    found = json.loads(out)
+    row = found["plans"][0] if "plans" in found else found["rows"][0]
+    assert row["accuracy"]["value"] == pytest.approx(kept["score"], abs=1e-9)
+    assert 0 < row["shift"]["agreement"]["value"] <= 1
+    code, _, err = stridewise("measure", folder, "--what", "accuracy")
+    assert code == 1
+    assert "name the pictures to judge on" in err
+    code, _, err = stridewise("measure", "builtin:resnet20", "--beside", folder)
+    assert code == 2
+    assert "is no trained network" in err

@@ -88,6 +88,15 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path):
         sw.train("classify", Small, data=data, epochs=1, batch=32, checkpoint=kept)
 
 
+def test_what_cannot_be_written_is_one_line(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StridewiseError, match="the checkpoint cannot be written") as error:
+        sw.train("classify", Small, data=gratings(64, 32), epochs=1, batch=32, checkpoint=tmp_path / "file" / "c.ckpt")
+    assert "\n" not in str(error.value)
+    with pytest.raises(StridewiseError, match="run folder cannot be made"):
+        sw.train("classify", Small, data=gratings(64, 32), epochs=1, batch=32, run=tmp_path / "file")
+
+
 def test_the_plan_is_carried_out_before_training():
     splits = Classify().read(gratings(64, 32))
     assert Classify().network(Small, FINER, splits).second.stride == (1, 1)

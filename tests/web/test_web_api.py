@@ -4,6 +4,7 @@ import importlib.util
 import random
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,8 @@ from stridewise.errors import PlanError, UsageError
 from stridewise.web.exports import exported
 from stridewise.web.jobs import Jobs
 from stridewise.web.pictures import drawn
+from stridewise.web.runs import Runs
+from stridewise.web.server import make_app
 from stridewise.web.whatif import Studied
 from stridewise.web.workbench import Workbench
 
@@ -74,7 +77,7 @@ def test_a_what_if_over_the_wire(client: TestClient):
     answer = client.post("/api/what-if", json={"network": 0, "changes": {"+layers.3": "1"}}).json()
     assert answer["totals"]["output_stride"] == [2, 2]
     assert data["totals"]["output_stride"] == [4, 4]
-    assert answer["plan"] == {"+layers.3": {"stride": [1, 1], "was": [2, 2], "downsample": "max"}}
+    assert answer["plan"] == {"+layers.3": {"stride": [1, 1], "was": [2, 2], "downsample": "max", "how": "max"}}
     assert "findings" in client.post("/api/findings", json={"network": 0, "changes": {"+layers.3": "1"}}).json()
 
 
@@ -279,3 +282,61 @@ def test_the_drawn_scene_has_three_channels_within_range():
     scene = drawn()
     assert scene.shape == (3, 256, 320)
     assert 0 <= scene.min() < scene.max() <= 1
+
+
+GOOD = 'format = 1\n[insert."layers.3"]\nstride = [1, 1]\nwas = [2, 2]\n'
+
+
+def test_a_plan_file_and_an_output_stride_become_wishes(client: TestClient):
+    found = client.post("/api/plan", json={"network": 0, "toml": GOOD}).json()
+    assert found == {"changes": {"+layers.3": "1"}, "keep_weights": False, "means": "dense"}
+    found = client.post("/api/request", json={"network": 0, "changes": {}, "output_stride": 2}).json()
+    assert found["changes"] == {"+layers.6": "1"}
+    kinds = {"layers.4.conv1": "2:blur:5:zero", "layers.4.shortcut.0": "2:blur:5:zero", "+layers.3": "1"}
+    answer = client.post("/api/what-if", json={"network": 0, "changes": kinds}).json()
+    assert answer["plan"]["layers.4.conv1"]["how"] == "blur:5:zero"
+    assert answer["weights"]["state"] == "retrain"
+    text = client.post("/api/export", json={"network": 0, "changes": kinds}).json()["toml"]
+    again = client.post("/api/plan", json={"network": 0, "toml": text}).json()["changes"]
+    assert client.post("/api/what-if", json={"network": 0, "changes": again}).json()["totals"] == answer["totals"]
+
+
+@pytest.mark.parametrize(
+    ("path", "asked", "said"),
+    [
+        ("/api/plan", {"toml": 3}, "the text of a plan file is wanted"),
+        ("/api/plan", {"toml": "format = 2"}, "format 2 is not 1"),
+        ("/api/plan", {"toml": GOOD.replace("layers.3", "nowhere")}, "has no such slot"),
+        ("/api/plan", {"toml": GOOD.replace("was = [2, 2]", "was = [3, 3]")}, "the plan says it was 3"),
+        ("/api/what-if", {"keep_weights": "yes"}, "keep_weights: true or false is wanted"),
+        ("/api/what-if", {"keep_weights": True, "means": "x"}, "keep_weights: true or false is wanted"),
+        ("/api/report", {"plans": "all"}, "at most 8 plans"),
+        ("/api/report", {"plans": [{}] * 9}, "at most 8 plans"),
+        ("/api/request", {"output_stride": "2"}, "output_stride: a whole number is wanted"),
+        ("/api/request", {"output_stride": 0}, "output stride"),
+    ],
+)
+def test_a_request_that_makes_no_sense_is_one_line(client: TestClient, path: str, asked: dict[str, Any], said: str):
+    answer = client.post(path, json={"network": 0} | asked)
+    assert answer.status_code == 422
+    assert said in answer.json()["error"]
+
+
+def test_run_folders_are_read_whenever_they_are_asked_for(tmp_path: Path, bench: Workbench):
+    origin = "http://127.0.0.1:8765"
+    app = make_app(bench, token="secret", port=8765, runs=Runs([tmp_path]))
+    client = TestClient(app, base_url=origin)
+    client.get("/?token=secret")
+    client.headers["origin"] = origin
+    assert client.get("/api/start").json()["runs"] == 1
+    for content, said in (
+        (None, "holds no result.json yet"),
+        ("{", "cannot be read"),
+        ("[1]", "is not a study's result"),
+        ('{"schema": "stridewise.fit/1"}', "is not a study's result"),
+    ):
+        if content is not None:
+            (tmp_path / "result.json").write_text(content)
+        assert said in client.get("/api/runs").json()[0]["error"]
+    (tmp_path / "result.json").write_text('{"schema": "stridewise.search/1"}')
+    assert client.get("/api/runs").json()[0]["result"]["schema"] == "stridewise.search/1"

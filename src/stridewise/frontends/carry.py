@@ -116,7 +116,8 @@ class Carrier:
         wide = torch.zeros(*weight.shape[:2], *(m.kernel for m in new), dtype=weight.dtype, device=weight.device)
         at = [slice(shift_of(m), shift_of(m) + m.kernel) for m in old]
         wide[(slice(None), slice(None), *at)] = weight.detach()
-        pads = tuple(m.pad_begin for m in new)
+        reach = Reach(old, new)
+        pads = reach.own
         shapes = "x".join(map(str, weight.shape)), "x".join(map(str, wide.shape))
         self.undo.set(module, "weight", nn.Parameter(wide, requires_grad=weight.requires_grad))
         for name, value in (
@@ -126,7 +127,7 @@ class Carrier:
             ("_reversed_padding_repeated_twice", [p for n in reversed(pads) for p in (n, n)]),
         ):
             self.undo.set(module, name, value)
-        self.undo.hook(module, Reach(old, new))
+        self.undo.hook(module, reach)
         return [f"{key}: weight {shapes[0]} -> {shapes[1]}, the old one inside and zeros around it"]
 
     # -- the inserted step ---------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -172,6 +172,18 @@ def _call_factory(name: str, kwargs: dict[str, Any]) -> nn.Module:
     """The module that `file.py:factory` or `pkg.mod:factory` makes, or is."""
     from torch import nn
 
+    made = _named_in(name)
+    if not isinstance(made, nn.Module):
+        if not callable(made):
+            raise LoadError(f"{name}: a function that makes a torch.nn.Module is wanted, not {type(made).__name__}")
+        made = made(**kwargs)
+    if not isinstance(made, nn.Module):
+        raise LoadError(f"{name}: made a {type(made).__name__}, not a torch.nn.Module")
+    return made
+
+
+def _named_in(name: str) -> Any:
+    """What `file.py:name` or `pkg.mod:name` names."""
     where, colon, attribute = name.rpartition(":")
     if not colon or not where or not attribute:
         raise UsageError(f"model 'py:{name}': a file or module and a function are wanted: py:pkg.mod:factory")
@@ -182,13 +194,30 @@ def _call_factory(name: str, kwargs: dict[str, Any]) -> nn.Module:
             public = [n for n in dir(module) if not n.startswith("_")]
             raise LoadError(f"{where}: has no '{attribute}'{zoo.nearest(part, public)}")
         made = getattr(made, part)
-    if not isinstance(made, nn.Module):
-        if not callable(made):
-            raise LoadError(f"{name}: a function that makes a torch.nn.Module is wanted, not {type(made).__name__}")
-        made = made(**kwargs)
-    if not isinstance(made, nn.Module):
-        raise LoadError(f"{name}: made a {type(made).__name__}, not a torch.nn.Module")
     return made
+
+
+def function_in(name: str, what: str) -> Callable[..., Any]:
+    """The function that `file.py:function` or `pkg.mod:function` names, with or without `py:` before it. what: it is
+    wanted for. Raises: LoadError, UsageError."""
+    found = _named_in(name.removeprefix("py:"))
+    if not callable(found):
+        raise LoadError(f"{name}: {what} wants a function, not {type(found).__name__}")
+    return found  # type: ignore[no-any-return]
+
+
+def factory_of(spec: str | ModelSpec) -> tuple[Callable[..., Any], dict[str, Any]] | None:
+    """The function that makes a model, and the arguments it is given; None where only its library knows."""
+    from torch import nn
+
+    spec = resolve(spec)
+    if spec.kind == "builtin":
+        made: tuple[Callable[..., Any], dict[str, Any]] = _builtin("factory", spec.name)
+        return made
+    if spec.kind != "py":
+        return None
+    found = _named_in(spec.name)
+    return None if isinstance(found, nn.Module) or not callable(found) else (found, {})
 
 
 def _import(where: str) -> Any:

@@ -194,7 +194,7 @@ class EndPad:
 
 
 class Reach:
-    """Adds zeros behind what a grown convolution takes, where its own padding would end a position early.
+    """Adds the zeros that a grown convolution needs beyond its own padding, which is the same at both ends.
 
     old: its windows before they grew; grown: after, one an axis. Works at every input size.
     """
@@ -203,10 +203,15 @@ class Reach:
         self.old = old
         self.grown = grown
 
+    @property
+    def own(self) -> tuple[int, ...]:
+        """The convolution's own padding: never more than it may have at its end, where it could make a position."""
+        return tuple(min(w.pad_begin, w.pad_end) for w in self.grown)
+
     def __call__(self, module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
         x = args[0]
         rows = []
-        for n, old, new in zip(sizes_of(x)[1:], self.old, self.grown, strict=True):
+        for n, old, new, own in zip(sizes_of(x)[1:], self.old, self.grown, self.own, strict=True):
             last = (old.out_size(n) - 1) * new.stride + new.kernel
-            rows.append((0, max(last - n - 2 * new.pad_begin, 0)))
+            rows.append((new.pad_begin - own, max(last - n - new.pad_begin - own, 0)))
         return (continued(x, rows, "zero"), *args[1:])

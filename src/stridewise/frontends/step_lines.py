@@ -39,9 +39,9 @@ def grow(conv, stride, padding, kernel, place):
     conv.weight, conv.kernel_size, conv.stride, conv.padding = torch.nn.Parameter(wide), kernel, stride, padding
 ''',
     "missing": '''
-def missing(size, kernel, pad, stride, wide, wider_pad):
+def missing(size, kernel, pad, stride, wide, there):
     """Zeros behind `size` positions, so that the grown kernel gives as many as the old one did."""
-    return max((size + 2 * pad - kernel) // stride * stride + wide - size - 2 * wider_pad, 0)
+    return max((size + 2 * pad - kernel) // stride * stride + wide - size - there, 0)
 ''',
 }
 IMPORTS = {"blur": "import math", "polyphase": "import itertools"}
@@ -78,10 +78,12 @@ def _call(x: str, step: Step, groups: list[Phase]) -> str:
 
 
 def _growth(at: str, reach: Reach) -> Iterator[tuple[str, str]]:
-    facts = [(w.stride, g.pad_begin, g.kernel, shift_of(w)) for w, g in zip(reach.old, reach.grown, strict=True)]
+    axes = list(zip(reach.old, reach.grown, reach.own, strict=True))
+    facts = [(w.stride, own, g.kernel, shift_of(w)) for w, g, own in axes]
     yield "grow", f"grow({at}, {', '.join(str(tuple(column)) for column in zip(*facts, strict=True))})"
     rows = [
-        f"0, missing(a[0].shape[-{back}], {w.kernel}, {w.pad_begin}, {w.stride}, {g.kernel}, {g.pad_begin})"
-        for back, (w, g) in enumerate(zip(reversed(reach.old), reversed(reach.grown), strict=True), 1)
+        f"{g.pad_begin - own}, "
+        f"missing(a[0].shape[-{back}], {w.kernel}, {w.pad_begin}, {w.stride}, {g.kernel}, {g.pad_begin + own})"
+        for back, (w, g, own) in enumerate(reversed(axes), 1)
     ]
     yield "missing", f"{at}.register_forward_pre_hook(lambda m, a: (F.pad(a[0], ({', '.join(rows)})), *a[1:]))"

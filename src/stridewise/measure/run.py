@@ -68,6 +68,7 @@ def measure(
     asked = _asked(what, threads, images)
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
+    found: Variants | None = None
     try:
         if preset:
             input = (3, ZHANG["size"], ZHANG["size"]) if input is None else input
@@ -102,6 +103,8 @@ def measure(
             _look(found, rows, pictures, asked, mode, preset, drawn, device, seed, progress)
     finally:
         torch.set_num_threads(before)
+        if found is not None:
+            found.close()
     return Measured(
         model=found.model,
         input=found.input,

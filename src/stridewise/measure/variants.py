@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -67,13 +68,22 @@ class Ready:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variants:
-    """The networks, the model's name, channels and sizes they take, and how their pictures are standardised."""
+    """The networks, the model's name, channels and sizes they take, and how their pictures are standardised.
+
+    folder: holds the files of changed ONNX networks until `close`.
+    """
 
     model: str
     input: tuple[int, ...]
     standard: str
     every: tuple[Variant, ...]
+    folder: TemporaryDirectory[str] | None = None
     ready: tuple[Ready, ...] = ()
+
+    def close(self) -> None:
+        """Remove what was written for the measurement."""
+        if self.folder is not None:
+            self.folder.cleanup()
 
 
 def variants(
@@ -105,11 +115,7 @@ def variants(
         name, shape = str(spec), tuple(given)
         standard = standard_of(spec)
         if spec.kind == "onnx":
-            if plans:
-                raise UsageError(
-                    f"{spec}: apply each plan to a file of its own (sw.apply(..., out=)) and measure those"
-                )
-            return Variants(model=name, input=shape, standard=standard, every=(_onnx(spec.name, shape),))
+            return _files(name, spec.name, shape, standard, plans)
         torch.manual_seed(seed)
         live = load(spec, trust=trust, weights=weights)
     found = [_live(AS_IT_IS, live, shape, name, device)]
@@ -155,8 +161,25 @@ def _live(label: str, model: nn.Module, shape: tuple[int, ...], name: str, devic
     return Variant(name=label, call=ready, model=ready, graph=graph)
 
 
+def _files(name: str, path: str, shape: tuple[int, ...], standard: str, plans: Mapping[str, Plan]) -> Variants:
+    """An ONNX file as it is, and a changed copy of it under each plan, in a folder that goes with what is returned."""
+    from stridewise.frontends.onnx_apply import apply_to_file
+
+    found, folder = [_onnx(path, shape)], None
+    for number, (label, plan) in enumerate(plans.items()):
+        folder = folder or TemporaryDirectory(prefix="stridewise-")
+        changed = Path(folder.name) / f"{number}.onnx"
+        try:
+            apply_to_file(path, plan, changed, input=shape)
+        except StridewiseError as error:
+            folder.cleanup()
+            raise type(error)(f"plan {label}: {error}") from error
+        found.append(replace(_onnx(str(changed), shape), name=label))
+    return Variants(model=name, input=shape, standard=standard, every=tuple(found), folder=folder)
+
+
 def _onnx(path: str, shape: tuple[int, ...]) -> Variant:
-    """An ONNX file, run by onnxruntime on one thread as torch is."""
+    """An ONNX file, run by onnxruntime on as many threads as torch."""
     try:
         import onnxruntime
     except ModuleNotFoundError as error:

@@ -114,7 +114,7 @@ _BLUR = register(
 _POLYPHASE = register(
     Op(
         name="polyphase",
-        about="the phase of largest norm of every block of positions (a downsampling kind of plans)",
+        about="the phase of largest norm (a downsampling kind of plans)",
         torch=("stridewise.polyphase",),
         read=_read,
         site=True,

@@ -12,7 +12,7 @@ Place: TypeAlias = tuple[float, ...]
 _SAME = 1e-9  # plans nearer than this are one
 
 
-def place(graph: Graph, under: Graph, macs: int) -> Place:
+def place_of(graph: Graph, under: Graph, macs: int) -> Place:
     """Where a plan lies: log2 of every counted layer's positions, and of the multiply-adds as much as all of them.
 
     graph: as it is, which names the layers; under: the same network under the plan.

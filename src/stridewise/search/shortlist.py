@@ -11,7 +11,7 @@ from stridewise.analyses.sizes import grid_sizes
 from stridewise.ir import Graph
 from stridewise.plans import Plan
 from stridewise.rewrites.restride import restride
-from stridewise.search.distance import Place, farthest, place
+from stridewise.search.distance import Place, farthest, place_of
 from stridewise.search.result import Front, Point
 from stridewise.search.rule import rule_plan
 
@@ -70,7 +70,7 @@ def _thinned(found: Front) -> list[Point]:
 
 
 def _place(graph: Graph, plan: Plan, macs: int) -> Place:
-    return place(graph, restride(graph, plan).graph if plan else graph, macs)
+    return place_of(graph, restride(graph, plan).graph if plan else graph, macs)
 
 
 def _pick(graph: Graph, plan: Plan, why: Why, found: Front) -> Pick:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import string
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 from stridewise.analyses import cost
@@ -13,7 +13,7 @@ from stridewise.analyses.strides import groups
 from stridewise.ir import Graph
 from stridewise.plans import Plan
 from stridewise.rewrites.restride import restride
-from stridewise.search.distance import Place, place
+from stridewise.search.distance import Place, place_of
 
 Costs: TypeAlias = tuple[int, int, int]
 """Multiply-adds, activations, peak bytes."""
@@ -23,7 +23,7 @@ Costs: TypeAlias = tuple[int, int, int]
 class Candidate:
     """A plan and what it costs: exact multiply-adds and activations, peak bytes by liveness (an estimate of a real
     run's). steps: where the network steps under it; place: how far it lies from others (`search.distance`). origin:
-    "default", "rule", "front" or "given"."""
+    "default", "rule", "front", "given" or "rival". within: it keeps the limits of the search."""
 
     name: str
     plan: Plan
@@ -33,6 +33,7 @@ class Candidate:
     peak_bytes: int
     steps: str
     place: Place = field(default=(), repr=False)
+    within: bool = True
 
     @property
     def rival(self) -> bool:
@@ -45,6 +46,7 @@ class Candidate:
             "name": self.name,
             "origin": self.origin,
             "steps": self.steps,
+            "within_limits": self.within,
             "plan": self.plan.to_toml(),
             "macs": {"value": self.macs, "kind": "exact"},
             "activations": {"value": self.activations, "kind": "exact"},
@@ -65,7 +67,7 @@ def candidate(graph: Graph, plan: Plan, name: str, origin: str) -> Candidate:
         activations=cost.activations(changed, sizes),
         peak_bytes=cost.peak_bytes(changed, sizes),
         steps=steps_of(changed),
-        place=place(graph, changed, macs),
+        place=place_of(graph, changed, macs),
     )
 
 
@@ -75,29 +77,26 @@ def given(graph: Graph, plans: Sequence[Plan]) -> tuple[Candidate, ...]:
     return (candidate(graph, Plan(), "default", "default"), *named)
 
 
-def shortlisted(
-    graph: Graph,
-    *,
-    max_macs: str | int | None,
-    output_stride: int | Sequence[int] | None,
-    slots: bool | None,
-    sites: Sequence[str] | None,
-    count: int,
-) -> tuple[tuple[Candidate, ...], tuple[Costs, ...]]:
+def shortlisted(graph: Graph, *, count: int, **limits: Any) -> tuple[tuple[Candidate, ...], tuple[Costs, ...]]:
     """(shortlist, (macs, activations, peak bytes) of every plan on the front): the default first, the rule's
-    plan second, then the front's by cost.
+    plan second, then the front's by cost. limits: as for `front`.
 
     Raises: PlanError where nothing is free to choose or no plan meets the limits.
     """
     from stridewise.search.front import front
     from stridewise.search.shortlist import shortlist
 
-    found = front(graph, max_macs=max_macs, output_stride=output_stride, slots=slots, sites=sites)
+    found = front(graph, **limits)
+    wanted = found.limits.get("output_stride")
+    kept = wanted is None or tuple(wanted) in (found.current.output_stride, found.current.output_stride[:1])
     names = {"as it is": "default", "rule": "rule"}
     letters = itertools.chain(string.ascii_uppercase, (f"P{n}" for n in itertools.count(27)))
     listed = tuple(
-        candidate(graph, pick.plan, names.get(pick.why) or next(letters), names.get(pick.why, "front"))
-        for pick in shortlist(graph, found, count=count, slots=slots)
+        replace(
+            candidate(graph, pick.plan, names.get(pick.why) or next(letters), names.get(pick.why, "front")),
+            within=pick.within and (kept or pick.why != "as it is"),
+        )
+        for pick in shortlist(graph, found, count=count, slots=limits.get("slots"))
     )
     return listed, tuple((p.macs, p.activations, p.peak_bytes) for p in found.points)
 

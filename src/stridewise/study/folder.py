@@ -11,7 +11,6 @@ from stridewise.plans import write_text
 from stridewise.study.result import SearchResult
 
 PLAN, RESULT, PICTURE, PAGE = "plan.toml", "result.json", "front.png", "report.html"
-CHECKPOINTS = "checkpoints"
 
 
 def write_files(result: SearchResult, folder: Path) -> None:

@@ -109,8 +109,21 @@ class Watcher(Protocol):
         """`job` has done so many of its steps."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rival:
+    """Another network to train on the same data: a name as for `load` or a function that makes it, and the size its
+    pictures are brought to (None: the study's)."""
+
+    name: str
+    model: Any
+    size: tuple[int, int] | None = None
+
+
+Target = Plan | Rival
+
+
 def carry_out(
-    score: Score, plan: Plan, job: Job, *, progress: Progress | None = None, checkpoint: str | None = None
+    score: Score, target: Target, job: Job, *, progress: Progress | None = None, checkpoint: str | None = None
 ) -> Outcome:
     """Call the score; an error becomes part of the outcome, so that the study goes on. Interrupts pass through."""
     import inspect
@@ -118,9 +131,11 @@ def carry_out(
 
     begin = time.monotonic()
     try:
+        if isinstance(target, Rival):  # only scores of the tasks' own have rivals
+            score, target = score.of(target), Plan()  # type: ignore[attr-defined]
         taken = inspect.signature(score).parameters
         extra = {k: v for k, v in (("progress", progress), ("checkpoint", checkpoint)) if k in taken}
-        found = score(plan, job.budget, job.seed, **extra)
+        found = score(target, job.budget, job.seed, **extra)
         value = float(found)
     except StridewiseError as error:
         return Outcome(error=str(error), seconds=time.monotonic() - begin)

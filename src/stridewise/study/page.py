@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from stridewise.report.assets import whole_page
 from stridewise.report.tables import Table, fragment
-from stridewise.study.result import HEADINGS, SearchResult, cells, method, notes
+from stridewise.study.result import SearchResult, cells, headings, method, notes
 
 
 def page(result: SearchResult) -> str:
@@ -17,7 +17,9 @@ def plain(result: SearchResult) -> str:
     chosen = result.verdict.plan
     at = frozenset(i for i, row in enumerate(result.rows) if row.candidate.name == chosen)
     rows = tuple(cells(row, result.default) for row in result.rows)
-    table = Table(title="Every plan of the shortlist", head=HEADINGS, rows=rows, notes=tuple(notes(result)), strong=at)
+    table = Table(
+        title="Every plan of the shortlist", head=headings(result), rows=rows, notes=tuple(notes(result)), strong=at
+    )
     state = [] if result.state == "finished" else ["Interrupted: the same command goes on."]
     lead = [*state, f"{chosen}: {result.verdict.kind}", *result.verdict.reasons]
     lines = [*method(result), *(str(result.plan).splitlines() if result.plan else [])]

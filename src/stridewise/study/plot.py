@@ -9,7 +9,7 @@ from typing import Any
 from stridewise.errors import MissingExtraError
 from stridewise.study.result import Row, SearchResult
 
-_DEFAULT, _CHOSEN, _FINAL, _EARLY, _FRONT = "#d55e00", "#009e73", "#0072b2", "#999999", "#56b4e9"
+_DEFAULT, _CHOSEN, _FINAL, _EARLY, _FRONT, _RIVAL = "#d55e00", "#009e73", "#0072b2", "#999999", "#56b4e9", "#cc79a7"
 
 
 def picture(result: SearchResult) -> bytes:
@@ -45,8 +45,8 @@ def _accuracies(axes: Any, result: SearchResult) -> None:
         axes.annotate(row.candidate.name, (x, y), xytext=(8, 5), textcoords="offset points", fontsize=9)
         drawn.add(label)
     axes.axvline(result.default.candidate.macs / 1e6, color=_DEFAULT, linewidth=1, linestyle=":")
-    axes.set_ylabel("accuracy, % (measured, 95 % interval)")
-    axes.set_title(f"{result.model} on {result.data}: accuracy against cost", fontsize=12, pad=40)
+    axes.set_ylabel(f"{result.metric}, % (measured, 95 % interval)")
+    axes.set_title(f"{result.model} on {result.data}: {result.metric} against cost", fontsize=12, pad=40)
     axes.margins(x=0.09, y=0.1)
     axes.grid(alpha=0.25)
     if drawn:
@@ -60,6 +60,8 @@ def _look(row: Row, result: SearchResult) -> tuple[str, str, str]:
     budget = result.schedule.budget
     if row is result.default:
         return _DEFAULT, "default: the network as it is", "s"
+    if row.candidate.rival:
+        return _RIVAL, "rival: another network at this cost", "D"
     if row.candidate.name == result.verdict.plan:
         return _CHOSEN, f"recommended ({result.verdict.kind})", "*"
     if row.final:

@@ -62,7 +62,8 @@ class Row:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchResult:
     """A study's answer. rows: the shortlist, the default first; front: (multiply-adds, activations, peak bytes) of
-    every plan on the exact front; state: "finished" or "interrupted"; seconds: of all trainings together."""
+    every plan on the exact front; state: "finished" or "interrupted"; seconds: of all trainings together; metric: what
+    `accuracy` is in this task, in words."""
 
     model: str
     task: str
@@ -76,6 +77,7 @@ class SearchResult:
     state: str
     seconds: float
     folder: str = ""
+    metric: str = "accuracy"
 
     @property
     def plan(self) -> Plan:
@@ -95,6 +97,7 @@ class SearchResult:
             "input": [1, *self.input],
             "task": self.task,
             "data": self.data,
+            "metric": self.metric,
             "state": self.state,
             "limits": dict(self.limits),
             "schedule": self.schedule.to_json(),
@@ -137,12 +140,14 @@ class SearchResult:
         head = f"{self.model} for {self.task} on {self.data}"
         if self.state != "finished":
             head += " (interrupted; the same command goes on)"
-        out = [head, "", *_aligned([HEADINGS, *(cells(row, self.default) for row in self.rows)]), ""]
+        out = [head, "", *_aligned([headings(self), *(cells(row, self.default) for row in self.rows)]), ""]
         out += [f"Recommended: {self.verdict.plan} ({self.verdict.kind})", *(f"  {r}" for r in self.verdict.reasons)]
         return [*out, "", *notes(self)]
 
 
-HEADINGS = ("plan", "multiply-adds", "", "accuracy", "95 % interval", "epochs", "seeds", "latency", "steps")
+def headings(result: SearchResult) -> tuple[str, ...]:
+    """Of the table's columns."""
+    return "plan", "multiply-adds", "", result.metric, "95 % interval", "epochs", "seeds", "latency", "steps"
 
 
 def cells(row: Row, default: Row) -> tuple[str, ...]:
@@ -166,7 +171,10 @@ def cells(row: Row, default: Row) -> tuple[str, ...]:
 
 def notes(result: SearchResult) -> list[str]:
     """What the numbers are and were measured on; which plans failed and why."""
-    out = ["Multiply-adds are exact; accuracy and latency are measured; intervals hold the draw of seeds and pictures."]
+    out = [
+        f"Multiply-adds are exact; {result.metric} and latency are measured; intervals hold the draw of seeds and "
+        "pictures."
+    ]
     final = [row for row in result.rows if row.final]
     if len(final) < len(result.rows):
         out.append(
@@ -191,16 +199,17 @@ def method(result: SearchResult) -> list[str]:
         + ("chosen by what the trainings before say about plans like them" if n else "far from each other")
         for n, r in enumerate(schedule.rungs)
     ]
+    plans = sum(not row.candidate.rival for row in result.rows)
     limits = ", ".join(
         f"{name.replace('_', ' ')} {value}" for name, value in result.limits.items() if value is not None
     )
     return [
         f"{len(result.front)} plans lie on the exact front of multiply-adds, activations and peak memory"
         + (f" within {limits}." if limits else "."),
-        f"{len(result.rows)} plans, far from each other, make the shortlist, the default always among them.",
+        f"{plans} plans, far from each other, make the shortlist, the default always among them.",
         *(f"Rung {n}: {text}." for n, text in enumerate(rungs, 1)),
-        f"The finalists: {schedule.budget} epochs with {schedule.seeds} fresh seeds each, the default always among "
-        "them. Every training starts from random weights.",
+        f"The finalists: {schedule.budget} epochs with {schedule.seeds} fresh seeds each, the default and "
+        "the rivals always among them. Every training starts from random weights.",
         f"All trainings together took {result.seconds:.0f} seconds of work (measured).",
     ]
 

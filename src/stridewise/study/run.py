@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeAlias
 
 from stridewise.study.candidates import Candidate
-from stridewise.study.jobs import Job, Outcome, Schedule, Watcher
+from stridewise.study.jobs import Job, Outcome, Rival, Schedule, Target
 from stridewise.study.procedure import finals, selection
-from stridewise.study.runners import Done, checkpoint_of
+from stridewise.study.runners import Run, checkpoint_of
 from stridewise.study.store import Store
 
-Run: TypeAlias = Callable[[Iterable[Job], Watcher], Iterator[Done]]
-
-_DEATHS = 2  # of a job's worker, before the job is taken to be the cause
+_DEATHS = 3  # of a job's worker, before the job is taken to be the cause
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,14 +28,21 @@ class Standing:
     doing: str
 
 
+def _none(ranked: Sequence[Candidate]) -> Sequence[tuple[Rival, Candidate]]:
+    return ()
+
+
 @dataclass(slots=True)
 class Coordinator:
-    """One study being run. Plan 0 is the default and goes through every rung. Its state is how far it is."""
+    """One study being run. Plan 0 is the default and always among the finalists; `rivals`, given the plans best first,
+    join it there, at the end of `candidates` and `targets`. Its state is how far it is."""
 
     store: Store
-    candidates: Sequence[Candidate]
+    candidates: list[Candidate]
+    targets: list[Target]
     schedule: Schedule
     tell: Callable[[Standing], None]
+    rivals: Callable[[Sequence[Candidate]], Sequence[tuple[Rival, Candidate]]] = _none
     checkpoints: Path | None = None
     _partly: dict[Job, float] = field(default_factory=dict)
     _spent: float = 0.0
@@ -49,9 +53,9 @@ class Coordinator:
 
     def carry_out(self, run: Run) -> None:
         """The selection and the finals. Interrupts pass through; everything told by then is kept."""
-        plans = [c for c in self.candidates if not c.rival]
+        plans = tuple(self.candidates)
         steps = selection(self.schedule, [c.place for c in plans], [c.macs for c in plans])
-        later = self.schedule.trainings(len(plans), len(self.candidates) - len(plans))
+        later = self.schedule.trainings(len(plans))
         try:
             jobs = next(steps)
             while True:
@@ -60,6 +64,11 @@ class Coordinator:
         except StopIteration as end:
             ranked: list[int] = end.value
         self._ahead = []
+        # A plan beyond the limits tells the surrogate something, but cannot be the answer (but for the default).
+        ranked.sort(key=lambda plan: plan != 0 and not plans[plan].within)
+        for rival, chosen in self.rivals([plans[i] for i in ranked]):
+            self.candidates.append(chosen)
+            self.targets.append(rival)
         self._do(run, finals(self.schedule, ranked, range(len(plans), len(self.candidates))))
 
     def _scores(self, run: Run, jobs: Sequence[Job]) -> dict[Job, float | None]:

@@ -15,16 +15,16 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
-from stridewise.plans import Plan
-from stridewise.study.jobs import Job, Outcome, Score, Watcher, carry_out
+from stridewise.study.jobs import Job, Outcome, Score, Target, Watcher, carry_out
 
 _TELL_EVERY = 0.25  # seconds between a worker's messages about its progress
 _LOOK_EVERY = 0.5  # seconds the coordinator waits before it lets the screen be drawn again
 
 Done = tuple[Job, Outcome | None]
 """A job and what it gave; None where its worker died."""
+Run: TypeAlias = Callable[[Iterable[Job], Watcher], Iterator[Done]]
 
 
 def checkpoint_of(folder: Path | None, job: Job) -> str | None:
@@ -33,15 +33,15 @@ def checkpoint_of(folder: Path | None, job: Job) -> str | None:
 
 
 def here(
-    score: Score, plans: Sequence[Plan], checkpoints: Path | None, jobs: Iterable[Job], watch: Watcher
+    score: Score, targets: Sequence[Target], checkpoints: Path | None, jobs: Iterable[Job], watch: Watcher
 ) -> Iterator[Done]:
-    """Run the jobs in this process, in order."""
+    """Run the jobs in this process, in order. targets: by plan; it may grow."""
     for job in jobs:
         yield (
             job,
             carry_out(
                 score,
-                plans[job.plan],
+                targets[job.plan],
                 job,
                 progress=lambda done, total, job=job: watch(job, done, total),  # type: ignore[misc]
                 checkpoint=checkpoint_of(checkpoints, job),
@@ -60,17 +60,16 @@ class Workers:
     """`count` processes with `threads` threads each, ready for jobs; a context, which ends them."""
 
     def __init__(
-        self, score: Score, plans: Sequence[Plan], *, count: int, threads: int, checkpoints: Path | None
+        self, score: Score, targets: Sequence[Target], *, count: int, threads: int, checkpoints: Path | None
     ) -> None:
         self._context = multiprocessing.get_context("spawn")
-        self._make: Callable[[], _Worker] = lambda: self._started(score, plans, threads, checkpoints)
+        self._targets = targets
+        self._make: Callable[[], _Worker] = lambda: self._started(score, threads, checkpoints)
         self._workers = [self._make() for _ in range(count)]
 
-    def _started(self, score: Score, plans: Sequence[Plan], threads: int, checkpoints: Path | None) -> _Worker:
+    def _started(self, score: Score, threads: int, checkpoints: Path | None) -> _Worker:
         ours, theirs = self._context.Pipe()
-        process = self._context.Process(
-            target=_work, args=(theirs, score, list(plans), threads, checkpoints), daemon=True
-        )
+        process = self._context.Process(target=_work, args=(theirs, score, threads, checkpoints), daemon=True)
         process.start()
         theirs.close()
         return _Worker(process, ours)
@@ -96,7 +95,7 @@ class Workers:
                 if worker.job is None and (job := next(todo, None)) is not None:
                     worker.job = job
                     with contextlib.suppress(OSError):  # dead already: the wait below sees the end of its pipe
-                        worker.pipe.send(job)
+                        worker.pipe.send((job, self._targets[job.plan]))
             busy = {worker.pipe: worker for worker in self._workers if worker.job is not None}
             if not busy:
                 return
@@ -119,7 +118,7 @@ class Workers:
                     yield job, rest[0]
 
 
-def _work(pipe: Connection, score: Score, plans: Sequence[Plan], threads: int, checkpoints: Path | None) -> None:
+def _work(pipe: Connection, score: Score, threads: int, checkpoints: Path | None) -> None:
     """A worker's life: a job in, its steps and its outcome out, until the pipe breaks."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the coordinator decides
     with contextlib.suppress(ModuleNotFoundError):
@@ -139,6 +138,6 @@ def _work(pipe: Connection, score: Score, plans: Sequence[Plan], threads: int, c
 
     with contextlib.suppress(EOFError, OSError):
         while True:
-            job: Job = pipe.recv()
+            job, target = pipe.recv()
             checkpoint = checkpoint_of(checkpoints, job)
-            pipe.send(("done", carry_out(score, plans[job.plan], job, progress=progress, checkpoint=checkpoint)))
+            pipe.send(("done", carry_out(score, target, job, progress=progress, checkpoint=checkpoint)))

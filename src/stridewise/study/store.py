@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,15 +20,16 @@ from stridewise.errors import MissingExtraError, StudyError
 from stridewise.study.jobs import Job, Outcome
 from stridewise.tasks.record import from_bits, to_bits
 
-DATABASE = "study.db"
+DATABASE, CHECKPOINTS = "study.db", "checkpoints"
 _NAME = "stridewise"
 
 
 class Store:
     """The records of one run folder. Held from `open` to `close`; a second one on the same folder is refused."""
 
-    def __init__(self, folder: Path, study: Any, storage: Any, lock: Any) -> None:
+    def __init__(self, folder: Path, study: Any, storage: Any, lock: Any, held: Any = None) -> None:
         self.folder = folder
+        self._held = held
         self._study = study
         self._storage = storage
         self._lock = lock
@@ -36,39 +38,47 @@ class Store:
         self.refresh()
 
     @staticmethod
-    def open(folder: Path) -> Store:
-        """The store in a run folder, made where there is none. Raises: StudyError, MissingExtraError."""
+    def open(folder: Path, url: str | None = None) -> Store:
+        """The store in a run folder, made where there is none. url: of a database (postgresql://...) that keeps the
+        records instead of a file there; the study has the folder's name. Raises: StudyError, MissingExtraError."""
+        if url is None and (folder / CHECKPOINTS).is_dir() and not (folder / DATABASE).exists():
+            raise StudyError(
+                f"{folder}: holds a study whose {DATABASE} is missing: put it back, or choose another --run"
+            )
         lock = _locked(folder)
+        where, name = (str(folder / DATABASE), _NAME) if url is None else (_bare(url), folder.resolve().name)
+        storage = held = None
         try:
             with _quiet():
                 import optuna
 
-                url = f"sqlite:///{folder / DATABASE}".replace("{", "{{").replace("}", "}}")
-                storage = optuna.storages.RDBStorage(url)
+                # A server's own errors come in many lines, of which the first is printed below.
+                storage = optuna.storages.RDBStorage(_for_sqlalchemy(url or f"sqlite:///{folder / DATABASE}"))
+                held = _only_one(storage.engine, name) if url is not None else None
                 study = optuna.create_study(
                     storage=storage,
-                    study_name=_NAME,
+                    study_name=name,
                     direction="maximize",
                     sampler=optuna.samplers.RandomSampler(seed=0),
                     load_if_exists=True,
                 )
-            return Store(folder, study, storage, lock)
+            return Store(folder, study, storage, lock, held)
+        except StudyError:
+            _let_go(storage, held, lock)
+            raise
         except ModuleNotFoundError as error:
-            lock.release()
-            raise MissingExtraError(error.name or "optuna", "study", "a search") from error
+            _let_go(storage, held, lock)
+            extra = "cluster" if error.name and error.name.startswith("psycopg") else "study"
+            raise MissingExtraError(error.name or "optuna", extra, "a search") from error
         except Exception as error:
-            lock.release()
+            _let_go(storage, held, lock)
             first = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise StudyError(
-                f"{folder / DATABASE}: cannot be opened as a study ({first}): choose another --run, or delete the file"
-            ) from error
+            todo = "choose another --run, or delete the file" if url is None else "see that the server runs"
+            raise StudyError(f"{where}: cannot be opened as a study ({first}): {todo}") from error
 
     def close(self) -> None:
         """Let go of the folder."""
-        with _quiet():
-            self._storage.remove_session()
-            self._storage.engine.dispose()
-        self._lock.release()
+        _let_go(self._storage, self._held, self._lock)
 
     def settings(self) -> dict[str, Any] | None:
         """What the study in this folder was begun with, None for a new one."""
@@ -211,6 +221,44 @@ def _locked(folder: Path) -> Any:
             f"{folder}: the run folder cannot be written ({error.strerror}): choose another --run"
         ) from error
     return lock
+
+
+def _let_go(storage: Any, held: Any, lock: Any) -> None:
+    """End the connections to the database, with the lock that one of them holds, and the folder's."""
+    if held is not None:
+        held.close()
+    if storage is not None:
+        with _quiet():
+            storage.remove_session()
+            storage.engine.dispose()
+    lock.release()
+
+
+def _for_sqlalchemy(url: str) -> str:
+    """The URL with psycopg 3 as PostgreSQL's driver; braces of a path are doubled, for Optuna formats it."""
+    scheme, colon, rest = url.partition("://")
+    if scheme in ("postgresql", "postgres"):
+        scheme = "postgresql+psycopg"
+    return f"{scheme}{colon}{rest}".replace("{", "{{").replace("}", "}}")
+
+
+def _bare(url: str) -> str:
+    """The URL without its password, for a message."""
+    return re.sub(r"(://[^:/@]+):[^@]*@", r"\1@", url)
+
+
+def _only_one(engine: Any, name: str) -> Any:
+    """A connection whose advisory lock keeps other coordinators away from the study, on any machine, as long as this
+    process lives; None where the database has no such locks."""
+    if engine.dialect.name != "postgresql":
+        return None
+    from sqlalchemy import text
+
+    held = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+    if not held.execute(text("select pg_try_advisory_lock(hashtext(:name))"), {"name": f"stridewise {name}"}).scalar():
+        held.close()
+        raise StudyError(f"{name}: another search works on this study: wait for it, or choose another --run")
+    return held
 
 
 def _short(value: Any) -> str:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from stridewise.data import Dataset, open_dataset
 from stridewise.data.records import Progress
-from stridewise.errors import UsageError
+from stridewise.errors import StridewiseError, UsageError
 from stridewise.ir import Graph
 from stridewise.plans import Plan
+from stridewise.study.jobs import Rival, Target
 from stridewise.tasks.record import TrainRecord
 
 if TYPE_CHECKING:
@@ -39,9 +40,10 @@ class TrainScore:
         self.name, self.model, self.data, self.size, self.recipe = task, model, data, size, recipe
         self.options = dict(options or {})
         self._splits: Splits | None = None
+        self._rivals: dict[Any, TrainScore] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_splits": None}
+        return {**self.__dict__, "_splits": None, "_rivals": {}}
 
     @property
     def task(self) -> Task:
@@ -67,6 +69,16 @@ class TrainScore:
 
         return trace(build(self.model, len(self.splits.classes)), self.splits.shape, name=name_of(self.model))
 
+    def of(self, rival: Rival) -> TrainScore:
+        """The same training for another network; read data is kept where the pictures have the same size."""
+        size = rival.size or self.size
+        key = (rival.model if isinstance(rival.model, str) else repr(rival.model), size)
+        if key not in self._rivals:
+            found = TrainScore(self.name, rival.model, self.data, size=size, recipe=self.recipe, options=self.options)
+            found._splits = self.splits if size == self.size else None
+            self._rivals[key] = found
+        return self._rivals[key]
+
     def __call__(
         self, plan: Plan, budget: int, seed: int, progress: Progress | None = None, checkpoint: str | None = None
     ) -> TrainRecord:
@@ -84,13 +96,35 @@ class TrainScore:
             progress=progress,
         )
 
+    def builds(self, plan: Plan) -> bool:
+        """Whether the task can be built on the network under the plan."""
+        try:
+            self.task.network(self.model, plan, self.splits)
+        except StridewiseError:
+            return False
+        return True
+
     def latency(
-        self, plans: Mapping[str, Plan], tick: Progress | None = None, *, rounds: int = 30
+        self, targets: Mapping[str, Target], tick: Progress | None = None, *, rounds: int = 30
     ) -> tuple[Latency, ...]:
-        """Latency of one picture through the network under each plan, measured in turn on one thread."""
+        """Latency of one picture through the network under each plan and through each rival, measured in turn on one
+        thread."""
         from stridewise.measure.latency import latency
 
         task, held_out = self.task, self.splits.held_out
-        models = {name: task.network(self.model, plan, self.splits).eval() for name, plan in plans.items()}
         one = held_out.standard(held_out.pixels[:1]).contiguous()
+        models = {
+            name: self._of_its_own(target)
+            if isinstance(target, Rival)
+            else task.network(self.model, target, self.splits).eval()
+            for name, target in targets.items()
+        }
         return latency(models, one, rounds=rounds, threads=1, memory=True, tick=tick)
+
+    def _of_its_own(self, rival: Rival) -> Any:
+        """The rival's network on one of its own pictures, whatever it is called with."""
+        score = self.of(rival)
+        model = score.task.network(rival.model, Plan(), score.splits).eval()
+        held_out = score.splits.held_out
+        one = held_out.standard(held_out.pixels[:1]).contiguous()
+        return lambda _: model(one)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from stridewise.study.interval import Estimate, difference
 from stridewise.study.jobs import Outcome
@@ -15,28 +15,46 @@ MARGIN = 0.01
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contender:
-    """A finalist: its name, multiply-adds and full-budget trainings."""
+    """A finalist: its name, multiply-adds and full-budget trainings. within: it keeps the limits of the search."""
 
     name: str
     macs: int
     outcomes: tuple[Outcome, ...]
+    within: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """kind: better, as good and cheaper, not settled, none. plan: the name to take; reasons: one sentence each."""
+    """kind: better, as good and cheaper, best within the limits, not settled, none. plan: the name to take; reasons:
+    one sentence each."""
 
     kind: str
     plan: str
     reasons: tuple[str, ...]
 
 
-def verdict(default: Contender | None, others: Sequence[Contender], *, unit: float = 100.0) -> Verdict:
+def verdict(
+    default: Contender | None,
+    others: Sequence[Contender],
+    *,
+    rivals: Sequence[Contender] = (),
+    unit: float = 100.0,
+) -> Verdict:
     """The recommendation among finalists.
 
     "Better" wants equal or lower cost, at least three seeds each, and an interval of the difference above zero. Next
-    comes the cheapest plan whose loss is surely below one point. Otherwise the network stays as it is.
+    comes the cheapest plan whose loss is surely below one point. Otherwise the network stays as it is, unless it breaks
+    the limits: then the plan with the highest mean is the best within them. rivals: other networks, never recommended,
+    each compared with what is.
     """
+    found = _among(default, others, unit)
+    taken = next((c for c in (*others, *([default] if default else [])) if c.name == found.plan), None)
+    if taken is None:
+        return found
+    return replace(found, reasons=(*found.reasons, *(_against(taken, rival, unit) for rival in rivals)))
+
+
+def _among(default: Contender | None, others: Sequence[Contender], unit: float) -> Verdict:
     if default is None:
         return Verdict(
             kind="none",
@@ -44,7 +62,7 @@ def verdict(default: Contender | None, others: Sequence[Contender], *, unit: flo
             reasons=("The network as it is has no finished training to compare with, so nothing is recommended.",),
         )
     compared = [(c, difference(c.outcomes, default.outcomes)) for c in others]
-    within = [(c, d) for c, d in compared if c.macs <= default.macs]
+    within = [(c, d) for c, d in compared if c.macs <= default.macs and c.within]
     enough = [(c, d) for c, d in within if d.seeds >= SEEDS_TO_SAY_BETTER and d.low is not None]
     surely = [(c, d) for c, d in enough if d.low is not None and d.low > 0]
     if surely:
@@ -61,8 +79,33 @@ def verdict(default: Contender | None, others: Sequence[Contender], *, unit: flo
         return Verdict(
             kind="as good and cheaper", plan=best.name, reasons=(*reasons, *_rest(best, compared, default, unit))
         )
+    if not default.within and any(c.within for c in others):
+        best, by = max(((c, d) for c, d in compared if c.within), key=lambda pair: pair[1].mean)
+        reasons = [
+            f"The default exceeds the limits. Of the plans that keep them {best.name} has the highest mean: "
+            f"{_by(by, unit)} against the default at {_cost(best, default)}."
+        ]
+        return Verdict(
+            kind="best within the limits", plan=best.name, reasons=(*reasons, *_rest(best, compared, default, unit))
+        )
     reasons = ["No plan is surely better than the default at equal or lower cost, so the default stays."]
     return Verdict(kind="not settled", plan="default", reasons=(*reasons, *_rest(None, compared, default, unit)))
+
+
+def _against(taken: Contender, rival: Contender, unit: float) -> str:
+    """A sentence on what is recommended beside another way to save."""
+    by = difference(taken.outcomes, rival.outcomes)
+    said = f"{taken.name} against the rival {rival.name} at {rival.macs / taken.macs:.2f}x its multiply-adds"
+    said += f": {_by(by, unit)}"
+    if by.seeds < SEEDS_TO_SAY_BETTER or by.low is None or by.high is None:
+        return f"{said}; not settled, since that wants {SEEDS_TO_SAY_BETTER} seeds or more of both."
+    if by.high < 0:
+        return f"{said}; the rival is surely more accurate" + (
+            ": take it instead." if rival.macs <= taken.macs else ", but dearer."
+        )
+    if by.low > 0:
+        return f"{said}; surely more accurate" + (", but dearer." if taken.macs > rival.macs else ".")
+    return f"{said}; not settled: the interval holds zero."
 
 
 def _rest(

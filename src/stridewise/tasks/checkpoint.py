@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stridewise.errors import LoadError, StridewiseError
+from stridewise.errors import LoadError
+from stridewise.tasks.files import whole
 from stridewise.tasks.libraries import quiet
 from stridewise.tasks.record import Epoch
 
@@ -21,17 +22,10 @@ class Checkpoint:
 
     def save(self, fabric: Any, state: dict[str, Any], curve: list[Epoch]) -> None:
         """Write it beside its place, then rename it. Raises: StridewiseError where it cannot be written."""
-        whole = {**state, "curve": [[e.loss, e.score] for e in curve], "stamp": [list(pair) for pair in self.stamp]}
-        shared = os.environ.get("MASTER_PORT", "") if fabric.world_size > 1 else str(os.getpid())
-        temporary = self.path.with_name(f".{self.path.name}.{shared}")
-        try:
-            with quiet():
-                fabric.save(temporary, whole)
-            if fabric.is_global_zero:
-                temporary.replace(self.path)
-        except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
-            temporary.unlink(missing_ok=True)
-            raise StridewiseError(f"{self.path}: the checkpoint cannot be written: {_first_line(error)}") from error
+        content = {**state, "curve": [[e.loss, e.score] for e in curve], "stamp": [list(pair) for pair in self.stamp]}
+        mark = os.environ.get("MASTER_PORT", "") if fabric.world_size > 1 else ""
+        with whole(self.path, "checkpoint", mark=mark, rename=fabric.is_global_zero) as temporary, quiet():
+            fabric.save(temporary, content)
 
     def resumed(self, fabric: Any, state: dict[str, Any]) -> list[Epoch]:
         """The curve so far, the model and optimizer brought to where it ends; nothing where there is no file.

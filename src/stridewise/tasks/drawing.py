@@ -17,8 +17,8 @@ Colour = tuple[int, int, int]
 
 
 def colours(count: int) -> list[Colour]:
-    """`count` colours that are told apart, the same ones every time; hue by the golden ratio, two brightnesses."""
-    rows = [colorsys.hsv_to_rgb(i * 0.618 % 1, 0.85, (1.0, 0.72)[i % 2]) for i in range(count)]
+    """`count` colours that are told apart, the same ones every time: hue by the golden ratio, vivid, dark, pale."""
+    rows = [colorsys.hsv_to_rgb(i * 0.618 % 1, *((0.9, 1.0), (0.9, 0.6), (0.45, 1.0))[i % 3]) for i in range(count)]
     return [(round(255 * r), round(255 * g), round(255 * b)) for r, g, b in rows]
 
 

@@ -14,6 +14,7 @@ from torch import nn
 from stridewise.errors import StridewiseError, UsageError
 from stridewise.plans import Plan, write_text
 from stridewise.tasks.curves import curves
+from stridewise.tasks.files import write_bytes
 from stridewise.tasks.pictures import Splits
 from stridewise.tasks.record import Epoch, TrainRecord
 from stridewise.tasks.task import Source, Task, name_of
@@ -89,17 +90,6 @@ class RunFolder:
 def title_of(task: Task, source: Source, splits: Splits) -> str:
     """What a training is called above its curves."""
     return f"{task.name}: {name_of(source)} on {splits.name}"
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all. Raises: StridewiseError."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise StridewiseError(f"{path}: cannot be written: {error.strerror}") from error
 
 
 def _follower() -> bool:

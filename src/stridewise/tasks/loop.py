@@ -18,6 +18,7 @@ from stridewise.data.records import Progress
 from stridewise.errors import DataError, StridewiseError, UsageError
 from stridewise.tasks.augment import augmented
 from stridewise.tasks.checkpoint import Checkpoint
+from stridewise.tasks.files import whole
 from stridewise.tasks.libraries import quiet
 from stridewise.tasks.memory import Pieces, out_of_memory
 from stridewise.tasks.pictures import Pictures
@@ -146,9 +147,8 @@ class Best:
             return
         self.weights = {key: value.detach().cpu().clone() for key, value in self.model.state_dict().items()}
         if self.path is not None:
-            temporary = self.path.with_name(f".{self.path.name}")
-            torch.save(self.weights, temporary)
-            temporary.replace(self.path)
+            with whole(self.path, "best weights") as temporary:
+                torch.save(self.weights, temporary)
 
     def over(self, curve: list[Epoch]) -> bool:
         """Whether the last `patience` epochs brought nothing."""

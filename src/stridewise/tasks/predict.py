@@ -49,7 +49,7 @@ def predict(trained: Trained, pictures: Sequence[Picture], *, least_score: float
     for picture in pictures:
         pixels = picture.load()
         seen = Picture(name=picture.name, source=pixels).load((height, width))
-        x = trained.standard(torch.from_numpy(np.ascontiguousarray(seen)).permute(2, 0, 1)[None])
+        x = trained.standard(torch.from_numpy(seen.copy()).permute(2, 0, 1)[None])
         values, line, image = _SAYS[trained.task.name](trained, x, pixels, least_score)
         out = io.BytesIO()
         image.save(out, format="PNG")

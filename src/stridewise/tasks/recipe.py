@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from typing import Any
 
 from stridewise.errors import UsageError
@@ -49,6 +50,13 @@ class Recipe:
             raise UsageError(
                 f"batch {self.batch} on {self.devices * self.nodes} devices: two pictures or more are wanted on each"
             )
+
+
+def told_apart(settings: Mapping[str, Any]) -> tuple[Recipe, dict[str, Any]]:
+    """Settings by name as a recipe, and the rest of them: the options of a task. Raises: UsageError."""
+    names = {f.name for f in fields(Recipe)}
+    rest = {key: value for key, value in settings.items() if key not in names}
+    return Recipe(**{key: value for key, value in settings.items() if key in names}), rest
 
 
 def fabric_for(recipe: Recipe) -> Any:

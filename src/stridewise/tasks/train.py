@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +12,9 @@ from stridewise.errors import UsageError
 from stridewise.plans import Plan
 from stridewise.tasks.folder import RunFolder, title_of
 from stridewise.tasks.loop import as_it_is
-from stridewise.tasks.recipe import Recipe
+from stridewise.tasks.recipe import Recipe, told_apart
 from stridewise.tasks.record import TrainRecord
-from stridewise.tasks.run import recorded, task_of
+from stridewise.tasks.run import clocks, recorded, task_of
 from stridewise.tasks.run import run as _run
 from stridewise.tasks.task import Source, Task
 from stridewise.tasks.trained import Trained, check_same, load_trained
@@ -51,9 +49,8 @@ def train(
     sizes).
     Raises: UsageError, DataError, LoadError, PlanError, StridewiseError, one line each.
     """
-    names = {f.name for f in fields(Recipe)}
-    chosen = task_of(task, **{k: v for k, v in settings.items() if k not in names})
-    recipe = Recipe(**{k: v for k, v in settings.items() if k in names})
+    recipe, options = told_apart(settings)
+    chosen = task_of(task, **options)
     plan = Plan.read(plan) if isinstance(plan, str | Path) else plan or Plan()
     folder = None if run is None else RunFolder(run, resume=resume)
     if folder is not None and checkpoint is not None:
@@ -102,7 +99,7 @@ def evaluated(path: str | Path, found: Trained, dataset: Dataset, device: str = 
 
     Raises: UsageError where the data have other classes; DataError.
     """
-    begin = time.monotonic()
+    begin = clocks()
     splits = found.task.read(dataset, found.data.shape[1:])
     if splits.classes != found.data.classes:
         raise UsageError(

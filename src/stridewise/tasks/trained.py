@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +11,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from stridewise.errors import LoadError, MissingExtraError, StridewiseError
+from stridewise.errors import LoadError, MissingExtraError
 from stridewise.plans import Plan
+from stridewise.tasks.files import whole
 from stridewise.tasks.pictures import Splits, Standard
 from stridewise.tasks.run import task_of
 from stridewise.tasks.task import Source, Task, name_of
@@ -60,14 +60,8 @@ def save_trained(path: Path, model: nn.Module, task: Task, source: Source, plan:
         "deviation": list(splits.train.standard.deviation),
     }
     weights = {key: value.detach().cpu().contiguous().clone() for key, value in model.state_dict().items()}
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with whole(path, "network") as temporary:
         save_file(weights, temporary, metadata={_KEY: json.dumps(told)})
-        temporary.replace(path)
-    except Exception as error:  # safetensors reports a full disk by an error class of its own
-        temporary.unlink(missing_ok=True)
-        line = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise StridewiseError(f"{path}: the weights cannot be written: {line}") from error
 
 
 def load_trained(path: str | Path, source: Source | None = None) -> Trained:

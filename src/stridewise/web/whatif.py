@@ -133,7 +133,8 @@ def wishes(plan: Plan) -> dict[str, str]:
 
 
 def _wish(setting: Setting, usual: str) -> str:
-    parts = ["x".join(map(str, setting.stride))] if setting.stride else []
+    alike = setting.stride[:1] if len(set(setting.stride)) == 1 else setting.stride
+    parts = ["x".join(map(str, alike))] if alike else []
     if setting.downsample != usual:
         parts.append(_how(setting))
     return ":".join(parts)

@@ -105,7 +105,8 @@ def latency(opened: Opened, pictures: Pictures, asked: Json, report: Report) -> 
     from stridewise.frontends.apply import apply_to_model
     from stridewise.measure.latency import latency as timed
 
-    x = _input(opened, pictures, report)
+    _check(opened, report)
+    x = torch.rand(1, *opened.shape())  # what is on it takes no part in how long it takes
     models = {}
     for label, plan in _versions(opened, asked):
         models[label] = opened.model() if plan is None else copy.deepcopy(opened.model())
@@ -135,7 +136,7 @@ def shift_test(opened: Opened, pictures: Pictures, asked: Json, report: Report) 
     axis = asked.get("axis", 1)
     if axis not in (0, 1):
         raise UsageError("axis: 0 for up and down, 1 for sideways")
-    _input(opened, pictures, report)
+    _check(opened, report)
     channels, *sizes = opened.shape()
     strides = opened.wait().original["totals"]["output_stride"]
     if len(sizes) != 2 or channels != 3:
@@ -181,6 +182,13 @@ def _input(opened: Opened, pictures: Pictures, report: Report) -> Any:
     """The picture as the network reads it. Shape: (1, channels, rows, columns)."""
     import torch
 
+    _check(opened, report)
+    channels, *sizes = opened.shape()
+    return opened.standardised(torch.from_numpy(pictures.fitted(channels, tuple(sizes))).float()[None])
+
+
+def _check(opened: Opened, report: Report) -> None:
+    """Refuse what cannot be run here, and build what can."""
     graph = opened.wait().graph
     if len(graph.inputs) != 1:
         raise UsageError(f"{opened.name}: it reads {len(graph.inputs)} inputs; one picture cannot serve them all")
@@ -191,9 +199,7 @@ def _input(opened: Opened, pictures: Pictures, report: Report) -> Any:
             "Start with a smaller --input, or run `stridewise measure` in a terminal"
         )
     report(0.05, f"building {opened.name}")
-    channels, *sizes = opened.shape()
     opened.model()
-    return opened.standardised(torch.from_numpy(pictures.fitted(channels, tuple(sizes))).float()[None])
 
 
 def _versions(opened: Opened, asked: Json) -> Iterator[tuple[str, Any]]:

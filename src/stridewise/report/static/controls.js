@@ -5,7 +5,7 @@ import { number } from "sw/format";
 import { candidates, ladder } from "sw/shape";
 import { idle, KEEP, moved, NOTHING, wish } from "sw/state";
 import { base, change, changed, errors, layer, now, read, said, view } from "sw/store";
-import { html, useState } from "sw/ui";
+import { html, NumberField, useState } from "sw/ui";
 
 export const wasOf = (key) => candidates(base.value).find((c) => c.key === key)?.was ?? base.value.layers.find((r) => r.key === key)?.stride.map(number) ?? null;
 const nowOf = (key) => ladder(base.value, view.value).rises.find((r) => r.key === key)?.stride ?? null;
@@ -57,9 +57,9 @@ function Step({ rise }) {
   return html`<strong class="site">${rise.row.key}</strong>
     <button type="button" onClick=${() => shift(rise, -1)}>← earlier</button><button type="button" onClick=${() => shift(rise, 1)}>later →</button>
     ${rise.stride.map((s, axis) => html`<label key=${axis}>${name(axis)}
-      <input type="number" min="1" max="16" value=${s} id=${`step-${axis}`} onChange=${(e) => e.target.value >= 1 && setStride(rise, rise.stride.map((old, i) => (i === axis ? Number(e.target.value) : old)))} /></label>`)}
+      <${NumberField} min="1" max="16" value=${s} token=${errors.value} id=${`step-${axis}`} onCommit=${(n) => setStride(rise, rise.stride.map((old, i) => (i === axis ? n : old)))} /></label>`)}
     ${kinds.length > 1 && rise.stride.some((s) => s > 1) && html`<label>by <select id="step-kind" value=${kind} onChange=${(e) => setKind(rise, e.target.value)}>${kinds.map((k) => html`<option value=${k}>${k}</option>`)}</select></label>`}
-    ${kind === "blur" && html`<label>taps <input type="number" id="step-taps" min="2" max="7" value=${taps || 3} onChange=${(e) => setKind(rise, `blur:${e.target.value}`)} /></label>`}
+    ${kind === "blur" && html`<label>taps <${NumberField} id="step-taps" min="2" max="7" value=${taps || 3} token=${errors.value} onCommit=${(n) => setKind(rise, `blur:${n}`)} /></label>`}
     <button type="button" onClick=${() => setStride(rise, rise.stride.map(() => 1))}>remove</button>`;
 }
 

@@ -1,7 +1,7 @@
 // Parallel coordinates: one axis for each place where plans differ, then cost and accuracy; one line a plan.
 
 import { count, once, percent } from "sw/format";
-import { role, words } from "sw/study";
+import { metricOf, role, words } from "sw/study";
 import { html, useWidth } from "sw/ui";
 
 const TOP = 46;
@@ -13,7 +13,7 @@ export function Coordinates({ study, load, lit, setLit }) {
   const places = study.axes.map((axis) => ({ name: axis.name, title: axis.sites.join(", "), values: axis.strides.map((s) => Math.log2(s.reduce((a, b) => a * b, 1)) / s.length), shown: axis.strides.map(once) }));
   const figures = [
     { name: "multiply-adds", title: "exact", values: study.plans.map((p) => p.macs.value), shown: study.plans.map((p) => count(p.macs.value)) },
-    { name: "accuracy", title: "measured", values: study.plans.map((p) => p.accuracy?.mean ?? null), shown: study.plans.map((p) => percent(p.accuracy?.mean)) },
+    { name: metricOf(study), title: "measured", values: study.plans.map((p) => p.accuracy?.mean ?? null), shown: study.plans.map((p) => percent(p.accuracy?.mean)) },
   ];
   const axes = [...places, ...figures];
   const width = Math.max(wide, Math.min(axes.length, WIDEST) * 78, axes.length * 62);
@@ -33,8 +33,8 @@ export function Coordinates({ study, load, lit, setLit }) {
   return html`<div ref=${ref} class="canvas" tabindex="0" role="region" aria-label="Where each plan steps"><svg class="chart" style=${{ minWidth: `${width}px` }} viewBox=${`0 0 ${width} ${HEIGHT}`} role="group" aria-label="One axis for each place that steps, one line for each plan; the table above holds the same">
     ${axes.map((axis, i) => html`<g key=${i}><line class="rod" x1=${X(i)} x2=${X(i)} y1=${TOP} y2=${HEIGHT - 40} /><text class="axis-name" text-anchor="middle" x=${X(i)} y=${i % 2 ? 30 : 14}>${short(axis.name)}<title>${axis.title}</title></text>
       ${marks(axis, i).map(([v, text]) => html`<text key=${v} x=${X(i) + (i === last ? -5 : 5)} y=${Y(i, v) + 13} text-anchor=${i === last ? "end" : "start"}>${i < places.length ? `÷${text}` : text}</text>`)}</g>`)}
-    ${study.plans.map((p, n) => html`<g key=${p.name} class=${`line ${role(study, p)} ${lit === p.name ? "lit" : ""}`} tabindex="0" role=${load ? "button" : "img"} aria-label=${`${load ? "Load " : ""}${words(p)}`} onPointerEnter=${() => setLit(p.name)} onPointerLeave=${() => setLit("")} onFocus=${() => setLit(p.name)} onBlur=${() => setLit("")}
+    ${study.plans.map((p, n) => html`<g key=${p.name} class=${`line ${role(study, p)} ${lit === p.name ? "lit" : ""}`} tabindex="0" role=${load ? "button" : "img"} aria-label=${`${load ? "Load " : ""}${words(study, p)}`} onPointerEnter=${() => setLit(p.name)} onPointerLeave=${() => setLit("")} onFocus=${() => setLit(p.name)} onBlur=${() => setLit("")}
         onClick=${() => load?.(p)} onKeyDown=${(e) => load && (e.key === "Enter" || e.key === " ") && (e.preventDefault(), load(p))}>
-      <title>${words(p)}</title><path class="wide" d=${axes.map((axis, i) => `${i ? "L" : "M"}${X(i)} ${Y(i, axis.values[n])}`).join("")} /><path d=${axes.map((axis, i) => `${i ? "L" : "M"}${X(i)} ${Y(i, axis.values[n])}`).join("")} />
+      <title>${words(study, p)}</title><path class="wide" d=${axes.map((axis, i) => `${i ? "L" : "M"}${X(i)} ${Y(i, axis.values[n])}`).join("")} /><path d=${axes.map((axis, i) => `${i ? "L" : "M"}${X(i)} ${Y(i, axis.values[n])}`).join("")} />
       <text x=${X(last) + 8} y=${endsAt.get(n) + 4}>${p.name}</text></g>`)}</svg></div>`;
 }

@@ -7,7 +7,7 @@ import { html, signal } from "sw/ui";
 
 const known = signal({});
 export const latest = (kind) => (known.value[kind]?.asked?.network === network.value ? known.value[kind] : undefined);
-export const runs = (kind) => ["waiting", "running"].includes(known.value[kind]?.state);
+export const runs = (kind) => ["waiting", "running"].includes(latest(kind)?.state);
 
 // What a result belongs to: network, plan and picture.
 const keyOf = ({ network: of, changes = {}, keep_weights: keep = false, means = "", picture: number }) =>

@@ -8,7 +8,6 @@ import { moved } from "sw/state";
 import { answers, base, change, layer, live, now, original, propose, row, tab, view } from "sw/store";
 import { html, Panel, Twin, useMemo, useRef, useState, useWidth } from "sw/ui";
 
-const LEFT = 104;
 const RIGHT = 26;
 const TOP = 34;
 
@@ -48,12 +47,13 @@ function Drawing({ width }) {
   const low = Math.min(shape.low, ghost.low);
   const high = Math.max(shape.high, ghost.high);
   const ROW = Math.min(104, Math.max(52, 300 / (high - low)));
+  const input = Array.isArray(base.value.input) ? base.value.input.slice(2) : [];
+  const LEFT = Math.max(104, 48 + 6.7 * Math.max(...[input, ...shape.bars.map((b) => b.size)].map((size) => by(size).length)));
   const unit = (width - LEFT - RIGHT) / Math.max(shape.width, 1);
   const X = (x) => LEFT + x * unit;
   const Y = (v) => TOP + (v - low) * ROW;
   const height = TOP + (high - low) * ROW + 34;
   const lines = [];
-  const input = Array.isArray(base.value.input) ? base.value.input.slice(2) : [];
   for (let v = Math.ceil(low); v <= high; v += 1) lines.push(v);
   const edited = view.value !== original.value;
 

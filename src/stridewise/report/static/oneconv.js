@@ -37,7 +37,7 @@ function Map({ found, map, cell, setCell, reading, label }) {
 
 export function OneConvolution() {
   const own = row.value?.op === "conv" && row.value.kernel.length === 2 && kinds.value.includes("maps");
-  const [asked, setAsked] = useState(() => ({ ...START, ...(settings.value ?? fromLayer(row.value) ?? {}) }));
+  const [asked, setAsked] = useState(() => ({ ...START, ...(settings.value ?? (row.value?.kernel.some((k) => k > 1) ? fromLayer(row.value) : null) ?? {}) }));
   const [found, setFound] = useState(null);
   const [why, setWhy] = useState("");
   const [index, setIndex] = useState(0);

@@ -6,14 +6,14 @@ import { OneConvolution } from "sw/oneconv";
 import { Front } from "sw/front";
 import { Runs } from "sw/runs";
 import { ShiftTest } from "sw/shift";
-import { area, extras, kinds, live, row } from "sw/store";
+import { area, base, extras, kinds, live, row } from "sw/store";
 import { html } from "sw/ui";
 
 const ROOMS = () =>
   [
     ["layers", "Layers", Layers, true],
-    ["convolution", "One convolution", OneConvolution, live && row.value?.in_size.length !== 1],
-    ["shift", "Shift test", ShiftTest, live && kinds.value.includes("shift")],
+    ["convolution", "One convolution", OneConvolution, live && base.value.input.length === 4],
+    ["shift", "Shift test", ShiftTest, live && kinds.value.includes("shift") && base.value.input.length === 4 && base.value.input[1] === 3],
     ["fit", "Data fit", Fit, Boolean(extras.value.fit)],
     ["front", "Cost front", Front, live],
     ["runs", "Runs", Runs, extras.value.runs > 0],

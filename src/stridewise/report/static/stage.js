@@ -110,9 +110,9 @@ export function Stage() {
   const frame = drawable && frameOf(r, shape, at, whole && beyond);
   const all = drawable && within(frame, { x: 0, y: 0, width: shape[1], height: shape[0] });
   const source = `/api/picture?network=${network.value}&n=${picture.value.number}`;
-  return html`<${Panel} id="stage" title="On the picture" aside=${html`<label class="button small">choose a picture<input class="unseen" type="file" accept="image/png,image/jpeg,image/webp,image/bmp,image/gif,image/tiff" onChange=${(e) => take(e.target.files[0])} /></label>`}>
+  return html`<${Panel} id="stage" title="On the picture" aside=${shape.length === 2 && html`<label class="button small">choose a picture<input class="unseen" type="file" accept="image/png,image/jpeg,image/webp,image/bmp,image/gif,image/tiff" onChange=${(e) => take(e.target.files[0])} /></label>`}>
     ${!drawable
-      ? html`<p class="muted">${r ? `${r.key} has no positions on a picture: choose a layer with a size.` : "Choose a layer."}</p>`
+      ? html`<p class="muted">${shape.length !== 2 ? `This network reads ${shape.length === 1 ? "one axis" : `${shape.length} axes`}, no pictures: its ladder, figures and layers are beside and below.` : r ? `${r.key} has no positions on a picture: choose a layer with a size.` : "Choose a layer."}</p>`
       : html`<div class="frame" style=${{ aspectRatio: `${frame.width} / ${frame.height}` }}>
           <img class="photo" style=${all} src=${source} alt=${picture.value.name || "the picture"} onError=${() => setBroken("the picture cannot be shown for this network")} onLoad=${() => setBroken("")} />
           ${layered === "maps" && found && found.maps.map((map, i) => html`<img key=${map.plan} class="map" src=${map.pictures[channel]} alt=${`channel ${found.channels[channel]}, ${map.plan}`} style=${{ ...within(frame, place(map, rowOf(map))), clipPath: found.maps.length > 1 ? (i ? `inset(0 0 0 ${wipe}%)` : `inset(0 ${100 - wipe}% 0 0)`) : "none" }} />`)}

@@ -8,8 +8,8 @@ import { bytes, count, once, percent } from "sw/format";
 import { html, Twin, useState } from "sw/ui";
 
 const WORDS = {
-  better: "is more accurate than the default at equal or lower cost",
-  "as good and cheaper": "is as accurate as the default, to within the margin, at lower cost",
+  better: "is better than the default at equal or lower cost",
+  "as good and cheaper": "is as good as the default, to within the margin, at lower cost",
   "not settled": "stays: nothing is surely better",
   none: "stays: there is nothing to compare with",
 };
@@ -22,7 +22,8 @@ export const role = (study, p) => (p === study.plans[0] ? "default" : p.name ===
 const MARKS = { default: "M-5 -5h10v10h-10z", chosen: "M0 -8l2.4 5.2l5.6 .7l-4.2 3.8l1.1 5.6l-4.9 -2.8l-4.9 2.8l1.1 -5.6l-4.2 -3.8l5.6 -.7z", final: "M-5 0a5 5 0 1 0 10 0a5 5 0 1 0 -10 0", early: "M-4 0a4 4 0 1 0 8 0a4 4 0 1 0 -8 0" };
 const LEGEND = { default: "■ the network as it is", chosen: "★ recommended", final: "● finalist, all epochs and seeds", early: "○ left early: compare only with equal epochs" };
 const interval = (a) => (a?.low !== null && a?.low !== undefined ? `${percent(a.low)} to ${percent(a.high)}` : "");
-export const words = (p) => `${p.name}: ${p.accuracy ? `accuracy ${percent(p.accuracy.mean)}` : p.error ? "failed" : "not trained yet"}, ${count(p.macs.value)} multiply-adds, ${p.steps}`;
+export const metricOf = (study) => study.metric ?? "accuracy"; // in this task: accuracy, mean IoU, average precision
+export const words = (study, p) => `${p.name}: ${p.accuracy ? `${metricOf(study)} ${percent(p.accuracy.mean)}` : p.error ? "failed" : "not trained yet"}, ${count(p.macs.value)} multiply-adds, ${p.steps}`;
 
 function Scatter({ study, cost, load, lit, setLit }) {
   const [, title, of, format] = cost;
@@ -32,22 +33,24 @@ function Scatter({ study, cost, load, lit, setLit }) {
   const highs = points.map((p) => p.accuracy.high ?? p.accuracy.mean);
   const costs = points.map(of);
   const pad = (values) => { const [a, b] = [Math.min(...values), Math.max(...values)]; return (b - a || Math.abs(b) || 1) * 0.09; };
+  // A little room around, but none beyond what a share can be; a score of somebody's own may be any number.
+  const within = (end, way) => { const v = end + way * pad([...lows, ...highs]); return way < 0 ? (end >= 0 ? Math.max(0, v) : v) : end <= 1 ? Math.min(1, v) : v; };
   const x = { low: Math.max(0, Math.min(...costs) - pad(costs)), high: Math.max(...costs) + pad(costs), name: title, format };
-  const y = { low: Math.max(0, Math.min(...lows) - pad([...lows, ...highs])), high: Math.min(1, Math.max(...highs) + pad([...lows, ...highs])), name: "accuracy (measured, 95 % interval)", format: (v) => percent(v, 0) };
+  const y = { low: within(Math.min(...lows), -1), high: within(Math.max(...highs), 1), name: `${metricOf(study)} (measured, 95 % interval)`, format: (v) => percent(v, 0) };
   x.ticks = ticks(x.low, x.high, 5);
   y.ticks = ticks(y.low, y.high, 5);
-  return html`<${Chart} label=${`Accuracy against ${title}`} role="group" height=${320} x=${x} y=${y} draw=${(X, Y, box) => html`
+  return html`<${Chart} label=${`${metricOf(study)} against ${title}`} role="group" height=${320} x=${x} y=${y} draw=${(X, Y, box) => html`
     ${of(study.plans[0]) !== null && html`<line class="marker" x1=${X(of(study.plans[0]))} x2=${X(of(study.plans[0]))} y1=${box.top} y2=${box.bottom} />`}
-    ${points.map((p) => html`<g key=${p.name} class=${`plan ${role(study, p)} ${lit === p.name ? "lit" : ""}`} transform=${`translate(${X(of(p))},0)`} tabindex="0" role=${load ? "button" : "img"} aria-label=${`${load ? "Load " : ""}${words(p)}`}
+    ${points.map((p) => html`<g key=${p.name} class=${`plan ${role(study, p)} ${lit === p.name ? "lit" : ""}`} transform=${`translate(${X(of(p))},0)`} tabindex="0" role=${load ? "button" : "img"} aria-label=${`${load ? "Load " : ""}${words(study, p)}`}
         onPointerEnter=${() => setLit(p.name)} onPointerLeave=${() => setLit("")} onFocus=${() => setLit(p.name)} onBlur=${() => setLit("")} onClick=${() => load?.(p)} onKeyDown=${(e) => load && (e.key === "Enter" || e.key === " ") && (e.preventDefault(), load(p))}>
-      <title>${words(p)}</title>
+      <title>${words(study, p)}</title>
       ${p.accuracy.low !== null && html`<path class="interval" d=${`M0 ${Y(p.accuracy.low)}V${Y(p.accuracy.high)}M-4 ${Y(p.accuracy.low)}h8M-4 ${Y(p.accuracy.high)}h8`} />`}
       <path class="mark-of" transform=${`translate(0,${Y(p.accuracy.mean)})`} d=${MARKS[role(study, p)]} /><text x="9" y=${Y(p.accuracy.mean) - 7}>${p.name}</text></g>`)}`} />`;
 }
 
 function Plans({ study, load, lit, setLit }) {
   const base = study.plans[0].macs.value;
-  const heads = ["plan", "multiply-adds", "", "accuracy", "95 % interval", "epochs", "seeds", "latency", "peak memory", "steps"];
+  const heads = ["plan", "multiply-adds", "", metricOf(study), "95 % interval", "epochs", "seeds", "latency", "peak memory", "steps"];
   return html`<div class="scroll" tabindex="0" role="region" aria-label="Every plan of the shortlist"><table class="plans"><thead><tr>${heads.map((h, i) => html`<th scope="col" key=${i}>${h}</th>`)}</tr></thead>
     <tbody>${study.plans.map((p) => html`<tr key=${p.name} class=${`${p.name === study.recommended.plan ? "chosen" : ""} ${lit === p.name ? "lit" : ""}`} onPointerEnter=${() => setLit(p.name)} onPointerLeave=${() => setLit("")}>
       <th scope="row">${load ? html`<button type="button" class="link" title="Load this plan" onClick=${() => load(p)}>${p.name}</button>` : p.name}</th>
@@ -62,7 +65,7 @@ function CostFront({ study }) {
   const [x, y] = [ends(all.map((p) => p.macs)), ends(all.map((p) => p.activations))];
   return html`<h3>The exact cost front it was chosen from</h3><${Chart} label="Activations against multiply-adds of every plan on the front" height=${240} x=${{ ...x, name: "multiply-adds (exact)", format: count }} y=${{ ...y, name: "activations (exact)", format: count }} draw=${(X, Y) => html`
     ${points.map((p, i) => html`<circle key=${i} class="dot" r="3" cx=${X(p.macs)} cy=${Y(p.activations)} />`)}
-    ${study.plans.map((p) => html`<g key=${p.name} class=${`plan ${role(study, p)}`} transform=${`translate(${X(p.macs.value)},${Y(p.activations.value)})`}><title>${words(p)}</title><path class="mark-of" d=${MARKS[role(study, p)]} /></g>`)}`} />
+    ${study.plans.map((p) => html`<g key=${p.name} class=${`plan ${role(study, p)}`} transform=${`translate(${X(p.macs.value)},${Y(p.activations.value)})`}><title>${words(study, p)}</title><path class="mark-of" d=${MARKS[role(study, p)]} /></g>`)}`} />
   <${Twin} label="The front as a table" heads=${["multiply-adds", "activations", "peak memory"]} rows=${points.map((p) => [count(p.macs), count(p.activations), bytes(p.peak_activation_bytes)])} />`;
 }
 

@@ -36,6 +36,14 @@ export function ErrorCard({ text, onClose, fix }) {
   </div>`;
 }
 
+// A number that is typed, and only taken once it is finished; drawn anew, what is half typed stays. `token`: whatever
+// changes when a wish is answered, for then the field shows again what is so.
+export function NumberField({ value, token, onCommit, ...rest }) {
+  const [text, setText] = useState(String(value));
+  useEffect(() => setText(String(value)), [value, token]);
+  return html`<input type="number" ...${rest} value=${text} onInput=${(e) => setText(e.target.value)} onChange=${(e) => e.target.value >= 1 && onCommit(Number(e.target.value))} />`;
+}
+
 // The width of an element, kept as it changes.
 export function useWidth(start = 600) {
   const ref = useRef(null);

@@ -1,0 +1,96 @@
+"""Trainings placed by Ray: each a core task with its processors and accelerators, on whatever node is free.
+
+A task that ends with its node or its worker is told as lost; the coordinator puts it into the queue again.
+"""
+
+from __future__ import annotations
+
+import math
+import socket
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from stridewise.errors import MissingExtraError, StudyError
+from stridewise.study.jobs import Job, Outcome, Score, Target, Watcher, carry_out
+from stridewise.study.runners import Done, Run
+
+_ANSWERS_WITHIN = 10.0  # seconds
+_LOOK_EVERY = 1.0  # seconds the coordinator waits before it lets the screen be drawn again
+
+
+class Cluster:
+    """A Ray cluster at `address` ("auto", "host:port", "local" for one on this machine); a context, which leaves it.
+
+    cpus, gpus: what a training takes. Raises: StudyError where there is no cluster or no node can hold a training.
+    """
+
+    def __init__(
+        self, score: Score, targets: Sequence[Target], *, address: str, cpus: float = 1, gpus: float = 0
+    ) -> None:
+        try:
+            import ray
+        except ModuleNotFoundError as error:
+            raise MissingExtraError("ray", "cluster", "search --ray") from error
+        self._ray, self._targets, self.cpus, self.gpus = ray, targets, cpus, gpus
+        try:
+            _knock(address)
+            ray.init(address=address, log_to_driver=False, configure_logging=False, namespace="stridewise")
+        except Exception as error:
+            first = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise StudyError(f"--ray {address}: no cluster answers there ({first}): see `ray start`") from error
+        if not self._room():
+            self.__exit__()
+            raise StudyError(
+                f"--ray {address}: no node has {cpus:g} processors and {gpus:g} accelerators for a training"
+            )
+        self._score = ray.put(score)
+        self._task = ray.remote(_train).options(num_cpus=cpus, num_gpus=gpus, max_retries=0)
+
+    def __enter__(self) -> Run:
+        return self.run
+
+    def __exit__(self, *_: object) -> None:
+        self._ray.shutdown()
+
+    def _room(self) -> int:
+        """How many trainings the nodes alive hold at once."""
+        count = 0
+        for node in self._ray.nodes():
+            has = node["Resources"] if node["Alive"] else {}
+            each = [has.get("CPU", 0) / self.cpus if self.cpus else math.inf]
+            each += [has.get("GPU", 0) / self.gpus] if self.gpus else []
+            count += int(min(each))
+        return count
+
+    def run(self, jobs: Iterable[Job], watch: Watcher) -> Iterator[Done]:
+        """As many jobs as the nodes hold, and the outcomes as they come."""
+        todo, running = iter(jobs), dict[Any, Job]()
+        while True:
+            while len(running) < max(1, self._room()) and (job := next(todo, None)) is not None:
+                running[self._task.remote(self._score, self._targets[job.plan], job)] = job
+                watch(job, 0, 1)
+            if not running:
+                return
+            ready, _ = self._ray.wait(list(running), timeout=_LOOK_EVERY)
+            for reference in ready:
+                job = running.pop(reference)
+                try:
+                    yield job, self._ray.get(reference)
+                except self._ray.exceptions.RayTaskError as error:  # the node could not even begin it
+                    cause = error.cause if error.cause is not None else error
+                    last = (str(cause).strip() or type(cause).__name__).splitlines()[-1]
+                    yield job, Outcome(error=f"on its node: {last}")
+                except self._ray.exceptions.RayError:  # its node or worker is gone
+                    yield job, None
+
+
+def _train(score: Score, target: Target, job: Job) -> Any:
+    """One training on a node."""
+    return carry_out(score, target, job)
+
+
+def _knock(address: str) -> None:
+    """Raises OSError where nothing listens at host:port: Ray itself would try for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=_ANSWERS_WITHIN).close()

@@ -1,0 +1,166 @@
+"""Beyond one machine: records in PostgreSQL, trainings placed by Ray; each tested with the real thing where it is."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from study_nets import drawn, graph, plans
+
+import stridewise as sw
+from stridewise.errors import StudyError
+from stridewise.study.store import Store
+
+PROGRAMS = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb")) if Path("/usr/lib/postgresql").is_dir() else []
+
+
+def as_user(*command, **options):
+    """Run a program as the user postgres where this is root, whom the server refuses."""
+    who = ["runuser", "-u", "postgres", "--"] if os.getuid() == 0 else []
+    return subprocess.run([*who, *map(str, command)], check=True, capture_output=True, text=True, **options)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """The URL of a database on a PostgreSQL server of its own, reached by a socket in a folder of its own."""
+    pytest.importorskip("psycopg", reason="psycopg is not installed")
+    if not PROGRAMS:
+        pytest.skip("PostgreSQL's server is not installed (Debian's package: postgresql)")
+    programs = PROGRAMS[-1].parent
+    folder = Path(tmp_path_factory.mktemp("pg"))
+    short = Path(subprocess.run(["mktemp", "-d"], check=True, capture_output=True, text=True).stdout.strip())
+    for path in (short, folder):
+        path.chmod(0o777)
+    data = short / "data"
+    as_user(programs / "initdb", "-D", data, "-U", "tester", "-A", "trust", cwd=short)
+    options = f"-c listen_addresses='' -k {short} -c fsync=off"
+    as_user(programs / "pg_ctl", "-D", data, "-o", options, "-w", "-l", short / "log", "start", cwd=short)
+    try:
+        as_user(programs / "createdb", "-h", short, "-U", "tester", "studies", cwd=short)
+        yield f"postgresql://tester@/studies?host={short}"
+    finally:
+        as_user(programs / "pg_ctl", "-D", data, "-m", "immediate", "stop", cwd=short)
+        shutil.rmtree(short, ignore_errors=True)
+
+
+def test_a_study_lives_in_postgresql_and_goes_on_there(tmp_path, server):
+    calls = []
+
+    def score(plan, budget, seed):
+        calls.append((plan.to_toml(), budget, seed))
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return drawn(plan, budget, seed)
+
+    common = {"score": score, "plans": plans(), "budget": 4, "run": tmp_path / "one", "storage": server}
+    with pytest.raises(KeyboardInterrupt):
+        sw.search(graph(), **common)
+    assert not (tmp_path / "one" / "study.db").exists()
+    result = sw.search(graph(), **common)
+    assert result.state == "finished"
+    assert len(calls) == len(set(calls)) + 1  # the one that was interrupted
+    before = len(calls)
+    assert sw.search(graph(), **common).to_json()["plans"] == result.to_json()["plans"]
+    assert len(calls) == before
+    # Another folder's name is another study in the same database.
+    sw.search(graph(), **{**common, "run": tmp_path / "two", "budget": 1, "seeds": 1})
+    assert len(calls) > before
+
+
+def test_a_second_coordinator_on_the_database_is_refused_from_any_folder(tmp_path, server):
+    held = Store.open(tmp_path / "here" / "study", server)
+    try:
+        with pytest.raises(StudyError, match="another search works on this study: wait for it"):
+            Store.open(tmp_path / "there" / "study", server)
+    finally:
+        held.close()
+    Store.open(tmp_path / "there" / "study", server).close()
+
+
+def test_a_lost_server_is_one_line_without_the_password(tmp_path):
+    pytest.importorskip("psycopg")
+    with pytest.raises(StudyError, match="see that the server runs") as error:
+        Store.open(tmp_path, "postgresql://someone:secret@127.0.0.1:9/none")
+    assert "\n" not in str(error.value)
+    assert "secret" not in str(error.value)
+
+
+RAY = """
+import json, sys, time
+from pathlib import Path
+sys.path.insert(0, {here!r})
+from study_nets import drawn, graph, plans
+import ray
+from ray.cluster_utils import Cluster
+from stridewise.study.search import search
+
+LOG = {log!r}
+
+def score(plan, budget, seed):
+    import ray
+    index = plans().index(plan) if plan else -1
+    node = ray.get_runtime_context().get_node_id()
+    with open(LOG, "a") as file:
+        print("begin", node, index, budget, seed, file=file, flush=True)
+    limit = time.monotonic() + 60  # a node's first worker takes a while to start
+    while len(dict.fromkeys(line.split()[1] for line in open(LOG))) < 2 and time.monotonic() < limit:
+        time.sleep(0.1)
+    time.sleep(0.2)
+    with open(LOG, "a") as file:
+        print("end", node, index, budget, seed, file=file, flush=True)
+    return drawn(plan, budget, seed)
+
+if __name__ == "__main__":
+    cluster = Cluster(initialize_head=True, head_node_args=dict(num_cpus=1, include_dashboard=False))
+    other = cluster.add_node(num_cpus=1)
+    cluster.wait_for_nodes()
+    killed = []
+
+    def tell(standing):
+        if standing.done >= 4 and not killed:
+            killed.append(standing.done)
+            cluster.remove_node(other, allow_graceful=False)
+
+    result = search(graph(), score=score, plans=plans(), budget=4, run={run!r}, ray=cluster.address, tell=tell)
+    print(json.dumps(dict(state=result.state, killed=killed, errors=[r.error for r in result.rows])))
+    cluster.shutdown()
+"""
+
+
+@pytest.mark.slow
+def test_ray_loses_a_node_and_the_study_loses_nothing(tmp_path):
+    pytest.importorskip("ray", reason="ray is not installed")
+    log, run = tmp_path / "log", tmp_path / "run"
+    path = tmp_path / "ray_study.py"
+    path.write_text(RAY.format(here=str(Path(__file__).parent), log=str(log), run=str(run)))
+    began = time.monotonic()
+    # Nodes import a score's modules themselves: here by the path that they inherit.
+    paths = os.pathsep.join([str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])])
+    done = subprocess.run(
+        [sys.executable, str(path)],
+        capture_output=True,
+        text=True,
+        timeout=280,
+        env={**os.environ, "PYTHONPATH": paths},
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    said = json.loads(done.stdout.strip().splitlines()[-1])
+    assert said["state"] == "finished"
+    assert said["killed"], f"no node was killed in {time.monotonic() - began:.0f} s"
+    assert not any(said["errors"])
+    ended = [line.split()[2:] for line in log.read_text().splitlines() if line.startswith("end")]
+    kept = json.loads((run / "result.json").read_text())
+    trainings = sum(len(row["trainings"]) for row in kept["plans"])
+    assert trainings == len({tuple(e) for e in ended})
+    assert len({line.split()[1] for line in log.read_text().splitlines()}) == 2  # both nodes worked
+
+
+def test_a_cluster_that_is_not_there_is_one_line(tmp_path):
+    pytest.importorskip("ray", reason="ray is not installed")
+    with pytest.raises(StudyError, match="no cluster answers there") as error:
+        sw.search(graph(), score=drawn, plans=plans(), budget=1, ray="127.0.0.1:9", run=tmp_path)
+    assert "\n" not in str(error.value)
