@@ -5,7 +5,8 @@
     python benchmarks/set_zoo.py timm                               timm's own output_stride beside ours
     python benchmarks/set_zoo.py table                              benchmarks/results/set_zoo.md from all of it
 
-Each network is one line of benchmarks/results/set_zoo.jsonl; those that are there already are not done again.
+Each network is one line of benchmarks/results/set_zoo.jsonl (or of STRIDEWISE_ZOO_RECORDS); those that are there
+already are not done again.
 """
 
 from __future__ import annotations
@@ -204,10 +205,11 @@ def lines(rows: list[dict[str, Any]]) -> list[str]:
         if "certified" not in r:
             out += [f"| {r['model']} | | refused | | |"]
             continue
-        told, beside = r["features"], grids.get(r["model"], {}).get("features")
+        told, again = r["features"], grids.get(r["model"], {})
+        beside = "refused" if again.get("verdict") == "refused" else _number(again.get("features"))
         wrong += told is not None and (told <= EXACT) is not r["certified"]
         says = "exact" if r["certified"] else "exact except means"
-        out += [f"| {r['model']} | {r['size']} | {says} | {_number(told)} | {_number(beside)} |"]
+        out += [f"| {r['model']} | {r['size']} | {says} | {_number(told)} | {beside} |"]
     out += ["", f"Certificate and numbers disagree for {wrong} of these (limit {EXACT:g}, both ways)."]
     out += ["", "## timm's own `output_stride=8`", "", "Relative difference of the last feature map from the network "]
     out[-1] += "without it, float64, 224x224, the best phase; ours with `--means grid`."

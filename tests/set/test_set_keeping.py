@@ -175,3 +175,22 @@ def test_refuses_a_flattened_head_by_name():
 def randomised(model: nn.Module) -> nn.Module:
     randomise(model)
     return model.eval()
+
+
+class ChannelsLast(nn.Module):
+    """A response norm over the positions of a map that holds its channels last (ConvNeXt V2 with linear layers)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.down = nn.Conv2d(3, 6, 3, 2, 1), nn.Conv2d(6, 6, 3, 2, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.down(self.stem(x)).permute(0, 2, 3, 1)
+        return (x * x.norm(dim=(1, 2), keepdim=True)).permute(0, 3, 1, 2)
+
+
+def test_means_on_the_grid_with_channels_last():
+    model = ChannelsLast()
+    found = compare(model, plan_for(model, 1, means="grid"), input=(3, 33, 40))
+    assert found.done.certificate.exact
+    assert found.outputs <= 1e-12

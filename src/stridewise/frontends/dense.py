@@ -248,7 +248,8 @@ def _resized(act: Act, func: Callable[..., Any], args: Sequence[Any], kwargs: Ma
 def _coarse(act: Act, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
     """The old op on the old positions alone."""
     x = args[0]
-    return func(every(x, [0] * len(act.came), act.came, x.dim() - len(act.came)), *args[1:], **kwargs)
+    first = 1 if act.channels_last else x.dim() - len(act.came)
+    return func(every(x, [0] * len(act.came), act.came, first), *args[1:], **kwargs)
 
 
 def _apart(act: Act, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:

@@ -36,7 +36,8 @@ class Act:
 
     window: stride * came / goes, dilation * came, left pad * came, right pad as the size asks. pad, slice: the same
     for paddings and slices. drop: a dynamic SAME padding, which its window (`same`) makes instead. resize: on the
-    first `goes` coarse grids, `hop` positions apart. coarse: phase 0 alone goes in. phases: each phase by itself.
+    first `goes` coarse grids, `hop` positions apart. coarse: phase 0 alone goes in (`channels_last`: of an operand
+    that holds its positions before its channels). phases: each phase by itself.
     mixes: nothing changes, and its mean is over all positions, not the old ones.
     """
 
@@ -45,6 +46,7 @@ class Act:
     goes: Times
     hop: Times = ()
     same: tuple[Window, ...] = ()
+    channels_last: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -237,7 +239,8 @@ def _act(graph: Graph, plan: Plan, node: Node, grids: Sequence[Grid], times: Seq
         return None
     if any(isinstance(m, Whole) for m in maps) and node.op != "select":
         coarse = plan.means == "grid" and node.op in ("reduce", "adaptive_pool")
-        return Act(kind="coarse" if coarse else "mixes", came=came, goes=goes)
+        last = coarse and _is_channels_last(graph, node, source)
+        return Act(kind="coarse" if coarse else "mixes", came=came, goes=goes, channels_last=last)
     if node.op in _WINDOWS and all(isinstance(m, Window) for m in maps):
         return _windowed(key, node, came, goes, maps)
     if node.op in ("pad", "roll") and came == goes:
@@ -249,6 +252,12 @@ def _act(graph: Graph, plan: Plan, node: Node, grids: Sequence[Grid], times: Seq
     if node.op in _RESIZES and (grid.kind in ("follow", "fixed") or any(_enlarges(m) for m in maps)):
         return _resizing(graph, key, grid, came, goes)
     raise PlanError(f"{key}: '{node.op}' has no dilated form, and {max(*came, *goes)} times the positions reach it")
+
+
+def _is_channels_last(graph: Graph, node: Node, grid: int) -> bool:
+    """Whether the operand holds its positions before its channels."""
+    shape, sizes = graph.tensors[node.inputs[0]].shape, graph.grids[grid].sizes
+    return len(shape) == len(sizes) + 2 and shape[1:-1] == sizes and shape[2:] != sizes
 
 
 def _enlarges(change: AxisMap) -> bool:
