@@ -31,6 +31,17 @@ def until(page: Any, holds: Callable[[], Any], seconds: float = 10) -> None:
         page.wait_for_timeout(40)
 
 
+def place(page: Any, locator: Any) -> Any:
+    """The box of an element once it stays where it is: the page moves things while its parts arrive."""
+    before = None
+    deadline = time.monotonic() + 10
+    while (box := locator.bounding_box()) is None or box != before:
+        assert time.monotonic() < deadline, "it never came to rest"
+        before = box
+        page.wait_for_timeout(150)
+    return box
+
+
 def fact(page: Any, name: str) -> str:
     return page.locator(".fact", has_text=name).first.locator(".value").inner_text()
 

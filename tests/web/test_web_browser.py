@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browsing import answered, fact, needs_chromium, opened, rises, serious, until
+from browsing import answered, fact, needs_chromium, opened, place, rises, serious, until
 
 import stridewise as sw
 
@@ -35,7 +35,7 @@ def test_a_stride_changed_by_keys_changes_numbers_ladder_and_picture(page: Any, 
 
 def test_a_step_is_dragged(page: Any, address: str):
     opened(page, address)
-    box = page.locator("#ladder .rise .knob").last.bounding_box()
+    box = place(page, page.locator("#ladder .rise .knob").last)
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     page.mouse.move(x, y)
     page.mouse.down()
@@ -61,7 +61,7 @@ def test_steppers_unequal_steps_a_click_on_the_picture_and_the_exported_plan(pag
     answered(page, lambda: page.locator("#step-1").press("Tab"))
     assert fact(page, "output stride") == "4×2"
     area = page.locator(".overlay")
-    box = area.bounding_box()
+    box = place(page, area)
     area.click(position={"x": box["width"] * 0.9, "y": box["height"] * 0.1})
     assert "position 0, 14" in page.locator(".caption").inner_text()
     area.press("ArrowDown")

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from browsing import answered, fact, needs_chromium, opened, rises, until
+from browsing import answered, fact, needs_chromium, opened, place, rises, until
 
 import stridewise as sw
 from stridewise.web.runs import Runs
@@ -16,7 +16,7 @@ pytestmark = needs_chromium
 
 def test_a_person_finds_a_plan_and_takes_it_home(page: Any, address: str, tmp_path: Path):
     opened(page, address)
-    box = page.locator("#ladder .rise .knob").last.bounding_box()
+    box = place(page, page.locator("#ladder .rise .knob").last)
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     page.mouse.move(x, y)
     page.mouse.down()
@@ -28,7 +28,7 @@ def test_a_person_finds_a_plan_and_takes_it_home(page: Any, address: str, tmp_pa
     page.locator("#step-1").fill("1")
     answered(page, lambda: page.locator("#step-1").press("Tab"))
     area = page.locator(".overlay")
-    size = area.bounding_box()
+    size = place(page, area)
     area.click(position={"x": size["width"] * 0.3, "y": size["height"] * 0.6})
     shown = fact(page, "output stride")
     assert shown == "4×2"
@@ -92,7 +92,7 @@ def test_the_shift_test_is_dragged_and_found_again_after_a_reload(page: Any, add
     page.get_by_role("button", name=re.compile("^run (the shift test|again)")).click()
     page.reload()
     page.locator(".curve").first.wait_for()
-    frame = page.locator(".moved .frame").bounding_box()
+    frame = place(page, page.locator(".moved .frame"))
     pixel = frame["width"] / 32
     page.mouse.move(frame["x"] + 150, frame["y"] + 50)
     page.mouse.down()
