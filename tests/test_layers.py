@@ -22,7 +22,7 @@ ROOMS = {
     "ops": {"ir", "axis"},
     "analyses": {"ops", "ir", "axis", "findings"},
     "rewrites": {"ops", "ir", "axis", "plans", "analyses"},
-    "frontends": {"ops", "ir", "axis", "plans", "analyses", "rewrites"},
+    "frontends": {"ops", "ir", "axis", "plans", "analyses", "rewrites", "findings"},
     "builtin": {"frontends"},
     "api": {"frontends", "rewrites", "analyses", "ir", "plans"},
     "data": {"axis", "plans"},

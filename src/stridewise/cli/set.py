@@ -108,6 +108,8 @@ def _verify(spec: ModelSpec, made: Plan, trust: bool) -> None:
     if made.keep_weights:
         found = compare(model, made)
         click.echo("\n".join(found.done.changes))
+        for finding in found.done.findings:
+            click.echo(f"{finding.rule} {finding.severity} {finding.message}")
         click.echo(str(found))
     else:
         click.echo(str(apply_to_model(model, made)))

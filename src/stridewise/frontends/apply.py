@@ -9,6 +9,8 @@ from torch import nn
 
 from stridewise.axis import Window
 from stridewise.errors import PlanError, StridewiseError
+from stridewise.findings import Finding
+from stridewise.frontends.assumed import still_assumed
 from stridewise.frontends.calls import function_calls
 from stridewise.frontends.carry import Carrier
 from stridewise.frontends.declared import follow
@@ -28,11 +30,12 @@ from stridewise.rewrites.restride import restride
 @dataclass(slots=True)
 class Done:
     """What `apply` did. changes: one line each; certificate: what stays the same, where weights are kept;
-    undo() puts the model back as it was."""
+    undo() puts the model back as it was; findings: numbers in the model that still assume the old strides."""
 
     changes: tuple[str, ...]
     graph: Graph
     certificate: Certificate | None = None
+    findings: tuple[Finding, ...] = ()
     _back: list[Callable[[], None]] = field(default_factory=list)
 
     def undo(self) -> None:
@@ -42,6 +45,7 @@ class Done:
 
     def __str__(self) -> str:
         told = [str(self.certificate)] if self.certificate is not None else []
+        told += [f"{f.rule} {f.severity} {f.message}" for f in self.findings]
         return "\n".join([*self.changes, *told]) or "nothing changed"
 
 
@@ -67,6 +71,7 @@ def apply_to_model(model: nn.Module, plan: Plan, *, input: InputSpec | None = No
         changes += [_pad(model, graph, key, axis, rows, undo) for key, axis, rows in expected.pads]
         carrier.finish()
         done.changes = (*changes, *follow(model, expected.graph, undo))
+        done.findings = still_assumed(model, graph, expected.graph)
         _verify(trace(model, spec, name=plan.model), expected.graph)
     except StridewiseError:
         done.undo()
@@ -83,6 +88,7 @@ def _dilated(model: nn.Module, graph: Graph, plan: Plan, input: InputSpec, done:
         done.certificate = certify(found)
         lines = dilate(model, found, input, undo)
         done.changes = (*lines, *follow(model, done.graph, undo))
+        done.findings = still_assumed(model, graph, done.graph)
         _verify(function_calls(model, input, plan.model)[0], done.graph)
     except StridewiseError:
         done.undo()
