@@ -26,6 +26,11 @@ NAMED = [  # no position-mixing op, among them those that peers change the value
     *("resnet50", "resnet18", "resnet50d", "gernet_s", "mobileone_s0", "resnetblur50", "densenet121", "inception_v3"),
     *("convnext_atto", "hrnet_w18_small", "tf_mobilenetv3_large_minimal_100", "vgg11_bn", "repvgg_a0", "darknet53"),
 ]
+SIZES = ((96, 128), (97, 113))
+OTHER_SIZES = {  # the one adds maps that meet at multiples of 32 alone, the other pools what is smaller than 7x7
+    "hrnet_w18_small": ((96, 128), (160, 96)),
+    "vgg11_bn": ((224, 256), (231, 247)),
+}
 SQUEEZED = ["nfnet_f0", "mobilenetv3_small_100", "seresnet50", "tf_efficientnet_b0", "regnety_002", "ghostnet_100"]
 
 
@@ -65,13 +70,13 @@ def test_nearly_every_network_runs(cap, capsys):
     with capsys.disabled():
         print(f"\noutput stride {cap}: {len(names) - len(refused)} of {len(names)} run; {dict(found)}")
         print("\n".join(refused))
-    assert len(refused) <= len(names) * 8 / 678
+    assert len(refused) <= max(len(names) * 8 / 678, 1)  # a small share may hold one of the eight
 
 
 @pytest.mark.parametrize("cap", [8, 16])
 @pytest.mark.parametrize("name", NAMED)
 def test_without_mixing_ops_all_is_exact(name, cap):
-    for size in ((96, 128), (97, 113)):
+    for size in OTHER_SIZES.get(name, SIZES):
         found = changed(name, cap, size=size)
         assert found.done.certificate.exact
         assert found.features <= EXACT, f"{name} at {size}: {found}"
@@ -79,7 +84,7 @@ def test_without_mixing_ops_all_is_exact(name, cap):
 
 @pytest.mark.parametrize("name", SQUEEZED)
 def test_means_on_the_grid_make_squeezed_networks_exact(name):
-    for size in ((96, 128), (97, 113)):
+    for size in SIZES:
         found = changed(name, 8, "grid", size)
         assert found.done.certificate.exact
         assert not found.done.certificate.means
