@@ -26,6 +26,7 @@ NAMED = [  # no position-mixing op, among them those that peers change the value
     *("resnet50", "resnet18", "resnet50d", "gernet_s", "mobileone_s0", "resnetblur50", "densenet121", "inception_v3"),
     *("convnext_atto", "hrnet_w18_small", "tf_mobilenetv3_large_minimal_100", "vgg11_bn", "repvgg_a0", "darknet53"),
 ]
+REFUSED = {"bat_resnext26ts", "lambda_resnet26rpt_256"}  # an op without a rule; a position table
 SIZES = ((96, 128), (97, 113))
 OTHER_SIZES = {  # the one adds maps that meet at multiples of 32 alone, the other pools what is smaller than 7x7
     "hrnet_w18_small": ((96, 128), (160, 96)),
@@ -70,7 +71,7 @@ def test_nearly_every_network_runs(cap, capsys):
     with capsys.disabled():
         print(f"\noutput stride {cap}: {len(names) - len(refused)} of {len(names)} run; {dict(found)}")
         print("\n".join(refused))
-    assert len(refused) <= max(len(names) * 8 / 678, 1)  # a small share may hold one of the eight
+    assert {line.split(":")[0] for line in refused} <= REFUSED, "at least 670 of 678 run"
 
 
 @pytest.mark.parametrize("cap", [8, 16])

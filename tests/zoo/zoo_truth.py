@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from stridewise.analyses.sizes import grid_sizes
+from stridewise.axis import IDENTITY
 from stridewise.errors import StridewiseError
 from stridewise.frontends import zoo
 from stridewise.frontends.load import load_shapes
@@ -76,16 +77,27 @@ def compared(graph, model, size):
         mine = grid_sizes(graph, size)
     except StridewiseError as error:
         return f"runs at {size}, but the geometry says {error}"
-    if len(again.nodes) != len(graph.nodes):
+    if len(again.grids) == len(graph.grids):
+        absorbed = {g.index for g in graph.grids if g.node is not None and graph.nodes[g.node].op == "pad"}
+        absorbed = {i for i in absorbed if all(m == IDENTITY for m in graph.grids[i].maps)}
+        made = [(graph.grids[i].node, i, i) for i in range(len(mine)) if i not in absorbed]
+    elif len(again.nodes) == len(graph.nodes):
+        # Dynamic SAME padding adds a grid of its own where there are rows to add; then ops are compared, not grids.
+        outputs = [(graph.tensors[t], again.tensors[u]) for t, u in _outputs(graph, again)]
+        made = [(None, t.grid, u.grid) for t, u in outputs if t.grid is not None]
+    else:
         return f"{len(again.nodes)} ops instead of {len(graph.nodes)}"
-    # Dynamic SAME padding may add a grid of its own, where there are rows to add; the window's own grid settles it.
-    made = [(n, graph.tensors[n.outputs[0]].grid, a.outputs[0]) for n, a in zip(graph.nodes, again.nodes, strict=True)]
-    differ = [
-        (node, mine[grid], again.grids[again.tensors[other].grid].sizes)
-        for node, grid, other in made
-        if grid is not None and node.op != "pad" and mine[grid] != again.grids[again.tensors[other].grid].sizes
-    ]
+    differ = [(n, mine[i], again.grids[j].sizes) for n, i, j in made if mine[i] != again.grids[j].sizes]
     if not differ:
         return ""
-    node, here, there = differ[0]
-    return f"{len(differ)} ops differ, the first at {node.path} ({node.op}): {here} instead of {there}"
+    index, here, there = differ[0]
+    node = graph.nodes[index] if index is not None else None
+    place = f"{node.path} ({node.op})" if node else "an op's output"
+    return f"{len(differ)} grids differ, the first at {place}: {here} instead of {there}"
+
+
+def _outputs(graph, again):
+    """Pairs of the outputs of the same ops in both traces, of all but the padding that windows take over."""
+    for node, other in zip(graph.nodes, again.nodes, strict=True):
+        if node.op != "pad":
+            yield from zip(node.outputs, other.outputs, strict=True)
