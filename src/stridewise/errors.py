@@ -1,5 +1,25 @@
 """What can go wrong, each kind with a class of its own. A message is one line: where, what, what to do."""
 
+from collections.abc import Iterable, Sequence
+
+
+def by(sizes: Iterable[object]) -> str:
+    """Sizes as messages, plans and the command line write them.
+
+    >>> by((3, 224, 224))
+    '3x224x224'
+    """
+    return "x".join(map(str, sizes))
+
+
+def once(values: Sequence[object]) -> str:
+    """Steps as the command line writes them: one number where all axes have it.
+
+    >>> once((2, 2)), once((1, 2))
+    ('2', '1x2')
+    """
+    return str(values[0]) if len(set(values)) == 1 else by(values)
+
 
 class StridewiseError(Exception):
     """Base of every error a user can meet. The command line prints its text as one line and exits with `exit_code`."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from stridewise.errors import PlanError
+from stridewise.errors import PlanError, once
 
 FORMAT = 1
 KINDS = ("stride", "blur", "polyphase", "mean", "max", "space-to-depth")
@@ -45,8 +45,8 @@ class Plan:
     output_stride: tuple[int, ...] = ()
 
     def __str__(self) -> str:
-        rows = [f"{key}: {_by(s.was)} -> {_by(s.stride)}{_kind(s)}" for key, s in self.sites.items()]
-        rows += [f"+{key}: {_by(s.was)} -> {_by(s.stride)}{_kind(s)}" for key, s in self.insert.items()]
+        rows = [f"{key}: {once(s.was)} -> {once(s.stride)}{_kind(s)}" for key, s in self.sites.items()]
+        rows += [f"+{key}: {once(s.was)} -> {once(s.stride)}{_kind(s)}" for key, s in self.insert.items()]
         return "\n".join(rows) or "the plan changes nothing"
 
     def __bool__(self) -> bool:
@@ -190,10 +190,6 @@ def _written(setting: Setting) -> dict[str, Any]:
     if setting.border != "reflect":
         row["border"] = setting.border
     return row
-
-
-def _by(sizes: tuple[int, ...]) -> str:
-    return "x".join(map(str, sizes)) if len(set(sizes)) != 1 else str(sizes[0])
 
 
 def how_of(setting: Setting) -> str:

@@ -7,6 +7,7 @@ sizes or in the shape of a table or buffer.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -15,6 +16,7 @@ import torch
 from torch import nn
 
 from stridewise.analyses.fields import fields
+from stridewise.errors import by
 from stridewise.findings import Finding
 from stridewise.ir import Graph, Sizes
 
@@ -62,7 +64,7 @@ def _attribute(where: str, name: str, value: Any, gone: set[int], left: set[Size
     if _OF_STRIDES.search(name):
         yield from _stale(where, numbers, gone)
     elif _OF_SIZES.search(name) and tuple(numbers) in left:
-        yield _sized(where, f"is {_by(numbers)}", tuple(numbers))
+        yield _sized(where, f"is {by(numbers)}", tuple(numbers))
 
 
 def _tensor(where: str, name: str, tensor: torch.Tensor, gone: set[int], left: set[Sizes]) -> Iterator[Finding]:
@@ -73,14 +75,12 @@ def _tensor(where: str, name: str, tensor: torch.Tensor, gone: set[int], left: s
         return
     shape = tuple(tensor.shape)
     for size in sorted(left, reverse=True):
-        cells = 1
-        for n in size:
-            cells *= n
+        cells = math.prod(size)
         if len(size) > 1 and shape[-len(size) :] == size:
-            yield _sized(where, f"has the shape {_by(shape)}", size)
+            yield _sized(where, f"has the shape {by(shape)}", size)
             return
         if len(shape) > 1 and cells > 16 and any(n in (cells, cells + 1) for n in shape):
-            yield _sized(where, f"has the shape {_by(shape)}: {cells} positions", size)
+            yield _sized(where, f"has the shape {by(shape)}: {cells} positions", size)
             return
 
 
@@ -103,7 +103,7 @@ def _sized(where: str, what: str, size: Sizes) -> Finding:
         rule="SW202",
         severity="warning",
         key=where,
-        message=f"{where}: {what}, made for a map of {_by(size)}, which the plan changes. Make it anew for the new map",
+        message=f"{where}: {what}, made for a map of {by(size)}, which the plan changes. Make it anew for the new map",
     )
 
 
@@ -132,7 +132,3 @@ def _strides(graph: Graph) -> set[int]:
 def _sizes(graph: Graph) -> set[Sizes]:
     """Sizes of all maps of more than one position."""
     return {grid.sizes for grid in graph.grids if all(grid.local) and any(n > 1 for n in grid.sizes)}
-
-
-def _by(sizes: Sequence[int]) -> str:
-    return "x".join(map(str, sizes))

@@ -12,7 +12,7 @@ from torch.nn.modules.conv import _ConvNd
 from torch.nn.modules.pooling import _MaxPoolNd
 
 from stridewise.axis import Window
-from stridewise.errors import PlanError
+from stridewise.errors import PlanError, once
 from stridewise.frontends.calls import FunctionCall, by_node, function_calls
 from stridewise.frontends.dense import replacement
 from stridewise.frontends.override import Beginning, Coarse, Fit, Override, Quiet, Something, Swap
@@ -62,7 +62,7 @@ def dilate(model: nn.Module, found: Dilation, input: InputSpec, undo: Undo) -> l
 
 def _enter(module: nn.Module, path: str, came: Times, undo: Undo) -> list[str]:
     undo.hook(module, Coarse(came))
-    return [f"{path}: given every {_by(came)}th position, since its size is fixed"]
+    return [f"{path}: given every {once(came)}th position, since its size is fixed"]
 
 
 def _owner(graph: Graph, made_by: Any, index: int) -> str:
@@ -112,7 +112,7 @@ def _set(module: Any, path: str, node: Node, act: Act, undo: Undo) -> list[str]:
         if before != values or (pool and name == "padding"):
             undo.set(module, name, values)
         if before != values:
-            said.append(f"{name} {_by(before)} -> {_by(values)}")
+            said.append(f"{name} {once(before)} -> {once(values)}")
     if any(w.ceil_mode for w in old):
         undo.set(module, "ceil_mode", False)
     if isinstance(module, _ConvNd):
@@ -139,10 +139,6 @@ def _of_axes(act: Act, axes: int) -> Act:
 
 def _flat(value: Any, axes: int) -> tuple[int, ...]:
     return tuple(value) if isinstance(value, list | tuple) else (value,) * axes
-
-
-def _by(values: Sequence[int]) -> str:
-    return str(values[0]) if len(set(values)) == 1 else "x".join(map(str, values))
 
 
 def _swaps(site: _Site, path: str, acts: Mapping[int, Act]) -> list[Swap]:
@@ -178,7 +174,7 @@ def _swap(site: _Site, path: str, swaps: Sequence[Swap], undo: Undo) -> list[str
     for child in dict.fromkeys(_children(path, set(override.swaps), site.calls)):
         undo.method(site.modules[child], "forward", Quiet(site.modules[child], override))
     name = path or site.graph.model
-    return [f"{name}: {s.name} as {_SAID[s.act.kind].format(_by(s.act.came), _by(s.act.goes))}" for s in swaps]
+    return [f"{name}: {s.name} as {_SAID[s.act.kind].format(once(s.act.came), once(s.act.goes))}" for s in swaps]
 
 
 def _override(module: nn.Module, swaps: Sequence[Swap]) -> Override:

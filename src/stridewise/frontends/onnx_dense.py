@@ -16,7 +16,7 @@ import numpy as np
 from onnx import helper
 
 from stridewise.axis import Slice, Window
-from stridewise.errors import PlanError
+from stridewise.errors import PlanError, once
 from stridewise.frontends.onnx_edit import OPERANDS, Editor, Ints, Spot
 from stridewise.ir import Grid, Node, Sizes
 from stridewise.ops.call import Value
@@ -128,7 +128,7 @@ def _enter(edit: Editor, found: Dilation, path: str, came: Times) -> str:
                 job = Job(spot, name, node, act, grid, grid, grid.sizes, False)
                 sliced = sliced or every(job, name, value, [0] * len(came), came)
                 spot.node.input[at] = sliced
-    return f"{path}: given every {_by(came)}th position, since its size is fixed"
+    return f"{path}: given every {once(came)}th position, since its size is fixed"
 
 
 # -- windows --------------------------------------------------------------------------------------------------
@@ -344,12 +344,12 @@ def _pad(job: Job) -> str:
     spot.edit.needs(OPERANDS)
     if mode in ("constant", "wrap"):
         spot.becomes("Pad", job.x, flat, *value_at, **metadata)
-        return f"{_by(came)} times the padding"
+        return f"{once(came)} times the padding"
     cut = [m - 1 if b or e else 0 for b, e, m in zip(begin, end, times, strict=True)]
     inner = spot.add("Pad", job.x, spot.ints(*[0] * rank, *(-c for c in cut)), since=OPERANDS)
     inner = spot.add("Pad", inner, flat, since=OPERANDS, **metadata)
     spot.becomes("Pad", inner, spot.ints(*[0] * rank, *cut))
-    return f"{_by(came)} times the padding ({mode}), from the last old position"
+    return f"{once(came)} times the padding ({mode}), from the last old position"
 
 
 def _is_constant(job: Job, at: int) -> bool:
@@ -397,7 +397,7 @@ def _sliced(job: Job) -> str:
     where, starts, stops, steps, _ = zip(*rows, strict=True)
     spot.edit.needs(OPERANDS)
     spot.becomes("Slice", x, spot.ints(*starts), spot.ints(*stops), spot.ints(*where), spot.ints(*steps))
-    return f"a slice of {_by(act.came)} times the positions, giving {_by(act.goes)} times as many"
+    return f"a slice of {once(act.came)} times the positions, giving {once(act.goes)} times as many"
 
 
 def _resized(job: Job) -> str:
@@ -406,7 +406,7 @@ def _resized(job: Job) -> str:
     if spot.node.op_type == "Resize" and len(spot.node.input) > 3 and spot.node.input[3]:
         _divide_sizes(job)
     _on_phases(job, act.came, act.goes, act.hop)
-    return f"on every {_by(act.came)}th position, giving {_by(act.goes)} times as many"
+    return f"on every {once(act.came)}th position, giving {once(act.goes)} times as many"
 
 
 def _divide_sizes(job: Job) -> None:
@@ -427,12 +427,12 @@ def _divide_sizes(job: Job) -> None:
 def _coarse(job: Job) -> str:
     spot = job.spot
     spot.node.input[0] = every(job, job.x, job.value(job.x), [0] * len(job.act.came), job.act.came)
-    return f"itself on every {_by(job.act.came)}th position"
+    return f"itself on every {once(job.act.came)}th position"
 
 
 def _apart(job: Job) -> str:
     _on_phases(job, job.act.came, job.act.came, (1,) * len(job.act.came))
-    return f"itself on each of {_by(job.act.came)} phases"
+    return f"itself on each of {once(job.act.came)} phases"
 
 
 def _on_phases(job: Job, came: Times, goes: Times, hop: Times) -> None:
@@ -467,10 +467,6 @@ def _woven(spot: Spot, parts: Sequence[str], at: int, rank: int) -> str:
     merged = spot.add("Reshape", spot.add("Transpose", whole, perm=order), spot.ints(*[0] * (rank - 1), -1))
     back = [*range(at), rank - 1, *range(at, rank - 1)]
     return spot.add("Transpose", merged, perm=back)
-
-
-def _by(times: Times) -> str:
-    return "x".join(map(str, times)) if len(set(times)) > 1 else str(times[0])
 
 
 _Act: TypeAlias = Callable[[Job], str]

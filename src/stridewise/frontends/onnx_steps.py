@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from stridewise.errors import PlanError
+from stridewise.errors import PlanError, once
 from stridewise.frontends.onnx_edit import OPERANDS, Editor, Spot
 from stridewise.frontends.onnx_names import STEP
 from stridewise.ir import Graph
@@ -44,13 +44,13 @@ def _site(edit: Editor, graph: Graph, key: str, plan: Plan) -> list[str]:
     """The op's own stride, or a stride of 1 and a step behind or before it."""
     setting, node = plan.sites[key], graph.node_named(key)
     assert node is not None
-    spot, by = edit.at(node.index), _by(setting.stride)
+    spot, by = edit.at(node.index), once(setting.stride)
     made = made_by(setting)
     if made is None:
         if setting.downsample != "stride":
             raise PlanError(f"{key}: '{setting.downsample}' is not done in a file; apply it to the model, then export")
         spot.set("strides", list(setting.stride))
-        return [f"{key}: stride {_by(setting.was)} -> {by}"]
+        return [f"{key}: stride {once(setting.was)} -> {by}"]
     spot.set("strides", [1] * len(setting.stride))
     place = place_of(graph, node, made.kind)
     if place.reader is not None:
@@ -59,7 +59,7 @@ def _site(edit: Editor, graph: Graph, key: str, plan: Plan) -> list[str]:
     else:
         _behind(edit, graph, place.tensor, key, made)
     where = "before" if place.reader is not None else "behind"
-    return [f"{key}: stride {_by(setting.was)} -> 1, {made.kind} step of {by} {where} it"]
+    return [f"{key}: stride {once(setting.was)} -> 1, {made.kind} step of {by} {where} it"]
 
 
 def _slot(edit: Editor, graph: Graph, key: str, plan: Plan) -> str:
@@ -75,7 +75,7 @@ def _slot(edit: Editor, graph: Graph, key: str, plan: Plan) -> str:
         spot = edit.at(slot.node)
         steps = list(made.stride)
         spot.becomes(_POOLS[made.kind], str(spot.node.input[0]), kernel_shape=steps, strides=steps)
-    return f"+{key}: {made.kind} step of {_by(made.stride)} behind it"
+    return f"+{key}: {made.kind} step of {once(made.stride)} behind it"
 
 
 def _behind(edit: Editor, graph: Graph, tensor: int, key: str, made: Inserted, slot: str = "") -> None:
@@ -127,7 +127,3 @@ def _step(spot: Spot, x: str, made: Inserted, channels: int, behind: bool) -> st
         since = _WRAPS if mode == "wrap" else OPERANDS
         x = spot.add("Pad", x, pads, behind=behind, since=since, mode=mode)
     return spot.add("Conv", x, weight, behind=behind, group=channels, **facts)
-
-
-def _by(stride: tuple[int, ...]) -> str:
-    return "x".join(map(str, stride)) if len(set(stride)) > 1 else str(stride[0])

@@ -7,7 +7,7 @@ from typing import Literal
 
 import torch
 
-from stridewise.errors import DataError, UsageError
+from stridewise.errors import DataError, UsageError, by
 
 Mode = Literal["crop", "roll", "pad"]
 MODES: tuple[Mode, ...] = ("crop", "roll", "pad")
@@ -24,11 +24,11 @@ def check_room(pictures: torch.Tensor, size: Sequence[int], reach: Sequence[int]
     want = tuple(n + (r if mode == "crop" else 0) for n, r in zip(size, reach, strict=True))
     if mode == "crop" and any(h < w for h, w in zip(have, want, strict=True)):
         raise DataError(
-            f"shift: pictures of {_by(have)} leave no margin for crops of {_by(size)} moved by up to {_by(reach)}: "
-            f"{_by(want)} are needed; give larger pictures, a smaller --input, or --mode roll"
+            f"shift: pictures of {by(have)} leave no margin for crops of {by(size)} moved by up to {by(reach)}: "
+            f"{by(want)} are needed; give larger pictures, a smaller --input, or --mode roll"
         )
     if mode != "crop" and have != want:
-        raise DataError(f"shift: mode {mode} moves pictures of the input's size {_by(size)}, these are {_by(have)}")
+        raise DataError(f"shift: mode {mode} moves pictures of the input's size {by(size)}, these are {by(have)}")
 
 
 def with_margin(pictures: torch.Tensor, reach: Sequence[int], mode: str) -> torch.Tensor:
@@ -57,7 +57,3 @@ def views(
         for offset in row
     ]
     return torch.stack(cut)
-
-
-def _by(sizes: Sequence[int]) -> str:
-    return "x".join(map(str, sizes))

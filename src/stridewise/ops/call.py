@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from stridewise.axis import IDENTITY, AxisMap, Repeat, Resize, Slice, Transposed, Whole, Window
+from stridewise.errors import by
 from stridewise.ir import NOTHING, Grid, Pin, Volume
 from stridewise.ops.layout import Digit, Dim, Dims, Extra, LayoutError, digits, is_plain, plain, relabelled, whole_axis
 
@@ -394,7 +395,7 @@ class Call:
                 position = at - len(value.shape) + len(dims)
                 found = digits(dims[position]) if position >= 0 else []
                 if size > 1 and found:
-                    self.pin("position table", found[0].grid, f"a parameter of shape {_by(value.shape)} is added here")
+                    self.pin("position table", found[0].grid, f"a parameter of shape {by(value.shape)} is added here")
                     break
 
     def pin(self, kind: Any, grid: int, message: str) -> None:
@@ -467,10 +468,6 @@ def _rearrangement(dim: Dim, sizes: Sequence[int]) -> tuple[int, AxisMap]:
         raise LayoutError("positions in an order that no window gives")
     times = math.prod(a for a in dim[1:] if isinstance(a, int))
     return axis, Repeat(times=times, window=parts[0].unit)
-
-
-def _by(shape: Sequence[int]) -> str:
-    return "x".join(map(str, shape))
 
 
 __all__ = [

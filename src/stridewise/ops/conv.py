@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import TypeAlias
 
 from stridewise.axis import AxisMap, Transposed, Window
-from stridewise.errors import TraceError
+from stridewise.errors import TraceError, by
 from stridewise.ir import Volume
 from stridewise.ops.call import Call, Reading
 from stridewise.ops.layout import digits
@@ -75,11 +75,11 @@ def _read_onnx(call: Call) -> Reading:
     weight, transposed, groups = call.value(1).shape, call.target == "ConvTranspose", call.kwargs.get("group", 1)
     wanted, given = weight[0] if transposed else weight[1] * groups, call.value(0).shape[1]
     if wanted != given:
-        raise TraceError(f"a weight of {_by(weight)} takes {wanted} channels, and {given} come in")
+        raise TraceError(f"a weight of {by(weight)} takes {wanted} channels, and {given} come in")
     maps = _onnx_transposed(call, weight[2:]) if transposed else onnx_windows(call, weight[2:])
     reading = convolution(call, maps, transposed, groups)
     if call.kwargs.get("output_shape") and reading.grid is not None:
-        call.pin("size", reading.grid, f"its output_shape is the constant {_by(call.kwargs['output_shape'])}")
+        call.pin("size", reading.grid, f"its output_shape is the constant {by(call.kwargs['output_shape'])}")
     return reading
 
 
@@ -109,10 +109,6 @@ def _onnx_transposed(call: Call, kernel: Sequence[int]) -> list[AxisMap]:
             end = total - begin
         maps.append(Transposed(kernel=k, stride=s, dilation=d, pad_begin=begin, pad_end=end, output_padding=o))
     return maps
-
-
-def _by(sizes: Sequence[int]) -> str:
-    return "x".join(map(str, sizes))
 
 
 register(

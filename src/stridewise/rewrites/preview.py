@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
 from stridewise.analyses.cost import macs, peak_bytes
 from stridewise.analyses.sizes import grid_sizes
 from stridewise.analyses.strides import components
+from stridewise.errors import once
 from stridewise.ir import Graph, Sizes
 from stridewise.plans import Plan, Setting, how_of
 from stridewise.rewrites.kinds import filled
@@ -50,8 +50,8 @@ class Preview:
         rows = [
             (
                 c.key,
-                f"stride {_by(c.was)} -> {_by(c.stride)}{c.how and f' by {c.how}'}",
-                f"size {_by(c.before)} -> {_by(c.after)}",
+                f"stride {once(c.was)} -> {once(c.stride)}{c.how and f' by {c.how}'}",
+                f"size {once(c.before)} -> {once(c.after)}",
                 _work(c.macs),
             )
             for c in self.changes
@@ -61,7 +61,7 @@ class Preview:
         lines += [f"{k}: {n} more at the end of axis {a}, to meet its parallel path" for k, a, n in self.pads]
         before, after = self.macs
         lines += [
-            f"output stride {_by(self.output_stride[0])} -> {_by(self.output_stride[1])}",
+            f"output stride {once(self.output_stride[0])} -> {once(self.output_stride[1])}",
             f"multiply-adds {before / 1e9:.3f} G -> {after / 1e9:.3f} G ({after / max(before, 1):.2f}x)",
             *_weights(self.params),
             f"peak activation memory {self.peak_bytes[0] / 2**20:.1f} -> {self.peak_bytes[1] / 2**20:.1f} MiB, batch 1",
@@ -129,7 +129,3 @@ def _work(macs: tuple[int, int, int]) -> str:
         return ""
     step = f", its step {own / 1e9:.3f} G" if own else ""
     return f"multiply-adds {before / 1e9:.3f} -> {after / 1e9:.3f} G{step}"
-
-
-def _by(sizes: Sequence[int | Fraction]) -> str:
-    return str(sizes[0]) if len(set(sizes)) == 1 else "x".join(map(str, sizes))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from stridewise.analyses.sizes import grid_sizes
 from stridewise.analyses.strides import site_grids
 from stridewise.axis import AxisMap, Window
-from stridewise.errors import GeometryError, PlanError
+from stridewise.errors import GeometryError, PlanError, by
 from stridewise.ir import Graph, Sizes, Slot
 from stridewise.ops.step import Inserted
 from stridewise.plans import Plan, Setting
@@ -101,7 +101,7 @@ def _check_borders(graph: Graph) -> None:
             size = graph.grids[graph.grids[node.grid].sources[0]].sizes
             if any(n < least for n, least in zip(size, node.attrs["needs"], strict=True)):
                 raise PlanError(
-                    f"{node.key}: its border needs {_by(node.attrs['needs'])} positions or more, and {_by(size)} "
+                    f"{node.key}: its border needs {by(node.attrs['needs'])} positions or more, and {by(size)} "
                     "arrive; use the border zero or a shorter filter"
                 )
 
@@ -134,7 +134,7 @@ def _maps(graph: Graph, plan: Plan) -> dict[int, tuple[AxisMap, ...]]:
             raise PlanError(f"{key}: {len(setting.stride)} strides for {len(now)} axes")
         if setting.was and setting.was != now:
             raise PlanError(
-                f"{key}: steps by {_by(now)}, the plan says it was {_by(setting.was)}: another network, or changed "
+                f"{key}: steps by {by(now)}, the plan says it was {by(setting.was)}: another network, or changed "
                 "already"
             )
         if setting.stride:
@@ -147,7 +147,7 @@ def _slot(graph: Graph, key: str, setting: Setting) -> Slot:
         if slot.key == key or key in slot.aliases:
             if setting.was and setting.was != slot.stride:
                 raise PlanError(
-                    f"+{key}: steps by {_by(slot.stride)}, the plan says it was {_by(setting.was)}: another network, "
+                    f"+{key}: steps by {by(slot.stride)}, the plan says it was {by(setting.was)}: another network, "
                     "or changed already"
                 )
             if len(setting.stride) != len(slot.stride):
@@ -190,7 +190,3 @@ def _idle(graph: Graph, idle: set[int], named: bool = True) -> Graph:
         if root != tensor.storage:
             tensors[i] = replace(tensor, storage=root)
     return replace(graph, tensors=tuple(tensors), nodes=tuple(nodes), grids=tuple(grids))
-
-
-def _by(sizes: Sequence[int]) -> str:
-    return "x".join(map(str, sizes))
