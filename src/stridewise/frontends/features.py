@@ -12,6 +12,7 @@ from torch import nn
 from stridewise.analyses.fields import Fields, fields
 from stridewise.analyses.sizes import grid_sizes
 from stridewise.errors import PlanError
+from stridewise.frontends.standin import Run, standing_in
 from stridewise.frontends.step import step_of
 from stridewise.frontends.torch import InputSpec, trace
 from stridewise.ir import Graph, Node
@@ -70,16 +71,10 @@ class Features(nn.Module):
             return output
 
         try:
-            for name, module in modules.items():
-                module.__dict__["forward"] = _Kept(name, module, keep)
-            self.model(*args, **kwargs)
+            with standing_in(modules, lambda name, module, run: _Kept(name, module, run, keep)):
+                self.model(*args, **kwargs)
         except _EnoughError:
             pass
-        finally:
-            for module in modules.values():
-                before = getattr(module.__dict__.pop("forward", None), "before", None)
-                if before is not None:
-                    module.__dict__["forward"] = before
         return [found[name] for name in self.names]
 
     def extra_repr(self) -> str:
@@ -87,13 +82,14 @@ class Features(nn.Module):
         return ", ".join(f"{s}: {n} ({c})" for s, n, c in zip(self.strides, self.names, self.channels, strict=True))
 
 
-class _Kept:
-    """A module's forward that hands its output to `keep`; some networks call `forward` and never reach a hook."""
+Keep: TypeAlias = Callable[[str, torch.Tensor], torch.Tensor]
 
-    def __init__(self, name: str, module: nn.Module, keep: Callable[[str, torch.Tensor], torch.Tensor]) -> None:
-        self.name, self.module, self.keep = name, module, keep
-        self.before = module.__dict__.get("forward")
-        self.run = self.before or module.forward
+
+class _Kept:
+    """A module's forward that hands its output to `keep`."""
+
+    def __init__(self, name: str, module: nn.Module, run: Run, keep: Keep) -> None:
+        self.name, self.module, self.run, self.keep = name, module, run, keep
         self.step = step_of(module)
 
     def __call__(self, *args: Any, **kwargs: Any) -> torch.Tensor:

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import nn
 
+from stridewise.frontends.standin import Run, standing_in
 from stridewise.frontends.step import step_of
 
 Seen: TypeAlias = Callable[[str, torch.Tensor, torch.Tensor], None]
@@ -16,12 +17,10 @@ Seen: TypeAlias = Callable[[str, torch.Tensor, torch.Tensor], None]
 
 
 class _Watched:
-    """A module's forward that shows what it takes and gives; some networks call `forward` and never reach a hook."""
+    """A module's forward that shows what it takes and gives."""
 
-    def __init__(self, path: str, module: nn.Module, seen: Seen) -> None:
-        self.before = module.__dict__.get("forward")
-        self.run = self.before or module.forward
-        self.path, self.module, self.seen = path, module, seen
+    def __init__(self, path: str, module: nn.Module, run: Run, seen: Seen) -> None:
+        self.path, self.module, self.run, self.seen = path, module, run, seen
         self.step = step_of(module)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -46,15 +45,8 @@ def watched(model: nn.Module, paths: Sequence[str], seen: Seen) -> Iterator[None
         if path in wanted:
             seen(path, taken, given)
 
-    try:
-        for path, module in modules.items():
-            module.__dict__["forward"] = _Watched(path, module, only)
+    with standing_in(modules, lambda path, module, run: _Watched(path, module, run, only)):
         yield
-    finally:
-        for module in modules.values():
-            before = getattr(module.__dict__.pop("forward", None), "before", None)
-            if before is not None:
-                module.__dict__["forward"] = before
 
 
 def run_watched(
