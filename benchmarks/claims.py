@@ -1,32 +1,43 @@
 """The figures behind docs/stride.md: what is said about stride, tested on untrained networks.
 
-    python benchmarks/claims.py cost|detail|memory|shift|field ...      no name: all of them
+    python benchmarks/claims.py cost|detail|kinds|memory|shift|field|abstraction ...      no name: all of them
 
-Prints one JSON line a claim and keeps them in benchmarks/results/claims.json. Weights are random (seeded): what comes
-out is the architecture's doing. Pictures are windows of the two photographs that scikit-learn ships.
+Prints one JSON line a claim and keeps them in benchmarks/results/claims.json. Weights are random (seeded) but where a
+row says "trained": what comes out is the architecture's doing. Pictures are windows of the two photographs that
+scikit-learn ships; abstraction looks at builtin:digits.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
+from sklearn.datasets import load_sample_images
+from sklearn.linear_model import RidgeClassifierCV
 from torch import nn
 from torch.nn import functional
 
 import stridewise as sw
 from stridewise.builtin import Block
+from stridewise.data import digits
 from stridewise.frontends.step import Step
+from stridewise.measure.capture import run_watched
+from stridewise.measure.decoder import Pair, readable
 from stridewise.measure.detail import detail
 from stridewise.measure.field import effective_fields
+from stridewise.measure.ladder import maps
 from stridewise.measure.memory import peak_memory
 from stridewise.measure.pictures import load_pictures
 from stridewise.measure.variants import variants
+from stridewise.tasks.classify import Classify
+from stridewise.tasks.trained import load_trained
 
 RESULTS = Path(__file__).parent / "results" / "claims.json"
 REQUESTS: dict[str, dict[str, dict[str, Any]]] = {
@@ -72,6 +83,42 @@ def kept() -> dict[str, Any]:
                 shares = dict(zip(row.finer_than, row.kept, strict=True))
                 key = f"{name}, {variant.name}, {row.path} (stride {row.stride[0]})"
                 out[key] = {f"< {p} px": shares.get(p) for p in (4, 8, 16)}
+    return out
+
+
+def wide(seed: int) -> nn.Module:
+    """A 3x3 convolution of step 2 that gives four times the channels, random weights."""
+    torch.manual_seed(seed)
+    return nn.Conv2d(3, 12, 3, stride=2, padding=1).double().requires_grad_(False)
+
+
+def kinds() -> dict[str, Any]:
+    """Detail that steps of 2 lose of the two photographs: one judged by a decoder fitted on the other, at half and at
+    full size; and halves of both judged by one fitted on their other halves, at full size. Five convolutions."""
+    steps: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+        "space-to-depth": lambda x: functional.pixel_unshuffle(x, 2),
+        **{f"3x3/2, 4x channels, seed {seed}": wide(seed) for seed in range(5)},
+        "plain": lambda x: x[..., ::2, ::2],
+        "2x2 mean": lambda x: functional.avg_pool2d(x, 2),
+    }
+    full = [image[:426] for image in load_sample_images().images]
+    half = [np.asarray(Image.fromarray(image).resize((320, 212), Image.Resampling.BICUBIC)) for image in full]
+    left, right = ([image[:, at : at + 320] for image in full] for at in (0, 320))
+    splits = {
+        "half size, first fits, second judges": half,
+        "half size, second fits, first judges": half[::-1],
+        "full size, first fits, second judges": full,
+        "full size, second fits, first judges": full[::-1],
+        "full size, left halves fit, right ones judge": left + right,
+        "full size, right halves fit, left ones judge": right + left,
+    }
+    out: dict[str, Any] = {}
+    for split, pictures in splits.items():
+        fine = [picture.transpose(2, 0, 1) / 255 for picture in pictures]
+        for name, step in steps.items():
+            coarse = [step(torch.tensor(x)[None])[0].numpy() for x in fine]
+            pairs = [Pair(fine=x, coarse=y, stride=(2, 2)) for x, y in zip(fine, coarse, strict=True)]
+            out.setdefault(split, {})[name] = readable(pairs, [(2, 2)], held_out=0.5).lost[0]
     return out
 
 
@@ -159,12 +206,68 @@ def field() -> dict[str, Any]:
     return out
 
 
+def abstraction() -> dict[str, Any]:
+    """Along the depth of two networks, untrained and trained to read digits: what of the picture, and what of its
+    class, a linear reader finds, and how far a shift of two pixels moves what it is given."""
+    out: dict[str, Any] = {}
+    for name, size, epochs in (("builtin:resnet20-narrow", 32, 6), ("timm:test_resnet", 64, 8)):
+        data = digits(size=size)
+        splits = Classify().read(data, None)
+        with tempfile.TemporaryDirectory() as folder:
+            record = sw.train("classify", name, data=data, epochs=epochs, rate=1e-2, augment=("shift",), run=folder)
+            trained = load_trained(folder).model
+        out[f"{name}, trained"] = {"accuracy": record.score, "low": record.low, "high": record.high}
+        torch.manual_seed(0)
+        untrained = Classify().network(name, sw.Plan(), splits)
+        for label, model in (("untrained", untrained), ("trained", trained)):
+            out[f"{name}, {label}, by depth"] = _by_depth(model, splits)
+    return out
+
+
+def _by_depth(model: nn.Module, splits: Any) -> dict[str, Any]:
+    """A row for the picture and one for each map: class readable, detail finer than 4 pixels readable, change."""
+    graph = sw.trace(model, splits.shape)
+    ladder = maps(graph)
+    photographs = load_pictures(None, (SIZE, SIZE), 24).x
+    depth = detail(model, sw.trace(model, (3, SIZE, SIZE)), photographs).depth
+    shares = {row.path: dict(zip(row.finer_than, row.kept, strict=True)) for row in depth}
+    learn, judge = splits.train, splits.held_out
+    moved = torch.roll(judge.x, (2, 2), (2, 3))  # over the edge: what comes in at the border is the picture's own
+    taken = [_pooled(model, [m.watch for m in ladder], x) for x in (learn.x, judge.x, moved)]
+    rows: dict[str, Any] = {}
+    for key, path in (("picture", ""), *((f"{m.path} (stride {m.stride[0]})", m.path) for m in ladder)):
+        watch = next((m.watch for m in ladder if m.path == path), "")
+        known, asked, shifted = (found[watch] for found in taken)
+        level, scale = known.mean(axis=0), known.std(axis=0) + 1e-9
+        reader = RidgeClassifierCV(alphas=10.0 ** np.arange(-2, 6)).fit((known - level) / scale, learn.y.numpy())
+        other = 2 * ((asked - asked.mean(axis=0)) ** 2).sum() / (len(asked) - 1)
+        rows[key] = {
+            "class readable": float(reader.score((asked - level) / scale, judge.y.numpy())),
+            "detail < 4 px readable": shares[path].get(4) if path else 1.0,
+            "moved by 2 px": float((((shifted - asked) ** 2).sum() / len(asked) / other) ** 0.5),
+            "values": known.shape[1],
+        }
+    return rows
+
+
+def _pooled(model: nn.Module, paths: list[str], x: torch.Tensor) -> dict[str, Any]:
+    """What a linear reader is given of the picture ("") and of each map: its means over 4x4 fields, as rows."""
+    rows: dict[str, list[Any]] = {"": [functional.adaptive_avg_pool2d(x, 4).flatten(1).numpy()]}
+    for found in run_watched(model, paths, x, batch=100):
+        for path, (before, after) in found.items():
+            seen = before if path.startswith("+") else after
+            rows.setdefault(path, []).append(functional.adaptive_avg_pool2d(seen, 4).flatten(1).numpy())
+    return {path: np.concatenate(parts).astype(np.float64) for path, parts in rows.items()}
+
+
 CLAIMS: dict[str, Callable[[], dict[str, Any]]] = {
     "cost": cost,
     "detail": kept,
+    "kinds": kinds,
     "memory": memory,
     "shift": shift,
     "field": field,
+    "abstraction": abstraction,
 }
 
 

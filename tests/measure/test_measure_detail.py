@@ -5,6 +5,7 @@ from functools import lru_cache
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 from torch.nn import functional
 
@@ -20,40 +21,48 @@ from stridewise.measure.field import effective_fields, shortest
 from .measure_nets import photographs, windows
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
-
-
 @lru_cache
-def convolution() -> nn.Module:
-    torch.manual_seed(0)
+def convolution(seed: int) -> nn.Module:
+    torch.manual_seed(seed)
     return nn.Conv2d(3, 12, 3, stride=2, padding=1).double().requires_grad_(False)
 
 
-STEPS = {
-    "space-to-depth": lambda x: functional.pixel_unshuffle(x, 2),
-    "3x3/2, 4x channels": lambda x: convolution()(x),
-    "plain": lambda x: x[..., ::2, ::2],
-    "2x2 mean": lambda x: functional.avg_pool2d(x, 2),
-}
+def lost_of(pictures: list[np.ndarray], seed: int = 0) -> dict[str, float]:
+    """Detail lost by each kind of step of 2, of pictures (3, H, W): the first half of them fits, the other judges."""
+    steps = {
+        "space-to-depth": lambda x: functional.pixel_unshuffle(x, 2),
+        "3x3/2, 4x channels": convolution(seed),
+        "plain": lambda x: x[..., ::2, ::2],
+        "2x2 mean": lambda x: functional.avg_pool2d(x, 2),
+    }
+    lost = {}
+    for name, step in steps.items():
+        coarse = [step(torch.tensor(x)[None])[0].numpy() for x in pictures]
+        pairs = [Pair(fine=x, coarse=y, stride=(2, 2)) for x, y in zip(pictures, coarse, strict=True)]
+        lost[name] = readable(pairs, [(2, 2)], held_out=0.5).lost[0]
+    assert lost["space-to-depth"] < 1e-9
+    assert list(lost.values()) == sorted(lost.values())
+    assert 0.65 <= lost["plain"] <= 0.80
+    assert 0.70 <= lost["2x2 mean"] <= 0.85
+    assert lost["3x3/2, 4x channels"] <= 0.15
+    return lost
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("side", [0, 1])
+def test_detail_lost_of_one_photograph_as_the_other_one_reads_it(side: int, seed: int) -> None:
+    """The ranges of DESIGN 4.1, and their order. At half size: the files' finest octave is blur and compression."""
+    pixels = [Image.fromarray((255 * image).round().astype(np.uint8)[:426]) for image in photographs()]
+    half = [np.asarray(p.resize((320, 212), Image.Resampling.BICUBIC)).transpose(2, 0, 1) / 255 for p in pixels]
+    assert lost_of(half[::-1] if side else half, seed)["3x3/2, 4x channels"] >= 0.02
 
 
 @pytest.mark.parametrize("side", [0, 1])
-def test_detail_lost_on_the_two_photographs(side: int) -> None:
-    """One half of both photographs fits, the other judges: the ranges of DESIGN 4.1, and their order."""
+def test_detail_lost_of_halves_of_both_photographs(side: int) -> None:
+    """At full size one half of both photographs fits, the other judges. A decoder that has seen a part of the picture
+    reads the convolution better than DESIGN 4.1 expects: 0.7 to 1.7 %."""
     halves = [image.transpose(2, 0, 1)[:, 64:364, at : at + 320] for at in (0, 320) for image in photographs()]
-    halves = halves[2:] + halves[:2] if side else halves
-    lost = {}
-    for name, step in STEPS.items():
-        coarse = [step(torch.tensor(x)[None])[0].numpy() for x in halves]
-        pairs = [Pair(fine=x, coarse=y, stride=(2, 2)) for x, y in zip(halves, coarse, strict=True)]
-        lost[name] = readable(pairs, [(2, 2)], held_out=0.5).lost[0]
-    assert lost["space-to-depth"] < 1e-9
-    assert lost["3x3/2, 4x channels"] <= 0.15
-    assert 0.65 <= lost["plain"] <= 0.80
-    assert 0.70 <= lost["2x2 mean"] <= 0.85
-    assert list(lost.values()) == sorted(lost.values())
+    assert lost_of(halves[2:] + halves[:2] if side else halves)["3x3/2, 4x channels"] > 0.005
 
 
 def test_a_decoder_is_judged_on_pictures_it_has_not_seen() -> None:

@@ -19,11 +19,6 @@ from .measure_nets import Largest, toy, whole_numbers, windows
 EIGHT = ((1, 1), (2, 2), (4, 4), (8, 8))
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
-
-
 def test_polyphase_on_circular_maps_does_not_change_at_all_when_rolled() -> None:
     x = (8 * windows(4, 32)).round().double()
     nets = {

@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from safetensors.torch import load_file
+from task_nets import Small, gratings
 from task_scenes import scenes
 
+import stridewise as sw
 from stridewise.plans import Plan, Setting
 
 HERE = Path(__file__).parent
@@ -99,6 +101,30 @@ def test_a_run_folder_holds_what_a_person_looks_for(run):
         assert image.size[0] > 400
     assert load_file(folder / "model.safetensors")
     assert not [p for p in folder.iterdir() if p.name.startswith(".")]
+
+
+def test_tensorboard_is_told_what_the_curve_says(tmp_path):
+    pytest.importorskip("tensorboard", reason="TensorBoard is not installed")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    settings = {"data": gratings(64, 32), "epochs": 3, "batch": 32, "run": tmp_path / "r"}
+    stopped = sw.train("classify", Small, **settings, stop_after=2)
+    record = sw.train("classify", Small, **settings, resume=True)
+    assert record.curve[:2] == stopped.curve
+    log = EventAccumulator(str(tmp_path / "r" / "tensorboard"))  # of both files, as TensorBoard shows them
+    log.Reload()
+    assert log.Tags()["scalars"] == ["loss", "accuracy"]
+    for name, values in (("loss", [e.loss for e in record.curve]), ("accuracy", [e.score for e in record.curve])):
+        found = log.Scalars(name)
+        assert [event.step for event in found] == [1, 2, 3]
+        assert [event.value for event in found] == pytest.approx(values, rel=1e-6)
+
+
+def test_a_training_wants_no_tensorboard(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    sw.train("classify", Small, data=gratings(64, 32), epochs=1, batch=32, run=tmp_path / "r")
+    assert (tmp_path / "r" / "metrics.csv").exists()
+    assert not (tmp_path / "r" / "tensorboard").exists()
 
 
 def test_a_checkpoint_is_judged_again_to_the_same_score(run, data):

@@ -21,14 +21,6 @@ from stridewise.tasks.trained import Described
 DATA = Described(name="squares", classes=("ground", "red", "green"), shape=(3, SIZE, SIZE))
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.mark.parametrize("head", ["atrous", "decoder"])
 def test_a_short_training_segments(head):
     record = sw.train(

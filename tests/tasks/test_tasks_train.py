@@ -19,14 +19,6 @@ from stridewise.tasks.record import from_bits, to_bits, wilson
 FINER = Plan(sites={"second": Setting(stride=(1, 1), was=(2, 2))})
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def test_a_short_training_learns_far_above_chance():
     record = sw.train("classify", Small, data=gratings(), epochs=6, batch=32, rate=2e-2)
     assert record.accuracy > 0.9  # chance is 0.25

@@ -29,14 +29,6 @@ class Normed(nn.Module):
         return self.fc(torch.relu(self.body(x)).mean((2, 3)))
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def test_weights_under_a_plan_that_keeps_them_begin_where_they_were(tmp_path):
     data = gratings()
     first = sw.train("classify", Normed, data=data, epochs=6, batch=32, rate=2e-2, run=tmp_path / "first")

@@ -2,33 +2,21 @@
 
 from __future__ import annotations
 
-import io
-import warnings
 from typing import Any
 
-from stridewise.errors import MissingExtraError
 from stridewise.study.result import Row, SearchResult
+from stridewise.tasks.figure import figure, png
 
 _DEFAULT, _CHOSEN, _FINAL, _EARLY, _FRONT, _RIVAL = "#d55e00", "#009e73", "#0072b2", "#999999", "#56b4e9", "#cc79a7"
 
 
 def picture(result: SearchResult) -> bytes:
     """The plot as PNG. Raises: MissingExtraError without matplotlib."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            from matplotlib.backends.backend_agg import FigureCanvasAgg
-            from matplotlib.figure import Figure
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("matplotlib", "train", "the plot of a search") from error
-    figure = Figure(figsize=(8.5, 7.2), dpi=110, layout="constrained")
-    FigureCanvasAgg(figure)
-    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
+    drawn = figure((8.5, 7.2), "the plot of a search")
+    above, below = drawn.subplots(2, 1, sharex=True, height_ratios=(2, 1))
     _accuracies(above, result)
     _front(below, result)
-    out = io.BytesIO()
-    figure.savefig(out, format="png")
-    return out.getvalue()
+    return png(drawn)
 
 
 def _accuracies(axes: Any, result: SearchResult) -> None:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import io
-import warnings
 from collections.abc import Sequence
 
-from stridewise.errors import MissingExtraError
+from stridewise.tasks.figure import figure, png
 from stridewise.tasks.record import Epoch
 
 _LOSS, _SCORE = "#d55e00", "#0072b2"
@@ -14,17 +12,10 @@ _LOSS, _SCORE = "#d55e00", "#0072b2"
 
 def curves(curve: Sequence[Epoch], metric: str, title: str) -> bytes:
     """The plot as PNG. Raises: MissingExtraError without matplotlib."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            from matplotlib.backends.backend_agg import FigureCanvasAgg
-            from matplotlib.figure import Figure
-            from matplotlib.ticker import MaxNLocator
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("matplotlib", "train", "the plot of a training") from error
-    figure = Figure(figsize=(7.5, 4.2), dpi=110, layout="constrained")
-    FigureCanvasAgg(figure)
-    left = figure.subplots()
+    drawn = figure((7.5, 4.2), "the plot of a training")
+    from matplotlib.ticker import MaxNLocator
+
+    left = drawn.subplots()
     right = left.twinx()
     epochs = range(1, len(curve) + 1)
     left.plot(epochs, [e.loss for e in curve], "o-", color=_LOSS, markersize=3)
@@ -37,6 +28,4 @@ def curves(curve: Sequence[Epoch], metric: str, title: str) -> bytes:
     left.xaxis.set_major_locator(MaxNLocator(integer=True))
     left.grid(alpha=0.3)
     left.set_title(title, fontsize=11)
-    out = io.BytesIO()
-    figure.savefig(out, format="png")
-    return out.getvalue()
+    return png(drawn)

@@ -18,7 +18,7 @@ from stridewise.tasks.backbone import Prepare, backbone, freeze_unreached
 from stridewise.tasks.box_loss import detection_loss
 from stridewise.tasks.detector import Detector
 from stridewise.tasks.pictures import Pictures, Splits, as_pictures, common_size, divided, standard_of
-from stridewise.tasks.precision import SIZES, Said, Truth, average_precisions
+from stridewise.tasks.precision import SIZES, Said, Truth, average_precisions, interval
 from stridewise.tasks.pyramid import chosen_levels, maps_of
 from stridewise.tasks.task import DataShape, Evaluation, Source, name_of
 
@@ -84,7 +84,7 @@ class Detect:
         return detection_loss(scores.float(), sides.float(), cells.float(), y)
 
     def evaluate(self, model: nn.Module, pictures: Pictures, device: Any, *, thorough: bool = True) -> Evaluation:
-        """mAP, and with it AP50, AP75, AP by object size and by class."""
+        """mAP, AP50, AP75, AP by object size and by class; thorough: also the interval of mAP over pictures."""
         model.eval()
         said: list[Said] = []
         detector: Any = getattr(model, "module", model)
@@ -93,9 +93,11 @@ class Detect:
                 if not torch.isfinite(found["boxes"]).all():
                     raise StridewiseError("the network's outputs are not numbers after training: lower the rate")
                 said.append((found["boxes"].tolist(), found["labels"].tolist(), found["scores"].tolist()))
-        figures = average_precisions(truth_of(pictures), said, pictures.classes, self.sizes)
+        truth = truth_of(pictures)
+        figures = average_precisions(truth, said, pictures.classes, self.sizes)
         score = figures.pop("mAP")
-        return Evaluation(score=score or 0.0, figures=figures)
+        low, high = interval(truth, said, pictures.classes) if thorough else (None, None)
+        return Evaluation(score=score or 0.0, low=low, high=high, figures=figures)
 
 
 def truth_of(pictures: Pictures) -> list[Truth]:
