@@ -67,12 +67,16 @@ class Pictures:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Splits:
-    """What a training reads: the pictures to learn from, the held-out ones, and the names of the classes."""
+    """What a training reads: the pictures to learn from, the held-out ones, and the names of the classes.
+
+    notes: what was left out of the data, for the user.
+    """
 
     name: str
     classes: tuple[str, ...]
     train: Pictures
     held_out: Pictures
+    notes: tuple[str, ...] = ()
 
     @property
     def shape(self) -> tuple[int, int, int]:

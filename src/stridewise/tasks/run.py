@@ -67,7 +67,7 @@ def run(
     devices = list(range(torch.cuda.device_count())) if recipe.device != "cpu" else []
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
-        notes: list[str] = []
+        notes = list(splits.notes)
         model = _network(task, source, plan, splits, weights, trust, notes)
         if epochs == 0 and weights is not None:
             return recorded(task, source, splits, plan, epochs, seed, recipe, begin, as_it_is(model), notes)

@@ -12,6 +12,7 @@ from stridewise.errors import UsageError
 from stridewise.plans import Plan
 from stridewise.tasks.folder import RunFolder, title_of
 from stridewise.tasks.loop import as_it_is
+from stridewise.tasks.reading import read_splits
 from stridewise.tasks.recipe import Recipe, told_apart
 from stridewise.tasks.record import TrainRecord
 from stridewise.tasks.run import clocks, recorded, task_of
@@ -55,7 +56,7 @@ def train(
     folder = None if run is None else RunFolder(run, resume=resume)
     if folder is not None and checkpoint is not None:
         raise UsageError("train: run keeps a checkpoint of its own: leave checkpoint out")
-    splits = chosen.read(_opened(chosen, data, format), size)
+    splits = read_splits(chosen, _opened(chosen, data, format), size)
     common: dict[str, Any] = {"plan": plan, "epochs": epochs, "seed": seed, "recipe": recipe, "progress": progress}
     common |= {"weights": weights, "trust": trust, "stop_after": stop_after}
     if folder is None:
@@ -100,7 +101,7 @@ def evaluated(path: str | Path, found: Trained, dataset: Dataset, device: str = 
     Raises: UsageError where the data have other classes; DataError.
     """
     begin = clocks()
-    splits = found.task.read(dataset, found.data.shape[1:])
+    splits = read_splits(found.task, dataset, found.data.shape[1:])
     if splits.classes != found.data.classes:
         raise UsageError(
             f"{path}: knows the classes {_few(found.data.classes)}; {splits.name} has {_few(splits.classes)}"
@@ -108,7 +109,9 @@ def evaluated(path: str | Path, found: Trained, dataset: Dataset, device: str = 
     splits = splits.under(found.standard)
     done = as_it_is(found.model.to(device), device)
     recipe = Recipe(device=device)
-    return recorded(found.task, found.source, splits, found.plan, 0, 0, recipe, begin, done, [f"judged from {path}"])
+    return recorded(
+        found.task, found.source, splits, found.plan, 0, 0, recipe, begin, done, [f"judged from {path}", *splits.notes]
+    )
 
 
 def _opened(task: Task, data: str | Path | Dataset, format: str | None) -> Dataset:
