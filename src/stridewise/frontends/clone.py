@@ -37,6 +37,7 @@ class Cloner:
         self.parameters: dict[int, torch.Tensor] = {}
         self.learned: dict[int, int] = {}
         self.keep: list[Any] = []
+        self.copies: list[nn.Module] = []
         self.wrap = wrap
 
     def module(self, module: nn.Module, path: str = "") -> nn.Module:
@@ -55,6 +56,7 @@ class Cloner:
             return copy
         copy = cls.__new__(cls)
         self.memo[id(module)] = copy
+        self.copies.append(copy)
         state = dict(module.__dict__)
         parameters, buffers, modules = state["_parameters"], state["_buffers"], state["_modules"]
         if parameters:
@@ -79,6 +81,11 @@ class Cloner:
             forward = types.MethodType(cls.forward, copy)
         state["forward"] = self.wrap(copy, path, forward, not modules)
         return copy
+
+    def release(self) -> None:
+        """Let go of the copies, which hold themselves through their forwards: the collector would have to find them."""
+        for copy in self.copies:
+            copy.__dict__.pop("forward", None)
 
     def tensor(self, tensor: torch.Tensor | None) -> torch.Tensor | None:
         """The same shape, strides and dtype on the meta device."""
