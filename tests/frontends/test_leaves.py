@@ -19,6 +19,9 @@ LAYERS = [
     nn.BatchNorm2d(4, eps=1e-3, momentum=None),
     nn.BatchNorm2d(4, affine=False),
     nn.BatchNorm3d(4, momentum=0.01),
+    nn.MaxPool2d(2),
+    nn.MaxPool2d((3, 2), (2, 1), (1, 0), ceil_mode=True),
+    nn.MaxPool2d(3, 2, 1, dilation=2),
     *(kind(inplace) for kind in (nn.ReLU, nn.ReLU6, nn.SiLU, nn.Hardswish) for inplace in (False, True)),
 ]
 RANKS = {nn.Conv1d: 3, nn.BatchNorm1d: 3, nn.Conv3d: 5, nn.BatchNorm3d: 5}
@@ -49,7 +52,9 @@ def test_the_op_is_the_one_that_the_forward_dispatches(layer):
     assert known is not None
     func, args = known(layer, x, x.dim())
     assert recording.seen[0][0] is func
-    for ours, torchs in zip(args, recording.seen[0][1], strict=True):
+    given = recording.seen[0][1]  # without trailing defaults
+    whole = [*given, *(a.default_value for a in func._schema.arguments[len(given) :])]
+    for ours, torchs in zip(args, whole, strict=True):
         assert ours is torchs or ours == torchs
 
 
@@ -65,6 +70,8 @@ def test_every_known_class_is_tested():
         (nn.Conv2d(4, 4, 3), (4, 8, 8)),
         (nn.BatchNorm2d(4, track_running_stats=False), (1, 4, 8, 8)),
         (nn.BatchNorm2d(4), (1, 4, 8)),
+        (nn.MaxPool2d(2, return_indices=True), (1, 4, 8, 8)),
+        (nn.MaxPool2d(2), (4, 8, 8)),
     ],
     ids=str,
 )

@@ -38,6 +38,7 @@ class Cloner:
         self.learned: dict[int, int] = {}
         self.keep: list[Any] = []
         self.copies: list[nn.Module] = []
+        self.stated: list[tuple[str, torch.Tensor]] = []
         self.wrap = wrap
 
     def module(self, module: nn.Module, path: str = "") -> nn.Module:
@@ -66,6 +67,9 @@ class Cloner:
         state["_modules"] = {
             k: None if m is None else self.module(m, f"{path}.{k}" if path else k) for k, m in modules.items()
         }
+        stride = state.get("stride", buffers.get("stride"))
+        if type(stride) is torch.Tensor:  # a head's own, and no window's
+            self.stated.append((f"{path}.stride" if path else "stride", stride))
         for name, value in state.items():
             if type(value) in _ATOMS or name in _OWN:
                 continue
@@ -94,7 +98,8 @@ class Cloner:
         found = self.memo.get(id(tensor))
         if found is not None:
             return found  # type: ignore[no-any-return]
-        if is_lazy(tensor):
+        is_parameter = type(tensor) is nn.Parameter  # asking `isinstance` takes longer than the rest of the questions
+        if not is_parameter and is_lazy(tensor):
             raise TraceError("a lazy module has no weights yet: run the model once on real data, then trace it")
         if tensor.layout != torch.strided:
             copy: torch.Tensor = torch.empty(tensor.shape, dtype=tensor.dtype, device=_META)
@@ -102,7 +107,7 @@ class Cloner:
             copy = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=_META)
         self.memo[id(tensor)] = copy
         self.keep.append(tensor)
-        if isinstance(tensor, nn.Parameter):
+        if is_parameter or isinstance(tensor, nn.Parameter):
             self.learned[id(copy)] = tensor.numel()
         return copy
 

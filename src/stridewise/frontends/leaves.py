@@ -44,6 +44,17 @@ def _activation(plain: Any, in_place: Any, *more: float) -> Direct:
     return lambda layer, x, rank: (in_place if layer.inplace else plain, (x, *more))
 
 
+def _max_pool(layer: Any, x: torch.Tensor, rank: int) -> tuple[Any, tuple[Any, ...]] | None:
+    if rank != 4 or layer.return_indices:
+        return None
+    steps = [_pair(v) for v in (layer.kernel_size, layer.stride, layer.padding, layer.dilation)]
+    return _aten.max_pool2d_with_indices.default, (x, *steps, layer.ceil_mode)
+
+
+def _pair(value: Any) -> list[int]:
+    return [value, value] if type(value) is int else list(value)
+
+
 _KNOWN: Mapping[type[nn.Module], Direct] = {
     nn.Conv1d: _convolution,
     nn.Conv2d: _convolution,
@@ -51,6 +62,7 @@ _KNOWN: Mapping[type[nn.Module], Direct] = {
     nn.BatchNorm1d: _norm((2, 3)),
     nn.BatchNorm2d: _norm((4,)),
     nn.BatchNorm3d: _norm((5,)),
+    nn.MaxPool2d: _max_pool,
     nn.ReLU: _activation(_aten.relu.default, _aten.relu_.default),
     nn.ReLU6: _activation(_aten.hardtanh.default, _aten.hardtanh_.default, 0.0, 6.0),
     nn.SiLU: _activation(_aten.silu.default, _aten.silu_.default),

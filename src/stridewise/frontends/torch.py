@@ -185,7 +185,7 @@ class _Tracer(TorchDispatchMode):
             value = self.values.get(id(arg)) or self._stranger(arg)
             operands.append(value)
             return value
-        if (kind is list or kind is tuple) and arg and not isinstance(arg[0], int | float):
+        if (kind is list or kind is tuple) and arg and type(arg[0]) not in _PLAIN:
             return [self._plain(a, operands) for a in arg]
         return arg
 
@@ -395,7 +395,7 @@ def _trace_once(
         name or type(model).__name__,
         [i for i in outputs if i is not None],
         params,
-        declared=tuple(_declared(model)),
+        declared=tuple(_declared(model, cloner.stated)),
     )
     return with_slots(graph, builder, tracer.calls)
 
@@ -453,8 +453,8 @@ def _tensors(out: Any) -> list[torch.Tensor]:
     return []
 
 
-def _declared(model: nn.Module) -> list[tuple[str, Any]]:
-    """Strides the model states about itself: timm's `feature_info`, a YOLO-style `stride`."""
+def _declared(model: nn.Module, stated: Sequence[tuple[str, torch.Tensor]]) -> list[tuple[str, Any]]:
+    """Strides the model states about itself: timm's `feature_info`, a YOLO-style `stride`; `stated` by its modules."""
     found: list[tuple[str, Any]] = []
     info = getattr(model, "feature_info", None)
     rows = getattr(info, "info", info)
@@ -463,8 +463,7 @@ def _declared(model: nn.Module) -> list[tuple[str, Any]]:
     stride = getattr(model, "stride", None)
     if isinstance(stride, list | tuple) and stride and all(isinstance(s, int | float) for s in stride):
         found.append(("stride", tuple(int(s) for s in stride)))
-    for path, module in model.named_modules():  # a head's own; windows state theirs as numbers
-        held = module.__dict__.get("stride", module._buffers.get("stride"))
-        if isinstance(held, torch.Tensor) and held.dim() == 1 and held.device.type != "meta":
-            found.append((f"{path}.stride" if path else "stride", tuple(int(s) for s in held.tolist())))
+    for name, held in stated:
+        if held.dim() == 1 and held.device.type != "meta":
+            found.append((name, tuple(int(s) for s in held.tolist())))
     return found
