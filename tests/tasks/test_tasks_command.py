@@ -242,6 +242,23 @@ def test_two_processes_train_one_network(data, tmp_path):
 
 
 @pytest.mark.slow
+def test_two_processes_train_a_classifier(tmp_path):
+    """The one that judges must not wait for the other one's counts."""
+    for split, count in (("train", 8), ("val", 4)):
+        for name, colour in (("red", (200, 30, 30)), ("green", (30, 200, 30))):
+            (tmp_path / "data" / split / name).mkdir(parents=True)
+            for number in range(count):
+                Image.new("RGB", (16, 16), colour).save(tmp_path / "data" / split / name / f"{number}.png")
+    code, out, err = stridewise(
+        "train", "classify", f"{HERE / 'task_nets.py'}:Small", "--data", tmp_path / "data", "--epochs", 2, "--batch", 4,
+        "--devices", 2, "--threads", 1, "--json",
+    )  # fmt: skip
+    assert code == 0, err
+    found = json.loads(out)
+    assert (found["pictures"], len(found["curve"])) == (8, 2)
+
+
+@pytest.mark.slow
 def test_a_trained_network_is_measured(run, data):
     folder, kept = run
     code, out, err = stridewise(

@@ -61,9 +61,7 @@ def readable(pairs: Sequence[Pair], bands: Sequence[Sequence[float]], *, held_ou
     maps too small for a neighbourhood.
     """
     if len(pairs) < 2:
-        raise DataError(
-            f"detail: {len(pairs)} picture{'s' * (len(pairs) != 1)}: two or more are wanted, to fit and judge"
-        )
+        raise too_few(len(pairs))
     cut = len(pairs) - max(round(held_out * len(pairs)), 1)
     shrink, reduced = _components([pair.coarse for pair in pairs[:cut]])
     known, wanted = _rows(pairs[:cut], shrink)
@@ -84,6 +82,12 @@ def readable(pairs: Sequence[Pair], bands: Sequence[Sequence[float]], *, held_ou
         features=known.shape[1],
         reduced=reduced,
     )
+
+
+def too_few(pictures: int) -> DataError:
+    """What to raise where there are none to judge by."""
+    told = "1 picture" if pictures == 1 else f"{pictures} pictures"
+    return DataError(f"detail: {told}: two or more are wanted, to fit a decoder and to judge it")
 
 
 def _components(maps: Sequence[Floats]) -> tuple[Floats | None, bool]:

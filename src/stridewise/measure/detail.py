@@ -15,7 +15,7 @@ from stridewise.ir import Graph
 from stridewise.measure.aliasing import Aliasing, energy_at_stride_one
 from stridewise.measure.bands import share_outside
 from stridewise.measure.capture import run_watched
-from stridewise.measure.decoder import Pair, Readable, readable
+from stridewise.measure.decoder import Pair, Readable, readable, too_few
 from stridewise.measure.intervals import Floats
 from stridewise.measure.ladder import Map, Stepping, maps, powers, stepping
 
@@ -106,7 +106,7 @@ def detail(
     Raises: DataError for fewer than two pictures.
     """
     if len(pictures) < 2:
-        raise DataError(f"detail: {len(pictures)} pictures: two or more are wanted, to fit a decoder and to judge it")
+        raise too_few(len(pictures))
     steps, without = stepping(graph, model)
     ladder = maps(graph)
     paths = [s.path for s in steps] + [m.watch for m in ladder]

@@ -31,7 +31,8 @@ def accuracy_metric(classes: int) -> Any:
             from torchmetrics.classification import MulticlassAccuracy
         except ModuleNotFoundError as error:
             raise MissingExtraError("torchmetrics", "train", "measuring accuracy") from error
-        return MulticlassAccuracy(num_classes=classes, average="micro")
+        # Of several processes one judges, all pictures: to wait for the others' counts would be to wait for ever.
+        return MulticlassAccuracy(num_classes=classes, average="micro", sync_on_compute=False)
 
 
 @contextmanager
