@@ -44,12 +44,13 @@ function Latency() {
   const job = jobs.latest("latency");
   const found = job?.state === "done" ? job.result.plans : null;
   const [before, after] = found ? [found[0], found.at(-1)] : [];
+  const alone = found?.length === 1;
   const old = found && !jobs.current(job);
   const ms = (seconds) => `${(seconds * 1e3).toFixed(1)} ms`;
   return html`<div class="fact"><dt>latency <${Badge} is="measured" /></dt><dd>
-    ${found && html`<span class=${`value ${old ? "muted" : ""}`}>${after.ratio.toFixed(2)}× the original</span> <span class="diff">${ms(after.median)}, original ${ms(before.median)}${old ? " (an earlier plan)" : ""}</span>`}
-    ${jobs.runs("latency") ? html`<${jobs.Progress} kind="latency" />` : html`<button type="button" class="small" onClick=${() => jobs.start("latency", {})}>${found ? "measure again" : "measure here"}</button>`}
-    ${found && html`<span class="formula">median of ${after.rounds} rounds in turn, ratio's quartiles ${after.ratio_low.toFixed(2)} to ${after.ratio_high.toFixed(2)}, ${after.threads} threads, batch 1, this machine's CPU</span>`}
+    ${found && html`<span class=${`value ${old ? "muted" : ""}`}>${alone ? ms(after.median) : `${after.ratio.toFixed(2)}× ${before.name === "original" ? "the original" : before.name}`}</span> <span class="diff">${alone ? after.name : `${after.name} ${ms(after.median)}, ${before.name} ${ms(before.median)}`}${old ? " (not what is shown now)" : ""}</span>`}
+    <${jobs.Start} kind="latency" className="small" onClick=${() => jobs.start("latency", {})}>${found ? "measure again" : "measure here"}<//> <${jobs.Against} id="latency-against" />
+    ${found && html`<span class="formula">median of ${after.rounds} rounds in turn${alone ? "" : `, ratio's quartiles ${after.ratio_low.toFixed(2)} to ${after.ratio_high.toFixed(2)}`}, ${job.result.by}, ${after.threads} thread${after.threads > 1 ? "s" : ""}, batch 1, this machine's CPU</span>`}
   </dd></div>`;
 }
 
