@@ -65,12 +65,13 @@ export function OneConvolution() {
     const [ys, xs] = [of(map.axes[0], pixel[0]), of(map.axes[1], pixel[1])];
     return new Set(ys.flatMap((y) => xs.map((x) => `${y},${x}`)));
   }, [map, pixel]);
-  const set = (more) => { settings.value = { ...asked, ...more }; setAsked(settings.value); setPlaying(false); };
-  const stride = (i, axis, value) => set({ strides: asked.strides.map((s, n) => (n === i ? s.map((old, a) => (a === axis ? clamp(Math.round(value) || 1, 1, 64) : old)) : s)) });
+  const latest = () => ({ ...asked, ...settings.value }); // two changes may come before one drawing
+  const set = (more) => { settings.value = { ...latest(), ...more }; setAsked(settings.value); setPlaying(false); };
+  const stride = (i, axis, value) => set({ strides: latest().strides.map((s, n) => (n === i ? s.map((old, a) => (a === axis ? clamp(Math.round(value) || 1, 1, 64) : old)) : s)) });
   const step = (by) => { setPlaying(false); setIndex((at + by + total) % total); };
   const geometry = fromLayer(row.value, own);
   const pads = typeof asked.padding === "string" ? asked.padding : "custom";
-  const padding = (axis, end, value) => set({ padding: asked.padding.map((pair, a) => (a === axis ? pair.map((old, e) => (e === end ? clamp(Math.round(value) || 0, 0, 33) : old)) : pair)) });
+  const padding = (axis, end, value) => set({ padding: latest().padding.map((pair, a) => (a === axis ? pair.map((old, e) => (e === end ? clamp(Math.round(value) || 0, 0, 33) : old)) : pair)) });
   const [family, taps] = asked.kernel.split(":");
   const size = found?.sizes[family];
   const unread = map && { rows: map.axes[0].reads.map((n) => n === 0), columns: map.axes[1].reads.map((n) => n === 0) };
