@@ -115,7 +115,7 @@ function Drawing({ width }) {
     ${shape.bars.map((b, i) => bar(b, i, b === here ? "bar here" : "bar"))}
     ${live && [...shape.slotAt].map(([key, x]) => html`<circle key=${key} class="slot" cx=${X(x)} cy=${Y(heightAt(shape, x))} r="2.6"><title>${key}: a step can be inserted here</title></circle>`)}
     ${shape.marks.map((m, i) => html`<g key=${i} class=${m.fork ? "mark fork" : "mark"}><title>${m.fork ? `${m.name}: branches with different centres are joined here` : `${m.name}: ${by(m.came)} to ${by(m.stride)}`}</title>
-      ${!m.fork && html`<line x1=${X(m.x)} x2=${X(m.x)} y1=${Y(m.foot)} y2=${Y(m.top)} />`}<path d=${`M${X(m.x)} ${Y(m.top) - 6}l6 6l-6 6l-6 -6z`} /></g>`)}
+      ${m.fork ? html`<path class="prongs" d=${`M${X(m.x) - 30} ${Y(m.top)}q8 -11 14 -11q8 0 16 11M${X(m.x) - 30} ${Y(m.top)}q8 11 14 11q8 0 16 -11`} />` : html`<line x1=${X(m.x)} x2=${X(m.x)} y1=${Y(m.foot)} y2=${Y(m.top)} />`}<path d=${`M${X(m.x)} ${Y(m.top) - 6}l6 6l-6 6l-6 -6z`} /></g>`)}
     ${depthHere !== undefined && here && html`<line class="cursor" x1=${X(depthHere)} x2=${X(depthHere)} y1=${TOP - 8} y2=${Y(high) + 10} />`}
     ${shape.rises.map((r) => html`<${Rise} key=${r.key + r.x} rise=${r} x=${X(r.x)} y=${Y} chosen=${r === chosen} onGrab=${grab} />`)}
     ${held && html`<circle class="held" cx=${held.x} cy=${held.y} r="9" />`}
