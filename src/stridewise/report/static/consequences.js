@@ -21,7 +21,7 @@ const FACTS = [
 function Fact({ name, text, now, before, was, badge, formula, better }) {
   const diff = now === null ? (text !== was ? `was ${was}` : "") : change(now, before);
   const way = !diff ? "" : now === null ? "other" : now < before ? "less" : "more";
-  return html`<div class="fact" title=${formula}><dt>${name} <${Badge} is=${badge} /></dt>
+  return html`<div class="fact" tabindex="0" title=${formula}><dt>${name} <${Badge} is=${badge} /></dt>
     <dd><span class="value">${text}</span> <span class=${`diff ${way}`}>${way === "less" ? "▼ " : way === "more" ? "▲ " : ""}${diff}</span><span class="formula">${formula}</span></dd></div>`;
 }
 
@@ -35,7 +35,7 @@ const WEIGHTS = {
 function Weights() {
   const found = view.value.weights ?? { state: "same", reasons: [] };
   const [text, why] = WEIGHTS[found.state];
-  return html`<div class="fact" title=${why}><dt>trained weights <${Badge} is="exact" /></dt>
+  return html`<div class="fact" tabindex="0" title=${why}><dt>trained weights <${Badge} is="exact" /></dt>
     <dd><span class="value">${text}</span><span class="formula">${why}</span>
     ${found.reasons.length > 0 && html`<details class="twin"><summary>${found.reasons.length} op${found.reasons.length > 1 ? "s" : ""} over all positions</summary><ul class="plain">${found.reasons.map((r) => html`<li key=${r}>${r.replace("--means grid takes", "‘means on the old grid’ takes")}</li>`)}</ul></details>`}</dd></div>`;
 }

@@ -48,7 +48,7 @@ export function ShiftTest() {
   const [shift, setShift] = useState(0);
   const at = found ? Math.min(shift, found.shifts.at(-1)) : 0;
   const top = found ? Math.max(...found.curves.flatMap((c) => c.change), 1e-6) : 1;
-  return html`<p class="muted">The picture is moved pixel by pixel, real pixels coming in at the border, and every answer is compared with the unmoved one: 0 is no change, 1 as much as another photograph makes. Dips at multiples of the coarsest stride show what the steps do: shifts between them are sampled differently.</p>
+  return html`<p class="muted">The picture is moved pixel by pixel, real pixels coming in at the border, and every answer is compared with the unmoved one: 0 is no change, 1 as much as another photograph makes; an answer that is itself a map is moved back first. Dips at multiples of the coarsest stride show what the steps do: shifts between them are sampled differently.</p>
     <div class="controls"><label>moved <select id="shift-axis" onChange=${(e) => setAxis(Number(e.target.value))}><option value="1" selected=${axis === 1}>sideways</option><option value="0" selected=${axis === 0}>up and down</option></select></label>
       <${jobs.Against} id="shift-against" />
       <${jobs.Start} kind="shift" onClick=${() => jobs.start("shift", { axis })}>${found ? "run again" : "run the shift test"} for ${compared.value.map((p) => p.name).join(" and ")}<//>
