@@ -316,6 +316,7 @@ def test_one_convolution_takes_a_layer_s_own_filter_sizes_and_padding(page: Any,
     page.locator(".products").wait_for()
     page.get_by_role("button", name=re.compile("^as layers")).click()
     assert page.locator("#filter").input_value() == "own"
+    assert page.locator("#padding").input_value() == "own"
     page.locator("#filter").select_option("gaussian")
     page.locator("#filter-size").fill("5")
     page.locator("#filter-size").press("Tab")
