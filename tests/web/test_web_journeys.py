@@ -263,7 +263,7 @@ def test_any_two_plans_are_wiped_timed_and_moved_side_by_side(page: Any, address
     page.goto("about:blank")
     page.goto(where)
     page.get_by_role("button", name="for plan B and plan C").wait_for()
-    page.locator(".curve").nth(1).wait_for()
+    page.locator(".curve").nth(1).wait_for(state="attached")  # another test's picture may be of one colour
 
 
 def test_a_blur_s_filter_and_border_are_chosen(page: Any, address: str):
