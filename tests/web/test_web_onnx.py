@@ -149,3 +149,15 @@ def test_what_a_file_cannot_do_is_said_before_it_is_asked(both: tuple[Opened, Op
 def test_plans_that_cannot_be_compared_are_one_line(both: tuple[Opened, Opened], plans: Any, said: str):
     with pytest.raises(sw.StridewiseError, match=said):
         done("latency", both[0], {"plans": plans})
+
+
+def test_an_exported_program_is_run_as_it_is(model: torch.nn.Module, tmp_path: Path):
+    file = tmp_path / "m.pt2"
+    torch.export.save(torch.export.export(model, (torch.rand(1, 3, 64, 64),)), file)
+    opened = Workbench([f"pt2:{file}"], (3, 64, 64), trust=True).opened[0]
+    assert "no modules to take gradients at" in refusals(opened)["field"]
+    found = done("maps", opened, {"layer": opened.wait().graph.sites[1].key})
+    assert [m["size"] for m in found["maps"]] == [[32, 32]]
+    plans = [{"name": "plan B", "changes": {opened.wait().graph.sites[0].key: "1"}}]
+    with pytest.raises(sw.PlanError, match="plan B: .* can be changed from outside"):
+        done("latency", opened, {"plans": plans})
