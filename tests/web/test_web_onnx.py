@@ -151,6 +151,7 @@ def test_plans_that_cannot_be_compared_are_one_line(both: tuple[Opened, Opened],
         done("latency", both[0], {"plans": plans})
 
 
+@pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")  # torch of itself, where it calls such a program
 def test_an_exported_program_is_run_as_it_is(model: torch.nn.Module, tmp_path: Path):
     file = tmp_path / "m.pt2"
     torch.export.save(torch.export.export(model, (torch.rand(1, 3, 64, 64),)), file)
