@@ -178,6 +178,7 @@ def test_a_lost_server_is_one_card_until_it_is_back(page: Any, serve: Any):
     with serve(lambda port: make_app(bench, token="t", port=port)) as where:
         port = int(where.split(":")[2].split("/")[0])
         opened(page, where)
+        page.locator(".photo").evaluate("i => i.decode()")  # nothing is on its way when the server stops
     page.locator("#ladder .rise").last.focus()
     page.keyboard.press("ArrowLeft")
     page.locator(".card.error", has_text="The connection is lost").wait_for()

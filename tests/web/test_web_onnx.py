@@ -160,5 +160,5 @@ def test_an_exported_program_is_run_as_it_is(model: torch.nn.Module, tmp_path: P
     found = done("maps", opened, {"layer": opened.wait().graph.sites[1].key})
     assert [m["size"] for m in found["maps"]] == [[32, 32]]
     plans = [{"name": "plan B", "changes": {opened.wait().graph.sites[0].key: "1"}}]
-    with pytest.raises(sw.PlanError, match="plan B: .* can be changed from outside"):
+    with pytest.raises(sw.PlanError, match=r"plan B: .* can be changed from outside"):
         done("latency", opened, {"plans": plans})
