@@ -27,7 +27,9 @@ def contender(name, macs, values, within=True):
 
 def trained_as(model, shape=(3, 32, 32), classes=10):
     """What rivals must know of a training."""
-    return SimpleNamespace(model=model, splits=SimpleNamespace(shape=shape, classes=tuple(map(str, range(classes)))))
+    return SimpleNamespace(
+        model=model, weights=None, splits=SimpleNamespace(shape=shape, classes=tuple(map(str, range(classes))))
+    )
 
 
 def default_of(model, shape=(3, 32, 32), **settings):

@@ -100,6 +100,8 @@ def _shape(ctx: click.Context, option: click.Parameter, value: str | None) -> tu
     metavar="MODEL|none",
     help="Train this one beside the finalists. [default: a smaller input and a narrower network of the same cost]",
 )
+@click.option("--weights", metavar="FILE", help="Begin with these (safetensors), kept by dilation where a plan can.")
+@click.option("--trust", is_flag=True, help="Read weights that can run code.")
 @click.option("--batch", type=click.IntRange(2), help="Pictures in a step. [default: 64]")
 @click.option("--rate", type=click.FloatRange(0, min_open=True), help="Peak learning rate.")
 @click.option("--head", type=click.Choice(["atrous", "decoder"]), help="Of segment, as for train. [default: decoder]")
