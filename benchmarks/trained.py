@@ -1,9 +1,9 @@
 """Trainings behind docs/results.md: one network a task, plans that differ in stride alone, the same budget and seed.
 
-    python benchmarks/trained.py segment --data FOLDER [--runs DIR] [--only seg8,seg16]
+    python benchmarks/trained.py segment --data FOLDER [--runs DIR] [--seeds 0 1 2] [--only seg8 seg16]
 
-FOLDER holds `camvid/` and `bccd/`; digits need none. Each training is kept in DIR/NAME, and not done again when it is
-there. Prints one JSON line a training: the command, the plan's strides, multiply-adds, the figures, the conditions.
+FOLDER holds `camvid/`, `bccd/` and `cifar10/cifar10.npz`; digits need none. Each training is kept in DIR/NAME-SEED, and
+not done again when it is there. Prints one JSON line a training: plan, multiply-adds, the figures, the conditions.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import torch
 import stridewise as sw
 from stridewise.analyses.cost import macs
 from stridewise.analyses.state import evaluate
+from stridewise.data import digits as digits_set
 from stridewise.tasks.trained import load_trained
 
 NET, NARROW = "timm:test_resnet", "builtin:resnet20-narrow"
@@ -30,12 +31,24 @@ DETECT: dict[str, Any] = {
     "task": "detect", "model": NET, "data": "bccd", "size": (120, 160), "width": 32, "epochs": 24, "batch": 8,
     "rate": 3e-3, "augment": ("flip", "shift"), "sizes": (16.0, 40.0),
 }  # fmt: skip
-CLASSIFY: dict[str, Any] = {
-    "task": "classify", "model": NARROW, "data": "builtin:digits", "size": (24, 24), "epochs": 6, "batch": 64,
-    "rate": 1e-2,
+SMALL: dict[str, Any] = {"task": "classify", "model": NARROW, "epochs": 6, "batch": 64, "rate": 1e-2}
+DIGITS: dict[str, Any] = {**SMALL, "data": "builtin:digits", "size": (24, 24)}
+CIFAR: dict[str, Any] = {
+    **SMALL,
+    "data": "cifar10/cifar10.npz",
+    "size": (32, 32),
+    "batch": 128,
+    "augment": ("flip", "shift"),
+    "precision": "bf16-mixed",
+}
+# A network that is to read well: wide, its first step early, since digits are large beside its cells.
+WELL: dict[str, Any] = {
+    **DIGITS, "model": "builtin:resnet20-wide", "digits": {"train": 12000}, "size": (32, 32), "epochs": 24,
+    "batch": 128, "augment": ("scale", "light", "invert"), "precision": "bf16-mixed",
 }  # fmt: skip
 EARLY = {"+layers.3": 1, "+layers.6": 1, "+layers.0": "2:max", "+layers.1": "2:max"}
 LATE = {"+layers.3": 1, "+layers.8": "2:max"}
+PLACES: dict[str, dict[str, Any]] = {"early": {"request": EARLY}, "default": {}, "late": {"request": LATE}}
 # name -> (settings, what `sw.plan` is asked for)
 TRAININGS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "seg32": (SEGMENT, {}),
@@ -44,9 +57,9 @@ TRAININGS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "det16": ({**DETECT, "levels": (16, 32)}, {}),
     "det8": ({**DETECT, "levels": (8, 16, 32)}, {}),
     "det4": ({**DETECT, "levels": (4, 8, 16, 32)}, {}),
-    **{f"early{s}": ({**CLASSIFY, "seed": s}, {"request": EARLY}) for s in (0, 1)},
-    **{f"default{s}": ({**CLASSIFY, "seed": s}, {}) for s in (0, 1)},
-    **{f"late{s}": ({**CLASSIFY, "seed": s}, {"request": LATE}) for s in (0, 1)},
+    **{f"digits-{place}": (DIGITS, asked) for place, asked in PLACES.items()},
+    **{f"cifar-{place}": (CIFAR, asked) for place, asked in PLACES.items()},
+    "digits-well": (WELL, {"request": {"+layers.3": 1, "+layers.0": "2:max"}}),
 }
 
 
@@ -58,14 +71,17 @@ def plan_of(settings: dict[str, Any], asked: dict[str, Any]) -> sw.Plan:
     return sw.plan(graph, **asked)
 
 
-def trained(name: str, data: Path, runs: Path) -> dict[str, Any]:
+def trained(name: str, seed: int, data: Path, runs: Path) -> dict[str, Any]:
     """One training, done now or before: its record, with what its network costs."""
     settings, asked = TRAININGS[name]
-    folder = runs / name
+    folder = runs / f"{name}-{seed}"
     if not (folder / "result.json").exists():
-        call = {**settings, "plan": plan_of(settings, asked), "run": folder, "resume": (folder / "last.ckpt").exists()}
-        if not call["data"].startswith("builtin:"):
+        call = {**settings, "plan": plan_of(settings, asked), "seed": seed, "run": folder}
+        if digits := call.pop("digits", None):
+            call["data"] = digits_set(**digits)
+        elif not call["data"].startswith("builtin:"):
             call["data"] = data / call["data"]
+        call["resume"] = (folder / "last.ckpt").exists()
         sw.train(call.pop("task"), call.pop("model"), **call)
     record = json.loads((folder / "result.json").read_text())
     found = load_trained(folder)
@@ -86,12 +102,14 @@ def main() -> None:
     parser.add_argument("task", choices=["classify", "segment", "detect"])
     parser.add_argument("--data", type=Path, default=Path())
     parser.add_argument("--runs", type=Path, default=Path("runs"))
-    parser.add_argument("--only", help="Names, joined by commas.")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--only", nargs="+", help="Names of trainings.")
     given = parser.parse_args()
     torch.set_num_threads(1)
     names = [name for name, (settings, _) in TRAININGS.items() if settings["task"] == given.task]
-    for name in given.only.split(",") if given.only else names:
-        print(json.dumps(trained(name, given.data, given.runs)), flush=True)
+    for seed in given.seeds:
+        for name in given.only or names:
+            print(json.dumps(trained(name, seed, given.data, given.runs)), flush=True)
 
 
 if __name__ == "__main__":

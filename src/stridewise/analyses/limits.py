@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from stridewise.analyses.sizes import Maps
 from stridewise.axis import AxisMap, Window
@@ -13,6 +13,7 @@ from stridewise.ir import Graph, Grid
 
 # Sizes tried above the traced one before a search gives up.
 _FURTHEST = 4096
+Found = TypeVar("Found")
 
 
 def remainder(window: Window, size: int) -> int:
@@ -111,16 +112,16 @@ class AxisSizes:
 
     def lossless(self, size: int) -> bool:
         """Whether it runs and no window leaves a remainder."""
-        sizes = self._run(size)
-        return sizes is not None and not any(
-            step.window and step.window.stride > 1 and remainder(step.window, sizes[step.source])
-            for step in self._steps
-        )
+        return self._run(size, lossless=True) is not None
 
-    def _run(self, size: int) -> list[int] | None:
+    def _run(self, size: int, *, lossless: bool = False) -> list[int] | None:
+        """All sizes, None at the first that does not fit, or where a window leaves a remainder if none is to."""
         sizes = [size]
         try:
             for step in self._steps:
+                window = step.window
+                if lossless and window is not None and window.stride > 1 and remainder(window, sizes[step.source]):
+                    return None
                 if step.above and sizes[step.source] <= step.above:
                     return None
                 sizes.append(step.of(sizes))
@@ -170,10 +171,14 @@ def _reflected(graph: Graph, grid: Grid, axis: int) -> int:
 
 def smallest_input(graph: Graph, maps: Maps | None = None) -> tuple[int | None, ...]:
     """Fewest positions of the main input on which the network runs, per axis, the other axes as traced."""
-    maps = maps or {}
-    out: list[int | None] = []
+    return _by_axis(graph, maps or {}, AxisSizes.smallest)
+
+
+def _by_axis(graph: Graph, maps: Maps, ask: Callable[[AxisSizes], Found]) -> tuple[Found, ...]:
+    """What is found along each axis, once for axes that are alike."""
+    out: list[Found] = []
     for axis in range(graph.axes):
-        out.append(out[-1] if axis and _alike(graph, maps, axis - 1, axis) else AxisSizes(graph, axis, maps).smallest())
+        out.append(out[-1] if axis and _alike(graph, maps, axis - 1, axis) else ask(AxisSizes(graph, axis, maps)))
     return tuple(out)
 
 
@@ -190,4 +195,4 @@ def _alike(graph: Graph, maps: Maps, one: int, other: int) -> bool:
 
 def lossless_inputs(graph: Graph, maps: Maps | None = None) -> tuple[tuple[int | None, int | None], ...]:
     """Per axis the nearest input sizes, at most and at least the traced one, that leave no remainder anywhere."""
-    return tuple(AxisSizes(graph, axis, maps or {}).nearest() for axis in range(graph.axes))
+    return _by_axis(graph, maps or {}, AxisSizes.nearest)

@@ -37,6 +37,8 @@ class Cloner:
         self.parameters: dict[int, torch.Tensor] = {}
         self.learned: dict[int, int] = {}
         self.keep: list[Any] = []
+        self.copies: list[nn.Module] = []
+        self.stated: list[tuple[str, torch.Tensor]] = []
         self.wrap = wrap
 
     def module(self, module: nn.Module, path: str = "") -> nn.Module:
@@ -55,6 +57,7 @@ class Cloner:
             return copy
         copy = cls.__new__(cls)
         self.memo[id(module)] = copy
+        self.copies.append(copy)
         state = dict(module.__dict__)
         parameters, buffers, modules = state["_parameters"], state["_buffers"], state["_modules"]
         if parameters:
@@ -64,6 +67,9 @@ class Cloner:
         state["_modules"] = {
             k: None if m is None else self.module(m, f"{path}.{k}" if path else k) for k, m in modules.items()
         }
+        stride = state.get("stride", buffers.get("stride"))
+        if type(stride) is torch.Tensor:  # a head's own, and no window's
+            self.stated.append((f"{path}.stride" if path else "stride", stride))
         for name, value in state.items():
             if type(value) in _ATOMS or name in _OWN:
                 continue
@@ -80,6 +86,11 @@ class Cloner:
         state["forward"] = self.wrap(copy, path, forward, not modules)
         return copy
 
+    def release(self) -> None:
+        """Let go of the copies, which hold themselves through their forwards: the collector would have to find them."""
+        for copy in self.copies:
+            copy.__dict__.pop("forward", None)
+
     def tensor(self, tensor: torch.Tensor | None) -> torch.Tensor | None:
         """The same shape, strides and dtype on the meta device."""
         if tensor is None:
@@ -87,7 +98,8 @@ class Cloner:
         found = self.memo.get(id(tensor))
         if found is not None:
             return found  # type: ignore[no-any-return]
-        if is_lazy(tensor):
+        is_parameter = type(tensor) is nn.Parameter  # asking `isinstance` takes longer than the rest of the questions
+        if not is_parameter and is_lazy(tensor):
             raise TraceError("a lazy module has no weights yet: run the model once on real data, then trace it")
         if tensor.layout != torch.strided:
             copy: torch.Tensor = torch.empty(tensor.shape, dtype=tensor.dtype, device=_META)
@@ -95,7 +107,7 @@ class Cloner:
             copy = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=_META)
         self.memo[id(tensor)] = copy
         self.keep.append(tensor)
-        if isinstance(tensor, nn.Parameter):
+        if is_parameter or isinstance(tensor, nn.Parameter):
             self.learned[id(copy)] = tensor.numel()
         return copy
 

@@ -19,6 +19,7 @@ from stridewise.frontends.build import Builder, ModuleCall, has_constant_sizes, 
 from stridewise.frontends.clone import Cloner
 from stridewise.frontends.cuts import has_open_cuts, with_cuts
 from stridewise.frontends.hints import hint
+from stridewise.frontends.leaves import direct
 from stridewise.frontends.same import may_pad_same, with_same_padding
 from stridewise.frontends.step import FOLLOWING, Step
 from stridewise.frontends.writes import place_of, whole_of
@@ -85,6 +86,7 @@ class _Tracer(TorchDispatchMode):
         self.owner: ModuleCall | None = None
         self.calls: list[ModuleCall] = []
         self.counts: dict[str, int] = {}
+        self.is_direct = True
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -183,7 +185,7 @@ class _Tracer(TorchDispatchMode):
             value = self.values.get(id(arg)) or self._stranger(arg)
             operands.append(value)
             return value
-        if (kind is list or kind is tuple) and arg and not isinstance(arg[0], int | float):
+        if (kind is list or kind is tuple) and arg and type(arg[0]) not in _PLAIN:
             return [self._plain(a, operands) for a in arg]
         return arg
 
@@ -228,6 +230,12 @@ class _Tracer(TorchDispatchMode):
         self.watch(out, values[0])
         return out
 
+    def ask(self, func: Any, args: tuple[Any, ...]) -> Any:
+        """What the forward would get from this call, without the way through torch."""
+        with torch._C._DisableTorchDispatch():  # as torch does while a mode is at work
+            out = self.__torch_dispatch__(func, (), args)
+        return out[0] if type(out) is tuple else out
+
     def wrap(self, copy: nn.Module, path: str, forward: Callable[..., Any], leaf: bool) -> Callable[..., Any]:
         """The copy's forward, telling the tracer which module runs; a step inserted behind it runs as part of it."""
         steps = [h for h in copy._forward_hooks.values() if isinstance(h, Step)]
@@ -235,6 +243,15 @@ class _Tracer(TorchDispatchMode):
             copy._forward_hooks = type(copy._forward_hooks)(
                 (k, h) for k, h in copy._forward_hooks.items() if not isinstance(h, Step)
             )
+
+        own = forward
+        known = direct(copy, own) if self.is_direct else None
+        if known is not None:
+
+            def forward(*args: Any, **kwargs: Any) -> Any:
+                value = self.values.get(id(args[0])) if len(args) == 1 and not kwargs else None
+                asked = None if value is None else known(copy, args[0], len(value.shape))
+                return own(*args, **kwargs) if asked is None else self.ask(*asked)
 
         def run(*args: Any, **kwargs: Any) -> Any:
             above = self.owner
@@ -351,6 +368,7 @@ def _trace_once(
     _forget_targets()
     builder = Builder(opaque=tuple(opaque))
     tracer = _Tracer(builder)
+    tracer.is_direct = beside is None
     cloner = Cloner(tracer.wrap)
     copy = cloner.module(model)
     params = sum(p.numel() for p in cloner.parameters.values())
@@ -368,6 +386,7 @@ def _trace_once(
             out = _run(copy, tracer, arguments, shapes, name or type(model).__name__)
     finally:
         FOLLOWING.remove(tracer.step)
+        cloner.release()
     outputs = [v.index for v in (tracer.values.get(id(t)) for t in _tensors(out)) if v is not None]
     outputs = [index for index in outputs if index is not None]
     if not outputs:
@@ -376,7 +395,7 @@ def _trace_once(
         name or type(model).__name__,
         [i for i in outputs if i is not None],
         params,
-        declared=tuple(_declared(model)),
+        declared=tuple(_declared(model, cloner.stated)),
     )
     return with_slots(graph, builder, tracer.calls)
 
@@ -434,8 +453,8 @@ def _tensors(out: Any) -> list[torch.Tensor]:
     return []
 
 
-def _declared(model: nn.Module) -> list[tuple[str, Any]]:
-    """Strides the model states about itself: timm's `feature_info`, a YOLO-style `stride`."""
+def _declared(model: nn.Module, stated: Sequence[tuple[str, torch.Tensor]]) -> list[tuple[str, Any]]:
+    """Strides the model states about itself: timm's `feature_info`, a YOLO-style `stride`; `stated` by its modules."""
     found: list[tuple[str, Any]] = []
     info = getattr(model, "feature_info", None)
     rows = getattr(info, "info", info)
@@ -444,8 +463,7 @@ def _declared(model: nn.Module) -> list[tuple[str, Any]]:
     stride = getattr(model, "stride", None)
     if isinstance(stride, list | tuple) and stride and all(isinstance(s, int | float) for s in stride):
         found.append(("stride", tuple(int(s) for s in stride)))
-    for path, module in model.named_modules():  # a head's own; windows state theirs as numbers
-        held = module.__dict__.get("stride", module._buffers.get("stride"))
-        if isinstance(held, torch.Tensor) and held.dim() == 1 and held.device.type != "meta":
-            found.append((f"{path}.stride" if path else "stride", tuple(int(s) for s in held.tolist())))
+    for name, held in stated:
+        if held.dim() == 1 and held.device.type != "meta":
+            found.append((name, tuple(int(s) for s in held.tolist())))
     return found

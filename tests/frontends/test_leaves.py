@@ -1,0 +1,129 @@
+"""Layers that are read without their forward: the op and arguments are those that the forward dispatches."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+import stridewise as sw
+from stridewise.frontends import leaves
+
+LAYERS = [
+    nn.Conv1d(4, 6, 3, 2, 1),
+    nn.Conv2d(4, 6, 3, 2, 1),
+    nn.Conv2d(4, 4, (1, 3), (1, 2), (0, 1), dilation=(1, 2), groups=2, bias=False),
+    nn.Conv3d(4, 6, 3, (1, 2, 2), 1),
+    nn.BatchNorm1d(4),
+    nn.BatchNorm2d(4, eps=1e-3, momentum=None),
+    nn.BatchNorm2d(4, affine=False),
+    nn.BatchNorm3d(4, momentum=0.01),
+    nn.MaxPool2d(2),
+    nn.MaxPool2d((3, 2), (2, 1), (1, 0), ceil_mode=True),
+    nn.MaxPool2d(3, 2, 1, dilation=2),
+    *(kind(inplace) for kind in (nn.ReLU, nn.ReLU6, nn.SiLU, nn.Hardswish) for inplace in (False, True)),
+]
+RANKS = {nn.Conv1d: 3, nn.BatchNorm1d: 3, nn.Conv3d: 5, nn.BatchNorm3d: 5}
+
+
+class Recording(TorchDispatchMode):
+    """Notes the first op that takes `x`."""
+
+    def __init__(self, x: torch.Tensor) -> None:
+        super().__init__()
+        self.x = x
+        self.seen: list[tuple[Any, tuple[Any, ...]]] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if args and args[0] is self.x:
+            assert not kwargs
+            self.seen.append((func, args))
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("layer", LAYERS, ids=str)
+def test_the_op_is_the_one_that_the_forward_dispatches(layer):
+    layer.eval()
+    x = torch.rand(2, 4, *(8,) * (RANKS.get(type(layer), 4) - 2))
+    with torch.no_grad(), Recording(x) as recording:
+        layer(x)
+    known = leaves.direct(layer, layer.forward)
+    assert known is not None
+    func, args = known(layer, x, x.dim())
+    assert recording.seen[0][0] is func
+    given = recording.seen[0][1]  # without trailing defaults
+    whole = [*given, *(a.default_value for a in func._schema.arguments[len(given) :])]
+    for ours, torchs in zip(args, whole, strict=True):
+        assert ours is torchs or ours == torchs
+
+
+def test_every_known_class_is_tested():
+    assert {type(layer) for layer in LAYERS} == set(leaves._KNOWN)
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (nn.Conv2d(4, 4, 3, padding="same"), (1, 4, 8, 8)),
+        (nn.Conv2d(4, 4, 3, padding=1, padding_mode="circular"), (1, 4, 8, 8)),
+        (nn.Conv2d(4, 4, 3), (4, 8, 8)),
+        (nn.BatchNorm2d(4, track_running_stats=False), (1, 4, 8, 8)),
+        (nn.BatchNorm2d(4), (1, 4, 8)),
+        (nn.MaxPool2d(2, return_indices=True), (1, 4, 8, 8)),
+        (nn.MaxPool2d(2), (4, 8, 8)),
+    ],
+    ids=str,
+)
+def test_what_only_the_forward_knows_is_left_to_it(layer, shape):
+    known = leaves.direct(layer.eval(), layer.forward)
+    assert known(layer, torch.rand(shape), len(shape)) is None
+
+
+def test_a_layer_in_training_mode_is_left_to_its_forward():
+    layer = nn.BatchNorm2d(4)
+    assert leaves.direct(layer, layer.forward)(layer, torch.rand(1, 4, 8, 8), 4) is None
+
+
+class Louder(nn.ReLU):
+    def forward(self, x):
+        return super().forward(x[:, :, ::2, ::2])
+
+
+def test_a_subclass_a_hook_an_own_forward_and_a_parametrization_are_followed():
+    own = nn.ReLU()
+    own.forward = lambda x: torch.relu(x[:, :, ::2, ::2])
+    hooked = nn.ReLU()
+    hooked.register_forward_pre_hook(lambda layer, args: (args[0][:, :, ::2, ::2],))
+    normed = nn.utils.parametrizations.weight_norm(nn.Conv2d(4, 4, 3, 2, 1))
+    for layer in (Louder(), own, hooked, normed):
+        graph = sw.trace(nn.Sequential(nn.Conv2d(3, 4, 1), layer), (3, 8, 8))
+        assert graph.tensors[graph.outputs[0]].shape == (1, 4, 4, 4)
+
+
+@pytest.fixture
+def long_way(monkeypatch):
+    """A trace in which every layer's forward runs."""
+
+    def trace(*args):
+        with monkeypatch.context() as patched:
+            patched.setattr("stridewise.frontends.torch.direct", lambda layer, forward: None)
+            return sw.trace(*args)
+
+    return trace
+
+
+def test_the_graph_is_the_same_as_by_the_forwards(long_way):
+    model = sw.load("torchvision:mobilenet_v2", device="meta")
+    short, long = sw.trace(model, (3, 65, 70)), long_way(model, (3, 65, 70))
+    assert (short.nodes, short.tensors, short.grids) == (long.nodes, long.tensors, long.grids)
+
+
+def test_what_does_not_fit_is_refused_with_the_same_words(long_way):
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Conv2d(3, 4, 1))
+    said = []
+    for trace in (sw.trace, long_way):
+        with pytest.raises(sw.StridewiseError, match="in '1'") as error:
+            trace(model, (3, 8, 8))
+        said.append(str(error.value))
+    assert said[0] == said[1]
