@@ -161,7 +161,7 @@ def search(
         metric = chooser.task.metric if isinstance(chooser, TrainScore) else "score"
         answer = partial(_result, graph, settings, study, front, str(run or ""), metric)
         places = (
-            Cluster(chooser, study.targets, address=ray, cpus=cpus, gpus=gpus)
+            Cluster(chooser, study.targets, address=ray, cpus=cpus, gpus=gpus, checkpoints=checkpoints)
             if ray is not None
             else _places(chooser, study.targets, workers, checkpoints)
         )
