@@ -155,6 +155,8 @@ def run(*arguments, **options):
         (("search", "builtin:resnet20", "--data", "x", "--max-macs", "much"), 2, "write 0.8x"),
         (("search", "--resume", "nowhere"), 1, "no study to resume"),
         (("search", "m", "--data", "d", "--resume", "nowhere"), 2, "leave MODEL and --data out"),
+        (("search", "--resume", "nowhere", "--budget", "7", "--no-slots"), 2, "leave --slots and --budget out"),
+        (("search", "--resume", "nowhere", "--workers", "0"), 1, "no study to resume"),
     ],
 )
 def test_wrong_calls_of_the_command_are_one_line(tmp_path, arguments, code, said):

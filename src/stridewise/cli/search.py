@@ -128,8 +128,7 @@ def command(
     count = min(4, cores()) if workers is None else workers
     place = {key: options.pop(key) for key in ("ray", "cpus", "gpus")}
     if resume is not None:
-        if model is not None or options["data"] is not None or options["score"] is not None:
-            raise UsageError(f"--resume {resume} takes model and data from the folder: leave MODEL and --data out")
+        _check_resumed(resume)
         call = stored_call(resume, options["storage"])
     else:
         if model is None or (options["data"] is None) == (options["score"] is None):
@@ -154,6 +153,23 @@ def command(
         return
     click.echo(str(result))
     click.echo(f"\nSee {call['run']}/report.html; the plan is in {call['run']}/plan.toml.", err=True)
+
+
+# What may be said of a study that goes on: where its records are and where it runs.
+_OF_THE_PLACE = ("resume", "storage", "workers", "ray", "cpus", "gpus", "as_json")
+
+
+def _check_resumed(resume: Path) -> None:
+    """Raises: UsageError where something is given that the folder says already."""
+    context = click.get_current_context()
+    given = [
+        "MODEL" if isinstance(parameter, click.Argument) else parameter.opts[0]
+        for parameter in context.command.params
+        if parameter.name not in _OF_THE_PLACE
+        and context.get_parameter_source(parameter.name or "") is click.core.ParameterSource.COMMANDLINE
+    ]
+    if given:
+        raise UsageError(f"--resume {resume} takes all of the study from the folder: leave {' and '.join(given)} out")
 
 
 def _rivals(given: tuple[str, ...]) -> list[str] | None:
