@@ -16,7 +16,7 @@ ENTRY = {"cli", "web"}  # nothing imports these but the start of the program
 ROOMS = {
     "axis": set(),
     "findings": set(),
-    "convolution": set(),
+    "convolution": {"axis"},
     "ir": {"axis"},
     "plans": {"ir"},
     "ops": {"ir", "axis"},

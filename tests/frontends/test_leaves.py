@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import stridewise as sw
@@ -107,7 +108,7 @@ def long_way(monkeypatch):
 
     def trace(*args):
         with monkeypatch.context() as patched:
-            patched.setattr("stridewise.frontends.torch.direct", lambda layer, forward: None)
+            patched.setattr("stridewise.frontends.tracer.direct", lambda layer, forward: None)
             return sw.trace(*args)
 
     return trace
@@ -127,3 +128,23 @@ def test_what_does_not_fit_is_refused_with_the_same_words(long_way):
             trace(model, (3, 8, 8))
         said.append(str(error.value))
     assert said[0] == said[1]
+
+
+def test_somebody_who_watches_the_calls_sees_them():
+    class Watching(TorchFunctionMode):
+        def __torch_function__(self, func, types, args=(), kwargs=None):
+            seen.append(getattr(func, "__name__", ""))
+            return func(*args, **(kwargs or {}))
+
+    class Inside(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(3, 4, 1)
+
+        def forward(self, x):
+            with Watching():
+                return self.conv(x)
+
+    seen = []
+    sw.trace(Inside(), (3, 8, 8))
+    assert "conv2d" in seen

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stridewise.axis import Window
 from stridewise.errors import GeometryError, UsageError
 
 PerAxis = int | Sequence[int]
@@ -35,9 +36,20 @@ class Axis:
     end: int = 0
 
     @property
+    def window(self) -> Window:
+        """The window alone, as networks have it."""
+        return Window(
+            kernel=self.kernel,
+            stride=self.stride,
+            dilation=self.dilation,
+            pad_begin=self.begin,
+            pad_end=self.end,
+        )
+
+    @property
     def span(self) -> int:
         """Positions from the first tap to the last, both counted."""
-        return self.dilation * (self.kernel - 1) + 1
+        return self.window.span
 
     @property
     def padded(self) -> int:
@@ -47,12 +59,12 @@ class Axis:
     @property
     def out_size(self) -> int:
         """Cells of the output. Source: torch.nn.Conv2d, "Shape"."""
-        return (self.padded - self.span) // self.stride + 1
+        return self.window.out_size(self.size)
 
     @property
     def remainder(self) -> int:
         """What the floor of the size formula drops: padded positions after the last window."""
-        return (self.padded - self.span) % self.stride
+        return self.window.unread(self.size)
 
     @property
     def dropped(self) -> int:

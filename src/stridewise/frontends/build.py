@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from stridewise.axis import Resize
 from stridewise.errors import GeometryError
-from stridewise.ir import Graph, Grid, Node, Pin, Slot, Tensor, Unknown
+from stridewise.ir import Graph, Grid, Node, Tensor, Unknown
 from stridewise.ops.call import Call, Draft, Reading, Value, volume_of
-from stridewise.ops.layout import Digit, LayoutError, whole_axis
+from stridewise.ops.layout import Digit, LayoutError
 from stridewise.ops.registry import Op
 
 
@@ -347,130 +346,3 @@ def _last_spatial(
         if node is not None:
             todo.extend(node.inputs)
     return best
-
-
-def with_slots(graph: Graph, builder: Builder, calls: Sequence[ModuleCall]) -> Graph:
-    """The graph with its slots: modules whose output is, at that moment, all that later ops will read."""
-    last_use: dict[int, int] = {}
-    for node in graph.nodes:
-        for tensor in node.inputs:
-            last_use[tensor] = node.index
-    for tensor in graph.outputs:
-        last_use[tensor] = len(graph.nodes)
-    alive: set[int] = {t for _, t in graph.inputs if t in last_use}
-    cuts: set[int] = set()
-    for node in graph.nodes:
-        alive.update(t for t in node.outputs if t in last_use)
-        alive.difference_update([t for t in node.inputs if last_use[t] == node.index])
-        if len(alive) == 1:
-            cuts |= alive
-    slots: dict[int, list[ModuleCall]] = {}
-    repeated = {c.path for c in calls if c.number > 1}
-    for call in calls:
-        if call.output in cuts and call.path and call.path not in repeated:
-            slots.setdefault(call.output, []).append(call)
-    chosen: dict[int, Slot] = {}
-    last_site = max((node.index for node in graph.nodes if node.site), default=-1)
-    made_by = {t: node.index for node in graph.nodes for t in node.outputs}
-    inserted = {c.inserted[2] for c in calls if c.inserted and c.inserted[2] is not None}
-    before_step = {t for i in inserted for t in graph.nodes[i].inputs}
-    for tensor, at in sorted(slots.items()):
-        if tensor in before_step or (made_by.get(tensor, -1) >= last_site and not any(c.inserted for c in at)):
-            continue  # the step that is there already, or nothing behind it that would get cheaper
-        grid, dims = graph.tensors[tensor].grid, builder.layouts[tensor]
-        if grid is None or dims is None or not all(graph.grids[grid].local) or tensor in graph.outputs:
-            continue
-        if len(dims) != 2 + len(graph.grids[grid].sizes) or any(whole_axis(d) is None for d in dims[2:]):
-            continue
-        inner = [c for c in at if not c.leaf and (c.direct or c.below)]
-        key = max(inner, key=lambda c: c.path.count(".")) if inner else min(at, key=lambda c: c.path.count("."))
-        step = next((c.inserted for c in at if c.inserted), None)
-        # Of the places on one grid the last one counts: after the norm and the activation.
-        chosen[grid] = Slot(
-            key=next((c.path for c in at if c.inserted), key.path),
-            aliases=tuple(c.path for c in at if c is not key),
-            grid=grid,
-            tensor=tensor,
-            stride=step[1] if step else (1,) * len(graph.grids[grid].sizes),
-            kind=step[0] if step else "",
-            node=step[2] if step else None,
-        )
-    return replace(
-        graph,
-        slots=tuple(chosen[g] for g in sorted(chosen, key=lambda g: chosen[g].tensor)),
-        modules=tuple({c.path: c.output for c in calls if c.output is not None}.items()),
-    )
-
-
-def has_constant_sizes(graph: Graph) -> bool:
-    """Whether some size stays a question that only a trace at another input size answers."""
-    return any(grid.kind == "fixed" or _adaptive_link(grid, graph) for grid in graph.grids)
-
-
-def with_links(graph: Graph, other: Graph | None) -> Graph:
-    """The graph with its constant sizes settled by a second trace at another input size (DESIGN 3.4).
-
-    A size that is another tensor's at both is free and follows it; one that stays is fixed and pinned.
-    """
-    if not has_constant_sizes(graph):
-        return graph
-    twin = other if other is not None and len(other.grids) == len(graph.grids) else None
-    grids, pins = list(graph.grids), list(graph.pins)
-    for grid in graph.grids:
-        adaptive = _adaptive_link(grid, graph)
-        if grid.kind != "fixed" and not adaptive:
-            continue
-        again = twin.grids[grid.index].sizes if twin else grid.sizes
-        if again != grid.sizes and twin is not None:
-            found = _reference(graph, twin, grid)
-            if found is not None:
-                grids[grid.index] = replace(grid, kind="follow", sources=(*grid.sources, found))
-                pins = [p for p in pins if p.grid != grid.index]
-                continue
-            factors = _factors(graph, twin, grid)
-            if factors is not None:
-                grids[grid.index] = replace(grid, kind="map", maps=factors)
-                pins = [p for p in pins if p.grid != grid.index]
-                continue
-        if not adaptive and grid.node is not None:
-            by = "x".join(map(str, grid.sizes))
-            pins.append(
-                Pin(
-                    kind="size",
-                    grid=grid.index,
-                    node=grid.node,
-                    sizes=grid.sizes,
-                    message=f"resized to {by}, a constant",
-                )
-            )
-    return replace(graph, grids=tuple(grids), pins=tuple(pins))
-
-
-def _adaptive_link(grid: Grid, graph: Graph) -> bool:
-    return any(p.grid == grid.index and p.kind == "size" for p in graph.pins)
-
-
-def _reference(graph: Graph, twin: Graph, grid: Grid) -> int | None:
-    """The latest grid before `grid` that measures the same in both traces."""
-    for other in reversed(graph.grids[: grid.index]):
-        same = other.sizes == grid.sizes and twin.grids[other.index].sizes == twin.grids[grid.index].sizes
-        if same and all(other.local) and other.index not in grid.sources:
-            return other.index
-    return None
-
-
-def _factors(graph: Graph, twin: Graph, grid: Grid) -> tuple[Any, ...] | None:
-    """Fixed factors that give the grid's sizes from its source in both traces."""
-    from fractions import Fraction
-
-    if not grid.sources or grid.kind != "fixed":
-        return None
-    before, after = graph.grids[grid.sources[0]].sizes, twin.grids[grid.sources[0]].sizes
-    maps = []
-    for a, (n, m) in enumerate(zip(grid.sizes, twin.grids[grid.index].sizes, strict=True)):
-        factor = Fraction(n, before[a])
-        change = grid.maps[a]
-        if factor * after[a] != m or not isinstance(change, Resize):
-            return None
-        maps.append(replace(change, factor=factor, to=None))
-    return tuple(maps)

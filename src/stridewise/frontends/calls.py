@@ -10,7 +10,8 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from stridewise.frontends.build import ModuleCall
-from stridewise.frontends.torch import InputSpec, _shapes, _trace_once, _Tracer
+from stridewise.frontends.torch import InputSpec, _shapes, _trace_once
+from stridewise.frontends.tracer import Tracer
 from stridewise.ir import Graph
 
 
@@ -37,7 +38,7 @@ class FunctionCall:
 class _Watching(TorchFunctionMode):
     """Notes every outermost function call while the tracer notes the nodes below it."""
 
-    def __init__(self, tracer: _Tracer) -> None:
+    def __init__(self, tracer: Tracer) -> None:
         super().__init__()
         self.tracer = tracer
         self.found: list[FunctionCall] = []
@@ -83,7 +84,7 @@ def function_calls(model: nn.Module, input: InputSpec, name: str = "") -> tuple[
     """The graph at this input and the function calls that made it, in executed order."""
     seen: list[_Watching] = []
 
-    def beside(tracer: _Tracer) -> _Watching:
+    def beside(tracer: Tracer) -> _Watching:
         seen.append(_Watching(tracer))
         return seen[0]
 

@@ -17,7 +17,7 @@ try:
 except ImportError as error:
     raise MissingExtraError("onnx", "onnx", "reading an ONNX file") from error
 
-from stridewise.frontends.build import Builder, with_slots
+from stridewise.frontends.build import Builder
 from stridewise.frontends.onnx_file import InputSpec, fixed_batch, input_shapes, load
 from stridewise.frontends.onnx_names import Owners, step_at
 from stridewise.frontends.onnx_nodes import (
@@ -33,6 +33,7 @@ from stridewise.frontends.onnx_nodes import (
     standard,
 )
 from stridewise.frontends.onnx_shapes import LIMIT, Array, as_tensor, folded, resized, shape_entries
+from stridewise.frontends.slots import with_slots
 from stridewise.ir import Graph
 from stridewise.ops import find_onnx
 from stridewise.ops.call import Value

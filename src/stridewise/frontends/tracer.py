@@ -1,0 +1,287 @@
+"""The dispatch mode that follows a forward on the meta device and tells a Builder what it sees."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from stridewise.frontends.answers import META, answer_for
+from stridewise.frontends.build import Builder, ModuleCall
+from stridewise.frontends.leaves import direct
+from stridewise.frontends.step import Step
+from stridewise.frontends.writes import place_of, whole_of
+from stridewise.ops import find_torch
+from stridewise.ops.call import Value
+from stridewise.ops.layout import reshaped
+from stridewise.ops.registry import Op, generation
+from stridewise.ops.step import op_of
+
+
+class _Target:
+    """What is known of a dispatcher function, looked up once."""
+
+    __slots__ = ("alias", "answer", "counts", "makes", "name", "op", "outputs", "writes")
+
+    def __init__(self, func: Any) -> None:
+        self.name = str(func)
+        self.op: Op | None = find_torch(self.name)
+        returns, arguments = func._schema.returns, func._schema.arguments
+        info = returns[0].alias_info if returns else None
+        self.alias = -1
+        if info is not None:
+            shared = [i for i, a in enumerate(arguments) if a.alias_info and a.alias_info.before_set & info.before_set]
+            self.alias = shared[0] if shared else 0
+        in_place = bool(info is not None and info.is_write)
+        if self.alias < 0 and "_unsafe_view" in self.name:
+            self.alias = 0
+        # Where a device can be asked for, the meta device is what the forward gets.
+        self.makes = any(a.name == "device" for a in arguments)
+        # Statistics are for training; in eval they are empty.
+        self.outputs = 1 if self.op is not None and self.op.name == "batch_norm" else None
+        self.counts = self.op is not None and self.op.name in ("conv", "matmul", "attention")
+        # Pointwise ops leave positions where they are, also in a part of a tensor.
+        self.writes = in_place and not (self.op is not None and self.op.pointwise)
+        self.answer = answer_for(self.op, self.name, in_place, len(returns))
+
+
+_TARGETS: dict[Any, _Target] = {}
+_PLAIN = frozenset((int, bool, float, type(None)))
+_known_at = [generation()]
+
+
+def forget_targets() -> None:
+    """Look targets up anew when ops were registered since."""
+    if _known_at[0] != generation():
+        _TARGETS.clear()
+        _known_at[0] = generation()
+
+
+# Whether somebody counts or replaces calls of torch's functions, which then have to be made.
+_watched = torch._C._len_torch_function_stack
+
+
+class Tracer(TorchDispatchMode):
+    """Feeds every dispatched call to a Builder; answers pointwise ops and batch norm without running them."""
+
+    def __init__(self, builder: Builder) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.builder = builder
+        self.values: dict[int, Value] = {}
+        self.learned: dict[int, int] = {}
+        self.moved: dict[int, torch.Tensor] = {}
+        self.alive: list[Any] = []
+        self.owner: ModuleCall | None = None
+        self.calls: list[ModuleCall] = []
+        self.counts: dict[str, int] = {}
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """torch wraps a mode's every call to keep its compiler out, which takes longer than the call itself."""
+        return False
+
+    def watch(self, tensor: torch.Tensor, value: Value) -> None:
+        """Follow a tensor by its identity; it is kept alive so that the identity stays its own."""
+        self.values[id(tensor)] = value
+        self.alive.append(tensor)
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        target = _TARGETS.get(func)
+        if target is None:
+            target = _TARGETS[func] = _Target(func)
+        operands: list[Value] = []
+        plain = []
+        for arg in args:
+            if type(arg) in _PLAIN:
+                plain.append(arg)
+                continue
+            value = self.values.get(id(arg)) if isinstance(arg, torch.Tensor) else None
+            if value is None:
+                plain.append(self._plain(arg, operands))
+            else:
+                plain.append(value)
+                operands.append(value)
+        named = {k: self._plain(v, operands) for k, v in kwargs.items()} if kwargs else {}
+        out = target.answer(args, plain) if target.answer is not None and not self.moved else None
+        if out is None:
+            out = self._execute(func, target, args, kwargs or {})
+        for value in operands:
+            if value.index is not None:
+                break
+        else:
+            if target.counts and operands:
+                self._constant_work(target, plain, named, out, operands)
+            self._constant(out, operands)
+            return out
+        outs = [out] if isinstance(out, torch.Tensor) else _several(out)[: target.outputs]
+        if not outs:
+            return out
+        shared = plain[target.alias] if target.alias >= 0 and plain else None
+        alias = shared.index if isinstance(shared, Value) else None
+        specs = [(tuple(t.shape), t.element_size(), alias) for t in outs]
+        values = self.builder.add(target.op, target.name, plain, named, specs, self.owner, operands)
+        for tensor, value in zip(outs, values, strict=True):
+            self.values[id(tensor)] = value
+        self.alive.extend(outs)
+        if target.writes and args[0]._base is not None:
+            self._written(args[0], values[0], args)
+        return out
+
+    def _constant_work(
+        self, target: _Target, plain: Sequence[Any], named: dict[str, Any], out: Any, operands: Sequence[Value]
+    ) -> None:
+        """Work that does not depend on the input (biases from a table) is done in every forward all the same."""
+        specs = [(tuple(t.shape), t.element_size(), None) for t in _several(out)]
+        self.builder.add(target.op, target.name, plain, named, specs, self.owner, operands)
+
+    def _written(self, view: torch.Tensor, part: Value, args: Sequence[Any]) -> None:
+        """Follow an in-place op on a view: the tensor it shows a part of has changed there."""
+        whole = whole_of(view)
+        if whole is None or any(isinstance(a, torch.Tensor) and a._base is whole for a in args[1:]):
+            return  # a border filled with the tensor's own positions (circular padding) reaches no further
+        held = self.values.get(id(whole)) or self._stranger(whole)
+        place = place_of(view, whole)
+        if place is not None and part.dims is not None:
+            layout = reshaped(part.dims, place[1])
+            part = Value(place[1], layout, part.grid, part.index, part.origin)
+        write = find_torch("stridewise.write") if place is not None else None
+        operands = [held, part]
+        specs = [(tuple(whole.shape), whole.element_size(), held.index)]
+        arguments = [held, part, place[0] if place else ()]
+        made = self.builder.add(write, "stridewise.write", arguments, {}, specs, self.owner, operands)
+        self.watch(whole, made[0])
+        if held.index is not None and made[0].index is not None:
+            self.builder.measure_as(held.index, made[0].index)
+
+    def _execute(self, func: Any, target: _Target, args: Any, kwargs: Mapping[str, Any]) -> Any:
+        """The call's output on the meta device, whatever device its operands or the forward name."""
+        if self.moved:
+            args, kwargs = _mapped(args, self._meta), {k: _mapped(v, self._meta) for k, v in kwargs.items()}
+        if target.makes and (kwargs.get("device") is not None or not any(isinstance(a, torch.Tensor) for a in args)):
+            kwargs = {**kwargs, "device": META}
+        return func(*args, **kwargs)
+
+    def _meta(self, tensor: torch.Tensor) -> torch.Tensor:
+        return self.moved.get(id(tensor), tensor)
+
+    def _plain(self, arg: Any, operands: list[Value]) -> Any:
+        kind = type(arg)
+        if kind in _PLAIN:
+            return arg
+        if isinstance(arg, torch.Tensor):
+            value = self.values.get(id(arg)) or self._stranger(arg)
+            operands.append(value)
+            return value
+        if (kind is list or kind is tuple) and arg and type(arg[0]) not in _PLAIN:
+            return [self._plain(a, operands) for a in arg]
+        return arg
+
+    def _stranger(self, tensor: torch.Tensor) -> Value:
+        """A tensor met for the first time: a weight's copy, or a constant the forward got from elsewhere.
+
+        The latter is not the model's, so it has no copy: what lives on a real device is taken as shapes alone.
+        """
+        shape = tuple(tensor.shape)
+        count = self.learned.get(id(tensor), 0)
+        value = Value(shape, tuple([(s,) for s in shape]), None, None, "weight", False, count)
+        self.values[id(tensor)] = value
+        self.alive.append(tensor)
+        if tensor.device.type != "meta":
+            self.moved[id(tensor)] = torch.empty(tensor.shape, dtype=tensor.dtype, device=META)
+        return value
+
+    def _constant(self, out: Any, operands: list[Value]) -> None:
+        """What is made from weights is a weight; what is made from nothing is made here."""
+        origin: Any = "made"
+        weights = 0
+        for value in {id(v): v for v in operands}.values() if operands else ():
+            weights += value.weights
+            origin = "weight" if value.origin == "weight" else origin
+        for tensor in _several(out):
+            shape = tuple(tensor.shape)
+            self.values[id(tensor)] = Value(shape, tuple((s,) for s in shape), None, None, origin, False, weights)
+            self.alive.append(tensor)
+
+    def step(self, step: Step, x: torch.Tensor) -> torch.Tensor | None:
+        """An inserted step as one op of the graph; None where its operand is not followed or nothing is done."""
+        value = self.values.get(id(x))
+        if value is None or value.index is None or all(s == 1 for s in step.stride):
+            return None
+        made = step.made
+        shape = (*x.shape[:2], *(w.out_size(n) for w, n in zip(made.windows, x.shape[2:], strict=True)))
+        out = torch.empty(shape, dtype=x.dtype, device=META)
+        beside = {"operand": [(tuple(x.shape), x.element_size(), None)], "output": [(shape, 8, None)]}
+        specs = [(shape, x.element_size(), None), *beside.get(made.beside, [])]
+        target = f"stridewise.{made.kind}"
+        values = self.builder.add(op_of(made), target, [value, made], {}, specs, self.owner, [value], name=step.key)
+        self.watch(out, values[0])
+        return out
+
+    def ask(self, func: Any, args: tuple[Any, ...]) -> Any:
+        """What the forward would get from this call, without the way through torch."""
+        with torch._C._DisableTorchDispatch():  # as torch does while a mode is at work
+            out = self.__torch_dispatch__(func, (), args)
+        return out[0] if type(out) is tuple else out
+
+    def wrap(self, copy: nn.Module, path: str, forward: Callable[..., Any], leaf: bool) -> Callable[..., Any]:
+        """The copy's forward, telling the tracer which module runs; a step inserted behind it runs as part of it."""
+        steps = [h for h in copy._forward_hooks.values() if isinstance(h, Step)]
+        if steps:
+            copy._forward_hooks = type(copy._forward_hooks)(
+                (k, h) for k, h in copy._forward_hooks.items() if not isinstance(h, Step)
+            )
+
+        own = forward
+        known = direct(copy, own)
+        if known is not None:
+
+            def forward(*args: Any, **kwargs: Any) -> Any:
+                value = self.values.get(id(args[0])) if len(args) == 1 and not kwargs and not _watched() else None
+                asked = None if value is None else known(copy, args[0], len(value.shape))
+                return own(*args, **kwargs) if asked is None else self.ask(*asked)
+
+        def run(*args: Any, **kwargs: Any) -> Any:
+            above = self.owner
+            number = self.counts[path] = self.counts.get(path, 0) + 1
+            call = ModuleCall(path, number, above, leaf)
+            self.owner = call
+            try:
+                out = forward(*args, **kwargs)
+                for step in steps:
+                    before = len(self.builder.nodes)
+                    out = step(copy, args, out)
+                    made = len(self.builder.nodes) > before
+                    if step.made.slot:
+                        call.inserted = (step.kind, step.stride, before if made else None)
+            except Exception as error:
+                if not hasattr(error, "stridewise_where"):
+                    error.stridewise_where = path  # type: ignore[attr-defined]
+                raise
+            finally:
+                self.owner = above
+            if isinstance(out, torch.Tensor):
+                value = self.values.get(id(out))
+                call.output = value.index if value is not None else None
+                self.calls.append(call)
+            return out
+
+        return run
+
+
+def _several(out: Any) -> list[torch.Tensor]:
+    """The tensors an op returned; it may return other things too (a profiler's record)."""
+    if isinstance(out, torch.Tensor):
+        return [out]
+    return [o for o in out if isinstance(o, torch.Tensor)] if isinstance(out, list | tuple) else []
+
+
+def _mapped(arg: Any, change: Callable[[torch.Tensor], torch.Tensor]) -> Any:
+    """An argument with its tensors changed, lists followed."""
+    if isinstance(arg, torch.Tensor):
+        return change(arg)
+    if type(arg) in (list, tuple):
+        return type(arg)(_mapped(a, change) for a in arg)
+    return arg
