@@ -192,13 +192,26 @@ def _written(setting: Setting) -> dict[str, Any]:
     return row
 
 
+def parts_of(setting: Setting) -> tuple[str, int | None, str]:
+    """How a step is made: its kind, and only what that kind has besides: the taps of a blur (3 where none are named),
+    the border of a blur or polyphase; None and "" where it has none."""
+    kind = setting.downsample
+    taps = (setting.filter or 3) if kind == "blur" else None
+    return kind, taps, setting.border if kind in ("blur", "polyphase") else ""
+
+
 def how_of(setting: Setting) -> str:
     """The kind of step in words, "" for the op's own: "blur 3, border circular"."""
-    if setting.downsample == "stride":
+    kind, taps, border = parts_of(setting)
+    if kind == "stride":
         return ""
-    taps = f" {setting.filter or 3}" if setting.downsample == "blur" else ""
-    border = f", border {setting.border}" if setting.downsample in ("blur", "polyphase") else ""
-    return f"{setting.downsample}{taps}{border}"
+    return kind + (f" {taps}" if taps else "") + (f", border {border}" if border else "")
+
+
+def asked_of(setting: Setting) -> str:
+    """The kind of step as it is asked for: "blur:5:zero", "polyphase", "stride"."""
+    kind, taps, border = parts_of(setting)
+    return ":".join([kind, *([str(taps)] if taps else []), *([border] if border not in ("", "reflect") else [])])
 
 
 def _kind(setting: Setting) -> str:

@@ -198,6 +198,8 @@ def test_an_exported_program_needs_trust(factory, tmp_path):
     again = sw.load(f"pt2:{file}", trust=True)
     x = torch.rand(1, 3, 32, 32)
     assert torch.equal(again(x), model(x))
+    found = open_graph(f"pt2:{file}", (3, 32, 32), trust=True)
+    assert [n.attrs["kernel"] for n in found.sites] == [n.attrs["kernel"] for n in sw.trace(model, (3, 32, 32)).sites]
 
 
 TORCHVISION = """

@@ -48,7 +48,7 @@ test("history goes back and forth and forgets what was undone when something new
 });
 
 test("the address holds the whole state", () => {
-  const seen = { network: "timm:resnet50", tabs: [{ "layer4.0.conv2": "1" }, { "+layer3.5": "2x1", conv1: "1" }], tab: 2, layer: "fc#2", area: "fit", position: [3, 4], settings: { kernel: "box", strides: [[1, 2]] } };
+  const seen = { network: "timm:resnet50", tabs: [{ "layer4.0.conv2": "1" }, { "+layer3.5": "2x1", conv1: "1" }], tab: 2, against: 1, layer: "fc#2", area: "fit", position: [3, 4], settings: { kernel: "box", strides: [[1, 2]] } };
   assert.deepEqual(state.decoded(`#${state.encoded(seen)}`), seen);
   assert.deepEqual(state.decoded("").tabs, []);
   assert.equal(state.decoded("#at=x.y&tab=zz&plan=,,=&layer=%3Cscript%3E").position, null);
@@ -136,4 +136,41 @@ test("an address can be read and typed: a slot's plus is a plus", () => {
 test("an address that somebody cut short is no error", () => {
   assert.equal(state.decoded("#one={\"strides\":3}").settings, null);
   assert.equal(state.decoded("#one=%7B").settings, null);
+});
+
+test("how a step is made is taken apart and put together again", () => {
+  for (const how of ["stride", "max", "blur:5:zero", "blur:2", "polyphase", "polyphase:circular", "space-to-depth"])
+    assert.equal(state.written(state.partsOf(how)), how);
+  assert.deepEqual(state.partsOf("blur:circular"), { kind: "blur", taps: 3, border: "circular" });
+  assert.deepEqual(state.partsOf("mean"), { kind: "mean", taps: null, border: null });
+});
+
+test("any two plans are compared, one where they are the same", () => {
+  const tabs = [{}, { a: "1" }, { b: "2", [state.KEEP]: "grid" }, { [state.KEEP]: "dense" }].map((w) => state.history(w));
+  const names = (tab, against) => state.pair(tabs, tab, against).map((p) => p.name);
+  assert.deepEqual(names(1, 0), ["original", "plan B"]);
+  assert.deepEqual(names(1, 2), ["plan C", "plan B"]);
+  assert.deepEqual(names(0, 2), ["plan C", "original"]);
+  for (const [tab, against] of [[1, 1], [1, -1], [1, 9], [3, 0], [0, 3]]) assert.equal(names(tab, against).length, 1);
+  assert.deepEqual(state.pair(tabs, 2, 0)[1], { name: "plan C", changes: { b: "2" }, keep_weights: true, means: "grid" });
+  assert.deepEqual([[2, 2], [2, 1], [1, 2]].map(([against, closed]) => state.afterClosing(against, closed)), [0, 1, 1]);
+});
+
+test("a job's result belongs to its network, plans and picture", () => {
+  const asked = { network: 0, picture: 1, plans: [{ name: "original", changes: {} }, { name: "plan B", changes: { a: "1", b: "2" } }] };
+  const key = state.jobKey(asked);
+  assert.equal(state.jobKey({ picture: 1, network: 0, plans: [asked.plans[0], { name: "plan B", changes: { b: "2", a: "1" } }], kind: "maps" }), key);
+  for (const other of [{ picture: 2 }, { network: 1 }, { plans: asked.plans.slice(1) }, { plans: [asked.plans[0], { ...asked.plans[1], keep_weights: true }] }])
+    assert.notEqual(state.jobKey({ ...asked, ...other }), key);
+});
+
+test("the address holds what a plan is compared with", () => {
+  assert.equal(state.decoded(`#${state.encoded({ tabs: [{ a: "1" }], tab: 1, against: -1 })}`).against, -1);
+  assert.equal(state.decoded(`#${state.encoded({ tabs: [{ a: "1" }], tab: 1, against: 0 })}`).against, 0);
+  assert.equal(state.decoded("#against=2").against, 2);
+});
+
+test("a layer belongs to the step behind it or the one it must go with", () => {
+  const rises = [{ key: "a", row: { key: "a/blur" }, others: ["b"] }, { key: "c", row: { key: "c" }, others: [] }];
+  assert.deepEqual(["a", "a/blur", "b", "c", "d"].map((k) => shape.riseOf({ rises }, k)?.key), ["a", "a", "a", "c", undefined]);
 });

@@ -17,7 +17,6 @@ from stridewise.web.jobs import Jobs
 from stridewise.web.pictures import drawn
 from stridewise.web.runs import Runs
 from stridewise.web.server import make_app
-from stridewise.web.whatif import Studied
 from stridewise.web.workbench import Workbench
 
 ZOO = "resnet18 resnet50 mobilenet_v2 squeezenet1_1 googlenet densenet121 shufflenet_v2_x0_5 vgg11 regnet_y_400mf"
@@ -115,9 +114,8 @@ def test_the_exported_plan_applies(client: TestClient):
     assert dict(scope["plan"].insert) == dict(plan.insert)
 
 
-def test_the_export_of_unequal_steps():
-    studied = Studied(graph=sw.trace(sw.load("builtin:resnet20"), (3, 32, 32), name="builtin:resnet20"))
-    text = exported(studied, {"changes": {"+layers.1": "2x1"}})
+def test_the_export_of_unequal_steps(bench: Workbench):
+    text = exported(bench.opened[0], {"changes": {"+layers.1": "2x1"}})
     assert "stride = [\n    2,\n    1,\n]" in text["toml"]
     assert "'+layers.1': '2x1'" in text["python"]
 
@@ -177,17 +175,18 @@ def run(client: TestClient, asked: dict[str, Any]) -> dict[str, Any]:
 
 def test_jobs_that_run_the_network(client: TestClient):
     changes = {"+layers.3": "1", "+layers.4": "2"}
-    maps = run(client, {"kind": "maps", "layer": "layers.5.conv2", "changes": changes})["result"]
+    plans = [{"name": "original"}, {"name": "plan B", "changes": changes}]
+    maps = run(client, {"kind": "maps", "layer": "layers.5.conv2", "plans": plans})["result"]
     assert [m["size"] for m in maps["maps"]] == [[16, 16], [16, 16]]
     assert len(maps["channels"]) == 12
     assert maps["maps"][0]["pictures"][0].startswith("data:image/png;base64,")
     field = run(client, {"kind": "field", "layer": "layers.1.conv1", "position": [9, 9]})["result"]
     assert 0 < field["share"] <= 25 / 1024
-    shift = run(client, {"kind": "shift", "changes": changes})["result"]
-    assert [c["plan"] for c in shift["curves"]] == ["original", "plan"]
+    shift = run(client, {"kind": "shift", "plans": plans})["result"]
+    assert [(c["plan"], c["stride"]) for c in shift["curves"]] == [("original", 4), ("plan B", 4)]
     assert shift["curves"][0]["change"][0] == 0
-    latency = run(client, {"kind": "latency", "changes": changes})["result"]
-    assert [one["name"] for one in latency["plans"]] == ["original", "plan"]
+    latency = run(client, {"kind": "latency", "plans": plans})["result"]
+    assert [one["name"] for one in latency["plans"]] == ["original", "plan B"]
     assert latency["plans"][0]["ratio"] == 1
     assert latency["plans"][1]["kind"] == "measured"
     failed = run(client, {"kind": "maps", "layer": "nowhere"})
@@ -198,15 +197,20 @@ def test_jobs_that_run_the_network(client: TestClient):
     pool = run(client, {"kind": "maps", "layer": "+layers.6"})["result"]
     assert [m["size"] for m in pool["maps"]] == [[8, 8]]
     blurred = {"layers.4.conv1": "2:blur", "layers.4.shortcut.0": "2:blur", "+layers.3": "1"}
-    inside = run(client, {"kind": "maps", "layer": "layers.4.conv1/blur", "changes": blurred})
-    assert "no module gives out this map by itself" in inside["error"]
+    plans = [{"name": "plan C", "changes": blurred}, {"name": "plan B", "changes": changes}]
+    inside = run(client, {"kind": "maps", "layer": "layers.4.conv1/blur", "plans": plans})["result"]
+    assert [(m["plan"], m["size"]) for m in inside["maps"]] == [("plan C", [16, 16])]
+    asked = {"kind": "field", "layer": "layers.4.conv1/blur", "position": [1, 1], "plans": plans[:1]}
+    assert "call without a module of its own" in run(client, asked)["error"]
     assert client.post("/api/jobs", json={"network": 0, "kind": "rm"}).status_code == 422
     assert client.get("/api/jobs/j999").status_code == 422
 
 
 def test_a_job_leaves_the_network_as_it_was(bench: Workbench, client: TestClient):
     before = {name: (type(m), dict(m._forward_hooks)) for name, m in bench.opened[0].model().named_modules()}
-    run(client, {"kind": "maps", "layer": "layers.5.conv2", "changes": {"+layers.3": "1", "+layers.4": "2"}})
+    changes = {"+layers.3": "1", "+layers.4": "2"}
+    asked = {"kind": "maps", "layer": "layers.5.conv2", "plans": [{"name": "plan B", "changes": changes}]}
+    assert run(client, asked)["state"] == "done"
     after = {name: (type(m), dict(m._forward_hooks)) for name, m in bench.opened[0].model().named_modules()}
     assert before == after
 

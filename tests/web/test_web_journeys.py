@@ -1,9 +1,11 @@
 """Longer ways through the page: weights kept, runs loaded, work found again, and everything that can go wrong."""
 
 import re
+import warnings
 from pathlib import Path
 from typing import Any
 
+import pytest
 from browsing import answered, fact, needs_chromium, opened, place, rises, until
 
 import stridewise as sw
@@ -99,8 +101,8 @@ def test_the_shift_test_is_dragged_and_found_again_after_a_reload(page: Any, add
     page.mouse.move(frame["x"] + 150 - 4 * pixel, frame["y"] + 50, steps=4)
     page.mouse.up()
     assert page.locator("#shift-by").input_value() == "4"
-    assert "multiple of the output stride" in page.locator(".moved .caption").inner_text()
-    assert page.get_by_text("belongs to an earlier plan").count() == 0
+    assert "a multiple of 4, the coarsest stride: every step" in page.locator(".moved .caption").inner_text()
+    assert page.get_by_text("belongs to other plans").count() == 0
     page.locator("#ladder .rise").last.focus()
     answered(page, lambda: page.keyboard.press("Delete"))
     assert page.get_by_text("belong", exact=False).count() == 1
@@ -176,6 +178,7 @@ def test_a_lost_server_is_one_card_until_it_is_back(page: Any, serve: Any):
     with serve(lambda port: make_app(bench, token="t", port=port)) as where:
         port = int(where.split(":")[2].split("/")[0])
         opened(page, where)
+        page.locator(".photo").evaluate("i => i.decode()")  # nothing is on its way when the server stops
     page.locator("#ladder .rise").last.focus()
     page.keyboard.press("ArrowLeft")
     page.locator(".card.error", has_text="The connection is lost").wait_for()
@@ -213,3 +216,114 @@ def test_runs_are_drawn_and_a_click_loads_a_plan(page: Any, serve: Any, run: Pat
         page.get_by_text("a run of builtin:resnet20-narrow").wait_for()
         assert page.locator(".plans button").count() == 0
         assert rises(page)
+
+
+def cut_at(page: Any, side: int) -> float:
+    """Where one side of the wipe ends, as a share of the frame."""
+    return float(
+        page.locator("img.map")
+        .nth(side)
+        .evaluate(
+            """i => {
+                const [frame, box] = [i.parentElement, i].map((e) => e.getBoundingClientRect());
+                const [, right, , left] = getComputedStyle(i).clipPath.match(/[0-9.]+(?=px|%)/g).map(Number);
+                const share = left ? left / 100 : 1 - right / 100;
+                return (box.x + share * box.width - frame.x) / frame.width;
+            }"""
+        )
+    )
+
+
+def test_any_two_plans_are_wiped_timed_and_moved_side_by_side(page: Any, address: str):
+    opened(page, address)
+    page.locator("#ladder .rise").last.focus()
+    answered(page, lambda: page.keyboard.press("ArrowLeft"))
+    page.get_by_role("button", name="Add a plan").click()
+    page.locator("#ladder .rise").first.focus()
+    answered(page, lambda: page.keyboard.press("ArrowLeft"))
+    page.locator("#stage-against").select_option(label="plan B")
+    page.locator(".layers button", has_text="layers.7.conv2").click()
+    page.get_by_role("button", name="show feature maps").click()
+    page.locator("#wipe").wait_for()
+    assert [i.get_attribute("alt").split(", ")[1] for i in page.locator("img.map").all()] == ["plan B", "plan C"]
+    page.locator("#wipe").fill("100")
+    until(page, lambda: cut_at(page, 0) == pytest.approx(1, abs=0.02))
+    page.locator("#wipe").fill("40")
+    until(page, lambda: cut_at(page, 0) == pytest.approx(0.4, abs=0.01))
+    assert cut_at(page, 1) == pytest.approx(0.4, abs=0.01)
+    page.get_by_role("button", name="measure here").click()
+    page.locator(".fact", has_text="latency").get_by_text("× plan B").wait_for()
+    page.locator("#room-shift").click()
+    page.get_by_role("button", name=re.compile("for plan B and plan C$")).click()
+    legend = page.locator("#room .legend")
+    until(page, lambda: legend.count() and legend.inner_text().split("multiples")[0].split() == "plan B plan C".split())
+    where = page.url
+    assert "against=1" in where
+    page.locator("#shift-against").select_option(label="nothing")
+    page.get_by_role("button", name="run again for plan C", exact=True).wait_for()
+    page.goto("about:blank")
+    page.goto(where)
+    page.get_by_role("button", name="for plan B and plan C").wait_for()
+    page.locator(".curve").nth(1).wait_for(state="attached")  # another test's picture may be of one colour
+
+
+def test_a_blur_s_filter_and_border_are_chosen(page: Any, address: str):
+    opened(page, address)
+    page.locator("#ladder .rise").last.focus()
+    answered(page, lambda: page.locator("#step-kind").select_option("blur"))
+    page.locator("#step-taps").fill("5")
+    answered(page, lambda: page.locator("#step-taps").press("Tab"))
+    answered(page, lambda: page.locator("#step-border").select_option("circular"))
+    assert "2:blur:5:circular" in page.url
+    answered(page, lambda: page.locator("#step-kind").select_option("polyphase"))
+    assert page.locator("#step-taps").count() == 0
+    answered(page, lambda: page.locator("#step-border").select_option("zero"))
+    assert "2:polyphase:zero" in page.url
+
+
+def test_an_onnx_file_is_run_and_what_it_cannot_do_is_disabled(page: Any, serve: Any, tmp_path: Path):
+    pytest.importorskip("onnxruntime")
+    import torch
+    from torch import nn
+
+    net = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 8, 3, 2, 1), nn.AdaptiveAvgPool2d(1))
+    file = str(tmp_path / "net.onnx")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(net.eval(), torch.rand(1, 3, 64, 64), file, dynamo=False)
+    with serve(lambda port: make_app(Workbench([file]), token="t", port=port)) as where:
+        opened(page, where)
+        assert page.get_by_role("button", name="measure the field").is_disabled()
+        page.get_by_text("an ONNX file gives no gradients").wait_for()
+        page.locator("#ladder .rise").last.focus()
+        answered(page, lambda: page.locator("#step-kind").select_option("blur"))
+        page.get_by_role("button", name="show feature maps").click()
+        page.locator("#wipe").wait_for()
+        assert "random" not in page.locator("#stage").inner_text()
+        page.get_by_role("button", name="measure here").click()
+        page.get_by_text("× the original").wait_for()
+        page.locator("#room-shift").click()
+        page.get_by_role("button", name="run the shift test").click()
+        page.locator(".curve").nth(1).wait_for()
+        page.locator("#room-convolution").click()
+        page.locator("#filter").select_option("own")
+        page.get_by_text("filter", exact=True).first.wait_for()
+        assert not page.locator("[role=alert]").count()
+
+
+def test_one_convolution_takes_a_layer_s_own_filter_sizes_and_padding(page: Any, address: str):
+    opened(page, address)
+    page.locator("#room-convolution").click()
+    page.locator(".products").wait_for()
+    page.get_by_role("button", name=re.compile("^as layers")).click()
+    assert page.locator("#filter").input_value() == "own"
+    assert page.locator("#padding").input_value() == "own"
+    page.locator("#filter").select_option("gaussian")
+    page.locator("#filter-size").fill("5")
+    page.locator("#filter-size").press("Tab")
+    until(page, lambda: page.locator(".numbers").nth(1).locator("tr").count() == 5)
+    page.locator("#padding").select_option("own")
+    for name in ("top", "bottom"):
+        page.get_by_label(name, exact=True).fill("0")
+        page.get_by_label(name, exact=True).press("Tab")
+    until(page, lambda: " + 2*0 - " in page.locator(".formulas dd").first.inner_text())

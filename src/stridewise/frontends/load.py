@@ -287,6 +287,9 @@ def open_graph(
 
 def load_shapes(spec: str | ModelSpec, *, trust: bool = False, **kwargs: Any) -> nn.Module:
     """The model for looking at its geometry: on the meta device, or on the CPU where its construction needs numbers."""
+    spec = resolve(spec)
+    if spec.kind == "pt2":  # its file holds numbers, and torch does not read them as shapes
+        return load(spec, trust=trust, **kwargs)
     try:
         return load(spec, device="meta", trust=trust, **kwargs)
     except StridewiseError:

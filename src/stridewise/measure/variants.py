@@ -13,13 +13,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from stridewise.errors import MissingExtraError, StridewiseError, UsageError
+from stridewise.errors import StridewiseError, UsageError
 from stridewise.frontends.apply import apply_to_model
 from stridewise.frontends.load import ModelSpec, default_input, load, resolve
 from stridewise.frontends.torch import trace
 from stridewise.ir import Graph
 from stridewise.measure.intervals import Interval
 from stridewise.measure.offsets import coarsest, made_by, steps
+from stridewise.measure.onnx_run import file_call
 from stridewise.measure.shift import Network
 from stridewise.plans import Plan
 
@@ -180,26 +181,10 @@ def _files(name: str, path: str, shape: tuple[int, ...], standard: str, plans: M
 
 def _onnx(path: str, shape: tuple[int, ...]) -> Variant:
     """An ONNX file, run by onnxruntime on as many threads as torch."""
-    try:
-        import onnxruntime
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("onnxruntime", "onnx", "measuring an ONNX file") from error
     from stridewise.frontends.onnx import read_onnx
 
     graph = read_onnx(path, input=shape)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    entry = session.get_inputs()[0]
-    fixed = entry.shape[0] if isinstance(entry.shape[0], int) else None
-
-    def call(x: torch.Tensor) -> Any:
-        numbers = x.cpu().numpy()
-        parts = [numbers] if fixed in (None, len(numbers)) else [numbers[i : i + 1] for i in range(len(numbers))]
-        rows = [session.run(None, {entry.name: part})[0] for part in parts]
-        return torch.cat([torch.from_numpy(row) for row in rows])
-
-    return Variant(name=Path(path).name, call=call, model=None, graph=graph, file=path)
+    return Variant(name=Path(path).name, call=file_call(path, shape), model=None, graph=graph, file=path)
 
 
 def first_output(out: Any) -> Any:

@@ -19,6 +19,7 @@ from stridewise.web.exports import exported, reported
 from stridewise.web.fronts import drawn_front, front_changes
 from stridewise.web.jobs import Jobs
 from stridewise.web.pictures import Pictures, png
+from stridewise.web.running import refusals
 from stridewise.web.runs import Runs
 from stridewise.web.work import WORKS
 from stridewise.web.workbench import Workbench
@@ -92,7 +93,12 @@ class Api:
     async def network(self, request: Request) -> Response:
         """The page's data for one network, as soon as it is traced."""
         number = int(request.path_params["number"])
-        return await _answered(lambda: self.bench.find(number).wait().original)
+
+        def told() -> Json:
+            opened = self.bench.find(number)
+            return opened.wait().original | {"cannot": refusals(opened), "random": opened.random}
+
+        return await _answered(told)
 
     def _studied(self, asked: Json) -> Any:
         return self.bench.find(asked.get("network")).wait()
@@ -102,7 +108,7 @@ class Api:
         return found
 
     def _export(self, asked: Json) -> Json:
-        return exported(self._studied(asked), asked)
+        return exported(self.bench.find(asked.get("network")), asked)
 
     def _front_plan(self, asked: Json) -> Json:
         return front_changes(self._studied(asked), asked)

@@ -36,6 +36,7 @@ def convolution(pictures: Pictures, opened: Opened, asked: Json) -> Json:
     return {
         "kernel": kernel,
         "kernels": sorted(NAMED),
+        "sizes": {name: entry.size for name, entry in NAMED.items() if entry.resizable},
         "weights": np.round(weights, 4).tolist(),
         "pixels": np.round(square, 4).tolist(),
         "maps": [_at_stride(square, weights, stride, padding, dilation) for stride in strides],
@@ -108,13 +109,10 @@ def _square(pictures: Pictures, opened: Opened, asked: Json, side: int) -> NDArr
 def _own(opened: Opened, asked: Json) -> tuple[str, NDArray[np.float64]]:
     """A filter of the chosen layer, summed over its input channels: what it makes of a grey picture."""
     key = str(asked.get("layer", ""))
-    try:
-        weight = opened.model().get_submodule(key).weight.detach().numpy()
-    except AttributeError as error:
-        raise UsageError(f"{key}: has no filter of its own; choose a convolution") from error
-    channel = _number(asked, "channel", 0, 0, len(weight) - 1)
+    weight = opened.filter(key)
     if weight.ndim != 4:
         raise UsageError(f"{key}: its filter is not two-dimensional; choose another layer")
+    channel = _number(asked, "channel", 0, 0, len(weight) - 1)
     return f"{key}, channel {channel}", weight[channel].sum(axis=0).astype(np.float64)
 
 

@@ -8,29 +8,43 @@ from typing import Any
 from stridewise.errors import UsageError
 from stridewise.report.show import show
 from stridewise.web.whatif import Studied
+from stridewise.web.workbench import Opened
 
 Json = dict[str, Any]
 _MOST_PLANS = 8
 
 
-def exported(studied: Studied, asked: Json) -> Json:
+def exported(opened: Opened, asked: Json) -> Json:
     """The completed plan of a request as text in each form."""
-    plan = studied.plan(asked)
-    name = studied.graph.model
+    plan = opened.wait().plan(asked)
+    name = opened.name
     changes = asked.get("changes", {})
     request = ", ".join(f"{key!r}: {_written(value)}" for key, value in changes.items())
-    shape = tuple(plan.input)
     keep = f", keep_weights=True, means={plan.means!r}" if plan.keep_weights else ""
-    python = (
-        "import stridewise as sw\n\n"
-        f"model = sw.load({name!r})\n"
-        f"graph = sw.trace(model, {shape})\n"
-        f"plan = sw.plan(graph, {{{request}}}{keep})\n"
-        "print(sw.apply(model, plan))\n"
-    )
+    python = _lines(opened, tuple(plan.input), f"{{{request}}}{keep}")
     words = ["stridewise", "set", name, *(f"{key}={value}" for key, value in changes.items())]
     words += ["--keep-weights", "--means", plan.means] if plan.keep_weights else []
     return {"toml": plan.to_toml(), "python": python, "command": shlex.join([*words, "-o", "plan.toml"])}
+
+
+def _lines(opened: Opened, shape: tuple[int, ...], request: str) -> str:
+    """The Python that carries a plan out. request: what `sw.plan` is asked for."""
+    if opened.is_file:
+        file = opened.name.removeprefix("onnx:")
+        return (
+            "import stridewise as sw\n\n"
+            f"graph = sw.read_onnx({file!r}, input={shape})\n"
+            f"plan = sw.plan(graph, {request})\n"
+            f'print(sw.apply({file!r}, plan, out="changed.onnx"))\n'
+        )
+    weights = f", weights={opened.weights!r}" if opened.weights else ""
+    return (
+        "import stridewise as sw\n\n"
+        f"model = sw.load({opened.name!r}{weights})\n"
+        f"graph = sw.trace(model, {shape})\n"
+        f"plan = sw.plan(graph, {request})\n"
+        "print(sw.apply(model, plan))\n"
+    )
 
 
 def reported(studied: Studied, asked: Json) -> Json:

@@ -11,9 +11,9 @@ from typing import Any
 from stridewise.analyses.findings import as_json, findings
 from stridewise.analyses.state import evaluate
 from stridewise.analyses.strides import site_grids
-from stridewise.errors import UsageError
+from stridewise.errors import UsageError, once
 from stridewise.ir import Graph
-from stridewise.plans import Plan, Setting
+from stridewise.plans import Plan, Setting, asked_of
 from stridewise.report.json import view_json
 from stridewise.report.page import marks_json, page_data
 from stridewise.report.show import is_layer, show, view
@@ -115,7 +115,7 @@ def plan_json(plan: Plan) -> Json:
     """The plan's settings: for every site and slot (with a +) its stride, what it was, and how it steps."""
     slots = {f"+{key}": setting for key, setting in plan.insert.items()}
     return {
-        key: {"stride": list(s.stride), "was": list(s.was), "downsample": s.downsample, "how": _how(s)}
+        key: {"stride": list(s.stride), "was": list(s.was), "downsample": s.downsample, "how": asked_of(s)}
         for key, s in [*plan.sites.items(), *slots.items()]
     }
 
@@ -133,17 +133,10 @@ def wishes(plan: Plan) -> dict[str, str]:
 
 
 def _wish(setting: Setting, usual: str) -> str:
-    alike = setting.stride[:1] if len(set(setting.stride)) == 1 else setting.stride
-    parts = ["x".join(map(str, alike))] if alike else []
+    parts = [once(setting.stride)] if setting.stride else []
     if setting.downsample != usual:
-        parts.append(_how(setting))
+        parts.append(asked_of(setting))
     return ":".join(parts)
-
-
-def _how(setting: Setting) -> str:
-    """The way a step is made as it is asked for: "blur:5:zero"."""
-    taps = [str(setting.filter)] if setting.filter else []
-    return ":".join([setting.downsample, *taps, *([setting.border] if setting.border != "reflect" else [])])
 
 
 def differences(before: Sequence[Json], after: Sequence[Json]) -> list[Any]:

@@ -66,14 +66,34 @@ class Opened:
             raise UsageError(self.error)
         return self.studied
 
+    @property
+    def is_file(self) -> bool:
+        """Whether it is an ONNX file, which has no live model."""
+        return resolve(self.name).kind == "onnx"
+
+    @property
+    def random(self) -> bool:
+        """Whether its weights are drawn, not trained: a library's network without --weights."""
+        return self.weights is None and resolve(self.name).kind in ("timm", "torchvision", "builtin")
+
     def model(self) -> Any:
         """The live model on the CPU, built when a job first needs it. Raises: UsageError for a file that has none."""
-        spec = resolve(self.name)
-        if spec.kind == "onnx":
-            raise UsageError(f"{self.name}: an ONNX file is only looked at here; name the PyTorch model to run it")
+        if self.is_file:
+            raise UsageError(f"{self.name}: an ONNX file is no live model; name the PyTorch model it was made from")
         if self.live is None:
-            self.live = load(spec, trust=self.trust, weights=self.weights)
+            self.live = load(resolve(self.name), trust=self.trust, weights=self.weights)
         return self.live
+
+    def filter(self, key: str) -> Any:
+        """A convolution's weights, (channels out, channels in / groups, *kernel). Raises: UsageError for none."""
+        if self.is_file:
+            from stridewise.measure.onnx_run import file_filter
+
+            return file_filter(resolve(self.name).name, key)
+        try:
+            return self.model().get_submodule(key.split("#")[0]).weight.detach().numpy()
+        except AttributeError as error:
+            raise UsageError(f"{key}: has no filter of its own; choose a convolution") from error
 
     def standardised(self, x: Any) -> Any:
         """Pictures (N, channels, *sizes) of 0..1 as this network's library feeds it."""

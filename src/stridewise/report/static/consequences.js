@@ -21,7 +21,7 @@ const FACTS = [
 function Fact({ name, text, now, before, was, badge, formula, better }) {
   const diff = now === null ? (text !== was ? `was ${was}` : "") : change(now, before);
   const way = !diff ? "" : now === null ? "other" : now < before ? "less" : "more";
-  return html`<div class="fact" title=${formula}><dt>${name} <${Badge} is=${badge} /></dt>
+  return html`<div class="fact" tabindex="0" title=${formula}><dt>${name} <${Badge} is=${badge} /></dt>
     <dd><span class="value">${text}</span> <span class=${`diff ${way}`}>${way === "less" ? "▼ " : way === "more" ? "▲ " : ""}${diff}</span><span class="formula">${formula}</span></dd></div>`;
 }
 
@@ -35,7 +35,7 @@ const WEIGHTS = {
 function Weights() {
   const found = view.value.weights ?? { state: "same", reasons: [] };
   const [text, why] = WEIGHTS[found.state];
-  return html`<div class="fact" title=${why}><dt>trained weights <${Badge} is="exact" /></dt>
+  return html`<div class="fact" tabindex="0" title=${why}><dt>trained weights <${Badge} is="exact" /></dt>
     <dd><span class="value">${text}</span><span class="formula">${why}</span>
     ${found.reasons.length > 0 && html`<details class="twin"><summary>${found.reasons.length} op${found.reasons.length > 1 ? "s" : ""} over all positions</summary><ul class="plain">${found.reasons.map((r) => html`<li key=${r}>${r.replace("--means grid takes", "‘means on the old grid’ takes")}</li>`)}</ul></details>`}</dd></div>`;
 }
@@ -44,12 +44,13 @@ function Latency() {
   const job = jobs.latest("latency");
   const found = job?.state === "done" ? job.result.plans : null;
   const [before, after] = found ? [found[0], found.at(-1)] : [];
+  const alone = found?.length === 1;
   const old = found && !jobs.current(job);
   const ms = (seconds) => `${(seconds * 1e3).toFixed(1)} ms`;
   return html`<div class="fact"><dt>latency <${Badge} is="measured" /></dt><dd>
-    ${found && html`<span class=${`value ${old ? "muted" : ""}`}>${after.ratio.toFixed(2)}× the original</span> <span class="diff">${ms(after.median)}, original ${ms(before.median)}${old ? " (an earlier plan)" : ""}</span>`}
-    ${jobs.runs("latency") ? html`<${jobs.Progress} kind="latency" />` : html`<button type="button" class="small" onClick=${() => jobs.start("latency", {})}>${found ? "measure again" : "measure here"}</button>`}
-    ${found && html`<span class="formula">median of ${after.rounds} rounds in turn, ratio's quartiles ${after.ratio_low.toFixed(2)} to ${after.ratio_high.toFixed(2)}, ${after.threads} threads, batch 1, this machine's CPU</span>`}
+    ${found && html`<span class=${`value ${old ? "muted" : ""}`}>${alone ? ms(after.median) : `${after.ratio.toFixed(2)}× ${before.name === "original" ? "the original" : before.name}`}</span> <span class="diff">${alone ? after.name : `${after.name} ${ms(after.median)}, ${before.name} ${ms(before.median)}`}${old ? " (not what is shown now)" : ""}</span>`}
+    <${jobs.Start} kind="latency" className="small" onClick=${() => jobs.start("latency", {})}>${found ? "measure again" : "measure here"}<//> <${jobs.Against} id="latency-against" />
+    ${found && html`<span class="formula">median of ${after.rounds} rounds in turn${alone ? "" : `, ratio's quartiles ${after.ratio_low.toFixed(2)} to ${after.ratio_high.toFixed(2)}`}, ${job.result.by}, ${after.threads} thread${after.threads > 1 ? "s" : ""}, batch 1, this machine's CPU</span>`}
   </dd></div>`;
 }
 

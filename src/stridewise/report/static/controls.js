@@ -2,8 +2,8 @@
 // new one, an output stride for the whole network, trained weights kept.
 
 import { number } from "sw/format";
-import { candidates, ladder } from "sw/shape";
-import { idle, KEEP, moved, NOTHING, wish } from "sw/state";
+import { candidates, ladder, riseOf } from "sw/shape";
+import { BORDERS, idle, KEEP, moved, NOTHING, partsOf, wish, written } from "sw/state";
 import { base, change, changed, errors, layer, now, read, said, view } from "sw/store";
 import { html, NumberField, useState } from "sw/ui";
 
@@ -50,7 +50,8 @@ export async function shift(rise, direction) {
 
 function Step({ rise }) {
   const kinds = kindsAt(rise.key);
-  const [kind, taps] = kindNow(rise.key).split(":");
+  const how = partsOf(kindNow(rise.key));
+  const { kind, taps, border } = how;
   const axes = rise.stride.length;
   if (!rise.free) return html`<strong class="site">${rise.row.key}</strong> <span class="muted">its step is tied to a fixed resize and cannot change alone</span>`;
   const name = (axis) => (axes === 2 ? ["rows", "columns"][axis] : axes === 1 ? "step" : `axis ${axis}`);
@@ -59,7 +60,8 @@ function Step({ rise }) {
     ${rise.stride.map((s, axis) => html`<label key=${axis}>${name(axis)}
       <${NumberField} min="1" max="16" value=${s} token=${errors.value} id=${`step-${axis}`} onCommit=${(n) => setStride(rise, rise.stride.map((old, i) => (i === axis ? n : old)))} /></label>`)}
     ${kinds.length > 1 && rise.stride.some((s) => s > 1) && html`<label>by <select id="step-kind" value=${kind} onChange=${(e) => setKind(rise, e.target.value)}>${kinds.map((k) => html`<option value=${k}>${k}</option>`)}</select></label>`}
-    ${kind === "blur" && html`<label>taps <${NumberField} id="step-taps" min="2" max="7" value=${taps || 3} token=${errors.value} onCommit=${(n) => setKind(rise, `blur:${n}`)} /></label>`}
+    ${taps && html`<label title="Taps of the low-pass filter, 2 to 7">filter <${NumberField} id="step-taps" min="2" max="7" value=${taps} token=${errors.value} onCommit=${(n) => setKind(rise, written({ ...how, taps: n }))} /></label>`}
+    ${border && html`<label title="How the map goes on beyond its border">border <select id="step-border" value=${border} onChange=${(e) => setKind(rise, written({ ...how, border: e.target.value }))}>${BORDERS.map((b) => html`<option value=${b} selected=${b === border}>${b}</option>`)}</select></label>`}
     <button type="button" onClick=${() => setStride(rise, rise.stride.map(() => 1))}>remove</button>`;
 }
 
@@ -93,7 +95,7 @@ function Keep() {
 export function Controls() {
   void errors.value; // a refused wish is drawn over: what is not so is not shown
   const shape = ladder(base.value, view.value);
-  const rise = shape.rises.find((r) => r.row.key === layer.value);
+  const rise = riseOf(shape, layer.value);
   const free = candidates(base.value).filter((c) => !shape.rises.some((r) => r.key === c.key || (c.group !== null && r.group === c.group)));
   const [where, setWhere] = useState("");
   const axes = base.value.layers.find((r) => r.stride.length)?.stride.length ?? 2;

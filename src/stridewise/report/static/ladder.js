@@ -3,7 +3,7 @@
 
 import { by, number, once } from "sw/format";
 import { alone, Controls, restrided, setStride, shift, wasOf } from "sw/controls";
-import { candidates, kind, ladder } from "sw/shape";
+import { candidates, kind, ladder, riseOf } from "sw/shape";
 import { moved } from "sw/state";
 import { answers, base, change, layer, live, now, original, propose, row, tab, view } from "sw/store";
 import { html, Panel, Twin, useMemo, useRef, useState, useWidth } from "sw/ui";
@@ -102,6 +102,7 @@ function Drawing({ width }) {
 
   const bar = (b, i, className) => html`<g key=${`${className}${i}`} class=${className} onClick=${() => (layer.value = b.rows[0])}>
     ${b.height.map((v, axis) => html`<line x1=${Math.max(LEFT, X(b.from) - unit * 0.5)} x2=${X(b.to) + unit * 0.5} y1=${Y(v)} y2=${Y(v)} class=${axis && v === b.height[0] ? "hidden" : axis ? "second" : ""} />`)}</g>`;
+  const chosen = row.value && riseOf(shape, row.value.key);
   const here = row.value && shape.bars.find((b) => b.rows.includes(row.value.key));
   const depthHere = row.value && (shape.depthOf(row.value.key));
   return html`<svg class=${`drawing ${shape.crowded ? "crowded" : ""}`} ref=${svg} viewBox=${`0 0 ${width} ${height}`} role="group" aria-label="Stride ladder: depth to the right, cumulative stride downwards">
@@ -114,9 +115,9 @@ function Drawing({ width }) {
     ${shape.bars.map((b, i) => bar(b, i, b === here ? "bar here" : "bar"))}
     ${live && [...shape.slotAt].map(([key, x]) => html`<circle key=${key} class="slot" cx=${X(x)} cy=${Y(heightAt(shape, x))} r="2.6"><title>${key}: a step can be inserted here</title></circle>`)}
     ${shape.marks.map((m, i) => html`<g key=${i} class=${m.fork ? "mark fork" : "mark"}><title>${m.fork ? `${m.name}: branches with different centres are joined here` : `${m.name}: ${by(m.came)} to ${by(m.stride)}`}</title>
-      ${!m.fork && html`<line x1=${X(m.x)} x2=${X(m.x)} y1=${Y(m.foot)} y2=${Y(m.top)} />`}<path d=${`M${X(m.x)} ${Y(m.top) - 6}l6 6l-6 6l-6 -6z`} /></g>`)}
+      ${m.fork ? html`<path class="prongs" d=${`M${X(m.x) - 30} ${Y(m.top)}q8 -11 14 -11q8 0 16 11M${X(m.x) - 30} ${Y(m.top)}q8 11 14 11q8 0 16 -11`} />` : html`<line x1=${X(m.x)} x2=${X(m.x)} y1=${Y(m.foot)} y2=${Y(m.top)} />`}<path d=${`M${X(m.x)} ${Y(m.top) - 6}l6 6l-6 6l-6 -6z`} /></g>`)}
     ${depthHere !== undefined && here && html`<line class="cursor" x1=${X(depthHere)} x2=${X(depthHere)} y1=${TOP - 8} y2=${Y(high) + 10} />`}
-    ${shape.rises.map((r) => html`<${Rise} key=${r.key + r.x} rise=${r} x=${X(r.x)} y=${Y} chosen=${row.value?.key === r.row.key} onGrab=${grab} />`)}
+    ${shape.rises.map((r) => html`<${Rise} key=${r.key + r.x} rise=${r} x=${X(r.x)} y=${Y} chosen=${r === chosen} onGrab=${grab} />`)}
     ${held && html`<circle class="held" cx=${held.x} cy=${held.y} r="9" />`}
   </svg>`;
 }

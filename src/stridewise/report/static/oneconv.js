@@ -2,7 +2,7 @@
 
 import { number } from "sw/format";
 import { post } from "sw/net";
-import { kinds, layer, network, picture, row, settings } from "sw/store";
+import { base, layer, network, picture, row, settings } from "sw/store";
 import { Grid, outline } from "sw/grid";
 import { html, Twin, useEffect, useMemo, useState } from "sw/ui";
 
@@ -10,9 +10,9 @@ const clamp = (v, low, high) => Math.min(high, Math.max(low, v));
 const round = (v) => (Math.abs(v) < 5e-4 ? "0" : Math.abs(v) < 10 ? v.toFixed(2) : v.toFixed(1));
 
 // The geometry of the chosen layer where it has a window on two axes; a small start otherwise.
-function fromLayer(r) {
+function fromLayer(r, own) {
   if (!r || r.kernel.length !== 2 || !["conv", "max_pool", "avg_pool"].includes(r.op)) return null;
-  return { kernel: `${r.op === "conv" ? "gaussian" : "box"}:${r.kernel[0]}`, strides: [r.stride.map(number)], dilation: r.dilation[0], padding: r.padding, side: clamp(r.dilation[0] * (r.kernel[0] - 1) + 14, 16, 30) };
+  return { kernel: own ? "own" : `${r.op === "conv" ? "gaussian" : "box"}:${r.kernel[0]}`, strides: [r.stride.map(number)], dilation: r.dilation[0], padding: r.padding, side: clamp(r.dilation[0] * (r.kernel[0] - 1) + 14, 16, 30) };
 }
 
 const START = { kernel: "sobel-x", strides: [[1, 1], [2, 2]], dilation: 1, padding: "same", side: 18, at: [0.5, 0.5] };
@@ -36,8 +36,8 @@ function Map({ found, map, cell, setCell, reading, label }) {
 }
 
 export function OneConvolution() {
-  const own = row.value?.op === "conv" && row.value.kernel.length === 2 && kinds.value.includes("maps");
-  const [asked, setAsked] = useState(() => ({ ...START, ...(settings.value ?? (row.value?.kernel.some((k) => k > 1) ? fromLayer(row.value) : null) ?? {}) }));
+  const own = row.value?.op === "conv" && row.value.kernel.length === 2 && !base.value.cannot?.filter;
+  const [asked, setAsked] = useState(() => ({ ...START, ...(settings.value ?? (row.value?.kernel.some((k) => k > 1) ? fromLayer(row.value, own) : null) ?? {}) }));
   const [found, setFound] = useState(null);
   const [why, setWhy] = useState("");
   const [index, setIndex] = useState(0);
@@ -65,22 +65,28 @@ export function OneConvolution() {
     const [ys, xs] = [of(map.axes[0], pixel[0]), of(map.axes[1], pixel[1])];
     return new Set(ys.flatMap((y) => xs.map((x) => `${y},${x}`)));
   }, [map, pixel]);
-  const set = (more) => { settings.value = { ...asked, ...more }; setAsked(settings.value); setPlaying(false); };
-  const stride = (i, axis, value) => set({ strides: asked.strides.map((s, n) => (n === i ? s.map((old, a) => (a === axis ? clamp(Math.round(value) || 1, 1, 64) : old)) : s)) });
+  const latest = () => ({ ...asked, ...settings.value }); // two changes may come before one drawing
+  const set = (more) => { settings.value = { ...latest(), ...more }; setAsked(settings.value); setPlaying(false); };
+  const stride = (i, axis, value) => set({ strides: latest().strides.map((s, n) => (n === i ? s.map((old, a) => (a === axis ? clamp(Math.round(value) || 1, 1, 64) : old)) : s)) });
   const step = (by) => { setPlaying(false); setIndex((at + by + total) % total); };
-  const geometry = fromLayer(row.value);
+  const geometry = fromLayer(row.value, own);
   const pads = typeof asked.padding === "string" ? asked.padding : "custom";
+  const padding = (axis, end, value) => set({ padding: latest().padding.map((pair, a) => (a === axis ? pair.map((old, e) => (e === end ? clamp(Math.round(value) || 0, 0, 33) : old)) : pair)) });
+  const [family, taps] = asked.kernel.split(":");
+  const size = found?.sizes[family];
   const unread = map && { rows: map.axes[0].reads.map((n) => n === 0), columns: map.axes[1].reads.map((n) => n === 0) };
   const heat = map && coverage && found.pixels.map((line, y) => line.map((_, x) => map.axes[0].reads[y] * map.axes[1].reads[x]));
   return html`<div class="tools" role="group" aria-label="Settings">
-      <label>filter <select value=${asked.kernel} onChange=${(e) => set({ kernel: e.target.value })}>
-        ${[...new Set([...(found?.kernels ?? []), asked.kernel])].filter((k) => k !== "own").map((k) => html`<option value=${k} selected=${k === asked.kernel}>${k}</option>`)}
+      <label>filter <select id="filter" value=${family} onChange=${(e) => set({ kernel: e.target.value })}>
+        ${[...new Set([...(found?.kernels ?? []), family])].filter((k) => k !== "own").map((k) => html`<option value=${k} selected=${k === family}>${k}</option>`)}
         ${own && html`<option value="own" selected=${asked.kernel === "own"}>${layer.value}'s own</option>`}</select></label>
       ${asked.kernel === "own" && row.value?.channels && html`<label>channel <input type="number" min="0" max=${row.value.channels[1] - 1} value=${asked.channel ?? 0} onChange=${(e) => set({ channel: clamp(Math.round(Number(e.target.value)) || 0, 0, row.value.channels[1] - 1) })} /></label>`}
+      ${size && html`<label>size <input type="number" id="filter-size" min=${family === "gabor" ? 3 : 1} max="33" value=${taps ?? size} onChange=${(e) => set({ kernel: `${family}:${clamp(Math.round(Number(e.target.value)) || size, family === "gabor" ? 3 : 1, 33)}` })} /></label>`}
       ${asked.strides.map((s, i) => html`<fieldset key=${i} class="pair"><legend>${asked.strides.length > 1 ? `stride ${i ? "right" : "left"}` : "stride"}</legend>${s.map((v, axis) => html`<label key=${axis}><span class="unseen">${axis ? "columns" : "rows"}</span><input type="number" min="1" max="16" value=${v} onChange=${(e) => stride(i, axis, Number(e.target.value))} /></label>`)}</fieldset>`)}
       <button type="button" class="small" onClick=${() => set({ strides: asked.strides.length > 1 ? asked.strides.slice(0, 1) : [...asked.strides, asked.strides[0].map((v) => v * 2)] })}>${asked.strides.length > 1 ? "one stride" : "two side by side"}</button>
       <label>dilation <input type="number" min="1" max="8" value=${asked.dilation} onChange=${(e) => set({ dilation: clamp(Number(e.target.value) || 1, 1, 8) })} /></label>
-      <label>padding <select value=${pads} onChange=${(e) => set({ padding: e.target.value })}><option value="same" selected=${pads === "same"}>same</option><option value="valid" selected=${pads === "valid"}>none</option>${pads === "custom" && html`<option value="custom" selected>${asked.padding.map((p) => p.join("+")).join(" × ")}</option>`}</select></label>
+      <label>padding <select value=${pads === "custom" ? "own" : pads} id="padding" onChange=${(e) => set({ padding: e.target.value === "own" ? (map?.axes.map((a) => [a.begin, a.end]) ?? [[1, 1], [1, 1]]) : e.target.value })}><option value="same">same</option><option value="valid">none</option><option value="own">by number</option></select></label>
+      ${pads === "custom" && asked.padding.map((pair, axis) => html`<fieldset key=${axis} class="pair"><legend>${axis ? "left, right" : "top, bottom"}</legend>${pair.map((n, end) => html`<label key=${end}><span class="unseen">${[["top", "bottom"], ["left", "right"]][axis][end]}</span><input type="number" min="0" max="33" value=${n} onChange=${(e) => padding(axis, end, Number(e.target.value))} /></label>`)}</fieldset>`)}
       ${geometry && html`<button type="button" class="small" onClick=${() => set(geometry)}>as ${layer.value}</button>`}
     </div>
     ${why && html`<p class="note" role="alert">${why}</p>`}

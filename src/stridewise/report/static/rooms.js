@@ -13,7 +13,7 @@ const ROOMS = () =>
   [
     ["layers", "Layers", Layers, true],
     ["convolution", "One convolution", OneConvolution, live && base.value.input.length === 4],
-    ["shift", "Shift test", ShiftTest, live && kinds.value.includes("shift") && base.value.input.length === 4 && base.value.input[1] === 3],
+    ["shift", "Shift test", ShiftTest, live && kinds.value.includes("shift") && base.value.input.length === 4],
     ["fit", "Data fit", Fit, Boolean(extras.value.fit)],
     ["front", "Cost front", Front, live],
     ["runs", "Runs", Runs, extras.value.runs > 0],

@@ -49,6 +49,9 @@ export function slotDepths(rows, slots, at) {
   return out;
 }
 
+// The step that a layer makes: its own, the one inserted behind it, or the one that must go with it.
+export const riseOf = (shape, key) => shape.rises.find((r) => r.row.key === key) ?? shape.rises.find((r) => r.key === key) ?? shape.rises.find((r) => r.others.includes(key));
+
 // A view's drawing: bars (stretches at one height), rises (steps), and the key a person changes for each.
 export function ladder(base, view) {
   const { at, width, folds } = depths(base.layers);

@@ -3,8 +3,8 @@
 import * as jobs from "sw/jobs";
 import { by, number, once } from "sw/format";
 import { upload } from "sw/net";
-import { base, complain, network, picture, position, row, said } from "sw/store";
-import { html, Panel, useEffect, useMemo, useState } from "sw/ui";
+import { base, complain, network, picture, position, row, said, viewOf } from "sw/store";
+import { html, Panel, useEffect, useState } from "sw/ui";
 
 const MOST_DOTS = 60;
 
@@ -76,6 +76,12 @@ const place = (map, r) => {
   return { x: x.from, y: y.from, width: x.size, height: y.size };
 };
 
+// One side of the wipe: the line stands at a share of the frame, wherever the map lies in it.
+const clip = (right, frame, box, wipe) => {
+  const cut = Math.min(100, Math.max(0, (100 * (frame.x + (wipe / 100) * frame.width - box.x)) / box.width));
+  return right ? `inset(0 0 0 ${cut}%)` : `inset(0 ${100 - cut}% 0 0)`;
+};
+
 export function Stage() {
   const [channel, setChannel] = useState(0);
   const [wipe, setWipe] = useState(50);
@@ -92,7 +98,6 @@ export function Stage() {
   const heatJob = jobs.latest("field");
   const heat = jobs.current(heatJob) && heatJob.result.layer === r?.key && String(heatJob.result.position) === String(at) ? heatJob.result : null;
   useEffect(() => setChannel(0), [r?.key]);
-  const oldRow = useMemo(() => base.value.layers.find((l) => l.key === r?.key), [r?.key, base.value]);
   const take = async (file) => {
     if (!file) return;
     try {
@@ -103,7 +108,7 @@ export function Stage() {
       complain(error);
     }
   };
-  const rowOf = (map) => (map.plan === "original" ? oldRow : r) ?? r;
+  const rowOf = (map) => viewOf(map.plan).layers.find((l) => l.key === r.key) ?? r;
   const run = async () => (await jobs.start("maps", { layer: r.key })) && setLayered("maps");
   const warm = async () => (await jobs.start("field", { layer: r.key, position: at })) && setLayered("heat");
   const beyond = drawable && [0, 1].some((axis) => { const a = along(r, axis); const from = a.start + at[axis] * a.jump; return from < 0 || from + a.field > shape[axis]; });
@@ -115,18 +120,20 @@ export function Stage() {
       ? html`<p class="muted">${shape.length !== 2 ? `This network reads ${shape.length === 1 ? "one axis" : `${shape.length} axes`}, no pictures: its ladder, figures and layers are beside and below.` : r ? `${r.key} has no positions on a picture: choose a layer with a size.` : "Choose a layer."}</p>`
       : html`<div class="frame" style=${{ aspectRatio: `${frame.width} / ${frame.height}` }}>
           <img class="photo" style=${all} src=${source} alt=${picture.value.name || "the picture"} onError=${() => setBroken("the picture cannot be shown for this network")} onLoad=${() => setBroken("")} />
-          ${layered === "maps" && found && found.maps.map((map, i) => html`<img key=${map.plan} class="map" src=${map.pictures[channel]} alt=${`channel ${found.channels[channel]}, ${map.plan}`} style=${{ ...within(frame, place(map, rowOf(map))), clipPath: found.maps.length > 1 ? (i ? `inset(0 0 0 ${wipe}%)` : `inset(0 ${100 - wipe}% 0 0)`) : "none" }} />`)}
+          ${layered === "maps" && found && found.maps.map((map, i) => html`<img key=${map.plan} class="map" src=${map.pictures[channel]} alt=${`channel ${found.channels[channel]}, ${map.plan}`} style=${{ ...within(frame, place(map, rowOf(map))), clipPath: found.maps.length > 1 ? clip(i, frame, place(map, rowOf(map)), wipe) : "none" }} />`)}
           ${layered === "heat" && heat && html`<img class="heat" style=${all} src=${heat.picture} alt="measured field: brighter pixels move this position more" />`}
           <${Overlay} r=${r} sizes=${shape} at=${at} frame=${frame} onPick=${(p) => (position.value = p)} />
         </div>
         ${broken && html`<p class="note">${broken}</p>`}
-        ${layered === "maps" && found && found.maps.length > 1 && html`<label class="wipe">original <input type="range" min="0" max="100" value=${wipe} onInput=${(e) => setWipe(Number(e.target.value))} /> plan</label>`}
+        ${layered === "maps" && found && found.maps.length > 1 && html`<label class="wipe">${found.maps[0].plan} <input type="range" id="wipe" min="0" max="100" value=${wipe} onInput=${(e) => setWipe(Number(e.target.value))} aria-label=${`Wipe: left ${found.maps[0].plan}, right ${found.maps[1].plan}`} /> ${found.maps[1].plan}</label>`}
+        ${layered === "maps" && found && found.maps.length < job.asked.plans.length && html`<p class="muted small-text">only ${found.maps[0].plan} has this map; the layer is not in the other plan</p>`}
         <p class="caption"><b>${r.key}</b>: ${by(r.out_size)} positions, one every ${once(r.cumulative_stride)} px; position ${at.join(", ")} ${r.global ? "is reached by the whole picture; its local field is" : "sees"} ${by(r.receptive_field)} px${beyond ? ", beyond the picture's edge" : ""}.</p>
         <div class="controls">
           ${found || heat ? html`<span class="segments" role="group" aria-label="What is shown">${[["picture", "picture", true], ["maps", "feature map", found], ["heat", "measured field", heat]].filter(([, , there]) => there).map(([id, name]) => html`<button type="button" key=${id} aria-pressed=${layered === id} onClick=${() => setLayered(id)}>${name}</button>`)}</span>` : null}
           ${beyond && html`<button type="button" aria-pressed=${whole} onClick=${() => setWhole(!whole)}>whole field</button>`}
-          ${jobs.runs("maps") ? html`<${jobs.Progress} kind="maps" />` : !found && html`<button type="button" onClick=${run}>show feature maps</button>`}
-          ${jobs.runs("field") ? html`<${jobs.Progress} kind="field" />` : !heat && html`<button type="button" onClick=${warm}>measure the field</button>`}
+          ${!found && html`<${jobs.Start} kind="maps" onClick=${run}>show feature maps<//>`}
+          ${!heat && html`<${jobs.Start} kind="field" onClick=${warm}>measure the field<//>`}
+          <${jobs.Against} id="stage-against" />
         </div>
         ${found && layered === "maps" && html`<${Maps} r=${r} found=${found} channel=${channel} setChannel=${setChannel} />
           <p class="muted small-text">the ${found.channels.length} most varied of ${found.of} channels${found.random ? "; weights are random (start with --weights FILE for trained ones)" : ""}</p>`}

@@ -25,6 +25,15 @@ export function wish(changes, key, stride, was, kind = "", usual = "") {
   return next;
 }
 
+// "blur:5:zero" in its parts; what a kind has besides is only there for that kind.
+export const BORDERS = ["reflect", "zero", "circular"];
+const BORDERED = ["blur", "polyphase"];
+export const partsOf = (how) => {
+  const [kind, ...rest] = how.split(":");
+  return { kind, taps: kind === "blur" ? Number(rest.find((p) => /^\d+$/.test(p)) ?? 3) : null, border: BORDERED.includes(kind) ? (rest.find((p) => BORDERS.includes(p)) ?? "reflect") : null };
+};
+export const written = ({ kind, taps, border }) => [kind, ...(taps ? [taps] : []), ...(border && border !== "reflect" ? [border] : [])].join(":");
+
 // Take the step from one place to another: what it was there is taken away, a wish that says nothing is dropped.
 export function moved(changes, from, to, stride, wasFrom, wasTo) {
   const one = stride.map(() => 1);
@@ -66,7 +75,7 @@ export function encoded(state) {
   const q = new URLSearchParams();
   if (state.network) q.set("network", state.network);
   for (const tab of state.tabs ?? []) q.append("plan", Object.entries(tab).map(([k, v]) => `${k}=${v}`).join(","));
-  for (const name of ["tab", "layer", "area"]) if (state[name]) q.set(name, state[name]);
+  for (const name of ["tab", "against", "layer", "area"]) if (state[name]) q.set(name, state[name]);
   if (state.position) q.set("at", state.position.join("."));
   if (state.settings) q.set("one", JSON.stringify(state.settings));
   // A plus is a plus (of a slot), not a space: an address is to be read, and typed.
@@ -93,6 +102,7 @@ export function decoded(fragment) {
     network: q.get("network") ?? "",
     tabs: q.getAll("plan").map(wishes),
     tab: Number.parseInt(q.get("tab") ?? "", 10) || 0,
+    against: Number.parseInt(q.get("against") ?? "", 10) || 0,
     layer: q.get("layer") ?? "",
     area: q.get("area") ?? "",
     settings: Array.isArray(settings?.strides) && settings.strides.every(Array.isArray) ? settings : null,
@@ -113,5 +123,19 @@ export function summary(before, after, words) {
   return parts.length ? parts.join("; ") : "as the original";
 }
 
-export const tabName = (index) => (index === 0 ? "original" : "");
 export const tabLetter = (index) => String.fromCharCode(65 + index);
+export const tabName = (index) => (index === 0 ? "original" : `plan ${tabLetter(index)}`);
+
+// --- what a job compares: the plan beside (none where `against` is no other plan), then the one in hand
+export function pair(tabs, tab, against) {
+  const of = (i) => ({ name: tabName(i), ...request(idle(tabs[i].now) ? NOTHING : tabs[i].now) });
+  const alike = against < 0 || against >= tabs.length || against === tab || same(request(tabs[against].now), request(tabs[tab].now)) || (idle(tabs[against].now) && idle(tabs[tab].now));
+  return (alike ? [tab] : [against, tab]).map(of);
+}
+
+// Where the plan beside stands after plan `closed` was closed.
+export const afterClosing = (against, closed) => (against === closed ? 0 : against > closed ? against - 1 : against);
+
+// What a job's result belongs to: network, plans by name, picture.
+export const jobKey = ({ network, plans = [], picture }) =>
+  JSON.stringify([network, plans.map(({ name, changes = {}, keep_weights: keep = false, means = "" }) => [name, sorted(changes), keep, keep && means]), picture]);

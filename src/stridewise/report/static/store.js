@@ -2,7 +2,7 @@
 
 import * as words from "sw/format";
 import { get, lose, Lost, post, Refused } from "sw/net";
-import { decoded, encoded, history, idle, NOTHING, rebuilt, redo, remember, request, same, summary, undo, wishesOf } from "sw/state";
+import { afterClosing, decoded, encoded, history, idle, NOTHING, pair, rebuilt, redo, remember, request, same, summary, tabName, undo, wishesOf } from "sw/state";
 import { batch, computed, effect, signal } from "sw/ui";
 
 const embedded = document.getElementById("data");
@@ -14,6 +14,7 @@ export const network = signal(-1);
 export const base = signal(null);
 export const tabs = signal([history()]);
 export const tab = signal(0);
+export const against = signal(0); // the plan that the one in hand is compared with
 export const answers = signal([]);
 export const layer = signal("");
 export const position = signal(null);
@@ -30,6 +31,10 @@ export const original = computed(() => base.value && { ...base.value, marks: bas
 export const view = computed(() => answers.value[tab.value] ?? original.value);
 export const now = computed(() => tabs.value[tab.value]?.now ?? NOTHING);
 export const changed = computed(() => !idle(now.value));
+
+// The plans that a forward is run under: one, or the plan beside and the one in hand.
+export const compared = computed(() => pair(tabs.value, tab.value, against.value));
+export const viewOf = (name) => { const i = tabs.value.findIndex((_, at) => tabName(at) === name); return answers.value[i] ?? original.value; };
 
 export const row = computed(() => {
   const rows = view.value?.layers ?? [];
@@ -136,6 +141,7 @@ export function closeTab(index) {
     tabs.value = tabs.value.filter((_, i) => i !== index);
     answers.value = answers.value.filter((_, i) => i !== index);
     tab.value = Math.min(tab.value >= index ? tab.value - 1 : tab.value, tabs.value.length - 1);
+    against.value = afterClosing(against.value, index);
   });
 }
 
@@ -161,6 +167,7 @@ export async function openNetwork(index, wanted = {}) {
       tabs.value = [history()];
       answers.value = [null];
       tab.value = 0;
+      against.value = 0;
       position.value = wanted.position ?? null;
       layer.value = found.layers.some((r) => r.key === wanted.layer) ? wanted.layer : deepest(found);
     });
@@ -170,6 +177,7 @@ export async function openNetwork(index, wanted = {}) {
     }
     if (!wanted.tabs?.length) addTab();
     if (wanted.tabs?.length && wanted.tab < tabs.value.length) tab.value = wanted.tab;
+    against.value = wanted.against < tabs.value.length ? wanted.against ?? 0 : 0;
   } catch (error) {
     complain(error);
   }
@@ -234,6 +242,7 @@ export const address = () =>
     network: networks.value[network.value]?.name ?? "",
     tabs: tabs.value.slice(1).map((h) => h.now),
     tab: tab.value,
+    against: against.value,
     layer: layer.value,
     area: area.value,
     position: position.value,
