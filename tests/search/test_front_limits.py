@@ -16,7 +16,7 @@ from stridewise.errors import PlanError
 from stridewise.frontends.torch import trace
 from stridewise.ir import Graph
 from stridewise.rewrites.restride import restride
-from stridewise.search import sweep
+from stridewise.search import front as search_front
 from stridewise.search.front import budget, front
 from stridewise.search.space import space
 
@@ -190,6 +190,12 @@ def test_strides_below_one() -> None:
 
 
 def test_a_space_too_large_is_refused(resnet: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sweep, "MOST_POINTS", 20)
-    with pytest.raises(PlanError, match=r"too many plans for a whole front \(\d+ kept half-way\); name the sites"):
+    for name in ("EASY_POINTS", "THINNED_POINTS", "MOST_POINTS"):
+        monkeypatch.setattr(search_front, name, 20)
+    with pytest.raises(PlanError, match=r"too many plans for a front \(\d+ half-way\); name the sites .* a budget$"):
         front(resnet)
+    with pytest.raises(PlanError, match=r"or a budget, or allow a tolerance$"):
+        front(resnet, tolerance=0)
+    for wrong in (-0.1, 1, 2.5):
+        with pytest.raises(PlanError, match=r"^tolerance: a share from 0 to below 1 is wanted"):
+            front(resnet, tolerance=wrong)

@@ -104,7 +104,7 @@ def test_the_files_hold_the_answer(tmp_path):
     assert (kept["schema"], kept["state"], kept["input"]) == ("stridewise.search/1", "finished", [1, 3, 32, 32])
     assert set(kept) == {
         *("schema", "model", "input", "task", "data", "state", "limits", "schedule", "recommended", "plans", "front"),
-        *("axes", "notes", "method", "seconds", "metric"),
+        *("axes", "notes", "method", "seconds", "metric", "weights"),
     }
     for row in kept["plans"]:
         assert row["macs"]["kind"] == row["activations"]["kind"] == "exact"
@@ -155,6 +155,8 @@ def run(*arguments, **options):
         (("search", "builtin:resnet20", "--data", "x", "--max-macs", "much"), 2, "write 0.8x"),
         (("search", "--resume", "nowhere"), 1, "no study to resume"),
         (("search", "m", "--data", "d", "--resume", "nowhere"), 2, "leave MODEL and --data out"),
+        (("search", "--resume", "nowhere", "--budget", "7", "--no-slots"), 2, "leave --slots and --budget out"),
+        (("search", "--resume", "nowhere", "--workers", "0"), 1, "no study to resume"),
     ],
 )
 def test_wrong_calls_of_the_command_are_one_line(tmp_path, arguments, code, said):

@@ -10,6 +10,7 @@ from study_nets import drawn, graph, plans
 
 import stridewise as sw
 from stridewise.errors import LoadError, PlanError, StudyError, UsageError
+from stridewise.search import front as search_front
 from stridewise.study.candidates import given
 from stridewise.study.interval import difference
 from stridewise.study.jobs import Outcome
@@ -27,7 +28,9 @@ def contender(name, macs, values, within=True):
 
 def trained_as(model, shape=(3, 32, 32), classes=10):
     """What rivals must know of a training."""
-    return SimpleNamespace(model=model, splits=SimpleNamespace(shape=shape, classes=tuple(map(str, range(classes)))))
+    return SimpleNamespace(
+        model=model, weights=None, splits=SimpleNamespace(shape=shape, classes=tuple(map(str, range(classes))))
+    )
 
 
 def default_of(model, shape=(3, 32, 32), **settings):
@@ -116,6 +119,19 @@ def test_a_study_within_a_budget_recommends_within_it(tmp_path):
     chosen = next(row for row in result.rows if row.candidate.name == result.verdict.plan)
     assert chosen.candidate.macs <= 0.8 * result.default.candidate.macs
     assert json.loads((tmp_path / "result.json").read_text())["limits"]["max_macs"] == "0.8x"
+
+
+def test_a_thinned_front_is_called_so_everywhere(monkeypatch):
+    whole = sw.search(graph(), score=drawn, budget=1, cost=1, seeds=1, trials=4)
+    monkeypatch.setattr(search_front, "EASY_POINTS", 0)
+    thin = sw.search(graph(), score=drawn, budget=1, cost=1, seeds=1, trials=4)
+    assert (whole.known, thin.known) == ("exact", "within 1 %")
+    for result, exact in ((whole, True), (thin, False)):
+        written = result.to_json()
+        assert written["front"]["known"] == result.known
+        texts = (str(result), result.to_html(), " ".join(written["method"]))
+        assert ["within 1 % of one on it in every cost" in text for text in texts] == [not exact] * 3
+        assert ("the exact front" in texts[2]) == exact
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,8 @@ from study_nets import drawn, graph, plans
 
 import stridewise as sw
 from stridewise.errors import StudyError
+from stridewise.study.cluster import Shared
+from stridewise.study.jobs import Job
 from stridewise.study.store import Store
 
 PROGRAMS = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb")) if Path("/usr/lib/postgresql").is_dir() else []
@@ -100,12 +102,15 @@ from stridewise.study.search import search
 
 LOG = {log!r}
 
-def score(plan, budget, seed):
+def score(plan, budget, seed, checkpoint):
     import ray
     index = plans().index(plan) if plan else -1
     node = ray.get_runtime_context().get_node_id()
+    path = Path(checkpoint)
+    how = "resume" if path.exists() else "begin"
+    path.write_text("half of it")
     with open(LOG, "a") as file:
-        print("begin", node, index, budget, seed, file=file, flush=True)
+        print(how, node, index, budget, seed, file=file, flush=True)
     limit = time.monotonic() + 60  # a node's first worker takes a while to start
     while len(dict.fromkeys(line.split()[1] for line in open(LOG))) < 2 and time.monotonic() < limit:
         time.sleep(0.1)
@@ -156,7 +161,25 @@ def test_ray_loses_a_node_and_the_study_loses_nothing(tmp_path):
     kept = json.loads((run / "result.json").read_text())
     trainings = sum(len(row["trainings"]) for row in kept["plans"])
     assert trainings == len({tuple(e) for e in ended})
-    assert len({line.split()[1] for line in log.read_text().splitlines()}) == 2  # both nodes worked
+    lines = [line.split() for line in log.read_text().splitlines()]
+    assert len({line[1] for line in lines}) == 2  # both nodes worked
+    done_at = {tuple(line[1:]) for line in lines if line[0] == "end"}
+    lost = {tuple(line[2:]) for line in lines if line[0] == "begin" and tuple(line[1:]) not in done_at}
+    # What the dead node had begun goes on from its checkpoint elsewhere, and nothing is left behind.
+    assert {tuple(line[2:]) for line in lines if line[0] == "resume"} == lost
+    assert not list((run / "checkpoints").glob("*.ckpt"))
+
+
+def test_a_node_uses_checkpoints_only_where_it_sees_the_very_folder(tmp_path):
+    (tmp_path / "ours").mkdir()
+    (tmp_path / "theirs").mkdir()
+    shared, job = Shared.marked(tmp_path / "ours"), Job(2, 9, 1)
+    assert shared.checkpoint(job) == str(tmp_path / "ours" / "plan2-9-1.ckpt")
+    Shared.marked(tmp_path / "theirs")
+    assert Shared(tmp_path / "theirs", shared.mark).checkpoint(job) is None
+    assert Shared(tmp_path / "nowhere", shared.mark).checkpoint(job) is None
+    with pytest.raises(StudyError, match=r"cannot be written .*: choose another --run"):
+        Shared.marked(tmp_path / "nowhere")
 
 
 def test_a_cluster_that_is_not_there_is_one_line(tmp_path):

@@ -100,6 +100,8 @@ def _shape(ctx: click.Context, option: click.Parameter, value: str | None) -> tu
     metavar="MODEL|none",
     help="Train this one beside the finalists. [default: a smaller input and a narrower network of the same cost]",
 )
+@click.option("--weights", metavar="FILE", help="Begin with these (safetensors), kept by dilation where a plan can.")
+@click.option("--trust", is_flag=True, help="Read weights that can run code.")
 @click.option("--batch", type=click.IntRange(2), help="Pictures in a step. [default: 64]")
 @click.option("--rate", type=click.FloatRange(0, min_open=True), help="Peak learning rate.")
 @click.option("--head", type=click.Choice(["atrous", "decoder"]), help="Of segment, as for train. [default: decoder]")
@@ -126,8 +128,7 @@ def command(
     count = min(4, cores()) if workers is None else workers
     place = {key: options.pop(key) for key in ("ray", "cpus", "gpus")}
     if resume is not None:
-        if model is not None or options["data"] is not None or options["score"] is not None:
-            raise UsageError(f"--resume {resume} takes model and data from the folder: leave MODEL and --data out")
+        _check_resumed(resume)
         call = stored_call(resume, options["storage"])
     else:
         if model is None or (options["data"] is None) == (options["score"] is None):
@@ -152,6 +153,23 @@ def command(
         return
     click.echo(str(result))
     click.echo(f"\nSee {call['run']}/report.html; the plan is in {call['run']}/plan.toml.", err=True)
+
+
+# What may be said of a study that goes on: where its records are and where it runs.
+_OF_THE_PLACE = ("resume", "storage", "workers", "ray", "cpus", "gpus", "as_json")
+
+
+def _check_resumed(resume: Path) -> None:
+    """Raises: UsageError where something is given that the folder says already."""
+    context = click.get_current_context()
+    given = [
+        "MODEL" if isinstance(parameter, click.Argument) else parameter.opts[0]
+        for parameter in context.command.params
+        if parameter.name not in _OF_THE_PLACE
+        and context.get_parameter_source(parameter.name or "") is click.core.ParameterSource.COMMANDLINE
+    ]
+    if given:
+        raise UsageError(f"--resume {resume} takes all of the study from the folder: leave {' and '.join(given)} out")
 
 
 def _rivals(given: tuple[str, ...]) -> list[str] | None:

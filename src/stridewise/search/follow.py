@@ -225,28 +225,6 @@ class Follower:
         except GeometryError:
             return 0
 
-    def rest(self, number: int) -> int:
-        """Activations that the blocks after one add at most: every map as large as any step makes it."""
-        sizes = self.sizes
-        total = 0
-        for block, ready in zip(self.program.blocks[number + 1 :], self.ready[number + 1 :], strict=True):
-            for instruction in ready:
-                kind = type(instruction)
-                if kind is _Stepping:
-                    site = instruction.site
-                    for i, (before, after) in enumerate(zip(site.before, site.after, strict=True)):
-                        sizes[after] = max(self._out_size(w[i], sizes[before]) for w in instruction.windows)
-                    for pad in site.pads:
-                        sizes[pad.after] += pad.most
-                elif kind is Mapped:
-                    sizes[instruction.after] = self._out_size(instruction.map, sizes[instruction.before])
-                elif kind is Total:
-                    sizes[instruction.after] = sum(sizes[p] for p in instruction.parts)
-                elif kind is Floored:
-                    sizes[instruction.after] = int(instruction.scale * prod([sizes[p] for p in instruction.parts]))
-            total += sum(n * prod([sizes[v] for v in m]) for m, n in block.activations.items())
-        return total
-
     def _spent(self, block: Block, changes: int) -> Spent:
         sizes = self.sizes
         area = {m: prod([sizes[v] for v in m]) for m in block.monomials}

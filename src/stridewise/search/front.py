@@ -19,13 +19,20 @@ from stridewise.rewrites.reach import cumulative, steps_of
 from stridewise.rewrites.restride import with_sizes
 from stridewise.search.compile import compiled, unknown_of
 from stridewise.search.follow import Follower, Spent
+from stridewise.search.paths import stages
 from stridewise.search.program import Program
 from stridewise.search.result import Front, OutputStride, Point, Points
 from stridewise.search.space import Space, Step, space
-from stridewise.search.sweep import Layer, Limits, Rows, swept
+from stridewise.search.sweep import NO_ROWS, Layer, Limits, Rows, TooManyPointsError, swept
 from stridewise.search.watch import Wanted
 
 Budget: TypeAlias = str | int | None
+
+# Points half-way at which the whole front is given up for a thinned one; and the tolerances then tried.
+EASY_POINTS = 1_300_000
+TOLERANCES = (0.01, 0.05)
+THINNED_POINTS = 2_100_000
+MOST_POINTS = 5_000_000  # where no tolerance is allowed: minutes and gigabytes
 
 
 def front(
@@ -43,8 +50,13 @@ def front(
     sites: Sequence[str] | None = None,
     per_axis: bool = False,
     inputs: Sizes | None = None,
+    tolerance: float | None = None,
 ) -> Front:
     """Every plan that no other consistent plan beats in multiply-adds, peak bytes and activations, per output stride.
+
+    Where those are too many they are thinned, and the result's `tolerance` says to what: to 0.01 every plan (that
+    keeps the limits with as much to spare) has one on the front that takes at most 1.01 times its multiply-adds and
+    peak and keeps at least 1 / 1.01 of its activations. tolerance: the largest that will do; 0 for a whole front.
 
     Budgets: "0.7x" of the network as it is, or a whole number (multiply-adds, elements, bytes). output_stride: that of
     the last feature map. pyramid: cumulative strides at which some map must lie. min_field: input positions, per axis,
@@ -67,10 +79,10 @@ def front(
     if not found.free:
         raise PlanError(f"{graph.model}: no site or slot may step otherwise here, so there is nothing to choose")
     asked = _Asked(output_stride=output_stride, smallest_map=smallest_map, wanted=wanted, limits=limits)
-    program, layers, points = _run(found, asked)
-    if not len(points.macs):
+    ran = _run(found, asked, _tries(tolerance))
+    if not len(ran.points):
         raise PlanError(_nothing_left(found, asked))
-    return _result(graph, program, layers, points, asked.said(), now)
+    return _result(graph, ran, asked.said(), now)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,11 +109,46 @@ class _Asked:
         return {key: value for key, value in said.items() if value is not None}
 
 
-def _run(found: Space, asked: _Asked) -> tuple[Program, list[Layer], Rows]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ran:
+    """A program swept: the kept points of each block, those of the last, how far plans may be from them."""
+
+    program: Program
+    layers: list[Layer]
+    points: Rows
+    tolerance: float
+
+
+_Tries: TypeAlias = Sequence[tuple[float, int]]
+
+
+def _tries(tolerance: float | None) -> _Tries:
+    """The (tolerance, most points) to try, one after the other. Raises: PlanError."""
+    if tolerance is None:
+        return ((0.0, EASY_POINTS), *((t, THINNED_POINTS) for t in TOLERANCES))
+    if not 0 <= tolerance < 1:
+        raise PlanError(f"tolerance: a share from 0 to below 1 is wanted, not {tolerance!r}")
+    return ((0.0, EASY_POINTS), (tolerance, MOST_POINTS)) if tolerance else ((0.0, MOST_POINTS),)
+
+
+def _run(found: Space, asked: _Asked, tries: _Tries) -> _Ran:
     """The program of a space and the points that meet what is asked."""
     program = compiled(found, _given(found, asked.output_stride), asked.wanted)
-    layers, points = swept(program, Follower(program, asked.smallest_map, asked.wanted), asked.limits)
-    return program, layers, points
+    ways = stages(program, Follower(program, asked.smallest_map, asked.wanted))
+    if not ways:
+        return _Ran(program=program, layers=[], points=NO_ROWS, tolerance=0.0)
+    count = 0
+    for tolerance, most in tries:
+        try:
+            layers, points = swept(ways, asked.limits, most=most, tolerance=tolerance)
+        except TooManyPointsError as error:
+            count = error.count
+        else:
+            return _Ran(program=program, layers=layers, points=points, tolerance=tolerance)
+    raise PlanError(
+        f"{found.graph.model}: too many plans for a front ({count} half-way); name the sites that may change, an "
+        "output stride or a budget" + ("" if tries[-1][0] else ", or allow a tolerance")
+    )
 
 
 def budget(name: str, value: Budget, today: int) -> int | None:
@@ -142,12 +189,15 @@ def _given(found: Space, output_stride: int | Sequence[int] | None) -> Mapping[i
     return out
 
 
-def _result(
-    graph: Graph, program: Program, layers: Sequence[Layer], points: Rows, limits: Mapping[str, Any], now: Spent
-) -> Front:
+def _result(graph: Graph, ran: _Ran, limits: Mapping[str, Any], now: Spent) -> Front:
     """The points of the last block, by output stride and multiply-adds."""
-    at = {_output_stride(program, key): np.arange(*rows) for key, rows in points.states.items()}
-    assert len(at) == len(points.states)  # nothing but the output stride is open behind the last block
+    program, layers, points = ran.program, ran.layers, ran.points
+    at = {
+        _output_stride(program, key): np.arange(points.starts[i], points.starts[i + 1])
+        for i, key in enumerate(points.states)
+        if points.starts[i] < points.starts[i + 1]
+    }
+    assert len(at) <= len(points.states)  # nothing but the output stride is open behind the last block
     strides = tuple(sorted(at))
     rows = [at[stride] for stride in strides]
     row = np.concatenate(rows)
@@ -178,6 +228,7 @@ def _result(
             make=lambda: Plan(model=graph.model, input=shape),
         ),
         limits=limits,
+        tolerance=ran.tolerance,
     )
 
 
@@ -231,8 +282,8 @@ def _nothing_left(found: Space, asked: _Asked) -> str:
     """Why no plan meets what is asked: the budget that even the best plan exceeds, or what else stands in the way."""
     model = found.graph.model
     free = replace(asked, limits=Limits())
-    _, _, points = _run(found, free)
-    if len(points.macs):
+    points = _run(found, free, _tries(None)).points
+    if len(points):
         limits = asked.limits
         for name, limit, column in (
             ("max_macs", limits.macs, points.macs),
@@ -248,8 +299,8 @@ def _nothing_left(found: Space, asked: _Asked) -> str:
                 return f"{model}: no plan keeps to {name} {limit}; the cheapest takes {least}"
         return f"{model}: no plan meets all budgets at once, though each can be met alone; raise one of {_named(asked)}"
     if asked.output_stride is not None:
-        program, _, points = _run(found, replace(free, output_stride=None))
-        strides = sorted({_output_stride(program, key) for key in points.states})
+        ran = _run(found, replace(free, output_stride=None), _tries(None))
+        strides = sorted({_output_stride(ran.program, key) for key in ran.points.states})
         if strides:
             those = ", ".join(once(s) for s in strides)
             return f"{model}: no consistent plan has {_named(free)}; possible output strides: {those}"
@@ -261,8 +312,8 @@ def _fewest(found: Space, asked: _Asked) -> int:
     low, high = 0, None
     while high is None or high - low > 1:
         limit = None if high is None else (low + high) // 2
-        _, _, points = _run(found, replace(asked, limits=Limits(activations=limit)))
-        if len(points.macs):
+        points = _run(found, replace(asked, limits=Limits(activations=limit)), _tries(None)).points
+        if len(points):
             high = int(points.activations.min())
         else:
             low = limit or 0

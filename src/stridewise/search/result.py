@@ -101,7 +101,8 @@ class Front:
     """Every plan that no other consistent plan beats, by output stride and rising multiply-adds.
 
     current: the network as it is. limits: what was asked for, in whole numbers. steps: of the moves of `space`, at a
-    point. `str()` sums it up, one line an output stride.
+    point. tolerance: 0 where every plan is there; else plans may be missing that one on the front equals to within this
+    share in each cost. `str()` sums it up, one line an output stride.
     """
 
     graph: Graph
@@ -110,6 +111,12 @@ class Front:
     points: Points
     current: Point
     limits: Mapping[str, Any]
+    tolerance: float = 0.0
+
+    @property
+    def known(self) -> str:
+        """How the front is known, in words: "exact", or "within 1 %"."""
+        return known(self.tolerance)
 
     @property
     def holds_current(self) -> bool:
@@ -136,6 +143,8 @@ class Front:
             "model": self.graph.model,
             "input": list(self.graph.tensors[self.graph.inputs[0][1]].shape),
             "limits": dict(self.limits),
+            "kind": self.known,
+            "tolerance": self.tolerance,
             "current": {**self.current.to_json(False), "on_front": self.holds_current},
             "points": [p.to_json(plans) for p in self.points],
         }
@@ -163,7 +172,19 @@ class Front:
             f"* as it is: {count(now.macs)} MACs, {count(now.activations)} activations, {binary(now.peak_bytes)} at "
             f"most, {place}"
         )
-        return "\n".join([f"{self.graph.model}: {len(self.points)} plans that no other plan beats", *lines])
+        head = f"{self.graph.model}: {len(self.points)} plans that no other plan beats"
+        if self.tolerance:
+            head += f", thinned: each plan left out is {self.known} of one of these in every cost"
+        return "\n".join([head, *lines])
+
+
+def known(tolerance: float) -> str:
+    """How a front of a tolerance is known.
+
+    >>> known(0.0), known(0.01)
+    ('exact', 'within 1 %')
+    """
+    return f"within {100 * tolerance:g} %" if tolerance else "exact"
 
 
 def _span(values: Ints, write: Callable[[float], str]) -> str:

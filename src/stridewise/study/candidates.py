@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import string
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
@@ -77,9 +77,19 @@ def given(graph: Graph, plans: Sequence[Plan]) -> tuple[Candidate, ...]:
     return (candidate(graph, Plan(), "default", "default"), *named)
 
 
-def shortlisted(graph: Graph, *, count: int, **limits: Any) -> tuple[tuple[Candidate, ...], tuple[Costs, ...]]:
-    """(shortlist, (macs, activations, peak bytes) of every plan on the front): the default first, the rule's
-    plan second, then the front's by cost. limits: as for `front`.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CostFront:
+    """The front a shortlist was chosen from. points: each plan's costs; known: "exact", or how near it is, as "within
+    1 %"; limits: in whole numbers."""
+
+    points: tuple[Costs, ...] = ()
+    known: str = "exact"
+    limits: Mapping[str, Any] = field(default_factory=dict)
+
+
+def shortlisted(graph: Graph, *, count: int, **limits: Any) -> tuple[tuple[Candidate, ...], CostFront]:
+    """(shortlist, the front it is from): the default first, the rule's plan second, then the front's by cost.
+    limits: as for `front`.
 
     Raises: PlanError where nothing is free to choose or no plan meets the limits.
     """
@@ -98,7 +108,8 @@ def shortlisted(graph: Graph, *, count: int, **limits: Any) -> tuple[tuple[Candi
         )
         for pick in shortlist(graph, found, count=count, slots=limits.get("slots"))
     )
-    return listed, tuple((p.macs, p.activations, p.peak_bytes) for p in found.points)
+    costs = tuple((p.macs, p.activations, p.peak_bytes) for p in found.points)
+    return listed, CostFront(points=costs, known=found.known, limits=found.limits)
 
 
 def steps_of(graph: Graph) -> str:

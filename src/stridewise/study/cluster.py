@@ -1,37 +1,80 @@
 """Trainings placed by Ray: each a core task with its processors and accelerators, on whatever node is free.
 
-A task that ends with its node or its worker is told as lost; the coordinator puts it into the queue again.
+A task that ends with its node or its worker is told as lost; the coordinator puts it into the queue again. It then goes
+on from its checkpoint where the node sees the coordinator's folder of checkpoints, else it begins anew.
 """
 
 from __future__ import annotations
 
 import math
 import socket
+import uuid
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from stridewise.errors import MissingExtraError, StudyError
 from stridewise.study.jobs import Job, Outcome, Score, Target, Watcher, carry_out
-from stridewise.study.runners import Done, Run
+from stridewise.study.runners import Done, Run, checkpoint_of
 
 _ANSWERS_WITHIN = 10.0  # seconds
 _LOOK_EVERY = 1.0  # seconds the coordinator waits before it lets the screen be drawn again
 
 
+_MARK = ".shared"
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """The coordinator's folder of checkpoints, and a mark by which a node knows whether it sees that very folder: one
+    of the same name on a disk of its own would keep what nobody takes up or deletes."""
+
+    folder: Path
+    mark: str
+
+    @staticmethod
+    def marked(folder: Path) -> Shared:
+        """The folder, marked anew. Raises: StudyError where it cannot be written."""
+        mark = uuid.uuid4().hex
+        try:
+            (folder / _MARK).write_text(mark, encoding="utf-8")
+        except OSError as error:
+            raise StudyError(f"{folder}: cannot be written ({error.strerror}): choose another --run") from error
+        return Shared(folder.resolve(), mark)
+
+    def checkpoint(self, job: Job) -> str | None:
+        """The job's file where this machine sees the folder, else None."""
+        try:
+            seen = (self.folder / _MARK).read_text(encoding="utf-8") == self.mark
+        except (OSError, UnicodeDecodeError):
+            seen = False
+        return checkpoint_of(self.folder, job) if seen else None
+
+
 class Cluster:
     """A Ray cluster at `address` ("auto", "host:port", "local" for one on this machine); a context, which leaves it.
 
-    cpus, gpus: what a training takes. Raises: StudyError where there is no cluster or no node can hold a training.
+    cpus, gpus: what a training takes; checkpoints: a folder for them, used by nodes that see it too.
+    Raises: StudyError where there is no cluster or no node can hold a training.
     """
 
     def __init__(
-        self, score: Score, targets: Sequence[Target], *, address: str, cpus: float = 1, gpus: float = 0
+        self,
+        score: Score,
+        targets: Sequence[Target],
+        *,
+        address: str,
+        cpus: float = 1,
+        gpus: float = 0,
+        checkpoints: Path | None = None,
     ) -> None:
         try:
             import ray
         except ModuleNotFoundError as error:
             raise MissingExtraError("ray", "cluster", "search --ray") from error
         self._ray, self._targets, self.cpus, self.gpus = ray, targets, cpus, gpus
+        self._shared = None if checkpoints is None else Shared.marked(checkpoints)
         try:
             _knock(address)
             ray.init(address=address, log_to_driver=False, configure_logging=False, namespace="stridewise")
@@ -67,7 +110,7 @@ class Cluster:
         todo, running = iter(jobs), dict[Any, Job]()
         while True:
             while len(running) < max(1, self._room()) and (job := next(todo, None)) is not None:
-                running[self._task.remote(self._score, self._targets[job.plan], job)] = job
+                running[self._task.remote(self._score, self._targets[job.plan], job, self._shared)] = job
                 watch(job, 0, 1)
             if not running:
                 return
@@ -84,9 +127,9 @@ class Cluster:
                     yield job, None
 
 
-def _train(score: Score, target: Target, job: Job) -> Any:
+def _train(score: Score, target: Target, job: Job, shared: Shared | None) -> Any:
     """One training on a node."""
-    return carry_out(score, target, job)
+    return carry_out(score, target, job, checkpoint=None if shared is None else shared.checkpoint(job))
 
 
 def _knock(address: str) -> None:

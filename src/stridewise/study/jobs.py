@@ -19,7 +19,8 @@ Score = Callable[..., Any]
 
 @dataclass(frozen=True, slots=True, order=True)
 class Job:
-    """One training: the plan by its number in the shortlist, the budget (epochs), the seed."""
+    """One training: the plan by its number in the shortlist, the budget (epochs; 0: the weights it begins with are
+    judged as they are), the seed."""
 
     plan: int
     budget: int
@@ -50,6 +51,12 @@ _SHARES = ((27, Fraction(1, 15)), (9, Fraction(1, 5)), (3, Fraction(1, 3)), (1, 
 
 
 _MOST = 1e6
+_JUDGED = 0.25  # epochs that judging a network without training it counts as, where work is estimated
+
+
+def work(budget: int, macs: int) -> float:
+    """About how much a training takes, in epochs times multiply-adds."""
+    return (budget or _JUDGED) * macs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +69,8 @@ class Rung:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
-    """rungs: the selection, one seed each; then `finalists` plans and every rival get `seeds` trainings of `budget`."""
+    """rungs: the selection, one seed each (of budget 0: nothing is trained); then `finalists` plans and every rival get
+    `seeds` trainings of `budget`."""
 
     rungs: tuple[Rung, ...]
     finalists: int
@@ -70,9 +78,12 @@ class Schedule:
     seeds: int
 
     @staticmethod
-    def within(plans: int, *, budget: int, cost: float = 5.0, seeds: int = 3, finalists: int = 3) -> Schedule:
+    def within(
+        plans: int, *, budget: int, cost: float = 5.0, seeds: int = 3, finalists: int = 3, untrained: bool = False
+    ) -> Schedule:
         """Rungs of 1/27, 1/9, 1/3 and the whole of the budget that together cost `cost` full trainings at most.
 
+        untrained: before them one of budget 0, which judges every plan with the weights it begins with.
         Each rung is trained anew, so that every training ends its own learning-rate schedule. What a rung leaves of its
         share goes to the next. No rungs where every plan is a finalist. Source: the split of benchmarks/choose.py.
         """
@@ -89,8 +100,9 @@ class Schedule:
             if count > 0:
                 rungs[length] = rungs.get(length, 0) + int(count)
                 left -= Fraction(int(count) * length, budget)
+        first = (Rung(budget=0, plans=plans),) if untrained else ()
         steps = tuple(Rung(budget=length, plans=count) for length, count in rungs.items())
-        return Schedule(rungs=steps, finalists=finalists, budget=budget, seeds=seeds)
+        return Schedule(rungs=(*first, *steps), finalists=finalists, budget=budget, seeds=seeds)
 
     def trainings(self, plans: int, rivals: int = 0) -> list[int]:
         """The budget of every training of a study of `plans` plans in which none fails."""
@@ -112,11 +124,12 @@ class Watcher(Protocol):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rival:
     """Another network to train on the same data: a name as for `load` or a function that makes it, and the size its
-    pictures are brought to (None: the study's)."""
+    pictures are brought to (None: the study's). weights: whether it begins with the study's."""
 
     name: str
     model: Any
     size: tuple[int, int] | None = None
+    weights: bool = True
 
 
 Target = Plan | Rival

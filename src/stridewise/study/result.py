@@ -62,8 +62,9 @@ class Row:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchResult:
     """A study's answer. rows: the shortlist, the default first; front: (multiply-adds, activations, peak bytes) of
-    every plan on the exact front; state: "finished" or "interrupted"; seconds: of all trainings together; metric: what
-    `accuracy` is in this task, in words."""
+    every plan on the front, which is known exactly or, as `known` then says, to within a share; state: "finished" or
+    "interrupted"; seconds: of all trainings together; metric: what `accuracy` is in this task, in words; weights: the
+    file that trainings began with, "" for random ones."""
 
     model: str
     task: str
@@ -78,6 +79,8 @@ class SearchResult:
     seconds: float
     folder: str = ""
     metric: str = "accuracy"
+    weights: str = ""
+    known: str = "exact"
 
     @property
     def plan(self) -> Plan:
@@ -98,6 +101,7 @@ class SearchResult:
             "task": self.task,
             "data": self.data,
             "metric": self.metric,
+            "weights": self.weights or None,
             "state": self.state,
             "limits": dict(self.limits),
             "schedule": self.schedule.to_json(),
@@ -112,6 +116,7 @@ class SearchResult:
             "notes": notes(self),
             "method": method(self),
             "front": {
+                "known": self.known,
                 "kind": {"macs": "exact", "activations": "exact", "peak_activation_bytes": "estimated"},
                 "points": [
                     {"macs": macs, "activations": made, "peak_activation_bytes": peak}
@@ -162,7 +167,7 @@ def cells(row: Row, default: Row) -> tuple[str, ...]:
         f"{cost / base:.2f}x",
         f"{found.mean:.1%}" if found else "failed" if row.error else "not trained",
         interval,
-        str(row.budget or ""),
+        str(row.budget) if found else "",
         str(found.seeds if found else ""),
         f"{row.latency.ratio:.2f}x" if row.latency else "",
         row.candidate.steps,
@@ -180,6 +185,8 @@ def notes(result: SearchResult) -> list[str]:
         out.append(
             "Plans with fewer epochs left the study early: their accuracies compare only with those of equal epochs."
         )
+    if result.known != "exact":
+        out.append(f"{_thinned(result)}.")
     timed = result.default.latency
     if timed:
         out.append(
@@ -191,12 +198,38 @@ def notes(result: SearchResult) -> list[str]:
     return out
 
 
+def _thinned(result: SearchResult) -> str:
+    """What it means that the front is not exact."""
+    return f"The front was too large to be whole: each plan left out is {result.known} of one on it in every cost"
+
+
+def _began(result: SearchResult) -> str:
+    """What trainings began with, and which plans keep what those weights mean."""
+    if not result.weights:
+        return "Every training starts from random weights."
+    plans = [row.candidate for row in result.rows if row.candidate.plan and not row.candidate.rival]
+    kept = [c.name for c in plans if c.plan.keep_weights]
+    other = [c.name for c in plans if not c.plan.keep_weights]
+    said = f"Every training starts from {result.weights}, its batch norms measured anew under the plan."
+    if kept:
+        said += f" {', '.join(kept)} keep what the weights mean by dilation."
+    if other:
+        said += f" {', '.join(other)} cannot (they step further, or between modules) and take the weights as they are."
+    random = [row.candidate.name for row in result.rows if row.candidate.name.endswith("(random weights)")]
+    return said + (f" The weights do not fit {', '.join(random)}." if random else "")
+
+
 def method(result: SearchResult) -> list[str]:
     """How the answer was found, a sentence a step."""
     schedule = result.schedule
     rungs = [
-        f"{r.plans} plans, {r.budget} epoch{'s' if r.budget > 1 else ''} each, "
-        + ("chosen by what the trainings before say about plans like them" if n else "far from each other")
+        f"{r.plans} plans, "
+        + (
+            (f"{r.budget} epoch{'s' if r.budget > 1 else ''} each, ")
+            + ("chosen by what the trainings before say about plans like them" if n else "far from each other")
+            if r.budget
+            else "judged with the weights they begin with, not trained"
+        )
         for n, r in enumerate(schedule.rungs)
     ]
     plans = sum(not row.candidate.rival for row in result.rows)
@@ -204,12 +237,14 @@ def method(result: SearchResult) -> list[str]:
         f"{name.replace('_', ' ')} {value}" for name, value in result.limits.items() if value is not None
     )
     return [
-        f"{len(result.front)} plans lie on the exact front of multiply-adds, activations and peak memory"
-        + (f" within {limits}." if limits else "."),
+        f"{len(result.front)} plans lie on the {'exact ' if result.known == 'exact' else ''}front of multiply-adds, "
+        f"activations and peak memory{f' within {limits}' if limits else ''}."
+        + ("" if result.known == "exact" else f" {_thinned(result)}."),
         f"{plans} plans, far from each other, make the shortlist, the default always among them.",
         *(f"Rung {n}: {text}." for n, text in enumerate(rungs, 1)),
         f"The finalists: {schedule.budget} epochs with {schedule.seeds} fresh seeds each, the default and "
-        "the rivals always among them. Every training starts from random weights.",
+        "the rivals always among them.",
+        _began(result),
         f"All trainings together took {result.seconds:.0f} seconds of work (measured).",
     ]
 

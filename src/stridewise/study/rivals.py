@@ -46,7 +46,8 @@ class Variant:
 
 def rivals_at(score: TrainScore, default: Candidate, macs: int) -> list[tuple[Rival, Candidate]]:
     """The dearest networks of at most `macs` multiply-adds: at a smaller input, and with less width, depth or kernel
-    where the factory takes it. None where the plan is not cheaper than the default."""
+    where the factory takes it. None where the plan is not cheaper than the default; with weights only those that
+    these fit, for a network from random weights is no rival to a trained one."""
     if macs >= default.macs:
         return []
     found = []
@@ -58,8 +59,13 @@ def rivals_at(score: TrainScore, default: Candidate, macs: int) -> list[tuple[Ri
 
 
 def named(score: TrainScore, models: Sequence[str]) -> list[tuple[Rival, Candidate]]:
-    """The networks a person named as rivals. Raises: LoadError and what tracing raises."""
-    return [(rival, _costed(score, rival)) for rival in (Rival(name=model, model=model) for model in models)]
+    """The networks a person named as rivals; those that the study's weights do not fit begin with random ones, which
+    their names say. Raises: LoadError and what tracing raises."""
+    rivals = []
+    for model in models:
+        fits = _fits(score, Rival(name=model, model=model))
+        rivals.append(Rival(name=model if fits else f"{model} (random weights)", model=model, weights=fits))
+    return [(rival, _costed(score, rival)) for rival in rivals]
 
 
 def _dearest(score: TrainScore, rivals: Iterator[Rival], macs: int) -> tuple[Rival, Candidate] | None:
@@ -70,8 +76,15 @@ def _dearest(score: TrainScore, rivals: Iterator[Rival], macs: int) -> tuple[Riv
         except (StridewiseError, RuntimeError):  # too small for the network, or an argument it does not take
             return None
         if made.macs <= macs:
-            return rival, made
+            return (rival, made) if _fits(score, rival) else None
     return None
+
+
+def _fits(score: TrainScore, rival: Rival) -> bool:
+    """Whether the study's weights, where it has any, fit the rival."""
+    from stridewise.tasks.backbone import build
+
+    return score.weights is None or score.fits(build(rival.model, len(score.splits.classes)))
 
 
 def _costed(score: TrainScore, rival: Rival) -> Candidate:

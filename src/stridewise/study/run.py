@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from stridewise.study.candidates import Candidate
-from stridewise.study.jobs import Job, Outcome, Rival, Schedule, Target
+from stridewise.study.jobs import Job, Outcome, Rival, Schedule, Target, work
 from stridewise.study.procedure import finals, selection
 from stridewise.study.runners import Run, checkpoint_of
 from stridewise.study.store import Store
@@ -124,15 +124,16 @@ class Coordinator:
             Path(checkpoint).unlink(missing_ok=True)
 
     def _work(self, job: Job) -> float:
-        return job.budget * self.candidates[job.plan].macs
+        return work(job.budget, self.candidates[job.plan].macs)
 
     def _watch(self, job: Job, share: float) -> None:
         """Work out how far the study is: work is epochs times multiply-adds; what later rungs keep is not known yet."""
         if share:
             self._partly[job] = share
         spent = self._spent + sum(self._work(j) * s for j, s in self._partly.items())
-        mean = sum(c.macs for c in self.candidates) / len(self.candidates)
-        ahead = sum(self._work(j) * (1 - self._partly.get(j, 0.0)) for j in self._left) + mean * sum(self._ahead)
+        mean = round(sum(c.macs for c in self.candidates) / len(self.candidates))
+        ahead = sum(self._work(j) * (1 - self._partly.get(j, 0.0)) for j in self._left)
+        ahead += sum(work(budget, mean) for budget in self._ahead)
         elapsed = time.monotonic() - self._begin
         names = dict.fromkeys(self.candidates[j.plan].name for j in self._partly)
         self.tell(

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -17,11 +18,12 @@ from stridewise.data import Dataset
 from stridewise.errors import StudyError, UsageError
 from stridewise.ir import Graph
 from stridewise.plans import Plan
-from stridewise.study.candidates import Candidate, given, shortlisted
+from stridewise.study.candidates import Candidate, CostFront, given, shortlisted
 from stridewise.study.cluster import Cluster
 from stridewise.study.folder import write_files
 from stridewise.study.interval import difference, estimate
 from stridewise.study.jobs import Job, Outcome, Rival, Schedule, Score, Target
+from stridewise.study.kept import keeping
 from stridewise.study.limits import check_latency, fast_enough, measured
 from stridewise.study.own import NamedScore
 from stridewise.study.result import Row, SearchResult
@@ -66,6 +68,8 @@ def search(
     seeds: int = 3,
     finalists: int = 3,
     rivals: Sequence[str] | None = None,
+    weights: str | Path | None = None,
+    trust: bool = False,
     run: str | Path | None = None,
     storage: str | None = None,
     workers: int = 0,
@@ -83,7 +87,9 @@ def search(
     "0.8x" or "12ms", measured; output_stride, pyramid, min_field, smallest_map, slots, sites: as for `front`; plans:
     this shortlist instead of the front's. trials: plans in the shortlist; budget: epochs of a full training; cost: full
     trainings that the selection may cost; then `seeds` of each of the finalists and rivals. rivals: networks to compare
-    with; None: a smaller input and a narrower network at the best plan's cost, () for none. run: the folder that keeps
+    with; None: a smaller input and a narrower network at the best plan's cost, () for none. weights: a file to begin
+    with (trust: also one that can run code): plans keep what they mean where dilation can, and the first rung judges
+    them all without training. run: the folder that keeps
     the study; the same call on it goes on where it stopped. storage: a database's URL instead of a file in the folder.
     workers: processes, 0 for this one; ray: a cluster's address, cpus and gpus: what a training takes there. tell:
     called with how far the study is. recipe: batch, rate, augment and so on, and the task's options, as for `train`.
@@ -91,7 +97,7 @@ def search(
     """
     if max_latency is not None:
         check_latency(max_latency)
-    chooser = _scored(model, score, task, data, size, recipe)
+    chooser = _scored(model, score, task, data, size, recipe, weights, trust)
     graph = _graph(model, chooser, input)
     limits = {
         "max_macs": max_macs,
@@ -104,8 +110,13 @@ def search(
         "slots": slots,
         "sites": sites,
     }
-    chosen, points = shortlisted(graph, count=trials, **limits) if plans is None else (given(graph, plans), ())
+    chosen, front = shortlisted(graph, count=trials, **limits) if plans is None else (given(graph, plans), CostFront())
     own = isinstance(chooser, TrainScore)
+    untrained = False
+    if isinstance(chooser, TrainScore) and weights is not None:
+        untrained = chooser.judges_untrained()
+        if plans is None:
+            chosen = keeping(graph, chosen, front.limits, chooser.builds)
     if not own and (max_latency is not None or rivals):
         raise UsageError("search: max_latency and rivals want a network that Stridewise trains: they go without score=")
     settings = {
@@ -123,6 +134,9 @@ def search(
         "seeds": seeds,
         "finalists": finalists,
         "recipe": recipe,
+        "weights": None if weights is None else str(weights),
+        "contents": None if weights is None else sha256(Path(weights).read_bytes()).hexdigest(),
+        "trust": trust or None,
         "shortlist": [c.plan.to_toml() for c in chosen],
     }
     with ExitStack() as stack:
@@ -137,15 +151,17 @@ def search(
             store=store,
             candidates=list(chosen),
             targets=[c.plan for c in chosen],
-            schedule=Schedule.within(len(chosen), budget=budget, cost=cost, seeds=seeds, finalists=finalists),
+            schedule=Schedule.within(
+                len(chosen), budget=budget, cost=cost, seeds=seeds, finalists=finalists, untrained=untrained
+            ),
             tell=tell or _silent,
             rivals=partial(_rivals, chooser, rivals) if isinstance(chooser, TrainScore) else _no_rivals,
             checkpoints=checkpoints,
         )
         metric = chooser.task.metric if isinstance(chooser, TrainScore) else "score"
-        answer = partial(_result, graph, settings, study, points, str(run or ""), metric)
+        answer = partial(_result, graph, settings, study, front, str(run or ""), metric)
         places = (
-            Cluster(chooser, study.targets, address=ray, cpus=cpus, gpus=gpus)
+            Cluster(chooser, study.targets, address=ray, cpus=cpus, gpus=gpus, checkpoints=checkpoints)
             if ray is not None
             else _places(chooser, study.targets, workers, checkpoints)
         )
@@ -179,6 +195,7 @@ def stored_call(folder: str | Path, storage: str | None = None) -> dict[str, Any
         raise StudyError(f"{folder}: was begun from Python or not at all: call search() on it again with its score")
     recipe, size = settings.pop("recipe"), settings.pop("size")
     del settings["shortlist"]
+    settings.pop("contents", None)
     if settings["task"] == "score":
         del settings["task"]
         settings["score"] = settings.pop("data")
@@ -187,11 +204,21 @@ def stored_call(folder: str | Path, storage: str | None = None) -> dict[str, Any
     return {**settings, **recipe, "size": tuple(size) if size else None, "run": folder, "storage": storage}
 
 
-def _scored(model: Any, score: Score | str | None, task: str, data: Any, size: Any, settings: dict[str, Any]) -> Score:
+def _scored(
+    model: Any,
+    score: Score | str | None,
+    task: str,
+    data: Any,
+    size: Any,
+    settings: dict[str, Any],
+    weights: str | Path | None,
+    trust: bool,
+) -> Score:
     """What judges plans: a person's own score, or a training of the task."""
     if score is not None:
-        if settings:
-            raise UsageError(f"search: {', '.join(settings)}: a score of your own trains as it wants")
+        if settings or weights is not None:
+            names = ", ".join([*settings, *(["weights"] if weights is not None else [])])
+            raise UsageError(f"search: {names}: a score of your own trains as it wants")
         if isinstance(score, str):
             named = NamedScore(score)
             _ = named.function  # a wrong name is said now, not by every worker
@@ -202,7 +229,7 @@ def _scored(model: Any, score: Score | str | None, task: str, data: Any, size: A
     from stridewise.tasks.recipe import told_apart
 
     recipe, options = told_apart(settings)
-    return TrainScore(task, model, data, size=size, recipe=recipe, options=options)
+    return TrainScore(task, model, data, size=size, recipe=recipe, options=options, weights=weights, trust=trust)
 
 
 def _graph(model: Any, score: Score, input: Sequence[int] | None) -> Graph:
@@ -288,7 +315,7 @@ def _result(
     graph: Graph,
     settings: dict[str, Any],
     study: Coordinator,
-    points: Sequence[tuple[int, int, int]],
+    front: CostFront,
     folder: str,
     metric: str,
     latencies: dict[str, Latency],
@@ -332,7 +359,9 @@ def _result(
         limits={key: settings[key] for key in LIMITS if settings[key] not in (None, [], 0)},
         schedule=study.schedule,
         rows=tuple(rows),
-        front=tuple(points),
+        front=front.points,
+        known=front.known,
+        weights=settings["weights"] or "",
         verdict=verdict(
             contenders.get(0),
             [c for i, c in contenders.items() if i and not study.candidates[i].rival],

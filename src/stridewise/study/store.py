@@ -34,6 +34,7 @@ class Store:
         self._storage = storage
         self._lock = lock
         self._running: dict[Job, Any] = {}
+        self._queue: set[Job] = set()
         self.outcomes: dict[Job, Outcome] = {}
         self.refresh()
 
@@ -109,31 +110,31 @@ class Store:
         self._study.set_user_attr(name, json.dumps(value))
 
     def refresh(self) -> None:
-        """Read the finished trials; mark those that were running when their coordinator died as lost."""
+        """Read the finished trials and the queue; mark those that were running when their coordinator died as lost."""
         import optuna
 
         states = optuna.trial.TrialState
+        self._queue.clear()
         for trial in self._study.get_trials(deepcopy=False):
             if trial.state == states.RUNNING:
                 with _quiet():
                     self._study.tell(trial.number, state=states.FAIL)
             elif trial.state == states.COMPLETE or (trial.state == states.FAIL and "error" in trial.user_attrs):
                 self.outcomes[_job(trial.params)] = _outcome(trial)
+            elif trial.state == states.WAITING:
+                self._queue.add(_job(trial.system_attrs["fixed_params"]))
 
     def enqueue(self, jobs: list[Job]) -> None:
         """Put the jobs that have neither an outcome nor a place in the queue at its end, in this order."""
-        waiting = self.waiting()
         for job in jobs:
-            if job not in self.outcomes and job not in waiting and job not in self._running:
+            if job not in self.outcomes and job not in self._queue and job not in self._running:
                 with _quiet():
                     self._study.enqueue_trial({"plan": job.plan, "budget": job.budget, "seed": job.seed})
+                self._queue.add(job)
 
-    def waiting(self) -> set[Job]:
-        """The jobs in the queue."""
-        import optuna
-
-        found = self._study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.WAITING,))
-        return {_job(trial.system_attrs["fixed_params"]) for trial in found}
+    def waiting(self) -> frozenset[Job]:
+        """The jobs in the queue; no one else puts any there or takes any away."""
+        return frozenset(self._queue)
 
     def asked(self) -> Job:
         """The next job of the queue, from now on running."""
@@ -141,6 +142,7 @@ class Store:
             trial = self._study.ask()
             job = Job(*(trial.suggest_int(name, 0, _TOP) for name in ("plan", "budget", "seed")))
         self._running[job] = trial
+        self._queue.discard(job)
         return job
 
     def told(self, job: Job, outcome: Outcome, facts: Mapping[str, Any]) -> None:

@@ -26,6 +26,7 @@ LEAST = 4
 _AMPLITUDE, _REACH = 3.0, 3.3  # of what neighbours share
 _OWN = 0.1  # variance of what a plan shares with none
 _OFFSET, _ALONG_COST = 10.0, 0.1  # variances of a lower budget's offset and of its slope along the multiply-adds
+_MOST_FADING = 27.0  # full / budget beyond which a training says no less
 _NOISE, _FADING = 0.1, 0.7  # standard deviation at the full budget, and how it grows with full / budget
 
 
@@ -44,7 +45,8 @@ def beliefs(places: Sequence[Place], scores: Mapping[Job, float], budget: int) -
     rows = np.array([[job.plan, job.budget < top, job.budget, *at[job.plan]] for job in jobs])
     wanted = np.array([[plan, 0, top, *at[plan]] for plan in range(len(places))])
     highest = values[[job.budget == top for job in jobs]].mean()
-    noise = np.array([(_NOISE * (budget / job.budget) ** _FADING) ** 2 for job in jobs])
+    # Weights judged without training say no more than the shortest training does.
+    noise = np.array([(_NOISE * min(budget / max(job.budget, 1e-9), _MOST_FADING) ** _FADING) ** 2 for job in jobs])
     process, kernel = _library()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

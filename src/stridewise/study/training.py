@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from stridewise.data import Dataset, open_dataset
 from stridewise.data.records import Progress
-from stridewise.errors import StridewiseError, UsageError
+from stridewise.errors import LoadError, StridewiseError, UsageError
 from stridewise.ir import Graph
 from stridewise.plans import Plan
 from stridewise.study.jobs import Rival, Target
 from stridewise.tasks.record import TrainRecord
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from stridewise.measure.latency import Latency
     from stridewise.tasks.pictures import Splits
     from stridewise.tasks.recipe import Recipe
@@ -22,8 +24,9 @@ if TYPE_CHECKING:
 
 
 class TrainScore:
-    """`score(plan, budget, seed)` for a task: budget is epochs, the value the task's score. Sent to a worker it takes
-    only names along and reads the data there; read data is its only state."""
+    """`score(plan, budget, seed)` for a task: budget is epochs, the value the task's score. weights: a file every
+    training begins with, its batch norms measured anew under the plan; budget 0 judges them so. Sent to a worker it
+    takes only names along and reads the data there; read data is its only state."""
 
     def __init__(
         self,
@@ -34,11 +37,14 @@ class TrainScore:
         size: tuple[int, int] | None = None,
         recipe: Recipe | None = None,
         options: Mapping[str, Any] | None = None,
+        weights: str | Path | None = None,
+        trust: bool = False,
     ) -> None:
         if task not in ("classify", "segment", "detect"):
             raise UsageError(f"no task '{task}' to search for: choose classify, segment or detect")
         self.name, self.model, self.data, self.size, self.recipe = task, model, data, size, recipe
         self.options = dict(options or {})
+        self.weights, self.trust = weights, trust
         self._splits: Splits | None = None
         self._rivals: dict[Any, TrainScore] = {}
 
@@ -72,9 +78,18 @@ class TrainScore:
     def of(self, rival: Rival) -> TrainScore:
         """The same training for another network; read data is kept where the pictures have the same size."""
         size = rival.size or self.size
-        key = (rival.model if isinstance(rival.model, str) else repr(rival.model), size)
+        key = (rival.model if isinstance(rival.model, str) else repr(rival.model), size, rival.weights)
         if key not in self._rivals:
-            found = TrainScore(self.name, rival.model, self.data, size=size, recipe=self.recipe, options=self.options)
+            found = TrainScore(
+                self.name,
+                rival.model,
+                self.data,
+                size=size,
+                recipe=self.recipe,
+                options=self.options,
+                weights=self.weights if rival.weights else None,
+                trust=self.trust,
+            )
             found._splits = self.splits if size == self.size else None
             self._rivals[key] = found
         return self._rivals[key]
@@ -94,7 +109,38 @@ class TrainScore:
             recipe=self.recipe,
             checkpoint=Path(checkpoint) if checkpoint else None,
             progress=progress,
+            weights=self.weights,
+            trust=self.trust,
         )
+
+    def fits(self, model: nn.Module) -> bool:
+        """Whether the weights fill a network, but for the layer of the classes; True without weights."""
+        from stridewise.tasks.weights import fill
+
+        if self.weights is None:
+            return True
+        try:
+            fill(model, self.weights, trust=self.trust)
+        except LoadError:
+            return False
+        return True
+
+    def judges_untrained(self) -> bool:
+        """Whether the weights fill all of the task's network, so that they can be judged before any training: not
+        where its head or the layer of the classes is new. Raises: LoadError where they do not fit."""
+        from stridewise.tasks.weights import fill
+
+        if self.weights is None:
+            return False
+        filled: set[int] = set()
+        left: list[str] = []
+
+        def prepare(model: nn.Module) -> None:
+            left.append(fill(model, self.weights or "", trust=self.trust))
+            filled.update(id(p) for p in model.parameters())
+
+        network = self.task.network(self.model, Plan(), self.splits, prepare=prepare)
+        return not any(left) and all(id(p) in filled for p in network.parameters())
 
     def builds(self, plan: Plan) -> bool:
         """Whether the task can be built on the network under the plan."""

@@ -54,7 +54,7 @@ function Plans({ study, load, lit, setLit }) {
   return html`<div class="scroll" tabindex="0" role="region" aria-label="Every plan of the shortlist"><table class="plans"><thead><tr>${heads.map((h, i) => html`<th scope="col" key=${i}>${h}</th>`)}</tr></thead>
     <tbody>${study.plans.map((p) => html`<tr key=${p.name} class=${`${p.name === study.recommended.plan ? "chosen" : ""} ${lit === p.name ? "lit" : ""}`} onPointerEnter=${() => setLit(p.name)} onPointerLeave=${() => setLit("")}>
       <th scope="row">${load ? html`<button type="button" class="link" title="Load this plan" onClick=${() => load(p)}>${p.name}</button>` : p.name}</th>
-      ${[count(p.macs.value), `${(p.macs.value / base).toFixed(2)}×`, p.accuracy ? percent(p.accuracy.mean) : p.error ? "failed" : "", interval(p.accuracy), p.budget || "", p.accuracy?.seeds ?? "", p.latency ? `${p.latency.ratio.toFixed(2)}×` : "", bytes(p.peak_activation_bytes.value), p.steps].map((cell, i) => html`<td key=${i} class=${i === 8 ? "wrap" : ""}>${cell}</td>`)}</tr>`)}</tbody></table></div>`;
+      ${[count(p.macs.value), `${(p.macs.value / base).toFixed(2)}×`, p.accuracy ? percent(p.accuracy.mean) : p.error ? "failed" : "", interval(p.accuracy), p.accuracy ? p.budget : "", p.accuracy?.seeds ?? "", p.latency ? `${p.latency.ratio.toFixed(2)}×` : "", bytes(p.peak_activation_bytes.value), p.steps].map((cell, i) => html`<td key=${i} class=${i === 8 ? "wrap" : ""}>${cell}</td>`)}</tr>`)}</tbody></table></div>`;
 }
 
 function CostFront({ study }) {
@@ -63,7 +63,7 @@ function CostFront({ study }) {
   const ends = (values) => ({ low: Math.min(...values) * 0.95, high: Math.max(...values) * 1.05 });
   const all = [...points, ...study.plans.map((p) => ({ macs: p.macs.value, activations: p.activations.value }))];
   const [x, y] = [ends(all.map((p) => p.macs)), ends(all.map((p) => p.activations))];
-  return html`<h3>The exact cost front it was chosen from</h3><${Chart} label="Activations against multiply-adds of every plan on the front" height=${240} x=${{ ...x, name: "multiply-adds (exact)", format: count }} y=${{ ...y, name: "activations (exact)", format: count }} draw=${(X, Y) => html`
+  return html`<h3>The ${study.front.known === "exact" ? "exact " : ""}cost front it was chosen from</h3><${Chart} label="Activations against multiply-adds of every plan on the front" height=${240} x=${{ ...x, name: "multiply-adds (exact)", format: count }} y=${{ ...y, name: "activations (exact)", format: count }} draw=${(X, Y) => html`
     ${points.map((p, i) => html`<circle key=${i} class="dot" r="3" cx=${X(p.macs)} cy=${Y(p.activations)} />`)}
     ${study.plans.map((p) => html`<g key=${p.name} class=${`plan ${role(study, p)}`} transform=${`translate(${X(p.macs.value)},${Y(p.activations.value)})`}><title>${words(study, p)}</title><path class="mark-of" d=${MARKS[role(study, p)]} /></g>`)}`} />
   <${Twin} label="The front as a table" heads=${["multiply-adds", "activations", "peak memory"]} rows=${points.map((p) => [count(p.macs), count(p.activations), bytes(p.peak_activation_bytes)])} />`;
