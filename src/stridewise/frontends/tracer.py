@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -19,6 +20,12 @@ from stridewise.ops.call import Value
 from stridewise.ops.layout import reshaped
 from stridewise.ops.registry import Op, generation
 from stridewise.ops.step import op_of
+
+
+@lru_cache(maxsize=4096)
+def _plain_dims(shape: tuple[int, ...]) -> tuple[tuple[int], ...]:
+    """Dimensions without positions; most weights of a network share a few shapes."""
+    return tuple([(size,) for size in shape])
 
 
 class _Target:
@@ -186,7 +193,7 @@ class Tracer(TorchDispatchMode):
         """
         shape = tuple(tensor.shape)
         count = self.learned.get(id(tensor), 0)
-        value = Value(shape, tuple([(s,) for s in shape]), None, None, "weight", False, count)
+        value = Value(shape, _plain_dims(shape), None, None, "weight", False, count)
         self.values[id(tensor)] = value
         self.alive.append(tensor)
         if tensor.device.type != "meta":
@@ -202,7 +209,7 @@ class Tracer(TorchDispatchMode):
             origin = "weight" if value.origin == "weight" else origin
         for tensor in _several(out):
             shape = tuple(tensor.shape)
-            self.values[id(tensor)] = Value(shape, tuple((s,) for s in shape), None, None, origin, False, weights)
+            self.values[id(tensor)] = Value(shape, _plain_dims(shape), None, None, origin, False, weights)
             self.alive.append(tensor)
 
     def step(self, step: Step, x: torch.Tensor) -> torch.Tensor | None:

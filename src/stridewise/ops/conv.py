@@ -55,8 +55,8 @@ def convolution(call: Call, maps: list[AxisMap], transposed: bool, groups: int) 
         reading = call.dense(grid, x, where, site=True, counted=True, keeps="input")
     # A transposed convolution multiplies once for every input position (DESIGN 3.2).
     dims, shape = (x.dims, x.shape) if transposed else (reading.outs[0][0], call.outs[0])
-    per = Fraction(channels[1] if transposed else channels[0], groups) * area
-    reading.macs = call.volume(dims, shape).times(Volume(int(per) if per.denominator == 1 else per))
+    per, rest = divmod((channels[1] if transposed else channels[0]) * area, groups)
+    reading.macs = call.volume(dims, shape).times(Volume(per + Fraction(rest, groups) if rest else per))
     reading.attrs = attrs
     return reading
 
