@@ -46,6 +46,7 @@ WELL: dict[str, Any] = {
     **DIGITS, "model": "builtin:resnet20", "digits": {"train": 48000}, "size": (32, 32), "epochs": 8,
     "batch": 128, "augment": ("scale", "light", "invert"), "precision": "bf16-mixed",
 }  # fmt: skip
+WIDE: dict[str, Any] = {**WELL, "model": "builtin:resnet20-wide", "digits": {"train": 12000}, "epochs": 24}
 EARLY = {"+layers.3": 1, "+layers.6": 1, "+layers.0": "2:max", "+layers.1": "2:max"}
 LATE = {"+layers.3": 1, "+layers.8": "2:max"}
 PLACES: dict[str, dict[str, Any]] = {"early": {"request": EARLY}, "default": {}, "late": {"request": LATE}}
@@ -59,6 +60,7 @@ TRAININGS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "det4": ({**DETECT, "levels": (4, 8, 16, 32)}, {}),
     **{f"digits-{place}": (DIGITS, asked) for place, asked in PLACES.items()},
     **{f"cifar-{place}": (CIFAR, asked) for place, asked in PLACES.items()},
+    "digits-wide": (WIDE, {"request": {"+layers.3": 1, "+layers.0": "2:max"}}),
     "digits-best": (WELL, {}),
 }
 
