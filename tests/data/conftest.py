@@ -15,8 +15,8 @@ BOXES = {"a": [(2, 3, 10, 12, 0), (15, 4, 29, 18, 1)], "b": [(0, 0, 5, 20, 1)], 
 
 
 @pytest.fixture(autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("STRIDEWISE_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+def _apart(own_cache: None) -> None:
+    pass
 
 
 def picture(seed: int, height: int = HEIGHT, width: int = WIDTH) -> Image.Image:

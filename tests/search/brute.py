@@ -28,6 +28,11 @@ def best(graph: Graph, steps: Sequence[int] = (1, 2), smallest: int = 1) -> dict
     return {point: n for point, n in found.items() if not any(beats(other, point) for other in found)}
 
 
+def all_plans(graph: Graph, steps: Sequence[int] = (1, 2)) -> set[tuple[Fraction, Cost]]:
+    """(output stride, costs) of every plan that can be carried out, beaten or not."""
+    return {(stride, costs) for plan, stride in consistent(graph, steps) if (costs := priced(graph, plan)) is not None}
+
+
 def beats(a: tuple[object, Cost], b: tuple[object, Cost]) -> bool:
     """Whether a is of b's output stride, nowhere worse and somewhere better."""
     (macs, peak, made), (other_macs, other_peak, other_made) = a[1], b[1]

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import torch
+from hypothesis import assume
 from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
+
+from stridewise.analyses.strides import components
+from stridewise.errors import TraceError
+from stridewise.frontends.torch import trace
+from stridewise.ir import Graph
 
 CHANNELS = 4
 
@@ -119,3 +125,14 @@ def networks(draw: st.DrawFn) -> tuple[Drawn, int, int]:
     """A network and the size of its input."""
     found = draw(st.lists(parts(), min_size=1, max_size=4))
     return Drawn(found, classes=draw(st.booleans())), draw(st.integers(8, 17)), draw(st.integers(8, 17))
+
+
+def graph_of(drawn: tuple[nn.Module, int, int], most: int = 6) -> Graph:
+    """A drawn network traced; another is drawn for one that does not run, or steps at more than `most` places."""
+    model, *size = drawn
+    try:
+        graph = trace(model, (3, *size))
+    except TraceError:
+        assume(False)
+    assume(not graph.unknown and sum(e.site for e in components(graph).edges) <= most)
+    return graph

@@ -6,21 +6,20 @@ import itertools
 from fractions import Fraction
 
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
 from stridewise.analyses.fields import fields
-from stridewise.analyses.strides import components
-from stridewise.errors import PlanError, TraceError
+from stridewise.errors import PlanError
 from stridewise.frontends.torch import trace
 from stridewise.ir import Graph
 from stridewise.plans import Plan, Setting
 from stridewise.rewrites.restride import restride
 from stridewise.search.front import front
 
-from .brute import Cost, beats, best, consistent, priced
-from .search_nets import CHANNELS, Branches, Drawn, Hourglass, Residual, conv, networks
+from .brute import Cost, all_plans, beats, best, consistent, priced
+from .search_nets import CHANNELS, Branches, Drawn, Hourglass, Residual, conv, graph_of, networks
 
 
 def found(graph: Graph, **limits: object) -> dict[tuple[Fraction, Cost], int]:
@@ -57,12 +56,7 @@ def test_front_of_small_networks(name: str, size: tuple[int, int]) -> None:
 @settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(networks())
 def test_front_of_drawn_networks(drawn: tuple[nn.Module, int, int]) -> None:
-    model, *size = drawn
-    try:
-        graph = trace(model, (3, *size))
-    except TraceError:
-        assume(False)
-    assume(not graph.unknown and sum(e.site for e in components(graph).edges) <= 7)
+    graph = graph_of(drawn, most=7)
     assert found(graph) == best(graph)
 
 
@@ -88,7 +82,7 @@ def test_other_steps_and_smallest_map(name: str) -> None:
 def test_budgets(name: str, share: Fraction, which: str) -> None:
     """A plan beaten only by plans over the budget is on the front within the budget."""
     graph = trace(SMALL[name], (3, 16, 12))
-    plans = {(s, c): 0 for p, s in consistent(graph, (1, 2)) if (c := priced(graph, p)) is not None}
+    plans = all_plans(graph)
     column = ("max_macs", "max_peak_bytes", "max_activations").index(which)
     limit = int(share * max(c[column] for _, c in plans))
     within = [p for p in plans if p[1][column] <= limit]
@@ -99,13 +93,8 @@ def test_budgets(name: str, share: Fraction, which: str) -> None:
 @settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(networks(), st.fractions(Fraction(1, 8), Fraction(7, 8)))
 def test_most_activations_of_drawn_networks(drawn: tuple[nn.Module, int, int], share: Fraction) -> None:
-    model, *size = drawn
-    try:
-        graph = trace(model, (3, *size))
-    except TraceError:
-        assume(False)
-    assume(not graph.unknown and sum(e.site for e in components(graph).edges) <= 6)
-    plans = {(s, c) for p, s in consistent(graph, (1, 2)) if (c := priced(graph, p)) is not None}
+    graph = graph_of(drawn)
+    plans = all_plans(graph)
     limit = int(share * max((c[2] for _, c in plans), default=1)) or 1
     within = [p for p in plans if p[1][2] <= limit]
     expected = {p for p in within if not any(beats(other, p) for other in within)}

@@ -1,20 +1,8 @@
-"""One processor thread for every training here, and the cache of built-in data inside the test run."""
-
-from collections.abc import Iterator
+"""Built-in data in a cache of the test run, and torch on one thread, for every test here."""
 
 import pytest
-import torch
 
 
 @pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Torch on one thread while a test runs: results that repeat, and room for the other tests."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("STRIDEWISE_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+def _apart(own_cache: None, one_thread: None) -> None:
+    pass

@@ -62,9 +62,11 @@ class TrainScore:
     def splits(self) -> Splits:
         """The data as tensors, read on first use. Raises: DataError."""
         if self._splits is None:
+            from stridewise.tasks.reading import read_splits
+
             task = self.task
             dataset = self.data if isinstance(self.data, Dataset) else open_dataset(self.data, task.name)  # type: ignore[arg-type]
-            self._splits = task.read(dataset, self.size)
+            self._splits = read_splits(task, dataset, self.size)
         return self._splits
 
     def graph(self) -> Graph:
