@@ -1,6 +1,6 @@
 """The figures behind docs/stride.md: what is said about stride, tested on untrained networks.
 
-    python benchmarks/claims.py cost|detail|kinds|memory|shift|field|abstraction ...      no name: all of them
+    python benchmarks/claims.py cost|detail|kinds|sets|memory|shift|field|abstraction ...      no name: all of them
 
 Prints one JSON line a claim and keeps them in benchmarks/results/claims.json. Weights are random (seeded) but where a
 row says "trained": what comes out is the architecture's doing. Pictures are windows of the two photographs that
@@ -10,9 +10,10 @@ scikit-learn ships; abstraction looks at builtin:digits.
 from __future__ import annotations
 
 import json
+import os
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,7 @@ from stridewise.builtin import Block
 from stridewise.data import digits
 from stridewise.frontends.step import Step
 from stridewise.measure.capture import run_watched
-from stridewise.measure.decoder import Pair, readable
-from stridewise.measure.detail import detail
+from stridewise.measure.detail import detail, lost_at
 from stridewise.measure.field import effective_fields
 from stridewise.measure.ladder import maps
 from stridewise.measure.memory import peak_memory
@@ -95,12 +95,6 @@ def wide(seed: int) -> nn.Module:
 def kinds() -> dict[str, Any]:
     """Detail that steps of 2 lose of the two photographs: one judged by a decoder fitted on the other, at half and at
     full size; and halves of both judged by one fitted on their other halves, at full size. Five convolutions."""
-    steps: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
-        "space-to-depth": lambda x: functional.pixel_unshuffle(x, 2),
-        **{f"3x3/2, 4x channels, seed {seed}": wide(seed) for seed in range(5)},
-        "plain": lambda x: x[..., ::2, ::2],
-        "2x2 mean": lambda x: functional.avg_pool2d(x, 2),
-    }
     full = [image[:426] for image in load_sample_images().images]
     half = [np.asarray(Image.fromarray(image).resize((320, 212), Image.Resampling.BICUBIC)) for image in full]
     left, right = ([image[:, at : at + 320] for image in full] for at in (0, 320))
@@ -112,14 +106,36 @@ def kinds() -> dict[str, Any]:
         "full size, left halves fit, right ones judge": left + right,
         "full size, right halves fit, left ones judge": right + left,
     }
+    return {split: lost_by_kind(pictures) for split, pictures in splits.items()}
+
+
+def sets() -> dict[str, Any]:
+    """The same of eight photographs of each set in the folder named by STRIDEWISE_DATA: four fit, four judge."""
+    folder = os.environ.get("STRIDEWISE_DATA")
+    if not folder:
+        raise SystemExit("sets: name the folder of the picture sets with STRIDEWISE_DATA")
     out: dict[str, Any] = {}
-    for split, pictures in splits.items():
-        fine = [picture.transpose(2, 0, 1) / 255 for picture in pictures]
-        for name, step in steps.items():
-            coarse = [step(torch.tensor(x)[None])[0].numpy() for x in fine]
-            pairs = [Pair(fine=x, coarse=y, stride=(2, 2)) for x, y in zip(fine, coarse, strict=True)]
-            out.setdefault(split, {})[name] = readable(pairs, [(2, 2)], held_out=0.5).lost[0]
+    for name, size in {"trashnet": (256, 340), "camvid": (360, 480), "bccd": (480, 640)}.items():
+        pictures = list(load_pictures(Path(folder) / name, size, 8).pixels)
+        out[f"{name}, first four fit"] = lost_by_kind(pictures)
+        out[f"{name}, last four fit"] = lost_by_kind(pictures[::-1])
     return out
+
+
+def lost_by_kind(pictures: Sequence[np.ndarray[Any, Any]]) -> dict[str, float | None]:
+    """Share of detail lost by each kind of step of 2, of pictures (height, width, 3): half of them fit, half judge."""
+    steps: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+        "space-to-depth": lambda x: functional.pixel_unshuffle(x, 2),
+        **{f"3x3/2, 4x channels, seed {seed}": wide(seed) for seed in range(5)},
+        "plain": lambda x: x[..., ::2, ::2],
+        "2x2 mean": lambda x: functional.avg_pool2d(x, 2),
+    }
+    fine = [picture.transpose(2, 0, 1) / 255 for picture in pictures]
+    lost = {}
+    for name, step in steps.items():
+        coarse = [step(torch.tensor(x)[None])[0].numpy() for x in fine]
+        lost[name] = lost_at(fine, coarse, (2, 2), held_out=0.5).lost[0]
+    return lost
 
 
 class Subsample(nn.Module):
@@ -264,6 +280,7 @@ CLAIMS: dict[str, Callable[[], dict[str, Any]]] = {
     "cost": cost,
     "detail": kept,
     "kinds": kinds,
+    "sets": sets,
     "memory": memory,
     "shift": shift,
     "field": field,

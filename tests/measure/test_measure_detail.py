@@ -38,8 +38,7 @@ def lost_of(pictures: list[np.ndarray], seed: int = 0) -> dict[str, float]:
     lost = {}
     for name, step in steps.items():
         coarse = [step(torch.tensor(x)[None])[0].numpy() for x in pictures]
-        pairs = [Pair(fine=x, coarse=y, stride=(2, 2)) for x, y in zip(pictures, coarse, strict=True)]
-        lost[name] = readable(pairs, [(2, 2)], held_out=0.5).lost[0]
+        lost[name] = lost_at(pictures, coarse, (2, 2), held_out=0.5).lost[0]
     assert lost["space-to-depth"] < 1e-9
     assert list(lost.values()) == sorted(lost.values())
     assert 0.65 <= lost["plain"] <= 0.80

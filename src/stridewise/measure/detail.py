@@ -132,10 +132,13 @@ def detail(
     )
 
 
-def lost_at(fine: Sequence[Floats], coarse: Sequence[Floats], stride: Sequence[int]) -> Readable:
-    """What a decoder cannot read of fine maps (channels, *sizes) from coarse ones, one of each a picture."""
+def lost_at(
+    fine: Sequence[Floats], coarse: Sequence[Floats], stride: Sequence[int], *, held_out: float = 0.34
+) -> Readable:
+    """What a decoder cannot read of fine maps (channels, *sizes) from coarse ones, one of each a picture; the last
+    pictures (share `held_out`) judge."""
     pairs = [Pair(fine=a, coarse=b, stride=tuple(stride)) for a, b in zip(fine, coarse, strict=True)]
-    return readable(pairs, [tuple(stride)])
+    return readable(pairs, [tuple(stride)], held_out=held_out)
 
 
 def _numbers(tensor: torch.Tensor) -> Floats:
