@@ -158,6 +158,22 @@ def test_augmentation_moves_whole_pictures_and_keeps_their_values():
         assert any(torch.equal(row, candidate) for whole in x for candidate in (whole, whole.flip(-1)))
 
 
+def test_bending_moves_pixels_by_a_smooth_draw_of_a_few_hundredths_of_the_size() -> None:
+    """A picture whose grey level is the column says, bent, which column each pixel came from."""
+    columns = torch.arange(64.0).expand(20, 1, 64, 64)
+    bent, _ = augmented(columns, torch.zeros(20), ("bend",), torch.Generator().manual_seed(0))
+    moved = (bent - columns)[..., 8:-8, 12:-12]  # the edge repeats
+    assert 0.5 * 0.04 * 64 < moved.std() < 1.5 * 0.04 * 64
+    assert moved.diff(dim=-1).abs().max() < 1.0  # smooth: nothing folds over
+    assert moved[0].std() > 0.1 and not torch.equal(moved[0], moved[1])
+
+
+def test_masks_are_not_bent_away_from_their_pictures() -> None:
+    x, y = torch.rand(2, 3, 16, 16), torch.randint(0, 3, (2, 16, 16))
+    same, target = augmented(x, y, ("scale", "bend"), torch.Generator().manual_seed(0))
+    assert torch.equal(same, x) and torch.equal(target, y)
+
+
 def test_the_rate_rises_and_ends_near_zero():
     shares = [share_of_rate(step, 100) for step in range(100)]
     assert max(shares) == 1

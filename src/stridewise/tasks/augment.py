@@ -7,9 +7,10 @@ from torch.nn import functional
 
 from stridewise.data.mask import IGNORE
 
-AUGMENTATIONS = ("shift", "flip", "scale", "light", "invert")
+AUGMENTATIONS = ("shift", "flip", "scale", "bend", "light", "invert")
 _SHIFT = 8  # a picture moves by up to an eighth of its size, as 4 of 32 pixels in He et al. 2016
 _SCALE, _TURN, _SLANT = 0.25, 0.2, 0.2  # of the size; radians; pixels across a pixel down
+_BEND, _BENDS = 0.04, 4  # of the size: the deviation of the displacements, at so many points an axis, smooth between
 _LIGHT = 0.4  # contrast by up to this share, brightness by up to this many deviations
 
 Draw = torch.Generator
@@ -20,8 +21,9 @@ def augmented(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Pictures (N, C, H, W) and their targets, changed together.
 
-    shift, flip (left to right), scale (height and width, turned and slanted a little; classes alone), light
-    (contrast and brightness), invert (to the negative).
+    shift, flip (left to right), scale (height and width, turned and slanted a little), bend (elastic
+    distortion), light (contrast and brightness), invert (to the negative). scale and bend are for classes alone.
+    Source of bend: Simard, Steinkraus and Platt 2003, "Best practices for convolutional neural networks", section 2.
     """
     if "light" in kinds:
         contrast, level = ((2 * torch.rand(len(x), 1, 1, 1, generator=generator) - 1) * _LIGHT for _ in range(2))
@@ -33,8 +35,8 @@ def augmented(
         mirrored = (torch.rand(len(x), generator=generator) < 0.5).to(x.device)
         x = torch.where(mirrored[:, None, None, None], x.flip(-1), x)
         y = _flipped(y, mirrored, x.shape[-1])
-    if "scale" in kinds and y.dim() == 1:
-        x = _warped(x, generator)
+    if y.dim() == 1 and ("scale" in kinds or "bend" in kinds):
+        x = _warped(x, kinds, generator)
     if "shift" in kinds:
         reach = [max(1, n // _SHIFT) for n in x.shape[-2:]]
         down, right = (torch.randint(-r, r + 1, (len(x),), generator=generator).tolist() for r in reach)
@@ -54,19 +56,28 @@ def _flipped(y: torch.Tensor, mirrored: torch.Tensor, width: int) -> torch.Tenso
     return torch.where(mirrored[:, None, None], other, y)
 
 
-def _warped(x: torch.Tensor, generator: Draw) -> torch.Tensor:
-    tall, wide, turn, slant = (2 * torch.rand(4, len(x), generator=generator) - 1).unbind()
+def _warped(x: torch.Tensor, kinds: tuple[str, ...], generator: Draw) -> torch.Tensor:
+    rows = _scaled(len(x), generator) if "scale" in kinds else torch.eye(2, 3).expand(len(x), 2, 3)
+    places = functional.affine_grid(rows.to(x.device), list(x.shape), align_corners=False)
+    if "bend" in kinds:  # places run from -1 to 1: twice the share of the size
+        drawn = 2 * _BEND * torch.randn(len(x), 2, _BENDS, _BENDS, generator=generator)
+        smooth = functional.interpolate(drawn.to(x.device), x.shape[2:], mode="bicubic", align_corners=True)
+        places = places + smooth.permute(0, 2, 3, 1)
+    return functional.grid_sample(x, places, padding_mode="border", align_corners=False)
+
+
+def _scaled(count: int, generator: Draw) -> torch.Tensor:
+    """Affine maps (count, 2, 3) that scale each axis, turn and slant."""
+    tall, wide, turn, slant = (2 * torch.rand(4, count, generator=generator) - 1).unbind()
     across, down, angle = torch.exp(wide * _SCALE), torch.exp(tall * _SCALE), turn * _TURN
-    none = torch.zeros(len(x))
-    rows = torch.stack(
+    none = torch.zeros(count)
+    return torch.stack(
         [
             torch.stack([across * angle.cos(), across * (slant * _SLANT - angle.sin()), none], -1),
             torch.stack([down * angle.sin(), down * angle.cos(), none], -1),
         ],
         1,
-    ).to(x.device)
-    places = functional.affine_grid(rows, list(x.shape), align_corners=False)
-    return functional.grid_sample(x, places, padding_mode="border", align_corners=False)
+    )
 
 
 def _moved(x: torch.Tensor, reach: list[int], down: list[int], right: list[int], mode: str) -> torch.Tensor:
