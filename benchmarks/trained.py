@@ -48,8 +48,8 @@ WELL: dict[str, Any] = {
 }  # fmt: skip
 UNBENT: dict[str, Any] = {**WELL, "epochs": 8, "augment": ("scale", "light", "invert")}
 WIDE: dict[str, Any] = {**UNBENT, "model": "builtin:resnet20-wide", "digits": {"train": 12000}, "epochs": 24}
-# The network of truth/resnet20_cifar10_pooling.csv on all of CIFAR-10, and plans at 0.83 times its cost: the table's best, the
-# same with other pools, and one more step near the end. "short" to choose among them, "table" to judge with fresh seeds.
+# The network of truth/resnet20_cifar10_pooling.csv on all of CIFAR-10, and plans at 0.83 times its cost: the best of
+# the table, the same with other pools, and one more step near the end. "short" chooses among them, "table" judges.
 TABLE: dict[str, Any] = {**CIFAR, "model": "builtin:resnet20", "epochs": 9}
 TABLE_PLANS: dict[str, dict[str, Any]] = {
     "4-7": {},
