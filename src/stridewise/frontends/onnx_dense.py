@@ -1,4 +1,4 @@
-"""What the ops of an ONNX file do instead, once steps have become dilation (`rewrites.dilate.Act`).
+"""What the ops of an ONNX file do instead, once steps have become dilation (`rewrites.acts.Act`).
 
 A file that fixes its sizes gets constants: attributes where they say it, padding, slices and factors elsewhere. A file
 that leaves sizes open computes its end padding when it runs, so that it is exact at every size.
@@ -21,8 +21,10 @@ from stridewise.frontends.onnx_edit import OPERANDS, Editor, Ints, Spot
 from stridewise.ir import Grid, Node, Sizes
 from stridewise.ops.call import Value
 from stridewise.ops.layout import whole_axis
+from stridewise.rewrites.acts import Act, widened
 from stridewise.rewrites.counts import counted, hits, may_read_nothing
-from stridewise.rewrites.dilate import Act, Dilation, Times, widened
+from stridewise.rewrites.dilate import Dilation
+from stridewise.rewrites.times import Times
 
 _END = np.iinfo(np.int64).max
 # From here on an average pool can spread its window.
@@ -215,7 +217,7 @@ def _padded_before(job: Job, old: Sequence[Window], windows: Sequence[Window]) -
 
 
 def _reach(job: Job, old: Sequence[Window], windows: Sequence[Window]) -> tuple[str, str]:
-    """Begin and end padding as `rewrites.dilate.widened` has them, computed when the file runs."""
+    """Begin and end padding as `rewrites.acts.widened` has them, computed when the file runs."""
     spot, came, goes = job.spot, job.act.came, job.act.goes
     now = spot.sizes(job.x, range(2, 2 + len(old)))
     size = now // came
