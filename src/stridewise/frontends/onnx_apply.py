@@ -82,7 +82,7 @@ def _rewritten(
     if plan.keep_weights:
         found = dilation(graph, plan)
         certificate = certify(found)
-        done = dilate_file(edit, found, expected.graph.grids, is_open)
+        done = dilate_file(edit, found, is_open)
     else:
         _refuse_fixed(graph, expected.graph)
         done = restep_file(edit, graph, plan, expected)
