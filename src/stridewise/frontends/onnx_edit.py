@@ -11,7 +11,7 @@ import onnx
 from onnx import defs, helper, numpy_helper, version_converter
 
 from stridewise.errors import PlanError, StridewiseError
-from stridewise.frontends.onnx import Walk
+from stridewise.frontends.onnx_walk import Walk
 
 # From here on Slice, Pad, Unsqueeze and the reductions take what they need as operands.
 OPERANDS = 13
