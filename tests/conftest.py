@@ -1,9 +1,16 @@
 """What every test may use."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+# Test processes side by side, and what they start, share the cores: with more threads than cores they wait for each
+# other. Set before torch is loaded.
+_SIDE_BY_SIDE = os.environ.get("PYTEST_XDIST_WORKER_COUNT")
+if _SIDE_BY_SIDE:
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // int(_SIDE_BY_SIDE))))
 
 GOLDEN = Path(__file__).parent / "golden"
 
