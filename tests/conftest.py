@@ -1,7 +1,7 @@
 """What every test may use."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -49,3 +49,20 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def refused(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]:
+    """A command line that ends with an error, run in this process: (exit code, what it says on standard error)."""
+    from stridewise.cli import main
+
+    def run(*arguments: object) -> tuple[int, str]:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            main([str(argument) for argument in arguments])
+        out, err = capsys.readouterr()
+        assert stop.value.code in (1, 2), err
+        assert out == ""
+        return int(stop.value.code), err
+
+    return run
