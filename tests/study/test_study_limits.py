@@ -162,6 +162,7 @@ def test_latency_limits_are_read_and_name_the_fastest_where_none_is_fast_enough(
     times = {"default": (1.0, 0.02), "plan 1": (0.7, 0.014), "plan 2": (1.2, 0.024)}
     assert fast_enough(chosen, times, "0.8x", "net") == {"plan 1"}
     assert fast_enough(chosen, times, "15ms", "net") == {"plan 1"}
+    assert fast_enough(chosen, times, "0.7x", "net") == {"plan 1"}  # the limit itself is kept
     with pytest.raises(PlanError, match=r"no plan .* takes 0\.5x .*fastest, plan 1, .*0\.70x \(14\.00 ms\)"):
         fast_enough(chosen, times, "0.5x", "net")
 
