@@ -170,7 +170,7 @@ def test_latency_limits_are_read_and_name_the_fastest_where_none_is_fast_enough(
 def test_latency_and_rivals_want_a_network_to_train():
     with pytest.raises(UsageError, match="they go without score="):
         sw.search(graph(), score=drawn, plans=plans(), max_latency="0.8x")
-    with pytest.raises(UsageError, match="trains as it wants"):
+    with pytest.raises(UsageError, match="leave rate out: with score= your own code does the training"):
         sw.search(graph(), score=drawn, plans=plans(), rate=0.1)
 
 

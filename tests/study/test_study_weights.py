@@ -113,7 +113,7 @@ def test_weights_that_are_none_are_one_line(pretrained, monkeypatch, refused, we
 
 
 def test_weights_want_a_network_that_is_trained_here():
-    with pytest.raises(UsageError, match="weights: a score of your own trains as it wants"):
+    with pytest.raises(UsageError, match="leave weights out: with score= your own code does the training"):
         sw.search(graph(), score=lambda plan, budget, seed: 0.0, weights="w.safetensors")
 
 

@@ -107,11 +107,11 @@ def _windowed(key: str, node: Node, came: Times, goes: Times, maps: Sequence[Axi
     for change, a, b in zip(maps, came, goes, strict=True):
         assert isinstance(change, Window)
         if change.stride * a % b:
-            raise PlanError(f"{key}: would step by {Fraction(change.stride * a, b)}, which is not whole")
+            raise PlanError(f"{key}: would step by {Fraction(change.stride * a, b)}; a step is a whole number")
     more = (1,) * (len(node.attrs.get("maps", maps)) - len(maps))  # a window over channels too (a 3-D convolution)
     same = tuple(m for m in maps if isinstance(m, Window) and m.same)
     if 0 < len(same) < len(maps):
-        raise PlanError(f"{key}: pads dynamically along some axes only")
+        raise PlanError(f"{key}: computes its padding from the size along some axes only; it has no dilated form")
     return Act(kind="window", came=more + came, goes=more + goes, same=same)
 
 

@@ -121,7 +121,7 @@ def _check_known(graph: Graph, times: Sequence[Times]) -> None:
     for unknown in graph.unknown:
         grids = [graph.tensors[t].grid for t in graph.nodes[unknown.node].inputs]
         if any(m != 1 for grid in grids if grid is not None for m in times[grid]):
-            raise PlanError(f"{unknown.message}; with kept weights nothing may be unknown there")
+            raise PlanError(f"{unknown.message}; keeping the weights needs a rule for what comes here")
 
 
 def dilated_graph(found: Dilation, inputs: Sizes | None = None) -> Graph:

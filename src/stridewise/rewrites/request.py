@@ -103,7 +103,7 @@ def _resolve_module(graph: Graph, found: Request, name: str, value: Any) -> None
     if wish.stride is not None:
         found.sites.update(_shared_out(graph, name, inside, wish.stride))
     elif not any(s > 1 for n in inside for s in steps_now(graph, n)):
-        raise PlanError(f"{name}: no site in it steps: there is nothing to do by '{wish.downsample}'")
+        raise PlanError(f"{name}: no site in it steps: '{wish.downsample}' would change nothing")
     if wish.downsample != "stride":
         found.modules.append((inside, wish))
 

@@ -20,7 +20,7 @@ def own_score(score: Score | str, recipe: Mapping[str, Any], weights: str | Path
     """
     if recipe or weights is not None:
         names = ", ".join([*recipe, *(["weights"] if weights is not None else [])])
-        raise UsageError(f"search: {names}: a score of your own trains as it wants, so leave these out")
+        raise UsageError(f"search: leave {names} out: with score= your own code does the training")
     if isinstance(score, str):
         named = NamedScore(score)
         _ = named.function  # a wrong name is said now, not by every worker

@@ -26,7 +26,9 @@ def stored_call(folder: str | Path, storage: str | None = None) -> dict[str, Any
     finally:
         store.close()
     if settings is None or (settings["task"] == "score" and not settings["data"].startswith("py:")):
-        raise StudyError(f"{folder}: was begun from Python or not at all: call search() on it again with its score")
+        raise StudyError(
+            f"{folder}: its study was begun from Python, or never begun: call search() on it again with the same score"
+        )
     recipe, size = settings.pop("recipe"), settings.pop("size")
     del settings["shortlist"]
     settings.pop("contents", None)
