@@ -1,9 +1,16 @@
 """What every test may use."""
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+# Test processes side by side, and what they start, share the cores: with more threads than cores they wait for each
+# other. Set before torch is loaded.
+_SIDE_BY_SIDE = os.environ.get("PYTEST_XDIST_WORKER_COUNT")
+if _SIDE_BY_SIDE:
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // int(_SIDE_BY_SIDE))))
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -42,3 +49,20 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def refused(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]:
+    """A command line that ends with an error, run in this process: (exit code, what it says on standard error)."""
+    from stridewise.cli import main
+
+    def run(*arguments: object) -> tuple[int, str]:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            main([str(argument) for argument in arguments])
+        out, err = capsys.readouterr()
+        assert stop.value.code in (1, 2), err
+        assert out == ""
+        return int(stop.value.code), err
+
+    return run

@@ -85,6 +85,39 @@ def test_a_module_name_stands_for_the_step_through_it(graph):
 
 
 @pytest.mark.parametrize(
+    ("today", "wanted", "steps"),
+    [
+        ((2, 2), 8, (2, 4)),
+        ((2, 2), 3, (1, 3)),  # what the first one's step does not divide goes to the last
+        ((3, 2), 6, (3, 2)),
+        ((3, 2), 2, (1, 2)),
+        ((1, 1), 2, (1, 2)),  # the wider kernel steps where none does today
+    ],
+)
+def test_a_module_shares_its_step_out_in_order(today, wanted, steps):
+    parts = nn.Sequential(nn.Conv2d(3, 4, 1, today[0]), nn.Conv2d(4, 4, 3, today[1], 1))
+    graph = trace(nn.Sequential(nn.Conv2d(3, 3, 1), parts), (3, 36, 36))
+    found = {"1.0": today[0], "1.1": today[1]} | changes(make_plan(graph, {"1": wanted}))
+    assert (found["1.0"], found["1.1"]) == steps
+
+
+@pytest.mark.parametrize("wide", [0, 1])
+def test_a_parallel_path_steps_where_its_window_covers_the_step(wide):
+    class Two(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            kernels = (3, 1) if wide == 0 else (1, 3)
+            self.main = nn.Conv2d(3, 4, 3, 1, 1)
+            self.side = nn.Sequential(*(nn.Conv2d(c, 4, k, 1, k // 2) for c, k in zip((3, 4), kernels, strict=True)))
+
+        def forward(self, x):
+            return self.main(x) + self.side(x)
+
+    found = changes(make_plan(trace(Two(), (3, 16, 16)), {"main": 2}))
+    assert found == {"main": 2, f"side.{wide}": 2}
+
+
+@pytest.mark.parametrize(
     ("request_", "words"),
     [
         ({"4.conv2": 2}, "joined with its own input"),

@@ -16,8 +16,9 @@ from stridewise.errors import PlanError
 from stridewise.frontends.torch import trace
 from stridewise.ir import Graph
 from stridewise.rewrites.restride import restride
-from stridewise.search import front as search_front
-from stridewise.search.front import budget, front
+from stridewise.search import attempt
+from stridewise.search.asked import budget
+from stridewise.search.front import front
 from stridewise.search.space import space
 
 from .search_nets import CHANNELS, Drawn, Residual, conv
@@ -191,7 +192,7 @@ def test_strides_below_one() -> None:
 
 def test_a_space_too_large_is_refused(resnet: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("EASY_POINTS", "THINNED_POINTS", "MOST_POINTS"):
-        monkeypatch.setattr(search_front, name, 20)
+        monkeypatch.setattr(attempt, name, 20)
     with pytest.raises(PlanError, match=r"too many plans for a front \(\d+ half-way\); name the sites .* a budget$"):
         front(resnet)
     with pytest.raises(PlanError, match=r"or a budget, or allow a tolerance$"):

@@ -15,8 +15,7 @@ from stridewise.errors import PlanError
 from stridewise.frontends.load import load
 from stridewise.frontends.torch import trace
 from stridewise.ir import Graph
-from stridewise.search import front as search_front
-from stridewise.search import sweep
+from stridewise.search import attempt, sweep
 from stridewise.search.front import front
 from stridewise.search.result import Front
 
@@ -29,7 +28,7 @@ Found = set[tuple[Fraction, Cost]]
 @pytest.fixture(autouse=True)
 def _thinned_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """No network is so small that its front is not thinned at every block."""
-    monkeypatch.setattr(search_front, "EASY_POINTS", 0)
+    monkeypatch.setattr(attempt, "EASY_POINTS", 0)
     monkeypatch.setattr(sweep, "THINNED_FROM", 0)
     monkeypatch.setattr(sweep, "_COMPARED_AT", 0)
 
@@ -116,7 +115,7 @@ def test_it_says_so() -> None:
 
 
 def test_a_front_that_is_easy_is_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(search_front, "EASY_POINTS", 10**6)
+    monkeypatch.setattr(attempt, "EASY_POINTS", 10**6)
     graph = trace(build("resnet20-narrow"), (3, 32, 32), name="net")
     for tolerance in (None, 0, 0.05):
         found = front(graph, tolerance=tolerance)

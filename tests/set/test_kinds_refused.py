@@ -52,7 +52,7 @@ def graph():
         ({"stem": "2:cubic"}, {}, "is no stride; write 2, 1x2, 2:blur:3"),
         ({"stem": "2:mean:3"}, {}, "is no stride"),
         ({"stem": "2:mean:zero"}, {}, "is no stride"),
-        ({"stem": "1:blur"}, {}, "stem: steps by 1, so there is nothing to do by 'blur'"),
+        ({"stem": "1:blur"}, {}, "stem: steps by 1, so 'blur' would change nothing; write stem=2:blur"),
         ({"last": "polyphase"}, {}, "steps by 1"),
         ({"pool": "space-to-depth"}, {}, "pool: space-to-depth grows a kernel, and a pool has none; use blur"),
         ({"spread": "space-to-depth"}, {}, "is dilated"),

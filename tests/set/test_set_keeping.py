@@ -10,6 +10,7 @@ from torch import nn
 import stridewise as sw
 from stridewise.errors import PlanError
 from stridewise.frontends.compare import compare, randomise
+from stridewise.rewrites.dilate import dilation
 
 from .networks import Blur, Branches, Functional, Gated, Line, Pyramid, Same, Straight, everything
 
@@ -75,6 +76,45 @@ def test_a_resize_of_fixed_factor_reads_the_coarse_grid(mode):
     for cap in (2, (2, 4)):
         found = compare(model, plan_for(model, cap), input=(3, 64, 32))
         assert found.outputs <= 1e-12
+
+
+class Ladder(nn.Module):
+    """A resize back up, met in the graph before the path beside it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.down = nn.Conv2d(3, 6, 3, 2, 1), nn.Conv2d(6, 6, 3, 2, 1)
+        self.side, self.last = nn.Conv2d(6, 6, 3, 1, 1), nn.Conv2d(6, 6, 3, 1, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.stem(x)
+        return self.last(nn.functional.interpolate(self.down(x), scale_factor=2) + self.side(x))
+
+
+@pytest.mark.parametrize(("cap", "times"), [(1, (2, 2)), (2, (1, 1)), ((1, 4), (2, 1))])
+@pytest.mark.parametrize(
+    "network",
+    [
+        Ladder,
+        lambda: Straight(
+            nn.Conv2d(3, 6, 3, 2, 1), nn.Conv2d(6, 6, 3, 2, 1), nn.Upsample(scale_factor=2), nn.Conv2d(6, 6, 3, 1, 1)
+        ),
+    ],
+    ids=["beside a path", "alone"],
+)
+def test_a_resize_gives_as_many_positions_as_are_needed(network, cap, times):
+    """What sites say of its other side decides; alone it is never finer than what it reads."""
+    model = network()
+    plan = plan_for(model, cap)
+    assert dilation(sw.trace(model, (3, 32, 32)), plan).times[-1] == times
+    assert compare(model, plan, input=(3, 64, 32)).outputs <= 1e-12
+
+
+def test_a_resize_that_shrinks_is_refused_where_its_phases_do_not_exist():
+    model = Straight(nn.Conv2d(3, 6, 3, 2, 1), nn.Upsample(scale_factor=0.5), nn.Conv2d(6, 6, 3, 1, 1))
+    plan = sw.plan(sw.trace(model, (3, 32, 32)), {"layers.0": 1}, keep_weights=True)
+    with pytest.raises(PlanError, match=r"layers.1: a fixed factor ties .*; no grid gives 2 times its size"):
+        sw.apply(model, plan)
 
 
 @pytest.mark.parametrize(("means", "close"), [("dense", False), ("grid", True)])
@@ -170,6 +210,36 @@ def test_refuses_a_flattened_head_by_name():
     with pytest.raises(PlanError, match=r"layers.2: .*flatten.*cannot grow by 2"):
         sw.apply(model, plan_for(model, 1))
     assert everything(model) == before
+
+
+class Both(nn.Module):
+    """Two maps that a module flattens."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(6 * 8 * 8, 4), nn.Linear(6 * 8 * 8, 4)
+
+    def forward(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        return self.first(a.flatten(1)) + self.second(b.flatten(1))
+
+
+class Fork(nn.Module):
+    """Two paths of one step into a head of fixed size."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 6, 3, 2, 1)
+        self.a, self.b, self.head = nn.Conv2d(6, 6, 3, 2, 1), nn.Conv2d(6, 6, 1, 2), Both()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.stem(x)
+        return self.head(self.a(x), self.b(x))
+
+
+def test_refuses_a_head_of_fixed_size_that_takes_two_maps():
+    model = Fork()
+    with pytest.raises(PlanError, match=r"head.first: .*flatten.*cannot grow by 4"):
+        sw.apply(model, plan_for(model, 1))
 
 
 def randomised(model: nn.Module) -> nn.Module:

@@ -188,7 +188,8 @@ def same_pads(kind: str, op: str, opset: int = 21) -> list:
     pool = {} if op == "Conv" else {"kernel_shape": [3, 3]}
     second = ["a", "w2"] if op == "Conv" else ["a"]
     return [
-        helper.make_node("Conv", ["x", "w1"], ["a"], strides=[2, 2], auto_pad=kind),
+        helper.make_node("Conv", ["x", "w1"], ["c"], strides=[2, 2], auto_pad=kind),
+        helper.make_node("Relu", ["c"], ["a"]),  # stays what it is, though it stands where other files pad
         helper.make_node(op, second, ["b"], strides=[2, 2], auto_pad=kind, **pool),
         helper.make_node("Conv", ["b", "w3"], ["y"], strides=[1, 1], auto_pad=kind),
     ]

@@ -104,15 +104,16 @@ def test_the_command_judges_kept_weights_first_then_tunes_them_and_resumes(pretr
     ("weights", "code", "said"),
     [("missing.safetensors", 1, "no such file"), ("other.safetensors", 1, "does not fit the network")],
 )
-def test_weights_that_are_none_are_one_line(pretrained, weights, code, said):
+def test_weights_that_are_none_are_one_line(pretrained, monkeypatch, refused, weights, code, said):
+    monkeypatch.chdir(pretrained)
     save_file({"w": torch.zeros(3)}, pretrained / "other.safetensors")
-    done = run(pretrained, "search", "net.py:net", "--data", "digits.npz", "--weights", weights, "--run", "bad")
-    assert (done.returncode, said in done.stderr, len(done.stderr.splitlines())) == (code, True, 1), done.stderr
+    found, line = refused("search", "net.py:net", "--data", "digits.npz", "--weights", weights, "--run", "bad")
+    assert (found, said in line, line.count("\n")) == (code, True, 1), line
     assert not (pretrained / "bad").exists()
 
 
 def test_weights_want_a_network_that_is_trained_here():
-    with pytest.raises(UsageError, match="weights: a score of your own trains as it wants"):
+    with pytest.raises(UsageError, match="leave weights out: with score= your own code does the training"):
         sw.search(graph(), score=lambda plan, budget, seed: 0.0, weights="w.safetensors")
 
 

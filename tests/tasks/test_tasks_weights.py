@@ -135,6 +135,21 @@ def test_a_batch_that_does_not_fit_is_halved_and_said():
     assert "\n" not in str(error.value)
 
 
+def test_each_epoch_and_seed_takes_the_pictures_in_another_order(monkeypatch):
+    orders, drawn = [], torch.randperm
+    monkeypatch.setattr(torch, "randperm", lambda *a, **k: orders.append(drawn(*a, **k)) or orders[-1])
+    for seed in (0, 0, 1):
+        sw.train("classify", Small, data=gratings(64, 16), epochs=2, batch=32, seed=seed)
+    first, second, third = ([tuple(order.tolist()) for order in orders[i : i + 2]] for i in (0, 2, 4))
+    assert first == second
+    assert len({*first, *third}) == 4
+
+
+def test_a_call_that_may_go_on_longer_than_the_training_ends_with_it():
+    record = sw.train("classify", Small, data=gratings(64, 16), epochs=2, batch=32, stop_after=5)
+    assert (record.finished, len(record.curve)) == (True, 2)
+
+
 def test_only_memory_is_taken_for_memory():
     assert out_of_memory(MemoryError())
     assert not out_of_memory(RuntimeError("shapes do not match"))

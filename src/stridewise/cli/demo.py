@@ -38,7 +38,8 @@ def command(run: Path, workers: int | None) -> None:
     """
     from stridewise.cli.standing import standing
     from stridewise.frontends.load import open_graph
-    from stridewise.study.search import cores, search
+    from stridewise.study.places import cores
+    from stridewise.study.search import search
 
     graph = open_graph(MODEL, (3, *SETTINGS["size"]))
     click.echo(f"1. The network: {MODEL}, ten layers for small pictures. Where does it step, and what does it cost?\n")

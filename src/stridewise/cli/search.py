@@ -123,7 +123,9 @@ def command(
     The run folder keeps every training: the same command goes on after a stop and trains nothing twice.
     """
     from stridewise.cli.standing import standing
-    from stridewise.study.search import cores, search, stored_call
+    from stridewise.study.places import cores
+    from stridewise.study.search import search
+    from stridewise.study.settings import stored_call
 
     count = min(4, cores()) if workers is None else workers
     place = {key: options.pop(key) for key in ("ray", "cpus", "gpus")}

@@ -1,7 +1,7 @@
-"""What single function calls do instead, once steps have become dilation (DESIGN 3.4, `rewrites.dilate.Act`).
+"""What single function calls do instead, once steps have become dilation (DESIGN 3.4, `rewrites.acts.Act`).
 
 Every replacement works from the operand it meets, so it is exact at every input size: an operand that comes with m
-times the positions tells the old size, size // m. The formulas are `rewrites.dilate.widened` and nothing else.
+times the positions tells the old size, size // m. The formulas are `rewrites.acts.widened` and nothing else.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ import torch
 from torch.nn import functional
 
 from stridewise.axis import Window
+from stridewise.rewrites.acts import Act, widened
 from stridewise.rewrites.counts import counted, may_read_nothing
-from stridewise.rewrites.dilate import Act, Times, widened
+from stridewise.rewrites.times import Times
 
 Pairs: TypeAlias = tuple[tuple[int, int], ...]
 # Parameters of window functions behind the input, in order, with their defaults.

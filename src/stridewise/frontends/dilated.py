@@ -19,8 +19,10 @@ from stridewise.frontends.override import Beginning, Coarse, Fit, Override, Quie
 from stridewise.frontends.torch import InputSpec
 from stridewise.frontends.undo import Undo
 from stridewise.ir import Graph, Node
+from stridewise.rewrites.acts import Act
 from stridewise.rewrites.counts import may_read_nothing
-from stridewise.rewrites.dilate import Act, Dilation, Times
+from stridewise.rewrites.dilate import Dilation
+from stridewise.rewrites.times import Times
 
 _FORWARDS = {cls.forward for cls in (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)}
 

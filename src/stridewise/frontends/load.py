@@ -149,7 +149,7 @@ def _builtin(function: str, name: str, **kwargs: Any) -> Any:
     own: Any = importlib.import_module("stridewise.builtin")
     known = list(own.names())
     if name not in known:
-        raise LoadError(f"no built-in model '{name}'{zoo.nearest(name, known)} There are: {', '.join(known)}")
+        raise LoadError(f"no built-in model '{name}'{zoo.nearest(name, known)}; there are {', '.join(known)}")
     return getattr(own, function)(name, **kwargs)
 
 

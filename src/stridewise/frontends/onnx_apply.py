@@ -9,11 +9,12 @@ from pathlib import Path
 import onnx
 
 from stridewise.errors import PlanError, TraceError
-from stridewise.frontends.onnx import Walk, read_model
+from stridewise.frontends.onnx import read_model
 from stridewise.frontends.onnx_dense import dilate_file
 from stridewise.frontends.onnx_edit import Editor, NeedsOpsetError, raise_opset
 from stridewise.frontends.onnx_file import InputSpec, load
 from stridewise.frontends.onnx_steps import restep_file
+from stridewise.frontends.onnx_walk import Walk
 from stridewise.frontends.onnx_write import write
 from stridewise.ir import Graph
 from stridewise.plans import Plan
@@ -82,7 +83,7 @@ def _rewritten(
     if plan.keep_weights:
         found = dilation(graph, plan)
         certificate = certify(found)
-        done = dilate_file(edit, found, expected.graph.grids, is_open)
+        done = dilate_file(edit, found, is_open)
     else:
         _refuse_fixed(graph, expected.graph)
         done = restep_file(edit, graph, plan, expected)

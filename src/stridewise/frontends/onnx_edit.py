@@ -11,7 +11,7 @@ import onnx
 from onnx import defs, helper, numpy_helper, version_converter
 
 from stridewise.errors import PlanError, StridewiseError
-from stridewise.frontends.onnx import Walk
+from stridewise.frontends.onnx_walk import Walk
 
 # From here on Slice, Pad, Unsqueeze and the reductions take what they need as operands.
 OPERANDS = 13
@@ -101,6 +101,16 @@ class Spot:
         made = helper.make_node(op, list(inputs), [out], name=out, **attributes)
         (self.behind if behind else self.before).append(made)
         return out
+
+    def inner(self) -> str:
+        """Give the node's output another name, which is returned, so that a node behind it can take the old one."""
+        self.node.output[0] = self.edit.name(self.name)
+        return str(self.node.output[0])
+
+    def ends(self, output: str, op: str, *inputs: str, since: int = 1) -> None:
+        """A new node behind this one that gives `output`."""
+        self.add(op, *inputs, behind=True, since=since)
+        self.behind[-1].output[0] = output
 
     def clone(self, first: str) -> str:
         """The node again, before itself and with another first operand; the name of its first output."""

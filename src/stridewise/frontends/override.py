@@ -20,7 +20,8 @@ from torch.overrides import TorchFunctionMode
 from stridewise.axis import Window
 from stridewise.frontends.dense import FUNCTIONS, end_pad, every, replacement, restrided, something, wide_windows
 from stridewise.frontends.step import Step
-from stridewise.rewrites.dilate import Act, Times
+from stridewise.rewrites.acts import Act
+from stridewise.rewrites.times import Times
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -62,7 +62,7 @@ def check_kinds(graph: Graph, plan: Plan) -> None:
         if plan.keep_weights:
             raise PlanError(f"{key}: downsampling by '{kind}' changes values; plan without --keep-weights")
         if all(s == 1 for s in setting.stride):
-            raise PlanError(f"{key}: steps by 1, so there is nothing to do by '{kind}'; write {key}=2:{kind}")
+            raise PlanError(f"{key}: steps by 1, so '{kind}' would change nothing; write {key}=2:{kind}")
         if kind == SPACE:
             _check_growth(graph, key, node)
 

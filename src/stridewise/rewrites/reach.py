@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
 from stridewise.analyses.strides import Components, site_grids
@@ -21,19 +21,22 @@ def steps_of(graph: Graph, axis: int) -> Mapping[int, int]:
 
 def cumulative(graph: Graph, parts: Components, steps: Mapping[int, int]) -> list[Fraction]:
     """The cumulative stride of every component when site n steps by steps[n]."""
-    reach: list[Fraction | None] = [None] * parts.count
-    if parts.count:
-        reach[0] = Fraction(1)
+    reach: list[Fraction | None] = [Fraction(1), *[None] * (parts.count - 1)] if parts.count else []
+    ratios = [(e.source, e.target, Fraction(steps[e.node]) if e.site else e.ratio) for e in parts.edges]
+    spread(reach, ratios)
+    return [Fraction(1) if c is None else c for c in reach]
+
+
+def spread(reach: list[Fraction | None], edges: Sequence[tuple[int, int, Fraction]]) -> None:
+    """Fill in what follows from the known cumulative strides, both ways along each edge (source, target, ratio)."""
     changed = True
     while changed:
         changed = False
-        for edge in parts.edges:
-            ratio = Fraction(steps[edge.node]) if edge.site else edge.ratio
-            a, b = reach[edge.source], reach[edge.target]
+        for source, target, ratio in edges:
+            a, b = reach[source], reach[target]
             if a is not None and b is None:
-                reach[edge.target] = a * ratio
+                reach[target] = a * ratio
                 changed = True
             elif b is not None and a is None:
-                reach[edge.source] = b / ratio
+                reach[source] = b / ratio
                 changed = True
-    return [Fraction(1) if c is None else c for c in reach]

@@ -17,8 +17,8 @@ from torch import nn
 from stridewise.data.records import Progress
 from stridewise.errors import DataError, StridewiseError, UsageError
 from stridewise.tasks.augment import augmented
+from stridewise.tasks.best import Best
 from stridewise.tasks.checkpoint import Checkpoint
-from stridewise.tasks.files import whole
 from stridewise.tasks.libraries import quiet
 from stridewise.tasks.memory import Pieces, out_of_memory
 from stridewise.tasks.pictures import Pictures
@@ -47,16 +47,23 @@ class Fitted:
     notes: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Aim:
+    """What a network is trained for. loss: of a batch; judge: the score on held-out pictures; name: for messages."""
+
+    loss: Loss
+    judge: Judge
+    name: str
+
+
 def fit(
     model: nn.Module,
     pictures: Pictures,
     recipe: Recipe,
+    aim: Aim,
     *,
     epochs: int,
     seed: int,
-    loss: Loss,
-    judge: Judge,
-    name: str,
     checkpoint: Checkpoint | None = None,
     progress: Progress | None = None,
     told: Told | None = None,
@@ -64,44 +71,42 @@ def fit(
 ) -> Fitted:
     """Train `model` in place.
 
-    judge: the score, after each epoch. checkpoint: written after each epoch, taken up when it is there. told: called
-    after each epoch with the curve so far. stop_after: epochs of this call, after which it stops unfinished.
+    checkpoint: written after each epoch, and taken up when it is there. told: called after each epoch with the curve so
+    far. stop_after: epochs of this call, after which it stops unfinished.
     Raises: DataError where there are fewer pictures than a batch; StridewiseError where the loss is not a number.
     """
-    if epochs < 1:
-        raise UsageError(f"{name}: {epochs} epochs: train for one or more")
-    step_size = recipe.batch * recipe.accumulate
-    if len(pictures) < step_size:
-        raise DataError(
-            f"{name}: {len(pictures)} training pictures are fewer than a batch of {step_size}: lower the batch"
-        )
-    per_epoch = len(pictures) // step_size
+    per_epoch = _steps_an_epoch(len(pictures), recipe, epochs, aim.name)
     fabric = fabric_for(recipe)
     with quiet():
         optimizer = torch.optim.AdamW(_groups(model, recipe.decay), lr=recipe.rate)
         running, optimizer = fabric.setup(channels_last(model), optimizer)
     judged = running if fabric.world_size == 1 else model
-    pieces = Pieces(recipe.accumulate, step_size // fabric.world_size)
-    state = {"model": running, "optimizer": optimizer}
-    curve = checkpoint.resumed(fabric, state) if checkpoint is not None else []
+    curve = checkpoint.resumed(fabric, {"model": running, "optimizer": optimizer}) if checkpoint is not None else []
     best = Best(recipe.patience, judged, checkpoint)
     best.recall(curve)
-    begun = len(curve)
-    run = _Run(running, model, optimizer, fabric, recipe, loss, pieces, name, epochs * per_epoch, progress)
-    while len(curve) < epochs and not best.over(curve) and (stop_after is None or len(curve) - begun < stop_after):
-        mean_loss = run.epoch(pictures, len(curve), per_epoch, seed)
-        score = judge(judged, fabric.device) if fabric.is_global_zero else 0.0
-        score = float(fabric.broadcast(score)) if fabric.world_size > 1 else score
-        curve.append(Epoch(loss=mean_loss, score=score))
+    last = epochs if stop_after is None else min(epochs, len(curve) + stop_after)
+    pieces = Pieces(recipe.accumulate, recipe.batch * recipe.accumulate // fabric.world_size)
+    run = _Run(
+        running=running,
+        model=model,
+        optimizer=optimizer,
+        fabric=fabric,
+        recipe=recipe,
+        aim=aim,
+        pieces=pieces,
+        total=epochs * per_epoch,
+        progress=progress,
+    )
+    while len(curve) < last and not best.over(curve):
+        loss = run.epoch(pictures, len(curve), per_epoch, seed)
+        curve.append(Epoch(loss=loss, score=run.score(judged)))
         best.look(curve)
         if checkpoint is not None:
-            checkpoint.save(fabric, state, curve)
+            checkpoint.save(fabric, {"model": running, "optimizer": optimizer}, curve)
         if told is not None and fabric.is_global_zero:
             told(curve, model)
-    notes = [pieces.note] if pieces.note else []
     finished = len(curve) == epochs or best.over(curve)
-    if finished:
-        notes += best.restore(curve)
+    notes = [pieces.note] if pieces.note else []
     return Fitted(
         curve=tuple(curve),
         model=model,
@@ -110,8 +115,18 @@ def fit(
         steps=len(curve) * per_epoch,
         finished=finished,
         first=fabric.is_global_zero,
-        notes=tuple(notes),
+        notes=(*notes, *(best.restore(curve) if finished else ())),
     )
+
+
+def _steps_an_epoch(pictures: int, recipe: Recipe, epochs: int, name: str) -> int:
+    """Whole batches in an epoch. Raises: UsageError, DataError where there is nothing to train for or with."""
+    if epochs < 1:
+        raise UsageError(f"{name}: {epochs} epochs: train for one or more")
+    batch = recipe.batch * recipe.accumulate
+    if pictures < batch:
+        raise DataError(f"{name}: {pictures} training pictures are fewer than a batch of {batch}: lower the batch")
+    return pictures // batch
 
 
 def as_it_is(model: nn.Module, device: str = "cpu") -> Fitted:
@@ -128,63 +143,24 @@ def as_it_is(model: nn.Module, device: str = "cpu") -> Fitted:
     )
 
 
-class Best:
-    """Early stopping: the weights of the best epoch so far, kept where `patience` asks for it."""
-
-    def __init__(self, patience: int | None, model: nn.Module, checkpoint: Checkpoint | None) -> None:
-        self.patience, self.model = patience, model
-        self.path = None if checkpoint is None or patience is None else checkpoint.path.with_suffix(".best")
-        self.weights: dict[str, torch.Tensor] | None = None
-
-    def recall(self, curve: list[Epoch]) -> None:
-        """Read the best weights of what is resumed."""
-        if self.path is not None and curve and self.path.is_file():
-            self.weights = torch.load(self.path, map_location="cpu", weights_only=True)
-
-    def look(self, curve: list[Epoch]) -> None:
-        """Keep the weights if the last epoch is the best."""
-        if self.patience is None or _best(curve) != len(curve) - 1:
-            return
-        self.weights = {key: value.detach().cpu().clone() for key, value in self.model.state_dict().items()}
-        if self.path is not None:
-            with whole(self.path, "best weights") as temporary:
-                torch.save(self.weights, temporary)
-
-    def over(self, curve: list[Epoch]) -> bool:
-        """Whether the last `patience` epochs brought nothing."""
-        return self.patience is not None and bool(curve) and len(curve) - 1 - _best(curve) >= self.patience
-
-    def restore(self, curve: list[Epoch]) -> list[str]:
-        """Put the best weights back; what to say about it."""
-        if self.weights is None:
-            return []
-        self.model.load_state_dict(self.weights)
-        return [f"the weights are those of epoch {_best(curve) + 1}, chosen on the held-out pictures"]
-
-
-def _best(curve: list[Epoch]) -> int:
-    return max(range(len(curve)), key=lambda i: (curve[i].score, -i))
-
-
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Run:
-    """One training's epochs: what stays the same from one to the next."""
+    """One training's epochs: what stays the same from one to the next. total: steps of all epochs."""
 
-    def __init__(
-        self,
-        running: Any,
-        model: nn.Module,
-        optimizer: Any,
-        fabric: Any,
-        recipe: Recipe,
-        loss: Loss,
-        pieces: Pieces,
-        name: str,
-        total: int,
-        progress: Progress | None,
-    ) -> None:
-        self.running, self.model, self.optimizer, self.fabric = running, model, optimizer, fabric
-        self.recipe, self.loss, self.pieces = recipe, loss, pieces
-        self.name, self.total, self.progress = name, total, progress
+    running: Any
+    model: nn.Module
+    optimizer: Any
+    fabric: Any
+    recipe: Recipe
+    aim: Aim
+    pieces: Pieces
+    total: int
+    progress: Progress | None
+
+    def score(self, judged: nn.Module) -> float:
+        """The score on held-out pictures, worked out by one process and told to all."""
+        score = self.aim.judge(judged, self.fabric.device) if self.fabric.is_global_zero else 0.0
+        return float(self.fabric.broadcast(score)) if self.fabric.world_size > 1 else score
 
     def epoch(self, pictures: Pictures, epoch: int, per_epoch: int, seed: int) -> float:
         """One pass over the pictures; the mean loss. Raises: StridewiseError where it is not a number."""
@@ -201,7 +177,7 @@ class _Run:
             sum_of_losses += self._step(x, y)
             if (number % _LOOK_EVERY == 0 or number == per_epoch - 1) and not math.isfinite(sum_of_losses.item()):
                 raise StridewiseError(
-                    f"{self.name}: the loss is not a number at step {step + 1} of {self.total}: lower the rate "
+                    f"{self.aim.name}: the loss is not a number at step {step + 1} of {self.total}: lower the rate "
                     f"({self.recipe.rate:g})"
                 )
             if self.progress is not None and self.fabric.is_global_zero:
@@ -225,7 +201,7 @@ class _Run:
                 if not out_of_memory(error):
                     raise
                 self.optimizer.zero_grad(set_to_none=True)
-                self.pieces.halve(self.name, len(x))
+                self.pieces.halve(self.aim.name, len(x))
         if self.recipe.clip:
             self.fabric.clip_gradients(self.running, self.optimizer, max_norm=self.recipe.clip)
         self.optimizer.step()
@@ -238,7 +214,7 @@ class _Run:
         for number, (part, target) in enumerate(parts):
             part, target = self.fabric.to_device((part, target))
             with self.fabric.no_backward_sync(self.running, enabled=number < len(parts) - 1):
-                value = self.loss(self.running(part), target, self.model) * (len(part) / len(x))
+                value = self.aim.loss(self.running(part), target, self.model) * (len(part) / len(x))
                 self.fabric.backward(value)
             total += value.detach()
         return total

@@ -15,10 +15,11 @@ from stridewise.tasks.loop import as_it_is
 from stridewise.tasks.reading import read_splits
 from stridewise.tasks.recipe import Recipe, told_apart
 from stridewise.tasks.record import TrainRecord
-from stridewise.tasks.run import clocks, recorded, task_of
 from stridewise.tasks.run import run as _run
+from stridewise.tasks.run import task_of
 from stridewise.tasks.task import Source, Task
 from stridewise.tasks.trained import Trained, check_same, load_trained
+from stridewise.tasks.training import Training, clocks
 
 
 def train(
@@ -100,18 +101,21 @@ def evaluated(path: str | Path, found: Trained, dataset: Dataset, device: str = 
 
     Raises: UsageError where the data have other classes; DataError.
     """
-    begin = clocks()
+    begun = clocks()
     splits = read_splits(found.task, dataset, found.data.shape[1:])
     if splits.classes != found.data.classes:
         raise UsageError(
             f"{path}: knows the classes {_few(found.data.classes)}; {splits.name} has {_few(splits.classes)}"
         )
-    splits = splits.under(found.standard)
-    done = as_it_is(found.model.to(device), device)
-    recipe = Recipe(device=device)
-    return recorded(
-        found.task, found.source, splits, found.plan, 0, 0, recipe, begin, done, [f"judged from {path}", *splits.notes]
+    training = Training(
+        task=found.task,
+        source=found.source,
+        splits=splits.under(found.standard),
+        plan=found.plan,
+        recipe=Recipe(device=device),
+        begun=begun,
     )
+    return training.record(as_it_is(found.model.to(device), device), [f"judged from {path}", *splits.notes])
 
 
 def _opened(task: Task, data: str | Path | Dataset, format: str | None) -> Dataset:

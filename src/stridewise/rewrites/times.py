@@ -1,0 +1,86 @@
+"""How much finer each grid becomes where a plan keeps the weights: m = old / new cumulative stride (DESIGN 3.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from typing import TypeAlias
+
+from stridewise.analyses.sizes import where
+from stridewise.analyses.strides import Components, components
+from stridewise.axis import Adaptive
+from stridewise.errors import PlanError
+from stridewise.ir import Graph, Grid
+from stridewise.plans import Plan
+from stridewise.rewrites.reach import cumulative, spread, steps_of
+
+Times: TypeAlias = tuple[int, ...]
+"""m along each axis."""
+
+
+def times_of(graph: Graph, plan: Plan) -> list[Times]:
+    """m of every grid. Raises: PlanError for a site that the graph lacks, or where m would not be whole."""
+    per_axis = [_along(graph, plan, axis) for axis in range(graph.axes)]
+    found = []
+    for grid in graph.grids:
+        known = [per_axis[axis][grid.index] if axis < graph.axes else 1 for axis in range(len(grid.sizes))]
+        found.append(tuple(m if local else 1 for m, local in zip(known, grid.local, strict=True)))
+    return found
+
+
+def _along(graph: Graph, plan: Plan, axis: int) -> list[int]:
+    """m of every grid along one axis."""
+    parts = components(graph, axis)
+    steps = dict(steps_of(graph, axis))
+    before = cumulative(graph, parts, steps)
+    for key, setting in plan.sites.items():
+        node = graph.node_named(key)
+        if node is None or node.index not in steps:
+            raise PlanError(f"{key}: {graph.model} has no such site; the plan was made for {plan.model or 'another'}")
+        steps[node.index] = setting.stride[axis]
+    after = _after(graph, parts, steps, before)
+    out = []
+    for grid in graph.grids:
+        home = parts.of[grid.index] if axis < len(grid.sizes) else -1
+        new = after[home] if home >= 0 else None
+        out.append(_whole(graph, grid, before[home], new) if new is not None and grid.local[axis] else 1)
+    return out
+
+
+def _after(
+    graph: Graph, parts: Components, steps: Mapping[int, int], before: Sequence[Fraction]
+) -> list[Fraction | None]:
+    """The new cumulative stride of each component; a resize gives way to what sites say of its other side."""
+    after: list[Fraction | None] = [Fraction(1), *[None] * (parts.count - 1)] if parts.count else []
+    sites = [(e.source, e.target, Fraction(steps[e.node])) for e in parts.edges if e.site]
+    while True:
+        spread(after, sites)
+        ready = (e for e in parts.edges if not e.site and after[e.target] is None)
+        found = next(((e, a) for e in ready if (a := after[e.source]) is not None), None)
+        if found is None:
+            return after
+        edge, source = found
+        after[edge.target] = _beyond(graph, edge.grid, parts.axis, source, before[edge.target], edge.ratio)
+
+
+def _whole(graph: Graph, grid: Grid, old: Fraction, new: Fraction) -> int:
+    """old / new as a whole number. Raises: PlanError with the strides that would divide the old one."""
+    m = old / new
+    if m.denominator == 1:
+        return int(m)
+    choices = [d for d in range(1, int(old) + 1) if old.denominator == 1 and int(old) % d == 0]
+    raise PlanError(
+        f"{where(graph, grid)}: its cumulative stride {old} becomes {new}, which does not divide it; with kept "
+        f"weights possible are {', '.join(map(str, choices))}"
+    )
+
+
+def _beyond(graph: Graph, grid: int, axis: int, source: Fraction, target: Fraction, ratio: Fraction) -> Fraction:
+    """The new cumulative stride behind a map of fixed factor.
+
+    source: the new one before it; target: the old one behind it. A map that enlarges never makes it finer than both.
+    """
+    change = graph.grids[grid].maps[axis]
+    if isinstance(change, Adaptive):
+        return target
+    return min(target, source) if ratio < 1 else source * ratio

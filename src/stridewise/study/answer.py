@@ -1,0 +1,94 @@
+"""The answer of a study from its records: a row a plan, the verdict, what it all cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from stridewise.study.candidates import CostFront
+from stridewise.study.interval import difference, estimate
+from stridewise.study.jobs import Job, Outcome
+from stridewise.study.result import Row, SearchResult
+from stridewise.study.run import Coordinator
+from stridewise.study.settings import LIMITS
+from stridewise.study.verdict import Contender, Verdict, verdict
+
+if TYPE_CHECKING:
+    from stridewise.measure.latency import Latency
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What a study was asked. settings: its arguments; folder: where it is kept, "" for nowhere; metric: what the score
+    is, in words."""
+
+    model: str
+    settings: Mapping[str, Any]
+    front: CostFront
+    folder: str
+    metric: str
+
+
+def answer(question: Question, study: Coordinator, latencies: Mapping[str, Latency], state: str) -> SearchResult:
+    """What is known by now. latencies: measured, by plan; state: "finished" or "interrupted"."""
+    settings = question.settings
+    contenders = {plan: _contender(study, plan) for plan in study.finalists()}
+    return SearchResult(
+        model=question.model,
+        task=settings["task"],
+        data=settings["data"],
+        input=tuple(settings["input"]),
+        limits={key: settings[key] for key in LIMITS if settings[key] not in (None, [], 0)},
+        schedule=study.schedule,
+        rows=tuple(_row(study, plan, contenders, latencies) for plan in range(len(study.candidates))),
+        front=question.front.points,
+        known=question.front.known,
+        weights=settings["weights"] or "",
+        verdict=_verdict(study, contenders),
+        state=state,
+        seconds=sum(o.seconds for o in study.store.outcomes.values()),
+        folder=question.folder,
+        metric=question.metric,
+    )
+
+
+def _full(study: Coordinator, plan: int) -> tuple[Outcome, ...]:
+    """The outcomes of a plan's full trainings that did not fail."""
+    seeds = range(1, study.schedule.seeds + 1)
+    found = (study.store.outcomes.get(Job(plan, study.schedule.budget, seed)) for seed in seeds)
+    return tuple(o for o in found if o is not None and not o.failed)
+
+
+def _contender(study: Coordinator, plan: int) -> Contender:
+    chosen = study.candidates[plan]
+    return Contender(name=chosen.name, macs=chosen.macs, outcomes=_full(study, plan), within=chosen.within)
+
+
+def _verdict(study: Coordinator, contenders: Mapping[int, Contender]) -> Verdict:
+    others = [(study.candidates[plan].rival, found) for plan, found in contenders.items() if plan]
+    return verdict(
+        contenders.get(0),
+        [found for rival, found in others if not rival],
+        rivals=[found for rival, found in others if rival],
+    )
+
+
+def _row(study: Coordinator, plan: int, contenders: Mapping[int, Contender], latencies: Mapping[str, Latency]) -> Row:
+    """One plan's row; its accuracy is over the largest budget that it was trained with."""
+    outcomes, chosen = study.store.outcomes, study.candidates[plan]
+    trained = tuple((job, outcomes[job]) for job in sorted(outcomes) if job.plan == plan)
+    good = [(job, o) for job, o in trained if not o.failed]
+    top = max((job.budget for job, _ in good), default=0)
+    at_top: Sequence[Outcome] = _full(study, plan) or [o for job, o in good if job.budget == top]
+    compared = plan and plan in contenders and 0 in contenders
+    return Row(
+        candidate=chosen,
+        trainings=trained,
+        budget=top,
+        accuracy=estimate(at_top) if at_top else None,
+        final=plan in contenders,
+        against=difference(contenders[plan].outcomes, contenders[0].outcomes) if compared else None,
+        latency=latencies.get(chosen.name),
+        error=next((o.error for _, o in trained if o.failed), ""),
+    )

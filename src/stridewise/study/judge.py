@@ -1,0 +1,52 @@
+"""What judges the plans of a study, a training of its task or a person's own score, and the network they are for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from stridewise.errors import UsageError
+from stridewise.ir import Graph
+from stridewise.study.jobs import Score
+from stridewise.study.own import NamedScore
+from stridewise.study.training import TrainScore
+
+
+def own_score(score: Score | str, recipe: Mapping[str, Any], weights: str | Path | None) -> Score:
+    """A person's own score, read by its name where it is one.
+
+    Raises: LoadError, UsageError for a wrong name or for settings of a training that is not ours.
+    """
+    if recipe or weights is not None:
+        names = ", ".join([*recipe, *(["weights"] if weights is not None else [])])
+        raise UsageError(f"search: leave {names} out: with score= your own code does the training")
+    if isinstance(score, str):
+        named = NamedScore(score)
+        _ = named.function  # a wrong name is said now, not by every worker
+        return named
+    return score
+
+
+def training(task: str, model: Any, data: Any, settings: Mapping[str, Any], **more: Any) -> TrainScore:
+    """The training of a task as a score. settings: recipe and options of the task; more: as for `TrainScore`."""
+    if data is None:
+        raise UsageError("search: give data to train on, or your own score=function")
+    from stridewise.tasks.recipe import told_apart
+
+    recipe, options = told_apart(settings)
+    return TrainScore(task, model, data, recipe=recipe, options=options, **more)
+
+
+def graph_of(model: Any, score: Score, input: Sequence[int] | None) -> Graph:
+    """The network that the plans are for. Raises: UsageError where its input is not said; LoadError, TraceError."""
+    if isinstance(model, Graph):
+        return model
+    if isinstance(score, TrainScore):
+        return score.graph()
+    if not isinstance(model, str) or input is None:
+        raise UsageError("search: a score of your own wants the network as a graph: sw.trace(model, (3, 224, 224))")
+    from stridewise.frontends.load import load
+    from stridewise.frontends.torch import trace
+
+    return trace(load(model), tuple(input), name=model)
