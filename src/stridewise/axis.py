@@ -16,6 +16,7 @@ from functools import lru_cache
 from typing import TypeAlias
 
 from stridewise.errors import GeometryError
+from stridewise.records import quick
 
 # Beyond this many phases a field is given as a hull (marked approximate): such resizes have no small period.
 MAX_PHASES = 128
@@ -30,6 +31,7 @@ def same_padding(size: int, kernel: int, stride: int, dilation: int) -> tuple[in
     return total // 2, total - total // 2
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Field:
     """Which input positions each position of a tensor depends on, along one axis.

@@ -14,11 +14,13 @@ from fractions import Fraction
 from typing import Any, Literal, TypeAlias
 
 from stridewise.axis import AxisMap
+from stridewise.records import quick
 
 Sizes: TypeAlias = tuple[int, ...]
 GridSizes: TypeAlias = Sequence[Sizes]
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Volume:
     """`scale` times the product of the sizes of `over` (pairs of grid and axis, with repeats), and the same of `plus`.
@@ -61,6 +63,7 @@ NOTHING = Volume()
 GridKind: TypeAlias = Literal["input", "map", "join", "concat", "follow", "fixed", "unknown"]
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grid:
     """A lattice of positions, one size an axis, and how it came about.
@@ -98,6 +101,7 @@ class Grid:
         )
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tensor:
     """One value: `shape` as traced, bytes per element, the grid it lies on, and whose memory it shares (`storage`)."""
@@ -123,6 +127,7 @@ class Tensor:
         )
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
     """One executed op.

@@ -14,8 +14,10 @@ from functools import lru_cache
 
 from stridewise.axis import Slice, Whole, Window
 from stridewise.ir import Graph, Grid
+from stridewise.records import quick
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Edge:
     """A map between components: `site` (node index) can step, an equation (site None) keeps its `ratio`."""

@@ -7,7 +7,8 @@ happens. Modules are rebuilt from their `__dict__`; lists, tuples, dicts and bou
 from __future__ import annotations
 
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -24,9 +25,17 @@ _ATOMS = frozenset(
 )
 
 
-def _is_plain(values: tuple[Any, ...]) -> bool:
+def _is_plain(values: Sequence[Any]) -> bool:
     """Whether nothing of the model is among these, which most tuples (kernel sizes, strides) say of themselves."""
     return _ATOMS.issuperset(map(type, values))
+
+
+@lru_cache(maxsize=4096)
+def _example(shape: torch.Size, strides: tuple[int, ...] | None, dtype: torch.dtype) -> torch.Tensor:
+    """A tensor on the meta device, where those of one shape may share a memory that there is none of."""
+    if strides is None:
+        return torch.empty(shape, dtype=dtype, device=_META)
+    return torch.empty_strided(shape, strides, dtype=dtype, device=_META)
 
 
 class Cloner:
@@ -98,16 +107,17 @@ class Cloner:
         found = self.memo.get(id(tensor))
         if found is not None:
             return found  # type: ignore[no-any-return]
-        is_parameter = type(tensor) is nn.Parameter  # asking `isinstance` takes longer than the rest of the questions
-        if not is_parameter and is_lazy(tensor):
-            raise TraceError("a lazy module has no weights yet: run the model once on real data, then trace it")
-        if tensor.layout != torch.strided:
-            copy: torch.Tensor = torch.empty(tensor.shape, dtype=tensor.dtype, device=_META)
-        else:
-            copy = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=_META)
+        kind = type(tensor)
+        is_parameter = kind is nn.Parameter
+        if not is_parameter and kind is not torch.Tensor:  # asking takes longer than all the rest
+            is_parameter = isinstance(tensor, nn.Parameter)
+            if is_lazy(tensor):
+                raise TraceError("a lazy module has no weights yet: run the model once on real data, then trace it")
+        strides = tensor.stride() if tensor.layout is torch.strided else None
+        copy = _example(tensor.shape, strides, tensor.dtype).data
         self.memo[id(tensor)] = copy
         self.keep.append(tensor)
-        if is_parameter or isinstance(tensor, nn.Parameter):
+        if is_parameter:
             self.learned[id(copy)] = tensor.numel()
         return copy
 
@@ -119,7 +129,7 @@ class Cloner:
             return self.tensor(value)
         kind = type(value)
         if kind is list:
-            return [self.value(v) for v in value]
+            return list(value) if _is_plain(value) else [self.value(v) for v in value]
         if kind is tuple:
             return value if _is_plain(value) else tuple([self.value(v) for v in value])
         if kind is dict:

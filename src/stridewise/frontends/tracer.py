@@ -99,13 +99,14 @@ class Tracer(TorchDispatchMode):
         target = _TARGETS.get(func)
         if target is None:
             target = _TARGETS[func] = _Target(func)
+        values = self.values
         operands: list[Value] = []
         plain = []
         for arg in args:
             if type(arg) in _PLAIN:
                 plain.append(arg)
                 continue
-            value = self.values.get(id(arg)) if isinstance(arg, torch.Tensor) else None
+            value = values.get(id(arg))
             if value is None:
                 plain.append(self._plain(arg, operands))
             else:
@@ -129,12 +130,12 @@ class Tracer(TorchDispatchMode):
         shared = plain[target.alias] if target.alias >= 0 and plain else None
         alias = shared.index if isinstance(shared, Value) else None
         specs = [(tuple(t.shape), t.element_size(), alias) for t in outs]
-        values = self.builder.add(target.op, target.name, plain, named, specs, self.owner, operands)
-        for tensor, value in zip(outs, values, strict=True):
-            self.values[id(tensor)] = value
+        made = self.builder.add(target.op, target.name, plain, named, specs, self.owner, operands)
+        for tensor, value in zip(outs, made, strict=True):
+            values[id(tensor)] = value
         self.alive.extend(outs)
         if target.writes and args[0]._base is not None:
-            self._written(args[0], values[0], args)
+            self._written(args[0], made[0], args)
         return out
 
     def _constant_work(
@@ -178,12 +179,12 @@ class Tracer(TorchDispatchMode):
         kind = type(arg)
         if kind in _PLAIN:
             return arg
+        if kind is list or kind is tuple:
+            return arg if not arg or type(arg[0]) in _PLAIN else [self._plain(a, operands) for a in arg]
         if isinstance(arg, torch.Tensor):
             value = self.values.get(id(arg)) or self._stranger(arg)
             operands.append(value)
             return value
-        if (kind is list or kind is tuple) and arg and type(arg[0]) not in _PLAIN:
-            return [self._plain(a, operands) for a in arg]
         return arg
 
     def _stranger(self, tensor: torch.Tensor) -> Value:
@@ -192,11 +193,10 @@ class Tracer(TorchDispatchMode):
         The latter is not the model's, so it has no copy: what lives on a real device is taken as shapes alone.
         """
         shape = tuple(tensor.shape)
-        count = self.learned.get(id(tensor), 0)
-        value = Value(shape, _plain_dims(shape), None, None, "weight", False, count)
+        value = Value(shape, _plain_dims(shape), None, None, "weight", False, self.learned.get(id(tensor), 0))
         self.values[id(tensor)] = value
         self.alive.append(tensor)
-        if tensor.device.type != "meta":
+        if not tensor.is_meta:
             self.moved[id(tensor)] = torch.empty(tensor.shape, dtype=tensor.dtype, device=META)
         return value
 

@@ -62,11 +62,11 @@ def convolution(call: Call, maps: list[AxisMap], transposed: bool, groups: int) 
 
 
 def _read(call: Call) -> Reading:
-    stride, padding, dilation, transposed, extra = (call.arg(i, "") for i in range(3, 8))
+    stride, padding, dilation, transposed, extra, groups = call.args[3:]
     maps = windows(
         call.value(1).shape[2:], tuple(stride), tuple(padding), tuple(dilation), bool(transposed), tuple(extra)
     )
-    return convolution(call, maps, transposed, call.arg(8, "groups", 1))
+    return convolution(call, maps, transposed, groups)
 
 
 def _read_onnx(call: Call) -> Reading:
