@@ -145,7 +145,8 @@ def test_sums_and_products(layout, other, name):
     }[other]
     packet, overload = name.split(".")
     done = agree(getattr(getattr(aten, packet), overload), x, y)
-    if layout == "plain" and other in ("same", "channels", "one", "number", "vector"):
+    gates = () if "_" in name else ("larger",)  # a gate may come before what it weighs
+    if layout == "plain" and other in ("same", "channels", "one", "number", "vector", *gates):
         assert done
 
 
@@ -244,3 +245,33 @@ def test_tracing_gives_the_shapes_of_a_plain_forward():
     assert graph.tensors[graph.outputs[0]].shape == tuple(out.shape)
     made = {node.path: graph.tensors[node.outputs[0]].shape for node in graph.nodes if node.path}  # the last of each
     assert made == shapes
+
+
+@st.composite
+def pools(draw):
+    one_or_two = lambda low, high: draw(  # noqa: E731
+        st.one_of(st.integers(low, high).map(lambda n: [n]), st.lists(st.integers(low, high), min_size=2, max_size=2))
+    )
+    x = torch.empty((draw(st.integers(1, 2)), 3, draw(st.integers(1, 9)), draw(st.integers(1, 9))), device=META)
+    if draw(st.booleans()):
+        x = draw(st.sampled_from(list(_LAYOUTS.values())))(x)
+    return x, one_or_two(1, 4), draw(st.sampled_from([[], one_or_two(0, 3)])), one_or_two(0, 3), draw(st.booleans())
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(pools(), st.lists(st.integers(1, 3), min_size=2, max_size=2))
+def test_pools_in_every_form(pool, dilation):
+    x, kernel, stride, padding, ceil = pool
+    for most in (2, 3, 4):
+        agree(aten.max_pool2d_with_indices.default, *(x, kernel, stride, padding)[:most])
+        agree(aten.avg_pool2d.default, *(x, kernel, stride, padding)[:most])
+    agree(aten.max_pool2d_with_indices.default, x, kernel, stride, padding, dilation, ceil)
+    agree(aten.avg_pool2d.default, x, kernel, stride, padding, ceil)
+    agree(aten.avg_pool2d.default, x, kernel, stride, padding, ceil, False)
+    assert not agree(aten.avg_pool2d.default, x, kernel, stride, padding, ceil, False, 3)
+
+
+def test_pools_of_networks_are_answered():
+    x = torch.empty((1, 4, 9, 9), device=META)
+    assert agree(aten.max_pool2d_with_indices.default, x, [3, 3], [2, 2], [1, 1], [1, 1], True)
+    assert agree(aten.avg_pool2d.default, x, [2], [2], [0], True, False)

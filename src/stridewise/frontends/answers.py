@@ -12,8 +12,10 @@ from typing import Any, TypeAlias
 
 import torch
 
+from stridewise.axis import Window
 from stridewise.errors import GeometryError
 from stridewise.ops.conv import Each, windows
+from stridewise.ops.pool import each_axis
 from stridewise.ops.registry import Op
 
 META = torch.device("meta")
@@ -128,6 +130,37 @@ def _convolved(
         return None
 
 
+def _max_pool(args: Arguments, plain: Arguments) -> Any:
+    shape = _pooled(args, plain[0].shape, *args[1:])
+    return None if shape is None else (_new(shape, args[0].dtype), _new(shape, torch.int64))
+
+
+def _avg_pool(args: Arguments, plain: Arguments) -> Any:
+    more = (1, args[4]) if len(args) > 4 else ()
+    shape = _pooled(args, plain[0].shape, *args[1:4], *more)
+    return None if shape is None or len(args) == 7 else _new(shape, args[0].dtype)
+
+
+def _pooled(
+    args: Arguments, shape: Each, kernel: Any, stride: Any = (), padding: Any = 0, dilation: Any = 1, ceil: Any = False
+) -> Each | None:
+    """The shape that comes out of a pool over two axes."""
+    if len(shape) != 4 or not args[0].is_contiguous() or not _is_float(args[0]):
+        return None
+    steps = each_axis(stride or kernel, 2, 1)
+    each = each_axis(kernel, 2, 1), steps, each_axis(padding, 2, 0), each_axis(dilation, 2, 1)
+    sizes = []
+    for size, k, s, p, d in zip(shape[2:], *each, strict=True):
+        if 2 * p > k or min(k, s, d) < 1 or p < 0:
+            return None
+        try:
+            window = Window(kernel=k, stride=s, dilation=d, pad_begin=p, pad_end=p, ceil_mode=ceil)
+            sizes.append(window.out_size(size))
+        except GeometryError:
+            return None
+    return (*shape[:2], *sizes)
+
+
 def _fits(args: Arguments, plain: Arguments) -> bool:
     """Whether the second operand broadcasts to the first, a dense tensor of floats of the same dtype."""
     first, second = args[0], args[1]
@@ -144,7 +177,11 @@ def _fits(args: Arguments, plain: Arguments) -> bool:
 
 
 def _binary(args: Arguments, plain: Arguments) -> Any:
-    return like(args[0]) if _fits(args, plain) else None
+    if _fits(args, plain):
+        return like(args[0])
+    first, second = args[:2]  # a gate before what it weighs
+    turned = isinstance(second, torch.Tensor) and first.is_contiguous() and second.is_contiguous()
+    return like(second) if turned and _fits((second, first), plain[1::-1]) else None
 
 
 def _binary_in_place(args: Arguments, plain: Arguments) -> Any:
@@ -203,6 +240,8 @@ _ANSWERS: Mapping[str, Answer] = {
     **dict.fromkeys([f"aten.{name}.Tensor" for name in ("add", "sub", "mul", "div")], _binary),
     **dict.fromkeys([f"aten.{name}_.Tensor" for name in ("add", "sub", "mul", "div")], _binary_in_place),
     "aten.maximum.default": _binary,
+    "aten.max_pool2d_with_indices.default": _max_pool,
+    "aten.avg_pool2d.default": _avg_pool,
     "aten.mm.default": _product,
     "aten.bmm.default": _product,
     "aten.addmm.default": _product_and_sum,

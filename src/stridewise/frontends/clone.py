@@ -16,6 +16,7 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from stridewise.errors import TraceError
+from stridewise.frontends.later import Run, later
 from stridewise.frontends.override import Forward
 
 _META = torch.device("meta")
@@ -41,7 +42,11 @@ def _example(shape: torch.Size, strides: tuple[int, ...] | None, dtype: torch.dt
 class Cloner:
     """Copies modules and what they hold; remembers what it copied, so that shared parts stay shared."""
 
-    def __init__(self, wrap: Callable[[nn.Module, str, Callable[..., Any], bool], Callable[..., Any]]) -> None:
+    def __init__(
+        self,
+        wrap: Callable[[nn.Module, str, Callable[..., Any], bool], Callable[..., Any]],
+        known: Callable[[nn.Module, str], Run | None] = lambda module, path: None,
+    ) -> None:
         self.memo: dict[int, Any] = {}
         self.parameters: dict[int, torch.Tensor] = {}
         self.learned: dict[int, int] = {}
@@ -49,9 +54,13 @@ class Cloner:
         self.copies: list[nn.Module] = []
         self.stated: list[tuple[str, torch.Tensor]] = []
         self.wrap = wrap
+        self.known = known
 
     def module(self, module: nn.Module, path: str = "") -> nn.Module:
-        """The copy of `module`, its forward wrapped by `wrap(copy, path, forward, leaf)`."""
+        """The copy of `module`, its forward wrapped by `wrap(copy, path, forward, leaf)`.
+
+        Where `known(module, path)` gives a way to run it, the copy is made when it is needed.
+        """
         found = self.memo.get(id(module))
         if found is not None:
             return found  # type: ignore[no-any-return]
@@ -64,13 +73,27 @@ class Cloner:
         if original is not None and cls.__name__ == "OptimizedModule":  # torch.compile's wrapper
             copy = self.memo[id(module)] = self.module(original, path)
             return copy
+        parameters = module._parameters
+        if parameters:
+            self.parameters.update((id(p), p) for p in parameters.values() if p is not None)
+        run = self.known(module, path)
+        if run is not None:
+            copy = self.memo[id(module)] = later(cls, run, lambda layer: self._fill_unseen(layer, module, path))
+            return copy
         copy = cls.__new__(cls)
         self.memo[id(module)] = copy
+        self._fill(copy, module, path)
+        return copy
+
+    def _fill_unseen(self, copy: nn.Module, module: nn.Module, path: str) -> None:
+        """Make a copy in the middle of a forward: nobody who watches that sees it."""
+        with torch._C._DisableTorchDispatch(), torch._C.DisableTorchFunction():
+            self._fill(copy, module, path)
+
+    def _fill(self, copy: nn.Module, module: nn.Module, path: str) -> None:
         self.copies.append(copy)
         state = dict(module.__dict__)
         parameters, buffers, modules = state["_parameters"], state["_buffers"], state["_modules"]
-        if parameters:
-            self.parameters.update((id(p), p) for p in parameters.values() if p is not None)
         state["_parameters"] = {k: self.tensor(p) for k, p in parameters.items()}
         state["_buffers"] = {k: self.tensor(b) for k, b in buffers.items()}
         state["_modules"] = {
@@ -91,14 +114,15 @@ class Cloner:
         forward = state.pop("forward", None)
         object.__setattr__(copy, "__dict__", state)
         if forward is None:
-            forward = types.MethodType(cls.forward, copy)
+            forward = types.MethodType(type(module).forward, copy)
         state["forward"] = self.wrap(copy, path, forward, not modules)
-        return copy
 
     def release(self) -> None:
         """Let go of the copies, which hold themselves through their forwards: the collector would have to find them."""
         for copy in self.copies:
             copy.__dict__.pop("forward", None)
+        self.copies.clear()
+        self.memo.clear()
 
     def tensor(self, tensor: torch.Tensor | None) -> torch.Tensor | None:
         """The same shape, strides and dtype on the meta device."""

@@ -115,7 +115,7 @@ def _trace_once(
     forget_targets()
     builder = Builder(opaque=tuple(opaque))
     tracer = Tracer(builder)
-    cloner = Cloner(tracer.wrap)
+    cloner = Cloner(tracer.wrap, tracer.known)
     copy = cloner.module(model)
     params = sum(p.numel() for p in cloner.parameters.values())
     tracer.learned = cloner.learned

@@ -8,10 +8,12 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.modules.module import _has_any_global_hook
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from stridewise.frontends.answers import META, answer_for
 from stridewise.frontends.build import Builder, ModuleCall
+from stridewise.frontends.later import Run
 from stridewise.frontends.leaves import direct
 from stridewise.frontends.step import Step
 from stridewise.frontends.writes import place_of, whole_of
@@ -56,6 +58,15 @@ class _Target:
 
 
 _TARGETS: dict[Any, _Target] = {}
+
+
+def _target(func: Any) -> _Target:
+    target = _TARGETS.get(func)
+    if target is None:
+        target = _TARGETS[func] = _Target(func)
+    return target
+
+
 _PLAIN = frozenset((int, bool, float, type(None)))
 _known_at = [generation()]
 
@@ -84,6 +95,7 @@ class Tracer(TorchDispatchMode):
         self.owner: ModuleCall | None = None
         self.calls: list[ModuleCall] = []
         self.counts: dict[str, int] = {}
+        self.hooked = bool(_has_any_global_hook())
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -96,9 +108,7 @@ class Tracer(TorchDispatchMode):
         self.alive.append(tensor)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        target = _TARGETS.get(func)
-        if target is None:
-            target = _TARGETS[func] = _Target(func)
+        target = _target(func)
         values = self.values
         operands: list[Value] = []
         plain = []
@@ -118,25 +128,35 @@ class Tracer(TorchDispatchMode):
             out = self._execute(func, target, args, kwargs or {})
         for value in operands:
             if value.index is not None:
-                break
-        else:
-            if target.counts and operands:
-                self._constant_work(target, plain, named, out, operands)
-            self._constant(out, operands)
-            return out
+                self._follow(target, args, plain, named, operands, out)
+                return out
+        if target.counts and operands:
+            self._constant_work(target, plain, named, out, operands)
+        self._constant(out, operands)
+        return out
+
+    def _follow(
+        self,
+        target: _Target,
+        args: Sequence[Any],
+        plain: Sequence[Any],
+        named: dict[str, Any],
+        operands: Sequence[Value],
+        out: Any,
+    ) -> None:
+        """Tell the builder of a call, and remember what it gave out."""
         outs = [out] if isinstance(out, torch.Tensor) else _several(out)[: target.outputs]
         if not outs:
-            return out
+            return
         shared = plain[target.alias] if target.alias >= 0 and plain else None
         alias = shared.index if isinstance(shared, Value) else None
         specs = [(tuple(t.shape), t.element_size(), alias) for t in outs]
         made = self.builder.add(target.op, target.name, plain, named, specs, self.owner, operands)
         for tensor, value in zip(outs, made, strict=True):
-            values[id(tensor)] = value
+            self.values[id(tensor)] = value
         self.alive.extend(outs)
         if target.writes and args[0]._base is not None:
             self._written(args[0], made[0], args)
-        return out
 
     def _constant_work(
         self, target: _Target, plain: Sequence[Any], named: dict[str, Any], out: Any, operands: Sequence[Value]
@@ -227,11 +247,67 @@ class Tracer(TorchDispatchMode):
         self.watch(out, values[0])
         return out
 
-    def ask(self, func: Any, args: tuple[Any, ...]) -> Any:
-        """What the forward would get from this call, without the way through torch."""
+    def known(self, module: nn.Module, path: str) -> Run | None:
+        """How to run a layer whose op is known from its attributes, without a copy of it; None for other modules.
+
+        Its weights are looked at, and never computed with: where the op has no answer, its forward has to run.
+        """
+        read = direct(module)
+        if read is None or self.hooked:
+            return None
+
+        def run(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+            value = self.values.get(id(args[0])) if len(args) == 1 and not kwargs else None
+            if value is None or value.index is None or _watched():
+                return None
+            found = read(module, len(value.shape))
+            return None if found is None else self._read(path, args[0], value, *found)
+
+        return run
+
+    def _read(
+        self, path: str, x: torch.Tensor, value: Value, func: Any, held: Sequence[Any], numbers: Sequence[Any]
+    ) -> torch.Tensor | None:
+        """The output of a layer that runs `func` on x, its tensors and its numbers; None where that has no answer."""
+        if func is None:
+            call = self._call(path, True)
+            call.output = value.index
+            self.calls.append(call)
+            return x
+        target = _target(func)
+        weights = [None if tensor is None else self._weight(tensor) for tensor in held]
+        args, plain = (x, *held, *numbers), [value, *weights, *numbers]
         with torch._C._DisableTorchDispatch():  # as torch does while a mode is at work
-            out = self.__torch_dispatch__(func, (), args)
-        return out[0] if type(out) is tuple else out
+            out = target.answer(args, plain) if target.answer is not None else None
+        if out is None:
+            return None
+        above = self.owner
+        call = self.owner = self._call(path, True)
+        try:
+            self._follow(target, args, plain, {}, [value, *[w for w in weights if w is not None]], out)
+        except Exception as error:
+            _place(error, path)
+            raise
+        finally:
+            self.owner = above
+        first: torch.Tensor = out[0] if type(out) is tuple else out
+        call.output = self.values[id(first)].index
+        self.calls.append(call)
+        return first
+
+    def _weight(self, tensor: torch.Tensor) -> Value:
+        """A weight of the model itself, of which nothing but its shape is taken."""
+        value = self.values.get(id(tensor))
+        if value is None:
+            shape = tuple(tensor.shape)
+            count = tensor.numel() if type(tensor) is nn.Parameter else 0
+            value = self.values[id(tensor)] = Value(shape, _plain_dims(shape), None, None, "weight", False, count)
+        return value
+
+    def _call(self, path: str, leaf: bool) -> ModuleCall:
+        """The next call of a module."""
+        number = self.counts[path] = self.counts.get(path, 0) + 1
+        return ModuleCall(path, number, self.owner, leaf)
 
     def wrap(self, copy: nn.Module, path: str, forward: Callable[..., Any], leaf: bool) -> Callable[..., Any]:
         """The copy's forward, telling the tracer which module runs; a step inserted behind it runs as part of it."""
@@ -241,20 +317,9 @@ class Tracer(TorchDispatchMode):
                 (k, h) for k, h in copy._forward_hooks.items() if not isinstance(h, Step)
             )
 
-        own = forward
-        known = direct(copy, own)
-        if known is not None:
-
-            def forward(*args: Any, **kwargs: Any) -> Any:
-                value = self.values.get(id(args[0])) if len(args) == 1 and not kwargs and not _watched() else None
-                asked = None if value is None else known(copy, args[0], len(value.shape))
-                return own(*args, **kwargs) if asked is None else self.ask(*asked)
-
         def run(*args: Any, **kwargs: Any) -> Any:
             above = self.owner
-            number = self.counts[path] = self.counts.get(path, 0) + 1
-            call = ModuleCall(path, number, above, leaf)
-            self.owner = call
+            call = self.owner = self._call(path, leaf)
             try:
                 out = forward(*args, **kwargs)
                 for step in steps:
@@ -264,8 +329,7 @@ class Tracer(TorchDispatchMode):
                     if step.made.slot:
                         call.inserted = (step.kind, step.stride, before if made else None)
             except Exception as error:
-                if not hasattr(error, "stridewise_where"):
-                    error.stridewise_where = path  # type: ignore[attr-defined]
+                _place(error, path)
                 raise
             finally:
                 self.owner = above
@@ -276,6 +340,12 @@ class Tracer(TorchDispatchMode):
             return out
 
         return run
+
+
+def _place(error: Exception, path: str) -> None:
+    """Say at an error in which module it came up, the innermost."""
+    if not hasattr(error, "stridewise_where"):
+        error.stridewise_where = path  # type: ignore[attr-defined]
 
 
 def _several(out: Any) -> list[torch.Tensor]:
