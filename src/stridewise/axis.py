@@ -92,18 +92,25 @@ def _ratio(above: int, below: int) -> Fraction:
 
 
 SELF = Field(advance=1, spans=((0, 0),))
+_ITSELF = range(1)
+
+
+def _through(field: Field, advance: int, taps: tuple[Sequence[int], ...]) -> Field:
+    """The field of a map's output whose phase r reads the input positions `taps[r]`, `advance` further each turn."""
+    if len(taps) > 1 or len(field.spans) > 1:
+        return _phases_through(field, advance, taps)
+    span, jump = field.spans[0], field.advance
+    if advance == 1 and taps[0] == _ITSELF:
+        return field
+    if span is None or not taps[0]:
+        return Field(advance=advance * jump, spans=(None,), approximate=field.approximate)
+    moved = (span[0] + taps[0][0] * jump, span[1] + taps[0][-1] * jump)
+    return Field(advance=advance * jump, spans=(moved,), approximate=field.approximate)
 
 
 @lru_cache(maxsize=65536)
-def _through(field: Field, advance: int, taps: tuple[Sequence[int], ...]) -> Field:
-    """The field of a map's output whose phase r reads the input positions `taps[r]`, `advance` further each turn."""
-    if len(taps) == 1 and len(field.spans) == 1:
-        span = field.spans[0]
-        if span is None or not taps[0]:
-            return Field(advance=advance * field.advance, spans=(None,), approximate=field.approximate)
-        first, last = taps[0][0], taps[0][-1]
-        moved = (span[0] + first * field.advance, span[1] + last * field.advance)
-        return Field(advance=advance * field.advance, spans=(moved,), approximate=field.approximate)
+def _phases_through(field: Field, advance: int, taps: tuple[Sequence[int], ...]) -> Field:
+    """The same where the input or the output has several phases."""
     turns = field.period // math.gcd(advance, field.period)
     if turns * len(taps) > MAX_PHASES:
         return _hull_through(field, advance, taps)
@@ -259,8 +266,8 @@ class Window(_Map):
 
     def taps(self, size: int) -> tuple[int, tuple[Sequence[int], ...]]:
         """One phase: the window's elements, from -pad_begin on."""
-        begin = self.padding(size)[0]
-        return self.stride, (range(-begin, -begin + self.span, self.dilation),)
+        begin = self.padding(size)[0] if self.same else self.pad_begin
+        return self.stride, (range(-begin, (self.kernel - 1) * self.dilation + 1 - begin, self.dilation),)
 
     def unread(self, size: int) -> int:
         """Rows at the end (padding included) that no window reaches; 0 with ceil_mode."""

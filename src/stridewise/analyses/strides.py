@@ -225,15 +225,17 @@ def groups(graph: Graph) -> tuple[Group, ...]:
     parts = components(graph, 0)
     block = blocks(parts.count, [(e.source, e.target) for e in parts.edges])
     members: dict[int, list[int]] = {}
+    inside: dict[int, list[Edge]] = {}
     fixed: set[int] = set()
     for edge, b in zip(parts.edges, block, strict=True):
+        inside.setdefault(b, []).append(edge)
         if edge.site:
             members.setdefault(b, []).append(edge.node)
         else:
             fixed.add(b)
     out: list[Group] = []
     for b, nodes in sorted(members.items(), key=lambda item: min(item[1])):
-        stride = _through(graph, [e for e, of in zip(parts.edges, block, strict=True) if of == b])
+        stride = _through(graph, inside[b])
         free = b not in fixed
         allowed = tuple(sorted({1, 2, 4, *stride})) if free else tuple(sorted(set(stride)))
         out.append(

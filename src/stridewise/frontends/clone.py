@@ -65,6 +65,13 @@ class Cloner:
         if found is not None:
             return found  # type: ignore[no-any-return]
         cls = type(module)
+        for parameter in module._parameters.values():
+            if parameter is not None:
+                self.parameters[id(parameter)] = parameter
+        run = self.known(module, path)
+        if run is not None:
+            copy = self.memo[id(module)] = later(cls, run, lambda layer: self._fill_unseen(layer, module, path))
+            return copy
         if isinstance(module, torch.jit.ScriptModule):
             raise TraceError(
                 f"{path or 'the model'}: is TorchScript, which runs unseen: trace the module it was made from"
@@ -72,13 +79,6 @@ class Cloner:
         original = module._modules.get("_orig_mod")
         if original is not None and cls.__name__ == "OptimizedModule":  # torch.compile's wrapper
             copy = self.memo[id(module)] = self.module(original, path)
-            return copy
-        parameters = module._parameters
-        if parameters:
-            self.parameters.update((id(p), p) for p in parameters.values() if p is not None)
-        run = self.known(module, path)
-        if run is not None:
-            copy = self.memo[id(module)] = later(cls, run, lambda layer: self._fill_unseen(layer, module, path))
             return copy
         copy = cls.__new__(cls)
         self.memo[id(module)] = copy

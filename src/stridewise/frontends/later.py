@@ -18,7 +18,7 @@ Run: TypeAlias = Callable[[tuple[Any, ...], Mapping[str, Any]], Any]
 _get, _set = object.__getattribute__, object.__setattr__
 
 
-def later(cls: type[Any], run: Run, fill: Callable[[nn.Module], None]) -> nn.Module:
+def later(cls: Any, run: Run, fill: Callable[[nn.Module], None]) -> nn.Module:
     """A layer of class `cls` that `run` runs until somebody looks at it: then `fill` makes it the copy it is for."""
     twin = _twin(cls)
     layer: nn.Module = object.__new__(twin)
@@ -27,7 +27,7 @@ def later(cls: type[Any], run: Run, fill: Callable[[nn.Module], None]) -> nn.Mod
 
 
 @lru_cache(maxsize=256)
-def _twin(cls: type[Any]) -> type[Any]:
+def _twin(cls: Any) -> Any:
     own = {"__slots__": (), "__module__": cls.__module__, "__qualname__": cls.__qualname__}
     return type(cls.__name__, (cls,), {**own, **_ACCESS})
 
@@ -47,7 +47,5 @@ def _called(layer: Any, *args: Any, **kwargs: Any) -> Any:
 
 _ACCESS: Mapping[str, Callable[..., Any]] = {
     "__call__": _called,
-    "__getattribute__": lambda layer, name: getattr(_made(layer), name),
-    "__setattr__": lambda layer, name, value: setattr(_made(layer), name, value),
-    "__delattr__": lambda layer, name: delattr(_made(layer), name),
+    "__getattribute__": lambda layer, name: getattr(_made(layer), name),  # which a module's other ways go through
 }

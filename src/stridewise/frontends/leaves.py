@@ -87,7 +87,7 @@ def direct(layer: nn.Module) -> Direct | None:
     if found is None or "forward" in layer.__dict__ or layer._forward_hooks or layer._forward_pre_hooks:
         return None
     held = (*layer._parameters.values(), *layer._buffers.values())
-    return found if all(t is None or type(t) in _TENSORS for t in held) else None
+    return found if _PLAIN.issuperset(map(type, held)) else None
 
 
-_TENSORS = (nn.Parameter, torch.Tensor)
+_PLAIN = frozenset((nn.Parameter, torch.Tensor, type(None)))

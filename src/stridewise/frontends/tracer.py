@@ -30,6 +30,12 @@ def _plain_dims(shape: tuple[int, ...]) -> tuple[tuple[int], ...]:
     return tuple([(size,) for size in shape])
 
 
+@lru_cache(maxsize=4096)
+def _weight(shape: tuple[int, ...], learned: int) -> Value:
+    """A weight of the model itself, of which nothing but its shape is taken."""
+    return Value(tuple(shape), _plain_dims(tuple(shape)), None, None, "weight", False, learned)
+
+
 class _Target:
     """What is known of a dispatcher function, looked up once."""
 
@@ -275,7 +281,7 @@ class Tracer(TorchDispatchMode):
             self.calls.append(call)
             return x
         target = _target(func)
-        weights = [None if tensor is None else self._weight(tensor) for tensor in held]
+        weights = [None if t is None else _weight(t.shape, t.numel() if type(t) is nn.Parameter else 0) for t in held]
         args, plain = (x, *held, *numbers), [value, *weights, *numbers]
         with torch._C._DisableTorchDispatch():  # as torch does while a mode is at work
             out = target.answer(args, plain) if target.answer is not None else None
@@ -294,15 +300,6 @@ class Tracer(TorchDispatchMode):
         call.output = self.values[id(first)].index
         self.calls.append(call)
         return first
-
-    def _weight(self, tensor: torch.Tensor) -> Value:
-        """A weight of the model itself, of which nothing but its shape is taken."""
-        value = self.values.get(id(tensor))
-        if value is None:
-            shape = tuple(tensor.shape)
-            count = tensor.numel() if type(tensor) is nn.Parameter else 0
-            value = self.values[id(tensor)] = Value(shape, _plain_dims(shape), None, None, "weight", False, count)
-        return value
 
     def _call(self, path: str, leaf: bool) -> ModuleCall:
         """The next call of a module."""

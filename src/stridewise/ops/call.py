@@ -357,7 +357,7 @@ class Call:
             if position != skip:
                 dims[position] = self._meet(values, position - len(shape), groups) or dims[position]
         for value in values:
-            held = {d.grid for dim in value.known for d in digits(dim)} if value.origin == "data" else set()
+            held = value.origin == "data" and not all(map(is_plain, value.known))
             if value.grid is not None and not held and value.grid not in gates:
                 gates.append(value.grid)
         self._pin_tables(values, dims)
@@ -375,16 +375,20 @@ class Call:
     def _meet(self, values: Sequence[Value], at: int, groups: list[set[int]]) -> Dim | None:
         """What the operands hold at output dim `at` (counted from the end); grids that meet there share a group."""
         chosen: Dim | None = None
+        order: list[tuple[int, ...]] = []
         met: set[int] = set()
         for value in values:
-            if -at > len(value.shape) or value.origin != "data" or is_plain(value.known[at]):
+            if -at > len(value.shape) or value.origin != "data":
                 continue
             dim = value.known[at]
-            met.update(d.grid for d in digits(dim))
-            order = [(d.axis, d.unit, d.count) for d in digits(dim)]
-            if chosen is not None and order != [(d.axis, d.unit, d.count) for d in digits(chosen)]:
+            found = digits(dim) if dim != chosen else []
+            if not found:
+                continue
+            met.update([d.grid for d in found])
+            if chosen is None:
+                chosen, order = dim, [d[1:] for d in found]
+            elif order != [d[1:] for d in found]:
                 raise LayoutError("operands lay out their positions differently")
-            chosen = dim if chosen is None else chosen
         if met:
             touching = [g for g in groups if g & met]
             for group in touching:

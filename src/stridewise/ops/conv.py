@@ -22,15 +22,17 @@ Each: TypeAlias = tuple[int, ...]
 def windows(kernel: Each, stride: Each, padding: Each, dilation: Each, transposed: bool, extra: Each) -> list[AxisMap]:
     """One window an axis from the arguments of aten.convolution (a tuple of one entry serves every axis)."""
     each = [v if len(v) == len(kernel) else v * len(kernel) for v in (stride, padding, dilation, extra)]
+    return [_map(*facts, transposed) for facts in zip(kernel, *each, strict=True)]
+
+
+@lru_cache(maxsize=4096)
+def _map(kernel: int, stride: int, pad: int, dilation: int, extra: int, transposed: bool) -> AxisMap:
+    """One and the same object for axes that are alike."""
     if transposed:
-        return [
-            Transposed(kernel=k, stride=s, dilation=d, pad_begin=p, pad_end=p, output_padding=o)
-            for k, s, p, d, o in zip(kernel, *each, strict=True)
-        ]
-    return [
-        Window(kernel=k, stride=s, dilation=d, pad_begin=p, pad_end=p)
-        for k, s, p, d, _ in zip(kernel, *each, strict=True)
-    ]
+        return Transposed(
+            kernel=kernel, stride=stride, dilation=dilation, pad_begin=pad, pad_end=pad, output_padding=extra
+        )
+    return Window(kernel=kernel, stride=stride, dilation=dilation, pad_begin=pad, pad_end=pad)
 
 
 def convolution(call: Call, maps: list[AxisMap], transposed: bool, groups: int) -> Reading:
