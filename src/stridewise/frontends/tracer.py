@@ -11,7 +11,8 @@ from torch import nn
 from torch.nn.modules.module import _has_any_global_hook
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from stridewise.frontends.answers import META, answer_for
+from stridewise.frontends.answers import answer_for, empty
+from stridewise.frontends.blanks import META
 from stridewise.frontends.build import Builder, ModuleCall
 from stridewise.frontends.later import Run
 from stridewise.frontends.leaves import direct
@@ -84,6 +85,7 @@ def forget_targets() -> None:
         _known_at[0] = generation()
 
 
+_EMPTY = torch.ops.aten.empty.memory_format
 # Whether somebody counts or replaces calls of torch's functions, which then have to be made.
 _watched = torch._C._len_torch_function_stack
 
@@ -129,7 +131,8 @@ class Tracer(TorchDispatchMode):
                 plain.append(value)
                 operands.append(value)
         named = {k: self._plain(v, operands) for k, v in kwargs.items()} if kwargs else {}
-        out = target.answer(args, plain) if target.answer is not None and not self.moved else None
+        asked = target.answer is not None and not self.moved and not (kwargs and "dtype" in kwargs)
+        out = target.answer(args, plain) if asked else None  # type: ignore[misc]
         if out is None:
             out = self._execute(func, target, args, kwargs or {})
         for value in operands:
@@ -194,6 +197,10 @@ class Tracer(TorchDispatchMode):
         """The call's output on the meta device, whatever device its operands or the forward name."""
         if self.moved:
             args, kwargs = _mapped(args, self._meta), {k: _mapped(v, self._meta) for k, v in kwargs.items()}
+        if func is _EMPTY:
+            found = empty(args, kwargs)
+            if found is not None:
+                return found
         if target.makes and (kwargs.get("device") is not None or not any(isinstance(a, torch.Tensor) for a in args)):
             kwargs = {**kwargs, "device": META}
         return func(*args, **kwargs)
