@@ -165,15 +165,18 @@ def _shortest(field: Field) -> Field:
     return field
 
 
-@lru_cache(maxsize=65536)
 def join_fields(fields: tuple[Field, ...]) -> Field:
     """The field of a sum or concatenation: per position the hull of the parts' spans.
 
     Parts of different jumps (a resize that does not divide) keep the first one's jump and are marked approximate.
     """
     first = fields[0]
-    if all(field == first for field in fields):
-        return first
+    return first if fields.count(first) == len(fields) else _hull_of(fields)
+
+
+@lru_cache(maxsize=65536)
+def _hull_of(fields: tuple[Field, ...]) -> Field:
+    first = fields[0]
     period = math.lcm(*(field.period for field in fields))
     if period > MAX_PHASES or any(field.jump != first.jump for field in fields):
         low = min((s[0] for f in fields for s in f.spans if s), default=0)

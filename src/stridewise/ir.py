@@ -220,7 +220,7 @@ class Graph:
     @property
     def sites(self) -> tuple[Node, ...]:
         """Nodes whose windows can step, in executed order."""
-        return tuple(node for node in self.nodes if node.site)
+        return tuple([node for node in self.nodes if node.site])
 
     @property
     def axes(self) -> int:

@@ -101,7 +101,7 @@ def _sources_by_axis(graph: Graph, grid: Grid) -> list[list[int]]:
     """Per axis the sources that have positions there (the first where none has)."""
     if grid.mixes:
         return [[grid.sources[0]]] * len(grid.sizes)
-    if all(graph.grids[s].local == grid.local for s in grid.sources) and all(grid.local):
+    if all(grid.local) and all(graph.grids[s].local == grid.local for s in grid.sources):
         return [list(grid.sources)] * len(grid.sizes)
     out = []
     for axis in range(len(grid.sizes)):

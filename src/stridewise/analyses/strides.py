@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 
-from stridewise.axis import Slice, Whole, Window
+from stridewise.axis import IDENTITY, Slice, Whole, Window
 from stridewise.ir import Graph, Grid
 from stridewise.records import quick
+
+_ONE = IDENTITY.step(1)  # the very number that windows say: telling two apart takes longer
 
 
 @quick
@@ -89,7 +91,7 @@ def components(graph: Graph, axis: int = 0) -> Components:
         for source, ratio, site in _relations(graph, grid, axis):
             if axis >= len(graph.grids[source].sizes) or not graph.grids[source].local[axis]:
                 continue
-            if not site and ratio == 1:
+            if not site and (ratio is _ONE or ratio == 1):
                 parent[find(source)] = find(grid.index)
             else:
                 raw.append((source, grid.index, grid.node or 0, grid.index, ratio, site))
@@ -118,16 +120,16 @@ def _relations(graph: Graph, grid: Grid, axis: int) -> Iterable[tuple[int, Fract
         if is_site_window(graph, grid):
             yield grid.sources[0], change.step(1), True
         elif isinstance(change, Window | Slice):
-            yield grid.sources[0], Fraction(change.stride), False
+            yield grid.sources[0], change.step(1), False
         else:
             yield grid.sources[0], change.step(graph.grids[grid.sources[0]].sizes[axis]), False
     elif grid.kind == "join" and grid.mixes:
-        yield grid.sources[0], Fraction(1), False
+        yield grid.sources[0], _ONE, False
     elif grid.kind in ("join", "concat"):
         for source in grid.sources:
-            yield source, Fraction(1), False
+            yield source, _ONE, False
     elif grid.kind == "follow":
-        yield grid.sources[-1], Fraction(1), False
+        yield grid.sources[-1], _ONE, False
 
 
 def strongly_connected(count: int, arcs: Sequence[tuple[int, int]]) -> list[int]:
@@ -260,12 +262,16 @@ def groups(graph: Graph) -> tuple[Group, ...]:
 def _through(graph: Graph, edges: Sequence[Edge]) -> tuple[int, ...]:
     """The step from a group's entry to where it is largest, per axis."""
     reach: dict[int, tuple[Fraction, ...]] = {}
+    unmoved = (_ONE,) * graph.axes
     for edge in edges:
+        base = reach.setdefault(edge.source, unmoved)
+        if edge.target in reach:
+            continue
         maps = graph.grids[edge.grid].maps
         size = graph.grids[graph.grids[edge.grid].sources[0]].sizes
-        steps = tuple(m.step(n) for m, n in zip(maps, size, strict=True)) if maps else (Fraction(1),) * graph.axes
-        base = reach.setdefault(edge.source, (Fraction(1),) * graph.axes)
-        reach.setdefault(edge.target, tuple(b * s for b, s in zip(base, steps, strict=True)))
+        steps = tuple([m.step(n) for m, n in zip(maps, size, strict=True)]) if maps else unmoved
+        # Multiplying Fractions takes long, and most steps are 1.
+        reach[edge.target] = base if steps == unmoved else tuple([b * s for b, s in zip(base, steps, strict=True)])
     return tuple(int(max(r[a] for r in reach.values())) for a in range(graph.axes))
 
 

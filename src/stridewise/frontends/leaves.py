@@ -81,10 +81,15 @@ _KNOWN: Mapping[type[nn.Module], Direct] = {
 }
 
 
+def is_own_forward(layer: nn.Module) -> bool:
+    """Whether a layer runs as its class says: no forward of its own, no hook."""
+    return not ("forward" in layer.__dict__ or layer._forward_hooks or layer._forward_pre_hooks)
+
+
 def direct(layer: nn.Module) -> Direct | None:
     """How to ask this layer for its op; None for a layer of another class, or one whose forward is changed."""
     found = _KNOWN.get(type(layer))
-    if found is None or "forward" in layer.__dict__ or layer._forward_hooks or layer._forward_pre_hooks:
+    if found is None or not is_own_forward(layer):
         return None
     held = (*layer._parameters.values(), *layer._buffers.values())
     return found if _PLAIN.issuperset(map(type, held)) else None
