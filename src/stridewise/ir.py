@@ -46,6 +46,10 @@ class Volume:
         terms = [Volume(a.scale * b.scale, a.over + b.over) for a in (self, *self.plus) for b in (other, *other.plus)]
         return Volume(terms[0].scale, terms[0].over, tuple(terms[1:]))
 
+    def scaled(self, by: int | Fraction) -> Volume:
+        """`by` times the volume."""
+        return self.times(Volume(by)) if self.plus else Volume(self.scale * by, self.over)
+
     def add(self, other: Volume) -> Volume:
         """The sum of two volumes."""
         return Volume(self.scale, self.over, (*self.plus, Volume(other.scale, other.over), *other.plus))

@@ -85,6 +85,7 @@ def forget_targets() -> None:
         _known_at[0] = generation()
 
 
+_Unseen = torch._C._DisableTorchDispatch
 _EMPTY = torch.ops.aten.empty.memory_format
 # Whether somebody counts or replaces calls of torch's functions, which then have to be made.
 _watched = torch._C._len_torch_function_stack
@@ -116,6 +117,11 @@ class Tracer(TorchDispatchMode):
         self.alive.append(tensor)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is _EMPTY:
+            out = empty(args, kwargs or {})
+            if out is not None:
+                self._constant(out, ())
+                return out
         target = _target(func)
         values = self.values
         operands: list[Value] = []
@@ -197,10 +203,6 @@ class Tracer(TorchDispatchMode):
         """The call's output on the meta device, whatever device its operands or the forward name."""
         if self.moved:
             args, kwargs = _mapped(args, self._meta), {k: _mapped(v, self._meta) for k, v in kwargs.items()}
-        if func is _EMPTY:
-            found = empty(args, kwargs)
-            if found is not None:
-                return found
         if target.makes and (kwargs.get("device") is not None or not any(isinstance(a, torch.Tensor) for a in args)):
             kwargs = {**kwargs, "device": META}
         return func(*args, **kwargs)
@@ -233,7 +235,7 @@ class Tracer(TorchDispatchMode):
             self.moved[id(tensor)] = torch.empty(tensor.shape, dtype=tensor.dtype, device=META)
         return value
 
-    def _constant(self, out: Any, operands: list[Value]) -> None:
+    def _constant(self, out: Any, operands: Sequence[Value]) -> None:
         """What is made from weights is a weight; what is made from nothing is made here."""
         origin: Any = "made"
         weights = 0
@@ -290,7 +292,7 @@ class Tracer(TorchDispatchMode):
         target = _target(func)
         weights = [None if t is None else _weight(t.shape, t.numel() if type(t) is nn.Parameter else 0) for t in held]
         args, plain = (x, *held, *numbers), [value, *weights, *numbers]
-        with torch._C._DisableTorchDispatch():  # as torch does while a mode is at work
+        with _Unseen():  # as torch does while a mode is at work
             out = target.answer(args, plain) if target.answer is not None else None
         if out is None:
             return None

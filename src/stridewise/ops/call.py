@@ -456,7 +456,7 @@ def volume_of(dims: Dims | None, shape: Sequence[int], grids: Sequence[Grid]) ->
             rest = (*dims[:at], dim[1:], *dims[at + 1 :])
             among = volume_of(rest, (*shape[:at], shape[at] - beside, *shape[at + 1 :]), grids)
             others = volume_of((*dims[:at], *dims[at + 1 :]), (*shape[:at], *shape[at + 1 :]), grids)
-            return among.add(others.times(Volume(beside)))
+            return among.add(others.scaled(beside))
     total = math.prod(shape)
     over: list[tuple[int, int]] = []
     for dim in dims:

@@ -9,7 +9,6 @@ from typing import TypeAlias
 
 from stridewise.axis import AxisMap, Transposed, Window
 from stridewise.errors import TraceError, by
-from stridewise.ir import Volume
 from stridewise.ops.call import Call, Reading
 from stridewise.ops.layout import digits
 from stridewise.ops.pool import each_axis, onnx_windows
@@ -58,7 +57,7 @@ def convolution(call: Call, maps: list[AxisMap], transposed: bool, groups: int) 
     # A transposed convolution multiplies once for every input position (DESIGN 3.2).
     dims, shape = (x.dims, x.shape) if transposed else (reading.outs[0][0], call.outs[0])
     per, rest = divmod((channels[1] if transposed else channels[0]) * area, groups)
-    reading.macs = call.volume(dims, shape).times(Volume(per + Fraction(rest, groups) if rest else per))
+    reading.macs = call.volume(dims, shape).scaled(per + Fraction(rest, groups) if rest else per)
     reading.attrs = attrs
     return reading
 
