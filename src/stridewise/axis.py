@@ -104,8 +104,13 @@ def _through(field: Field, advance: int, taps: tuple[Sequence[int], ...]) -> Fie
         return field
     if span is None or not taps[0]:
         return Field(advance=advance * jump, spans=(None,), approximate=field.approximate)
-    moved = (span[0] + taps[0][0] * jump, span[1] + taps[0][-1] * jump)
-    return Field(advance=advance * jump, spans=(moved,), approximate=field.approximate)
+    return _one_phase(advance * jump, span[0] + taps[0][0] * jump, span[1] + taps[0][-1] * jump, field.approximate)
+
+
+@lru_cache(maxsize=65536)
+def _one_phase(advance: int, first: int, last: int, approximate: bool) -> Field:
+    """One and the same object for equal fields, which are then quick to compare."""
+    return Field(advance=advance, spans=((first, last),), approximate=approximate)
 
 
 @lru_cache(maxsize=65536)
@@ -171,12 +176,14 @@ def join_fields(fields: tuple[Field, ...]) -> Field:
     Parts of different jumps (a resize that does not divide) keep the first one's jump and are marked approximate.
     """
     first = fields[0]
-    return first if fields.count(first) == len(fields) else _hull_of(fields)
+    return first if all(field is first for field in fields) else _hull_of(fields)
 
 
 @lru_cache(maxsize=65536)
 def _hull_of(fields: tuple[Field, ...]) -> Field:
     first = fields[0]
+    if all(field == first for field in fields):
+        return first
     period = math.lcm(*(field.period for field in fields))
     if period > MAX_PHASES or any(field.jump != first.jump for field in fields):
         low = min((s[0] for f in fields for s in f.spans if s), default=0)
