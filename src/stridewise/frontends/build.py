@@ -4,40 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 from stridewise.errors import GeometryError
+from stridewise.frontends.seen import ModuleCall, Seen, keys_of, node_of
 from stridewise.ir import Graph, Grid, Node, Tensor, Unknown
 from stridewise.ops.call import Call, Draft, Reading, Value
 from stridewise.ops.layout import Digit, LayoutError
 from stridewise.ops.registry import Op
-
-
-@dataclass(slots=True)
-class ModuleCall:
-    """One call of a module: its path, which call of it this is, and what ran directly in it."""
-
-    path: str
-    number: int
-    parent: ModuleCall | None
-    leaf: bool
-    direct: int = 0
-    below: bool = False
-    output: int | None = None
-    inserted: tuple[str, tuple[int, ...], int | None] | None = None
-
-
-class _Seen(NamedTuple):
-    """One call as it came: a node but for its name, which only the whole of its module tells."""
-
-    op: str
-    target: str
-    inputs: tuple[int, ...]
-    outputs: tuple[int, ...]
-    params: int
-    reading: Reading
-    owner: ModuleCall | None
-
 
 # Ops that move, pick or weigh what is there: behind them positions may have lost their order, but nothing more.
 _MOVES = frozenset(
@@ -51,7 +25,7 @@ class Builder:
     """Collects tensors, nodes and grids while calls arrive in executed order."""
 
     tensors: list[Tensor] = field(default_factory=list)
-    nodes: list[_Seen] = field(default_factory=list)
+    nodes: list[Seen] = field(default_factory=list)
     draft: Draft = field(default_factory=Draft)
     unknown: list[tuple[int, str, str]] = field(default_factory=list)
     inputs: list[tuple[str, int]] = field(default_factory=list)
@@ -141,7 +115,7 @@ class Builder:
                 params += operand.weights
             else:
                 inputs.append(operand.index)
-        seen = _Seen(op.name if op else "unknown", target, tuple(inputs), tuple(made), params, reading, owner)
+        seen = Seen(op.name if op else "unknown", target, tuple(inputs), tuple(made), params, reading, owner)
         self.nodes.append(seen)
         if name:
             self.names[index] = name
@@ -228,7 +202,8 @@ class Builder:
         for index in outputs:
             if index in self.lost:
                 self._report(self.lost[index][1], "")
-        nodes = tuple([_node(*found) for found in zip(range(len(self.nodes)), self.nodes, self._keys(), strict=True)])
+        keys = keys_of(self.nodes, self.names)
+        nodes = tuple([node_of(i, seen, key) for i, (seen, key) in enumerate(zip(self.nodes, keys, strict=True))])
         unknown = tuple(
             Unknown(
                 key=nodes[i].key or nodes[i].path,
@@ -251,47 +226,6 @@ class Builder:
             last=_last_spatial(self.tensors, nodes, outputs, self.draft.grids),
             **more,
         )
-
-    def _keys(self) -> list[str]:
-        """A unique name for every site and every op with multiply-adds (DESIGN 2)."""
-        keys: list[str] = []
-        used: dict[str, int] = {}
-        for index, seen in enumerate(self.nodes):
-            if not (seen.reading.site or seen.reading.counted):
-                keys.append("")
-                continue
-            owner = seen.owner
-            if index in self.names:
-                base = self.names[index]
-            elif owner is not None and owner.path and owner.direct == 1 and not owner.below:
-                base = owner.path
-            else:
-                name = _function_name(seen)
-                base = f"{owner.path}/{name}" if owner is not None and owner.path else name
-            used[base] = used.get(base, 0) + 1
-            keys.append(base if used[base] == 1 else f"{base}#{used[base]}")
-        return keys
-
-
-def _node(index: int, seen: _Seen, key: str) -> Node:
-    op, target, inputs, outputs, params, reading, owner = seen
-    return Node(
-        index=index,
-        op=op,
-        target=target,
-        path=owner.path if owner else "",
-        key=key,
-        inputs=inputs,
-        outputs=outputs,
-        grid=reading.grid,
-        site=reading.site,
-        counted=reading.counted,
-        macs=reading.macs,
-        params=params,
-        attrs=reading.attrs,
-        keeps=reading.keeps,
-        call=owner.number if owner else 1,
-    )
 
 
 def _positions(value: Value) -> bool:
@@ -318,28 +252,6 @@ def _unknown_message(node: Node, target: str, why: str, tensors: Sequence[Tensor
     if why.startswith("no op describes"):
         return f"{where}: {why} on {shapes}. Describe it with sw.register, or pass --opaque {opaque}"
     return f"{where}: '{target}' on {shapes} is not followed: {why}"
-
-
-_CALLED = {
-    "max_pool": "max_pool",
-    "avg_pool": "avg_pool",
-    "resize": "interpolate",
-    "attention": "scaled_dot_product_attention",
-    "columns": "unfold",
-    "slice": "slice",
-}
-
-
-def _function_name(seen: _Seen) -> str:
-    op, attrs = seen.op, seen.reading.attrs
-    if op == "conv":
-        base = "conv_transpose" if attrs.get("transposed") else "conv"
-        return f"{base}{len(attrs.get('kernel', (1, 1)))}d"
-    if op == "matmul":
-        return "linear" if seen.params else "matmul"
-    if op in ("max_pool", "avg_pool"):
-        return f"{_CALLED[op]}{len(attrs['kernel'])}d"
-    return str(_CALLED.get(op, seen.target.split(".")[1] if "." in seen.target else seen.target))
 
 
 def _last_spatial(

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from stridewise.frontends.build import Builder, ModuleCall
+from stridewise.frontends.build import Builder
+from stridewise.frontends.seen import ModuleCall
 from stridewise.ir import Graph, Slot
 from stridewise.ops.layout import whole_axis
 

@@ -22,7 +22,8 @@ from stridewise.frontends.links import has_constant_sizes, with_links
 from stridewise.frontends.same import may_pad_same, with_same_padding
 from stridewise.frontends.slots import with_slots
 from stridewise.frontends.step import FOLLOWING
-from stridewise.frontends.tracer import Tracer, forget_targets
+from stridewise.frontends.targets import forget_targets
+from stridewise.frontends.tracer import Tracer
 from stridewise.ir import Graph
 from stridewise.ops.join import OWN_ORDER
 

@@ -11,17 +11,18 @@ from torch import nn
 from torch.nn.modules.module import _has_any_global_hook
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from stridewise.frontends.answers import answer_for, empty
+from stridewise.frontends.answers import empty
 from stridewise.frontends.blanks import META
-from stridewise.frontends.build import Builder, ModuleCall
+from stridewise.frontends.build import Builder
 from stridewise.frontends.later import Run
 from stridewise.frontends.leaves import direct
+from stridewise.frontends.seen import ModuleCall
 from stridewise.frontends.step import Step
+from stridewise.frontends.targets import Target, target_of
 from stridewise.frontends.writes import place_of, whole_of
 from stridewise.ops import find_torch
 from stridewise.ops.call import Value
 from stridewise.ops.layout import reshaped
-from stridewise.ops.registry import Op, generation
 from stridewise.ops.step import op_of
 
 
@@ -37,54 +38,7 @@ def _weight(shape: tuple[int, ...], learned: int) -> Value:
     return Value(tuple(shape), _plain_dims(tuple(shape)), None, None, "weight", False, learned)
 
 
-class _Target:
-    """What is known of a dispatcher function, looked up once."""
-
-    __slots__ = ("alias", "answer", "counts", "makes", "name", "op", "outputs", "writes")
-
-    def __init__(self, func: Any) -> None:
-        self.name = str(func)
-        self.op: Op | None = find_torch(self.name)
-        returns, arguments = func._schema.returns, func._schema.arguments
-        info = returns[0].alias_info if returns else None
-        self.alias = -1
-        if info is not None:
-            shared = [i for i, a in enumerate(arguments) if a.alias_info and a.alias_info.before_set & info.before_set]
-            self.alias = shared[0] if shared else 0
-        in_place = bool(info is not None and info.is_write)
-        if self.alias < 0 and "_unsafe_view" in self.name:
-            self.alias = 0
-        # Where a device can be asked for, the meta device is what the forward gets.
-        self.makes = any(a.name == "device" for a in arguments)
-        # Statistics are for training; in eval they are empty.
-        self.outputs = 1 if self.op is not None and self.op.name == "batch_norm" else None
-        self.counts = self.op is not None and self.op.name in ("conv", "matmul", "attention")
-        # Pointwise ops leave positions where they are, also in a part of a tensor.
-        self.writes = in_place and not (self.op is not None and self.op.pointwise)
-        self.answer = answer_for(self.op, self.name, in_place, len(returns))
-
-
-_TARGETS: dict[Any, _Target] = {}
-
-
-def _target(func: Any) -> _Target:
-    target = _TARGETS.get(func)
-    if target is None:
-        target = _TARGETS[func] = _Target(func)
-    return target
-
-
 _PLAIN = frozenset((int, bool, float, type(None)))
-_known_at = [generation()]
-
-
-def forget_targets() -> None:
-    """Look targets up anew when ops were registered since."""
-    if _known_at[0] != generation():
-        _TARGETS.clear()
-        _known_at[0] = generation()
-
-
 _Unseen = torch._C._DisableTorchDispatch
 _EMPTY = torch.ops.aten.empty.memory_format
 # Whether somebody counts or replaces calls of torch's functions, which then have to be made.
@@ -122,7 +76,7 @@ class Tracer(TorchDispatchMode):
             if out is not None:
                 self._constant(out, ())
                 return out
-        target = _target(func)
+        target = target_of(func)
         values = self.values
         operands: list[Value] = []
         plain = []
@@ -152,7 +106,7 @@ class Tracer(TorchDispatchMode):
 
     def _follow(
         self,
-        target: _Target,
+        target: Target,
         args: Sequence[Any],
         plain: Sequence[Any],
         named: dict[str, Any],
@@ -174,7 +128,7 @@ class Tracer(TorchDispatchMode):
             self._written(args[0], made[0], args)
 
     def _constant_work(
-        self, target: _Target, plain: Sequence[Any], named: dict[str, Any], out: Any, operands: Sequence[Value]
+        self, target: Target, plain: Sequence[Any], named: dict[str, Any], out: Any, operands: Sequence[Value]
     ) -> None:
         """Work that does not depend on the input (biases from a table) is done in every forward all the same."""
         specs = [(tuple(t.shape), t.element_size(), None) for t in _several(out)]
@@ -199,7 +153,7 @@ class Tracer(TorchDispatchMode):
         if held.index is not None and made[0].index is not None:
             self.builder.measure_as(held.index, made[0].index)
 
-    def _execute(self, func: Any, target: _Target, args: Any, kwargs: Mapping[str, Any]) -> Any:
+    def _execute(self, func: Any, target: Target, args: Any, kwargs: Mapping[str, Any]) -> Any:
         """The call's output on the meta device, whatever device its operands or the forward name."""
         if self.moved:
             args, kwargs = _mapped(args, self._meta), {k: _mapped(v, self._meta) for k, v in kwargs.items()}
@@ -289,7 +243,7 @@ class Tracer(TorchDispatchMode):
             call.output = value.index
             self.calls.append(call)
             return x
-        target = _target(func)
+        target = target_of(func)
         weights = [None if t is None else _weight(t.shape, t.numel() if type(t) is nn.Parameter else 0) for t in held]
         args, plain = (x, *held, *numbers), [value, *weights, *numbers]
         with _Unseen():  # as torch does while a mode is at work
