@@ -16,6 +16,7 @@ from functools import lru_cache
 from typing import TypeAlias
 
 from stridewise.errors import GeometryError
+from stridewise.records import quick
 
 # Beyond this many phases a field is given as a hull (marked approximate): such resizes have no small period.
 MAX_PHASES = 128
@@ -30,6 +31,7 @@ def same_padding(size: int, kernel: int, stride: int, dilation: int) -> tuple[in
     return total // 2, total - total // 2
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Field:
     """Which input positions each position of a tensor depends on, along one axis.
@@ -90,18 +92,30 @@ def _ratio(above: int, below: int) -> Fraction:
 
 
 SELF = Field(advance=1, spans=((0, 0),))
+_ITSELF = range(1)
+
+
+def _through(field: Field, advance: int, taps: tuple[Sequence[int], ...]) -> Field:
+    """The field of a map's output whose phase r reads the input positions `taps[r]`, `advance` further each turn."""
+    if len(taps) > 1 or len(field.spans) > 1:
+        return _phases_through(field, advance, taps)
+    span, jump = field.spans[0], field.advance
+    if advance == 1 and taps[0] == _ITSELF:
+        return field
+    if span is None or not taps[0]:
+        return Field(advance=advance * jump, spans=(None,), approximate=field.approximate)
+    return _one_phase(advance * jump, span[0] + taps[0][0] * jump, span[1] + taps[0][-1] * jump, field.approximate)
 
 
 @lru_cache(maxsize=65536)
-def _through(field: Field, advance: int, taps: tuple[Sequence[int], ...]) -> Field:
-    """The field of a map's output whose phase r reads the input positions `taps[r]`, `advance` further each turn."""
-    if len(taps) == 1 and len(field.spans) == 1:
-        span = field.spans[0]
-        if span is None or not taps[0]:
-            return Field(advance=advance * field.advance, spans=(None,), approximate=field.approximate)
-        first, last = taps[0][0], taps[0][-1]
-        moved = (span[0] + first * field.advance, span[1] + last * field.advance)
-        return Field(advance=advance * field.advance, spans=(moved,), approximate=field.approximate)
+def _one_phase(advance: int, first: int, last: int, approximate: bool) -> Field:
+    """One and the same object for equal fields, which are then quick to compare."""
+    return Field(advance=advance, spans=((first, last),), approximate=approximate)
+
+
+@lru_cache(maxsize=65536)
+def _phases_through(field: Field, advance: int, taps: tuple[Sequence[int], ...]) -> Field:
+    """The same where the input or the output has several phases."""
     turns = field.period // math.gcd(advance, field.period)
     if turns * len(taps) > MAX_PHASES:
         return _hull_through(field, advance, taps)
@@ -156,12 +170,17 @@ def _shortest(field: Field) -> Field:
     return field
 
 
-@lru_cache(maxsize=65536)
 def join_fields(fields: tuple[Field, ...]) -> Field:
     """The field of a sum or concatenation: per position the hull of the parts' spans.
 
     Parts of different jumps (a resize that does not divide) keep the first one's jump and are marked approximate.
     """
+    first = fields[0]
+    return first if all(field is first for field in fields) else _hull_of(fields)
+
+
+@lru_cache(maxsize=65536)
+def _hull_of(fields: tuple[Field, ...]) -> Field:
     first = fields[0]
     if all(field == first for field in fields):
         return first
@@ -257,8 +276,8 @@ class Window(_Map):
 
     def taps(self, size: int) -> tuple[int, tuple[Sequence[int], ...]]:
         """One phase: the window's elements, from -pad_begin on."""
-        begin = self.padding(size)[0]
-        return self.stride, (range(-begin, -begin + self.span, self.dilation),)
+        begin = self.padding(size)[0] if self.same else self.pad_begin
+        return self.stride, (range(-begin, (self.kernel - 1) * self.dilation + 1 - begin, self.dilation),)
 
     def unread(self, size: int) -> int:
         """Rows at the end (padding included) that no window reaches; 0 with ceil_mode."""

@@ -14,11 +14,13 @@ from fractions import Fraction
 from typing import Any, Literal, TypeAlias
 
 from stridewise.axis import AxisMap
+from stridewise.records import quick
 
 Sizes: TypeAlias = tuple[int, ...]
 GridSizes: TypeAlias = Sequence[Sizes]
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Volume:
     """`scale` times the product of the sizes of `over` (pairs of grid and axis, with repeats), and the same of `plus`.
@@ -44,6 +46,10 @@ class Volume:
         terms = [Volume(a.scale * b.scale, a.over + b.over) for a in (self, *self.plus) for b in (other, *other.plus)]
         return Volume(terms[0].scale, terms[0].over, tuple(terms[1:]))
 
+    def scaled(self, by: int | Fraction) -> Volume:
+        """`by` times the volume."""
+        return self.times(Volume(by)) if self.plus else Volume(self.scale * by, self.over)
+
     def add(self, other: Volume) -> Volume:
         """The sum of two volumes."""
         return Volume(self.scale, self.over, (*self.plus, Volume(other.scale, other.over), *other.plus))
@@ -61,6 +67,7 @@ NOTHING = Volume()
 GridKind: TypeAlias = Literal["input", "map", "join", "concat", "follow", "fixed", "unknown"]
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grid:
     """A lattice of positions, one size an axis, and how it came about.
@@ -98,6 +105,7 @@ class Grid:
         )
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tensor:
     """One value: `shape` as traced, bytes per element, the grid it lies on, and whose memory it shares (`storage`)."""
@@ -123,6 +131,7 @@ class Tensor:
         )
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
     """One executed op.
@@ -215,7 +224,7 @@ class Graph:
     @property
     def sites(self) -> tuple[Node, ...]:
         """Nodes whose windows can step, in executed order."""
-        return tuple(node for node in self.nodes if node.site)
+        return tuple([node for node in self.nodes if node.site])
 
     @property
     def axes(self) -> int:

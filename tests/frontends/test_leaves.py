@@ -23,7 +23,15 @@ LAYERS = [
     nn.MaxPool2d(2),
     nn.MaxPool2d((3, 2), (2, 1), (1, 0), ceil_mode=True),
     nn.MaxPool2d(3, 2, 1, dilation=2),
-    *(kind(inplace) for kind in (nn.ReLU, nn.ReLU6, nn.SiLU, nn.Hardswish) for inplace in (False, True)),
+    *(
+        kind(inplace)
+        for kind in (nn.ReLU, nn.ReLU6, nn.SiLU, nn.Hardswish, nn.Hardsigmoid)
+        for inplace in (False, True)
+    ),
+    nn.Sigmoid(),
+    nn.Identity(),
+    nn.Dropout(0.3),
+    nn.Dropout2d(0.3),
 ]
 RANKS = {nn.Conv1d: 3, nn.BatchNorm1d: 3, nn.Conv3d: 5, nn.BatchNorm3d: 5}
 
@@ -48,10 +56,15 @@ def test_the_op_is_the_one_that_the_forward_dispatches(layer):
     layer.eval()
     x = torch.rand(2, 4, *(8,) * (RANKS.get(type(layer), 4) - 2))
     with torch.no_grad(), Recording(x) as recording:
-        layer(x)
-    known = leaves.direct(layer, layer.forward)
+        out = layer(x)
+    known = leaves.direct(layer)
     assert known is not None
-    func, args = known(layer, x, x.dim())
+    func, held, numbers = known(layer, x.dim())
+    args = (x, *held, *numbers)
+    if func is None:
+        assert out is x
+        assert not recording.seen
+        return
     assert recording.seen[0][0] is func
     given = recording.seen[0][1]  # without trailing defaults
     whole = [*given, *(a.default_value for a in func._schema.arguments[len(given) :])]
@@ -77,13 +90,26 @@ def test_every_known_class_is_tested():
     ids=str,
 )
 def test_what_only_the_forward_knows_is_left_to_it(layer, shape):
-    known = leaves.direct(layer.eval(), layer.forward)
-    assert known(layer, torch.rand(shape), len(shape)) is None
+    assert leaves.direct(layer.eval())(layer, len(shape)) is None
 
 
-def test_a_layer_in_training_mode_is_left_to_its_forward():
-    layer = nn.BatchNorm2d(4)
-    assert leaves.direct(layer, layer.forward)(layer, torch.rand(1, 4, 8, 8), 4) is None
+class Warming(nn.Module):
+    """Puts its norm into training mode on the way."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)
+
+    def forward(self, x):
+        self.norm.train()
+        return self.norm(self.conv(x))
+
+
+def test_a_layer_in_training_mode_is_left_to_its_forward(long_way):
+    short, long = sw.trace(Warming(), (3, 8, 8)), long_way(Warming(), (3, 8, 8))
+    assert (short.nodes, short.tensors, short.grids) == (long.nodes, long.tensors, long.grids)
+    assert any(grid.mixes for grid in short.grids)
+    assert not any(grid.mixes for grid in sw.trace(nn.Sequential(*Warming().train().children()), (3, 8, 8)).grids)
 
 
 class Louder(nn.ReLU):
@@ -97,7 +123,9 @@ def test_a_subclass_a_hook_an_own_forward_and_a_parametrization_are_followed():
     hooked = nn.ReLU()
     hooked.register_forward_pre_hook(lambda layer, args: (args[0][:, :, ::2, ::2],))
     normed = nn.utils.parametrizations.weight_norm(nn.Conv2d(4, 4, 3, 2, 1))
-    for layer in (Louder(), own, hooked, normed):
+    behind = nn.ReLU()
+    behind.register_forward_hook(lambda layer, args, out: out[:, :, ::2, ::2])
+    for layer in (Louder(), own, hooked, behind, normed):
         graph = sw.trace(nn.Sequential(nn.Conv2d(3, 4, 1), layer), (3, 8, 8))
         assert graph.tensors[graph.outputs[0]].shape == (1, 4, 4, 4)
 
@@ -108,7 +136,7 @@ def long_way(monkeypatch):
 
     def trace(*args):
         with monkeypatch.context() as patched:
-            patched.setattr("stridewise.frontends.tracer.direct", lambda layer, forward: None)
+            patched.setattr("stridewise.frontends.tracer.direct", lambda layer: None)
             return sw.trace(*args)
 
     return trace
@@ -148,3 +176,43 @@ def test_somebody_who_watches_the_calls_sees_them():
     seen = []
     sw.trace(Inside(), (3, 8, 8))
     assert "conv2d" in seen
+
+
+class Curious(nn.Module):
+    """Looks at its layers, hands one on and changes another, before and after they have run."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second, self.act = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3), nn.ReLU()
+        self.unused = nn.Conv2d(4, 4, 3)
+
+    def forward(self, x):
+        assert isinstance(self.second, nn.Conv2d)
+        x = self.act(self.first(x))
+        assert self.first.weight.device.type == "meta"
+        assert type(self.first) is nn.Conv2d
+        assert "weight" in dict(self.unused.named_parameters())
+        assert [name for name, _ in self.named_children()] == ["first", "second", "act", "unused"]
+        self.second.stride = (2, 2)
+        x = self.act(self.second(x))
+        del self.unused.bias
+        return self.first(nn.functional.conv2d(x, self.unused.weight)[:, :3])
+
+
+def test_a_layer_that_is_looked_at_is_the_copy_it_stands_for(long_way):
+    model = Curious()
+    short, long = sw.trace(model, (3, 32, 32)), long_way(model, (3, 32, 32))
+    assert (short.nodes, short.tensors, short.grids) == (long.nodes, long.tensors, long.grids)
+    assert model.second.stride == (1, 1)
+    assert model.unused.bias is not None
+    assert model.first.weight.device.type == "cpu"
+
+
+def test_a_hook_on_all_modules_runs(long_way):
+    seen = []
+    handle = nn.modules.module.register_module_forward_hook(lambda layer, args, out: seen.append(type(layer)))
+    try:
+        sw.trace(nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU()), (3, 8, 8))
+    finally:
+        handle.remove()
+    assert seen == [nn.Conv2d, nn.ReLU, nn.Sequential]

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stridewise.frontends.answers import answer_for
+from stridewise.frontends.answers import answer_for, empty
 from stridewise.frontends.torch import trace
 from stridewise.ops import find_torch
 from stridewise.ops.call import Value
@@ -35,7 +35,8 @@ def described(argument):
 
 
 def facts(tensor):
-    return tuple(tensor.shape), tensor.dtype, tensor.stride(), tensor.device.type
+    steps = [step for step, size in zip(tensor.stride(), tensor.shape, strict=True) if size > 1]  # one has no next
+    return tuple(tensor.shape), tensor.dtype, steps, tensor.device.type
 
 
 def agree(func, *args):
@@ -145,7 +146,8 @@ def test_sums_and_products(layout, other, name):
     }[other]
     packet, overload = name.split(".")
     done = agree(getattr(getattr(aten, packet), overload), x, y)
-    if layout == "plain" and other in ("same", "channels", "one", "number", "vector"):
+    gates = () if "_" in name else ("larger",)  # a gate may come before what it weighs
+    if layout == "plain" and other in ("same", "channels", "one", "number", "vector", *gates):
         assert done
 
 
@@ -244,3 +246,117 @@ def test_tracing_gives_the_shapes_of_a_plain_forward():
     assert graph.tensors[graph.outputs[0]].shape == tuple(out.shape)
     made = {node.path: graph.tensors[node.outputs[0]].shape for node in graph.nodes if node.path}  # the last of each
     assert made == shapes
+
+
+@st.composite
+def pools(draw):
+    one_or_two = lambda low, high: draw(  # noqa: E731
+        st.one_of(st.integers(low, high).map(lambda n: [n]), st.lists(st.integers(low, high), min_size=2, max_size=2))
+    )
+    x = torch.empty((draw(st.integers(1, 2)), 3, draw(st.integers(1, 9)), draw(st.integers(1, 9))), device=META)
+    if draw(st.booleans()):
+        x = draw(st.sampled_from(list(_LAYOUTS.values())))(x)
+    return x, one_or_two(1, 4), draw(st.sampled_from([[], one_or_two(0, 3)])), one_or_two(0, 3), draw(st.booleans())
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(pools(), st.lists(st.integers(1, 3), min_size=2, max_size=2))
+def test_pools_in_every_form(pool, dilation):
+    x, kernel, stride, padding, ceil = pool
+    for most in (2, 3, 4):
+        agree(aten.max_pool2d_with_indices.default, *(x, kernel, stride, padding)[:most])
+        agree(aten.avg_pool2d.default, *(x, kernel, stride, padding)[:most])
+    agree(aten.max_pool2d_with_indices.default, x, kernel, stride, padding, dilation, ceil)
+    agree(aten.avg_pool2d.default, x, kernel, stride, padding, ceil)
+    agree(aten.avg_pool2d.default, x, kernel, stride, padding, ceil, False)
+    assert not agree(aten.avg_pool2d.default, x, kernel, stride, padding, ceil, False, 3)
+
+
+def test_pools_of_networks_are_answered():
+    x = torch.empty((1, 4, 9, 9), device=META)
+    assert agree(aten.max_pool2d_with_indices.default, x, [3, 3], [2, 2], [1, 1], [1, 1], True)
+    assert agree(aten.avg_pool2d.default, x, [2], [2], [0], True, False)
+
+
+@pytest.mark.parametrize("layout", _LAYOUTS)
+def test_ops_that_go_by_the_shape_alone(layout):
+    x = _LAYOUTS[layout](torch.empty((2, 4, 6, 6), device=META))
+    known = layout in ("plain", "half")
+    for to in ([3, 4], [12, 7], [1, 1]):
+        assert agree(aten.upsample_bilinear2d.default, x, to, False) == known
+        assert agree(aten.upsample_bicubic2d.default, x, to, True, 2.0, None) == known
+        assert agree(aten.upsample_nearest2d.default, x, to) == known
+        assert agree(aten._adaptive_avg_pool2d.default, x, to) == known
+    assert not agree(aten.upsample_nearest2d.default, x, [0, 4])
+    for rows in ([1, 2], [1, 0, 0, 3], [0, 1, 1, 0, 2, 2], []):
+        assert agree(aten.constant_pad_nd.default, x, rows, 0.0) == known
+    for wrong in ([-1, 2], [-9, 0], [1], [1] * 10):
+        agree(aten.constant_pad_nd.default, x, wrong, 0.0)
+    for dim in (0, 1, -1, 4):
+        assert agree(aten._softmax.default, x, dim, False) == (known and dim < 4)
+    for dims in ([2, 3], [1], [0, 1, 2, 3], [4]):
+        for keep in (False, True):
+            assert agree(aten.linalg_vector_norm.default, x, 2, dims, keep) == (known and dims != [4])
+    agree(aten.linalg_vector_norm.default, x)
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(
+    st.lists(st.sampled_from([1, 2, 3, 4]), max_size=4),
+    st.lists(st.sampled_from([-1, 1, 2, 3, 4, 6, 8, 0]), max_size=5),
+    st.sampled_from(list(_LAYOUTS)),
+)
+def test_views_in_every_form(shape, sizes, layout):
+    x = torch.empty(shape, device=META)
+    if len(shape) == 4:
+        x = _LAYOUTS[layout](x)
+    agree(aten.view.default, x, sizes)
+    agree(aten.view.default, torch.empty((*shape, 3), device=META)[..., 1:], [*sizes, 2])
+
+
+def test_views_of_networks_are_answered_and_show_the_same_memory():
+    x = torch.empty((3, 4, 6), device=META)[1:]
+    assert agree(aten.view.default, x, [2, -1])
+    given = answered(aten.view.default, x, [2, -1])
+    assert given.storage_offset() == x.storage_offset()
+    assert given.untyped_storage()._cdata == x.untyped_storage()._cdata
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(st.lists(st.sampled_from([1, 3]), min_size=1, max_size=4), st.lists(st.booleans(), min_size=12, max_size=12))
+def test_operands_that_are_broadcast(shape, ones):
+    """A gate before what it weighs, and three operands together, some with sizes of 1."""
+    parts = [
+        torch.empty([1 if one else n for one, n in zip(ones[4 * i :], shape, strict=False)], device=META)
+        for i in range(3)
+    ]
+    whole = torch.empty(shape, device=META)
+    for other in (whole, whole.permute(*range(len(shape)))[None].transpose(0, -1), *parts):
+        agree(aten.mul.Tensor, parts[0], other)
+        agree(aten.addcmul.default, other, parts[1], parts[2])
+        agree(aten.addcmul.default, parts[1], other.double(), parts[2])
+    turned = torch.empty((2, 5, 6, 4), device=META).permute(0, 3, 1, 2)
+    assert agree(aten.mul.Tensor, torch.empty((4, 1, 1), device=META), turned)
+    three = [torch.empty(shape, device=META) for shape in ((1, 3), (2, 3), (1,))]
+    assert agree(aten.addcmul.default, *three)
+    assert not agree(aten.mul.Tensor, torch.empty((4, 5, 1), device=META), turned)
+
+
+def test_an_empty_tensor_is_what_torch_makes():
+    for named in ({}, {"dtype": torch.float64}, {"dtype": torch.int32, "memory_format": torch.contiguous_format}):
+        made = empty(([2, 3],), named)
+        assert facts(made) == facts(torch.empty([2, 3], device=META, **named))
+    assert empty(([1, 2, 3, 4],), {"memory_format": torch.channels_last}) is None
+
+
+def test_an_output_of_another_dtype_is_left_to_the_kernel():
+    class Mean(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = torch.nn.Conv2d(3, 4, 3)
+
+        def forward(self, x):
+            return self.conv(x).mean((2, 3), dtype=torch.float64)
+
+    graph = trace(Mean(), (3, 9, 9))
+    assert graph.tensors[graph.outputs[0]].itemsize == 8

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from small_nets import NETS, Flattened, Relative, Resized, Shared, Tokens, build
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from stridewise.analyses.cost import macs
@@ -355,3 +356,25 @@ class TestCuts:
         for size in (40, 41, 60, 63):
             found = sizes_at(graph, (3, size, size))[graph.tensors[graph.last].grid]
             assert found == net(torch.zeros(1, 3, size, size)).shape[2:]
+
+
+@pytest.mark.parametrize(
+    ("size", "forwards"),
+    [(4, 1), ((4, 2), 1), ((None, 4), 2), ("in words", 2)],
+    ids=str,
+)
+def test_a_size_that_its_layer_states_needs_no_second_forward(size, forwards):
+    class Pooled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(3, 4, 3, 2, 1)
+            self.pool = nn.Identity() if size == "in words" else nn.AdaptiveAvgPool2d(size)
+
+        def forward(self, x):
+            ran.append(x)
+            x = self.pool(self.conv(x))
+            return nn.functional.adaptive_avg_pool2d(x, 4) if size == "in words" else x
+
+    ran = []
+    trace(Pooled(), (3, 32, 32))
+    assert len(ran) == forwards

@@ -25,7 +25,7 @@ def computed(graph: Graph, node: Node) -> tuple[Volume, ...]:
     the channels of a query and of a value)."""
     out = graph.tensors[node.outputs[0]].volume
     width = node.attrs.get("width")
-    return (out, node.macs.times(Volume(Fraction(1, width)))) if width else (out,)
+    return (out, node.macs.scaled(Fraction(1, width))) if width else (out,)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

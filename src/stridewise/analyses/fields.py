@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from stridewise.analyses.sizes import Maps
 from stridewise.axis import SELF, AxisMap, Field, Resize, join_fields, smallest_field
@@ -74,9 +74,13 @@ def field_of(
 def _mapped(used: Sequence[AxisMap], inner: Sequence[Field], before: Sizes) -> tuple[Field, ...]:
     """The fields behind the maps; axes that are alike, as they mostly are, are computed once."""
     out: list[Field] = []
-    for at, (change, field, size) in enumerate(zip(used, inner, before, strict=True)):
-        alike = at > 0 and size == before[at - 1] and field == inner[at - 1] and change == used[at - 1]
-        out.append(out[-1] if alike else change.field(field, size))
+    seen: tuple[Any, ...] = ()
+    for facts in zip(used, inner, before, strict=True):
+        if facts != seen:  # tuples ask first whether their parts are one and the same, as they mostly are
+            change, field, size = seen = facts
+            out.append(change.field(field, size))
+        else:
+            out.append(out[-1])
     return tuple(out)
 
 
@@ -97,7 +101,7 @@ def _sources_by_axis(graph: Graph, grid: Grid) -> list[list[int]]:
     """Per axis the sources that have positions there (the first where none has)."""
     if grid.mixes:
         return [[grid.sources[0]]] * len(grid.sizes)
-    if all(graph.grids[s].local == grid.local for s in grid.sources) and all(grid.local):
+    if all(grid.local) and all(graph.grids[s].local == grid.local for s in grid.sources):
         return [list(grid.sources)] * len(grid.sizes)
     out = []
     for axis in range(len(grid.sizes)):

@@ -127,7 +127,7 @@ def _are_phases(graph: Graph, join: int) -> bool:
 def _pinned(state: State) -> Iterator[Finding]:
     """SW202: what fixes the input size, or forbids a change of stride before it; an error where the size is missed."""
     graph = state.graph
-    loose = _moving(graph)
+    loose = _moving(graph) if graph.pins else []
     for pin in graph.pins:
         node = graph.nodes[pin.node]
         name = node.key or (f"{node.path}/{node.op}" if node.path else node.op)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from stridewise.analyses.sizes import Maps
@@ -26,10 +27,11 @@ def remainder(window: Window, size: int) -> int:
     begin, end = window.padding(size)
     if window.same:
         return abs(begin - end)
-    rest = (size + begin + end - window.span) % window.stride
+    span, stride = window.span, window.stride
+    rest = (size + begin + end - span) % stride
     if window.ceil_mode:
-        return -rest % window.stride
-    return max(rest - max(window.stride - window.span, 0), 0)
+        return -rest % stride
+    return max(rest - max(stride - span, 0), 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,9 +178,21 @@ def smallest_input(graph: Graph, maps: Maps | None = None) -> tuple[int | None, 
 
 def _by_axis(graph: Graph, maps: Maps, ask: Callable[[AxisSizes], Found]) -> tuple[Found, ...]:
     """What is found along each axis, once for axes that are alike."""
-    out: list[Found] = []
+    axes = _axes(graph, maps) if maps else _axes_as_traced(graph)
+    found = {id(sizes): ask(sizes) for sizes in dict.fromkeys(axes)}
+    return tuple(found[id(sizes)] for sizes in axes)
+
+
+@lru_cache(maxsize=64)
+def _axes_as_traced(graph: Graph) -> tuple[AxisSizes, ...]:
+    return _axes(graph, {})
+
+
+def _axes(graph: Graph, maps: Maps) -> tuple[AxisSizes, ...]:
+    """The sizes along each axis, the same object for neighbours that are alike."""
+    out: list[AxisSizes] = []
     for axis in range(graph.axes):
-        out.append(out[-1] if axis and _alike(graph, maps, axis - 1, axis) else ask(AxisSizes(graph, axis, maps)))
+        out.append(out[-1] if axis and _alike(graph, maps, axis - 1, axis) else AxisSizes(graph, axis, maps))
     return tuple(out)
 
 

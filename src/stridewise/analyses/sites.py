@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from functools import lru_cache
+from typing import TypeAlias
 
 from stridewise.analyses.limits import lossless_inputs, remainder
 from stridewise.analyses.state import State
@@ -38,11 +39,17 @@ def coverage(windows: Sequence[AxisMap]) -> Fraction:
 
     Per axis the share of the residues modulo the stride that the dilated window hits; 1 for what does not step.
     """
-    steps = [w for w in windows if isinstance(w, Window) and w.stride > 1]
-    return math.prod((w.coverage for w in steps), start=Fraction(1)) if steps else _ALL
+    found = steps(windows)
+    return math.prod((w.coverage for w in found), start=_ALL) if found else _ALL
+
+
+def steps(windows: Sequence[AxisMap]) -> list[Window]:
+    """The windows that step."""
+    return [w for w in windows if isinstance(w, Window) and w.stride > 1]
 
 
 _ALL = Fraction(1)
+Sites: TypeAlias = Sequence[tuple[Node, Sequence[AxisMap]]]  # with their windows
 
 
 def channel_ceiling(node: Node, windows: Sequence[AxisMap]) -> Fraction | None:
@@ -64,10 +71,9 @@ def _share(taken: int, given: int) -> Fraction:
     return Fraction(taken, given)
 
 
-def unread_positions(state: State) -> Iterator[Finding]:
+def unread_positions(state: State, sites: Sites) -> Iterator[Finding]:
     """SW101: a site steps over positions that none of its windows reads."""
-    for node in state.graph.sites:
-        windows = state.windows(node)
+    for node, windows in sites:
         share = coverage(windows)
         if share is _ALL or share == 1:
             continue
@@ -86,13 +92,13 @@ def unread_positions(state: State) -> Iterator[Finding]:
         )
 
 
-def dropped_rows(state: State) -> Iterator[Finding]:
+def dropped_rows(state: State, sites: Sites) -> Iterator[Finding]:
     """SW102: at this input size windows leave a remainder; one finding a site, with the nearest sizes without any."""
     nearest: tuple[tuple[int | None, int | None], ...] | None = None
-    for node in state.graph.sites:
-        windows, before = state.windows(node), state.sizes[state.incoming(node)]
-        if all(not isinstance(w, Window) or w.stride == 1 for w in windows):
+    for node, windows in sites:
+        if not steps(windows):
             continue
+        before = state.sizes[state.incoming(node)]
         left = [
             remainder(w, n) if isinstance(w, Window) and w.stride > 1 else 0
             for w, n in zip(windows, before, strict=True)
@@ -135,10 +141,10 @@ def _advice(nearest: Sequence[tuple[int | None, int | None]], axes: Sequence[int
     return f"No remainder at input size {', '.join(parts)}"
 
 
-def saturated(state: State) -> Iterator[Finding]:
+def saturated(state: State, sites: Sites) -> Iterator[Finding]:
     """SW104: the smallest field over all paths covers the whole input before the layer, so its window sees no more."""
     size = state.sizes[0]
-    for node in state.graph.sites:
+    for node, _ in sites:
         assert node.grid is not None
         before, own = state.fields.least[state.incoming(node)], state.fields.least[node.grid]
         local = state.graph.grids[node.grid].local
@@ -154,15 +160,15 @@ def saturated(state: State) -> Iterator[Finding]:
             )
 
 
-def channel_cuts(state: State) -> Iterator[Finding]:
+def channel_cuts(state: State, sites: Sites) -> Iterator[Finding]:
     """SW105: fewer values can leave a site than come in."""
-    for node in state.graph.sites:
-        ceiling = channel_ceiling(node, state.windows(node))
-        if ceiling is None or ceiling >= 1:
+    for node, windows in sites:
+        ceiling = channel_ceiling(node, windows)
+        if ceiling is None or ceiling.numerator >= ceiling.denominator:
             continue
         given, taken = node.attrs["channels"]
-        steps = [w.step(1) for w in state.windows(node) if isinstance(w, Window | Transposed)]
-        step = f", step {times(steps)}" if any(s != 1 for s in steps) else ""
+        taking = [w.step(1) for w in windows if isinstance(w, Window | Transposed)]
+        step = f", step {times(taking)}" if any(s != 1 for s in taking) else ""
         yield Finding(
             rule="SW105",
             severity="info",
@@ -172,18 +178,18 @@ def channel_cuts(state: State) -> Iterator[Finding]:
         )
 
 
-def uneven_overlap(state: State) -> Iterator[Finding]:
+def uneven_overlap(state: State, sites: Sites) -> Iterator[Finding]:
     """SW106: windows of a transposed convolution that paint neighbouring positions unequally often."""
-    for node in state.graph.sites:
-        for w in state.windows(node):
+    for node, windows in sites:
+        for w in windows:
             if not isinstance(w, Transposed) or w.stride == 1:
                 continue
             hits = [0] * w.stride
             for element in range(w.kernel):
                 hits[element * w.dilation % w.stride] += 1
             if len(set(hits)) > 1:
-                same = [a for a, other in enumerate(state.windows(node)) if other == w]
-                named = axis_names(same, len(state.windows(node)))
+                same = [a for a, other in enumerate(windows) if other == w]
+                named = axis_names(same, len(windows))
                 yield Finding(
                     rule="SW106",
                     severity="warning",
@@ -197,6 +203,6 @@ def uneven_overlap(state: State) -> Iterator[Finding]:
 
 def site_findings(state: State) -> list[Finding]:
     """Every finding of this file, by rule."""
-    return [
-        f for rule in (unread_positions, dropped_rows, saturated, channel_cuts, uneven_overlap) for f in rule(state)
-    ]
+    sites = [(node, state.windows(node)) for node in state.graph.sites]
+    rules = (unread_positions, dropped_rows, saturated, channel_cuts, uneven_overlap)
+    return [f for rule in rules for f in rule(state, sites)]

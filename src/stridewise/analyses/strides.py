@@ -12,10 +12,14 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 
-from stridewise.axis import Slice, Whole, Window
+from stridewise.axis import IDENTITY, Slice, Whole, Window
 from stridewise.ir import Graph, Grid
+from stridewise.records import quick
+
+_ONE = IDENTITY.step(1)  # the very number that windows say: telling two apart takes longer
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Edge:
     """A map between components: `site` (node index) can step, an equation (site None) keeps its `ratio`."""
@@ -87,7 +91,7 @@ def components(graph: Graph, axis: int = 0) -> Components:
         for source, ratio, site in _relations(graph, grid, axis):
             if axis >= len(graph.grids[source].sizes) or not graph.grids[source].local[axis]:
                 continue
-            if not site and ratio == 1:
+            if not site and (ratio is _ONE or ratio == 1):
                 parent[find(source)] = find(grid.index)
             else:
                 raw.append((source, grid.index, grid.node or 0, grid.index, ratio, site))
@@ -116,16 +120,16 @@ def _relations(graph: Graph, grid: Grid, axis: int) -> Iterable[tuple[int, Fract
         if is_site_window(graph, grid):
             yield grid.sources[0], change.step(1), True
         elif isinstance(change, Window | Slice):
-            yield grid.sources[0], Fraction(change.stride), False
+            yield grid.sources[0], change.step(1), False
         else:
             yield grid.sources[0], change.step(graph.grids[grid.sources[0]].sizes[axis]), False
     elif grid.kind == "join" and grid.mixes:
-        yield grid.sources[0], Fraction(1), False
+        yield grid.sources[0], _ONE, False
     elif grid.kind in ("join", "concat"):
         for source in grid.sources:
-            yield source, Fraction(1), False
+            yield source, _ONE, False
     elif grid.kind == "follow":
-        yield grid.sources[-1], Fraction(1), False
+        yield grid.sources[-1], _ONE, False
 
 
 def strongly_connected(count: int, arcs: Sequence[tuple[int, int]]) -> list[int]:
@@ -223,15 +227,17 @@ def groups(graph: Graph) -> tuple[Group, ...]:
     parts = components(graph, 0)
     block = blocks(parts.count, [(e.source, e.target) for e in parts.edges])
     members: dict[int, list[int]] = {}
+    inside: dict[int, list[Edge]] = {}
     fixed: set[int] = set()
     for edge, b in zip(parts.edges, block, strict=True):
+        inside.setdefault(b, []).append(edge)
         if edge.site:
             members.setdefault(b, []).append(edge.node)
         else:
             fixed.add(b)
     out: list[Group] = []
     for b, nodes in sorted(members.items(), key=lambda item: min(item[1])):
-        stride = _through(graph, [e for e, of in zip(parts.edges, block, strict=True) if of == b])
+        stride = _through(graph, inside[b])
         free = b not in fixed
         allowed = tuple(sorted({1, 2, 4, *stride})) if free else tuple(sorted(set(stride)))
         out.append(
@@ -256,12 +262,16 @@ def groups(graph: Graph) -> tuple[Group, ...]:
 def _through(graph: Graph, edges: Sequence[Edge]) -> tuple[int, ...]:
     """The step from a group's entry to where it is largest, per axis."""
     reach: dict[int, tuple[Fraction, ...]] = {}
+    unmoved = (_ONE,) * graph.axes
     for edge in edges:
+        base = reach.setdefault(edge.source, unmoved)
+        if edge.target in reach:
+            continue
         maps = graph.grids[edge.grid].maps
         size = graph.grids[graph.grids[edge.grid].sources[0]].sizes
-        steps = tuple(m.step(n) for m, n in zip(maps, size, strict=True)) if maps else (Fraction(1),) * graph.axes
-        base = reach.setdefault(edge.source, (Fraction(1),) * graph.axes)
-        reach.setdefault(edge.target, tuple(b * s for b, s in zip(base, steps, strict=True)))
+        steps = tuple([m.step(n) for m, n in zip(maps, size, strict=True)]) if maps else unmoved
+        # Multiplying Fractions takes long, and most steps are 1.
+        reach[edge.target] = base if steps == unmoved else tuple([b * s for b, s in zip(base, steps, strict=True)])
     return tuple(int(max(r[a] for r in reach.values())) for a in range(graph.axes))
 
 

@@ -6,16 +6,16 @@ kind it knows: then the kernel runs, and it is the kernel that refuses what does
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import torch
 
-from stridewise.errors import GeometryError
-from stridewise.ops.conv import windows
+from stridewise.frontends.answers_windows import ANSWERS
+from stridewise.frontends.blanks import META, is_dense, is_float, like, new
 from stridewise.ops.registry import Op
 
-META = torch.device("meta")
 _NOTHING = torch.empty((0,), device=META)
 Arguments: TypeAlias = Sequence[Any]  # as the op was called; `plain` holds Values where these hold tensors
 Answer: TypeAlias = Callable[[Arguments, Arguments], Any]
@@ -30,62 +30,27 @@ def answer_for(op: Op | None, target: str, in_place: bool, returns: int) -> Answ
     return _ANSWERS.get(target)
 
 
-def like(tensor: torch.Tensor) -> torch.Tensor:
-    """A new tensor of the same shape, dtype and memory layout."""
-    if tensor.is_contiguous():
-        return torch.empty(tuple(tensor.shape), dtype=tensor.dtype, device=META)
-    if _is_dense(tensor):
-        return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=META)
-    return torch.empty_like(tensor)
-
-
-def _is_dense(tensor: torch.Tensor) -> bool:
-    """Whether the elements fill a block of memory in some order of the dimensions (a permuted tensor)."""
-    expected = 1
-    for stride, size in sorted(zip(tensor.stride(), tensor.shape, strict=True)):
-        if size != 1:
-            if stride != expected:
-                return False
-            expected *= size
-    return True
-
-
-def _new(shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
-    return torch.empty(shape, dtype=dtype, device=META)
-
-
-def _is_float(*tensors: Any) -> bool:
-    """Whether these are floating point tensors of one dtype."""
-    first = tensors[0]
-    return (
-        isinstance(first, torch.Tensor)
-        and first.is_floating_point()
-        and all(isinstance(t, torch.Tensor) and t.dtype is first.dtype for t in tensors[1:])
-    )
-
-
 def _first(args: Arguments, plain: Arguments) -> Any:
-    return args[0] if _is_float(args[0]) else None
+    return args[0] if is_float(args[0]) else None
 
 
 def _unary(args: Arguments, plain: Arguments) -> Any:
-    return like(args[0]) if _is_float(args[0]) else None
+    return like(args[0]) if is_float(args[0]) else None
 
 
 def _batch_norm(args: Arguments, plain: Arguments) -> Any:
     """Statistics are returned only in training."""
     if len(args) < 6 or args[5] is not False or args[3] is None:
         return None
-    x = args[0]
-    channels = x.shape[1]
+    channels = plain[0].shape[1:2]
     for vector in plain[1:5]:
-        if vector is not None and vector.shape != (channels,):
+        if vector is not None and vector.shape != channels:
             return None
-    return like(x), _NOTHING, _NOTHING
+    return like(args[0]), _NOTHING, _NOTHING
 
 
 def _layer_norm(args: Arguments, plain: Arguments) -> Any:
-    if len(args) != 5 or not _is_float(args[0]):
+    if len(args) != 5 or not is_float(args[0]):
         return None
     shape, over = plain[0].shape, tuple(args[1])
     if not over or shape[len(shape) - len(over) :] != over:
@@ -93,33 +58,13 @@ def _layer_norm(args: Arguments, plain: Arguments) -> Any:
     if any(t is not None and (t.dtype is not args[0].dtype or t.shape != over) for t in args[2:4]):
         return None
     statistics = (*shape[: len(shape) - len(over)], *(1 for _ in over))
-    return _new(shape, args[0].dtype), _new(statistics, args[0].dtype), _new(statistics, args[0].dtype)
-
-
-def _convolution(args: Arguments, plain: Arguments) -> Any:
-    if len(args) != 9:
-        return None
-    x, weight, bias, stride, padding, dilation, transposed, extra, groups = args
-    shape, kernel = plain[0].shape, plain[1].shape
-    if len(shape) != len(kernel) or len(shape) < 3 or not (x.is_contiguous() and weight.is_contiguous()):
-        return None
-    if x.dtype is not weight.dtype or not x.is_floating_point():
-        return None
-    taken, made = (kernel[0], kernel[1] * groups) if transposed else (kernel[1] * groups, kernel[0])
-    if shape[1] != taken or kernel[0] % groups or (bias is not None and plain[2].shape != (made,)):
-        return None
-    try:
-        maps = windows(kernel[2:], tuple(stride), tuple(padding), tuple(dilation), transposed, tuple(extra))
-        sizes = [m.out_size(n) for m, n in zip(maps, shape[2:], strict=True)]
-    except GeometryError:
-        return None
-    return _new((shape[0], made, *sizes), x.dtype)
+    return new(shape, args[0].dtype), new(statistics, args[0].dtype), new(statistics, args[0].dtype)
 
 
 def _fits(args: Arguments, plain: Arguments) -> bool:
     """Whether the second operand broadcasts to the first, a dense tensor of floats of the same dtype."""
     first, second = args[0], args[1]
-    if not _is_float(first) or not (first.is_contiguous() or _is_dense(first)):
+    if not is_float(first) or not (first.is_contiguous() or is_dense(first)):
         return False
     if not isinstance(second, torch.Tensor):
         return isinstance(second, int | float)
@@ -132,33 +77,91 @@ def _fits(args: Arguments, plain: Arguments) -> bool:
 
 
 def _binary(args: Arguments, plain: Arguments) -> Any:
-    return like(args[0]) if _fits(args, plain) else None
+    if _fits(args, plain):
+        return like(args[0])
+    first, second = args[:2]  # a gate before what it weighs: that says the layout where the gate lies along one axis
+    if not isinstance(second, torch.Tensor) or not first.is_contiguous():
+        return None
+    along = sum(size > 1 for size in plain[0].shape)
+    fits = (along < 2 or second.is_contiguous()) and _fits((second, first), plain[1::-1])
+    return like(second) if fits else None
 
 
 def _binary_in_place(args: Arguments, plain: Arguments) -> Any:
     return args[0] if _fits(args, plain) else None
 
 
+def _three(args: Arguments, plain: Arguments) -> Any:
+    """addcmul: three operands, of which one is as large as all together."""
+    shapes = [value.shape for value in plain]
+    largest = max(shapes, key=math.prod)
+    if not is_float(*args) or not all(t.is_contiguous() for t in args):
+        return None
+    for shape in shapes:
+        behind = largest[len(largest) - len(shape) :]
+        if len(shape) > len(largest) or any(n not in (1, m) for n, m in zip(shape, behind, strict=True)):
+            return None
+    return new(largest, args[0].dtype)
+
+
+def _softmax(args: Arguments, plain: Arguments) -> Any:
+    x, dim, to_float = args
+    rank = len(plain[0].shape)
+    plain_kind = is_float(x) and x.is_contiguous() and not to_float and -rank <= dim < rank
+    return like(x) if plain_kind else None
+
+
+def _vector_norm(args: Arguments, plain: Arguments) -> Any:
+    return _mean((args[0], *args[2:]), plain) if len(args) > 2 and args[0].is_contiguous() else None
+
+
+def _view(args: Arguments, plain: Arguments) -> Any:
+    """Another shape of a tensor without gaps; -1 stands for what is left."""
+    x, sizes = args[0], args[1]
+    count = math.prod(plain[0].shape)
+    given = math.prod(size for size in sizes if size != -1)
+    if not x.is_contiguous() or count < 1 or given < 1 or min(sizes, default=1) < -1 or sizes.count(-1) > 1:
+        return None
+    shape = [count // given if size == -1 else size for size in sizes]
+    if math.prod(shape) != count:
+        return None
+    strides = [1]
+    for size in reversed(shape[1:]):
+        strides.append(strides[-1] * size)
+    return x.as_strided(shape, strides[: len(shape)][::-1])
+
+
+def empty(args: Arguments, named: Mapping[str, Any]) -> Any:
+    """`torch.empty` of sizes: torch's batch norm asks for one with every call."""
+    dtype = named.get("dtype") or torch.get_default_dtype()
+    if named.get("layout") not in (None, torch.strided) or named.get("memory_format") not in _PLAIN_ORDER:
+        return None
+    return new(tuple(args[0]), dtype) if all(type(size) is int and size >= 0 for size in args[0]) else None
+
+
+_PLAIN_ORDER = (None, torch.contiguous_format)
+
+
 def _product(args: Arguments, plain: Arguments) -> Any:
     """mm and bmm: (..., n, k) by (..., k, m)."""
     a, b = plain[0].shape, plain[1].shape
-    if len(args) != 2 or not _is_float(*args) or a[:-2] != b[:-2] or a[-1] != b[-2]:
+    if len(args) != 2 or not is_float(*args) or a[:-2] != b[:-2] or a[-1] != b[-2]:
         return None
-    return _new((*a[:-1], b[-1]), args[0].dtype)
+    return new((*a[:-1], b[-1]), args[0].dtype)
 
 
 def _product_and_sum(args: Arguments, plain: Arguments) -> Any:
-    if len(args) != 3 or not _is_float(*args):
+    if len(args) != 3 or not is_float(*args):
         return None
     added, a, b = (value.shape for value in plain)
     if len(a) != 2 or len(b) != 2 or a[1] != b[0] or added not in ((b[1],), (a[0], b[1])):
         return None
-    return _new((a[0], b[1]), args[0].dtype)
+    return new((a[0], b[1]), args[0].dtype)
 
 
 def _mean(args: Arguments, plain: Arguments) -> Any:
     """mean and sum over listed dimensions."""
-    if len(args) not in (2, 3) or not _is_float(args[0]) or not isinstance(args[1], list | tuple) or not args[1]:
+    if len(args) not in (2, 3) or not is_float(args[0]) or not isinstance(args[1], list | tuple) or not args[1]:
         return None
     shape = plain[0].shape
     over = {dim % len(shape) for dim in args[1] if -len(shape) <= dim < len(shape)}
@@ -166,12 +169,12 @@ def _mean(args: Arguments, plain: Arguments) -> Any:
         return None
     keep = len(args) == 3 and args[2]
     out = tuple(1 if at in over else size for at, size in enumerate(shape) if keep or at not in over)
-    return _new(out, args[0].dtype)
+    return new(out, args[0].dtype)
 
 
 def _concatenation(args: Arguments, plain: Arguments) -> Any:
     parts = args[0]
-    if not parts or not _is_float(*parts) or not all(part.is_contiguous() for part in parts):
+    if not parts or not is_float(*parts) or not all(part.is_contiguous() for part in parts):
         return None
     shapes = [value.shape for value in plain[0]]
     rank = len(shapes[0])
@@ -181,16 +184,20 @@ def _concatenation(args: Arguments, plain: Arguments) -> Any:
     dim %= rank
     if any(len(s) != rank or s[:dim] != shapes[0][:dim] or s[dim + 1 :] != shapes[0][dim + 1 :] for s in shapes):
         return None
-    return _new((*shapes[0][:dim], sum(s[dim] for s in shapes), *shapes[0][dim + 1 :]), parts[0].dtype)
+    return new((*shapes[0][:dim], sum(s[dim] for s in shapes), *shapes[0][dim + 1 :]), parts[0].dtype)
 
 
 _ANSWERS: Mapping[str, Answer] = {
+    **ANSWERS,
     "aten.native_batch_norm.default": _batch_norm,
     "aten.native_layer_norm.default": _layer_norm,
-    "aten.convolution.default": _convolution,
     **dict.fromkeys([f"aten.{name}.Tensor" for name in ("add", "sub", "mul", "div")], _binary),
     **dict.fromkeys([f"aten.{name}_.Tensor" for name in ("add", "sub", "mul", "div")], _binary_in_place),
     "aten.maximum.default": _binary,
+    "aten.addcmul.default": _three,
+    "aten._softmax.default": _softmax,
+    "aten.linalg_vector_norm.default": _vector_norm,
+    "aten.view.default": _view,
     "aten.mm.default": _product,
     "aten.bmm.default": _product,
     "aten.addmm.default": _product_and_sum,

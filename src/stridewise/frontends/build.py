@@ -2,30 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from stridewise.errors import GeometryError
+from stridewise.frontends.seen import ModuleCall, Seen, keys_of, node_of
 from stridewise.ir import Graph, Grid, Node, Tensor, Unknown
-from stridewise.ops.call import Call, Draft, Reading, Value, volume_of
+from stridewise.ops.call import Call, Draft, Reading, Value
 from stridewise.ops.layout import Digit, LayoutError
 from stridewise.ops.registry import Op
-
-
-@dataclass(slots=True)
-class ModuleCall:
-    """One call of a module: its path, which call of it this is, and what ran directly in it."""
-
-    path: str
-    number: int
-    parent: ModuleCall | None
-    leaf: bool
-    direct: int = 0
-    below: bool = False
-    output: int | None = None
-    inserted: tuple[str, tuple[int, ...], int | None] | None = None
-
 
 # Ops that move, pick or weigh what is there: behind them positions may have lost their order, but nothing more.
 _MOVES = frozenset(
@@ -39,8 +25,7 @@ class Builder:
     """Collects tensors, nodes and grids while calls arrive in executed order."""
 
     tensors: list[Tensor] = field(default_factory=list)
-    nodes: list[dict[str, Any]] = field(default_factory=list)
-    owners: list[ModuleCall | None] = field(default_factory=list)
+    nodes: list[Seen] = field(default_factory=list)
     draft: Draft = field(default_factory=Draft)
     unknown: list[tuple[int, str, str]] = field(default_factory=list)
     inputs: list[tuple[str, int]] = field(default_factory=list)
@@ -59,17 +44,16 @@ class Builder:
             grid = self.draft.add("input", sizes, input_=True)
             dims = ((shape[0],), (shape[1],), *((Digit(grid, a, 1, s),) for a, s in enumerate(sizes)))
         value = Value(shape, dims, grid, len(self.tensors))
-        self._tensor(value, itemsize, None)
-        self.inputs.append((name, value.index or 0))
+        self.inputs.append((name, self._tensor(value, itemsize, None)))
         return value
 
-    def _tensor(self, value: Value, itemsize: int, storage: int | None, like: Value | None = None) -> None:
-        """Add the tensor of `value`; `like`: an operand, whose volume it has where it lies as that does."""
+    def _tensor(self, value: Value, itemsize: int, storage: int | None, like: Value | None = None) -> int:
+        """Add the tensor of `value`; its index. `like`: an operand, whose volume it has where it lies as that does."""
         index = len(self.tensors)
         if like is not None and like.index is not None and like.dims is value.dims and like.shape == value.shape:
             volume = self.tensors[like.index].volume
         else:
-            volume = volume_of(value.dims, value.shape, self.draft.grids)
+            volume = self.draft.volume(value.dims, value.shape)
         value.index = index
         self.layouts.append(value.dims)
         self.tensors.append(
@@ -83,6 +67,7 @@ class Builder:
                 known=value.dims is not None,
             )
         )
+        return index
 
     def measure_as(self, index: int, other: int) -> None:
         """Give an empty tensor the volume of what it became when it was written to: it grows alike."""
@@ -107,15 +92,16 @@ class Builder:
         index = len(self.nodes)
         self.draft.node = index
         reading = self._read(op, target, args, kwargs, [o[0] for o in outs], owner, operands, onnx)
-        facts = [*reading.outs, *[(None, None)] * (len(outs) - len(reading.outs))]
-        values = []
+        facts = reading.outs
+        if len(facts) < len(outs):
+            facts = [*facts, *[(None, None)] * (len(outs) - len(facts))]
+        values, made = [], []
         first = operands[0] if operands else None
         for (shape, itemsize, alias), (dims, grid) in zip(outs, facts, strict=False):
-            value = Value(shape, dims, grid, origin="data", spread=reading.spread, lost=reading.lost)
-            storage = None if alias is None else self.tensors[alias].storage
-            self._tensor(value, itemsize, storage, first)
-            if reading.lost is not None and value.index is not None:
-                self.lost[value.index] = reading.lost
+            value = Value(shape, dims, grid, None, "data", reading.spread, 0, None, reading.lost)
+            made.append(self._tensor(value, itemsize, None if alias is None else self.tensors[alias].storage, first))
+            if reading.lost is not None:
+                self.lost[made[-1]] = reading.lost
             values.append(value)
         if owner is not None and (reading.site or reading.counted) and not name:
             owner.direct += 1
@@ -123,22 +109,14 @@ class Builder:
             while above is not None and not above.below:
                 above.below = True
                 above = above.parent
-        self.nodes.append(
-            {
-                "op": op.name if op else "unknown",
-                "target": target,
-                "inputs": tuple(v.index for v in operands if v.index is not None),
-                "outputs": tuple(v.index for v in values),
-                "grid": reading.grid,
-                "site": reading.site,
-                "counted": reading.counted,
-                "macs": reading.macs,
-                "params": sum(v.weights for v in operands if v.index is None),
-                "attrs": reading.attrs,
-                "keeps": reading.keeps,
-            }
-        )
-        self.owners.append(owner)
+        inputs, params = [], 0
+        for operand in operands:
+            if operand.index is None:
+                params += operand.weights
+            else:
+                inputs.append(operand.index)
+        seen = Seen(op.name if op else "unknown", target, tuple(inputs), tuple(made), params, reading, owner)
+        self.nodes.append(seen)
         if name:
             self.names[index] = name
         return values
@@ -207,8 +185,9 @@ class Builder:
     def _report(self, report: tuple[int, str, str], path: str) -> None:
         """Remember an unknown op, once, unless it was announced."""
         node, target, _ = report
-        if node < len(self.owners) and self.owners[node] is not None:
-            path = self.owners[node].path  # type: ignore[union-attr]
+        owner = self.nodes[node].owner if node < len(self.nodes) else None
+        if owner is not None:
+            path = owner.path
         if report not in self.unknown and not self._is_opaque(path, target):
             self.unknown.append(report)
 
@@ -223,11 +202,8 @@ class Builder:
         for index in outputs:
             if index in self.lost:
                 self._report(self.lost[index][1], "")
-        keys = _keys(self.nodes, self.owners, self.names)
-        nodes = tuple(
-            Node(index=i, path=owner.path if owner else "", key=key, call=owner.number if owner else 1, **facts)
-            for i, (facts, owner, key) in enumerate(zip(self.nodes, self.owners, keys, strict=True))
-        )
+        keys = keys_of(self.nodes, self.names)
+        nodes = tuple([node_of(i, seen, key) for i, (seen, key) in enumerate(zip(self.nodes, keys, strict=True))])
         unknown = tuple(
             Unknown(
                 key=nodes[i].key or nodes[i].path,
@@ -276,48 +252,6 @@ def _unknown_message(node: Node, target: str, why: str, tensors: Sequence[Tensor
     if why.startswith("no op describes"):
         return f"{where}: {why} on {shapes}. Describe it with sw.register, or pass --opaque {opaque}"
     return f"{where}: '{target}' on {shapes} is not followed: {why}"
-
-
-_CALLED = {
-    "max_pool": "max_pool",
-    "avg_pool": "avg_pool",
-    "resize": "interpolate",
-    "attention": "scaled_dot_product_attention",
-    "columns": "unfold",
-    "slice": "slice",
-}
-
-
-def _function_name(facts: dict[str, Any]) -> str:
-    op, target = facts["op"], facts["target"]
-    if op == "conv":
-        base = "conv_transpose" if facts["attrs"].get("transposed") else "conv"
-        return f"{base}{len(facts['attrs'].get('kernel', (1, 1)))}d"
-    if op == "matmul":
-        return "linear" if facts["params"] else "matmul"
-    if op in ("max_pool", "avg_pool"):
-        return f"{_CALLED[op]}{len(facts['attrs']['kernel'])}d"
-    return str(_CALLED.get(op, target.split(".")[1] if "." in target else target))
-
-
-def _keys(nodes: Sequence[dict[str, Any]], owners: Sequence[ModuleCall | None], names: Mapping[int, str]) -> list[str]:
-    """A unique name for every site and every op with multiply-adds (DESIGN 2)."""
-    keys: list[str] = []
-    used: dict[str, int] = {}
-    for index, (facts, owner) in enumerate(zip(nodes, owners, strict=True)):
-        if not (facts["site"] or facts["counted"]):
-            keys.append("")
-            continue
-        if index in names:
-            base = names[index]
-        elif owner is not None and owner.path and owner.direct == 1 and not owner.below:
-            base = owner.path
-        else:
-            name = _function_name(facts)
-            base = f"{owner.path}/{name}" if owner is not None and owner.path else name
-        used[base] = used.get(base, 0) + 1
-        keys.append(base if used[base] == 1 else f"{base}#{used[base]}")
-    return keys
 
 
 def _last_spatial(

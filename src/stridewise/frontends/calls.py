@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from stridewise.frontends.build import ModuleCall
+from stridewise.frontends.seen import ModuleCall
 from stridewise.frontends.torch import InputSpec, _shapes, _trace_once
 from stridewise.frontends.tracer import Tracer
 from stridewise.ir import Graph

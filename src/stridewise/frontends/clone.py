@@ -7,7 +7,8 @@ happens. Modules are rebuilt from their `__dict__`; lists, tuples, dicts and bou
 from __future__ import annotations
 
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from stridewise.errors import TraceError
+from stridewise.frontends.later import Run, later
 from stridewise.frontends.override import Forward
 
 _META = torch.device("meta")
@@ -24,15 +26,27 @@ _ATOMS = frozenset(
 )
 
 
-def _is_plain(values: tuple[Any, ...]) -> bool:
+def _is_plain(values: Sequence[Any]) -> bool:
     """Whether nothing of the model is among these, which most tuples (kernel sizes, strides) say of themselves."""
     return _ATOMS.issuperset(map(type, values))
+
+
+@lru_cache(maxsize=4096)
+def _example(shape: torch.Size, strides: tuple[int, ...] | None, dtype: torch.dtype) -> torch.Tensor:
+    """A tensor on the meta device, where those of one shape may share a memory that there is none of."""
+    if strides is None:
+        return torch.empty(shape, dtype=dtype, device=_META)
+    return torch.empty_strided(shape, strides, dtype=dtype, device=_META)
 
 
 class Cloner:
     """Copies modules and what they hold; remembers what it copied, so that shared parts stay shared."""
 
-    def __init__(self, wrap: Callable[[nn.Module, str, Callable[..., Any], bool], Callable[..., Any]]) -> None:
+    def __init__(
+        self,
+        wrap: Callable[[nn.Module, str, Callable[..., Any], bool], Callable[..., Any]],
+        known: Callable[[nn.Module, str], Run | None] = lambda module, path: None,
+    ) -> None:
         self.memo: dict[int, Any] = {}
         self.parameters: dict[int, torch.Tensor] = {}
         self.learned: dict[int, int] = {}
@@ -40,13 +54,24 @@ class Cloner:
         self.copies: list[nn.Module] = []
         self.stated: list[tuple[str, torch.Tensor]] = []
         self.wrap = wrap
+        self.known = known
 
     def module(self, module: nn.Module, path: str = "") -> nn.Module:
-        """The copy of `module`, its forward wrapped by `wrap(copy, path, forward, leaf)`."""
+        """The copy of `module`, its forward wrapped by `wrap(copy, path, forward, leaf)`.
+
+        Where `known(module, path)` gives a way to run it, the copy is made when it is needed.
+        """
         found = self.memo.get(id(module))
         if found is not None:
             return found  # type: ignore[no-any-return]
         cls = type(module)
+        for parameter in module._parameters.values():
+            if parameter is not None:
+                self.parameters[id(parameter)] = parameter
+        run = self.known(module, path)
+        if run is not None:
+            copy = self.memo[id(module)] = later(cls, run, lambda layer: self._fill_unseen(layer, module, path))
+            return copy
         if isinstance(module, torch.jit.ScriptModule):
             raise TraceError(
                 f"{path or 'the model'}: is TorchScript, which runs unseen: trace the module it was made from"
@@ -57,11 +82,18 @@ class Cloner:
             return copy
         copy = cls.__new__(cls)
         self.memo[id(module)] = copy
+        self._fill(copy, module, path)
+        return copy
+
+    def _fill_unseen(self, copy: nn.Module, module: nn.Module, path: str) -> None:
+        """Make a copy in the middle of a forward: nobody who watches that sees it."""
+        with torch._C._DisableTorchDispatch(), torch._C.DisableTorchFunction():
+            self._fill(copy, module, path)
+
+    def _fill(self, copy: nn.Module, module: nn.Module, path: str) -> None:
         self.copies.append(copy)
         state = dict(module.__dict__)
         parameters, buffers, modules = state["_parameters"], state["_buffers"], state["_modules"]
-        if parameters:
-            self.parameters.update((id(p), p) for p in parameters.values() if p is not None)
         state["_parameters"] = {k: self.tensor(p) for k, p in parameters.items()}
         state["_buffers"] = {k: self.tensor(b) for k, b in buffers.items()}
         state["_modules"] = {
@@ -82,14 +114,15 @@ class Cloner:
         forward = state.pop("forward", None)
         object.__setattr__(copy, "__dict__", state)
         if forward is None:
-            forward = types.MethodType(cls.forward, copy)
+            forward = types.MethodType(type(module).forward, copy)
         state["forward"] = self.wrap(copy, path, forward, not modules)
-        return copy
 
     def release(self) -> None:
         """Let go of the copies, which hold themselves through their forwards: the collector would have to find them."""
         for copy in self.copies:
             copy.__dict__.pop("forward", None)
+        self.copies.clear()
+        self.memo.clear()
 
     def tensor(self, tensor: torch.Tensor | None) -> torch.Tensor | None:
         """The same shape, strides and dtype on the meta device."""
@@ -98,16 +131,17 @@ class Cloner:
         found = self.memo.get(id(tensor))
         if found is not None:
             return found  # type: ignore[no-any-return]
-        is_parameter = type(tensor) is nn.Parameter  # asking `isinstance` takes longer than the rest of the questions
-        if not is_parameter and is_lazy(tensor):
-            raise TraceError("a lazy module has no weights yet: run the model once on real data, then trace it")
-        if tensor.layout != torch.strided:
-            copy: torch.Tensor = torch.empty(tensor.shape, dtype=tensor.dtype, device=_META)
-        else:
-            copy = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=_META)
+        kind = type(tensor)
+        is_parameter = kind is nn.Parameter
+        if not is_parameter and kind is not torch.Tensor:  # asking takes longer than all the rest
+            is_parameter = isinstance(tensor, nn.Parameter)
+            if is_lazy(tensor):
+                raise TraceError("a lazy module has no weights yet: run the model once on real data, then trace it")
+        strides = tensor.stride() if tensor.layout is torch.strided else None
+        copy = _example(tensor.shape, strides, tensor.dtype).data
         self.memo[id(tensor)] = copy
         self.keep.append(tensor)
-        if is_parameter or isinstance(tensor, nn.Parameter):
+        if is_parameter:
             self.learned[id(copy)] = tensor.numel()
         return copy
 
@@ -119,7 +153,7 @@ class Cloner:
             return self.tensor(value)
         kind = type(value)
         if kind is list:
-            return [self.value(v) for v in value]
+            return list(value) if _is_plain(value) else [self.value(v) for v in value]
         if kind is tuple:
             return value if _is_plain(value) else tuple([self.value(v) for v in value])
         if kind is dict:

@@ -14,41 +14,47 @@ import torch
 from torch import nn
 
 _aten = torch.ops.aten
-Direct: TypeAlias = Callable[[Any, torch.Tensor, int], tuple[Any, tuple[Any, ...]] | None]
-"""(layer, input, its dimensions): the op and its arguments, None where only the forward knows."""
+Held: TypeAlias = tuple[torch.Tensor | None, ...]
+Direct: TypeAlias = Callable[[Any, int], tuple[Any, Held, tuple[Any, ...]] | None]
+"""(layer in eval, dimensions of its input): the op, the layer's tensors and the numbers it takes behind the input. The
+op is None where the input is given out as it is, the whole answer where only the forward knows."""
 
 
-def _convolution(layer: Any, x: torch.Tensor, rank: int) -> tuple[Any, tuple[Any, ...]] | None:
+def _convolution(layer: Any, rank: int) -> tuple[Any, Held, tuple[Any, ...]] | None:
     """A plain convolution of a batch; padding given in words or other than with zeros is left to the forward."""
     stride, padding, held = layer.stride, layer.padding, layer._parameters
     if rank != len(stride) + 2 or layer.padding_mode != "zeros" or type(padding) is str or len(held) != 2:
         return None
     none = [0] * len(stride)
     steps = list(stride), list(padding), list(layer.dilation)
-    return _aten.convolution.default, (x, held["weight"], held["bias"], *steps, False, none, layer.groups)
+    return _aten.convolution.default, (held["weight"], held["bias"]), (*steps, False, none, layer.groups)
 
 
 def _norm(ranks: tuple[int, ...]) -> Direct:
-    def read(layer: Any, x: torch.Tensor, rank: int) -> tuple[Any, tuple[Any, ...]] | None:
+    def read(layer: Any, rank: int) -> tuple[Any, Held, tuple[Any, ...]] | None:
         held, buffers = layer._parameters, layer._buffers
         mean, variance = buffers.get("running_mean"), buffers.get("running_var")
-        if rank not in ranks or layer.training or mean is None or variance is None or len(held) != 2:
+        if rank not in ranks or mean is None or variance is None or len(held) != 2:
             return None
-        values = held["weight"], held["bias"], mean, variance
-        return _aten.native_batch_norm.default, (x, *values, False, layer.momentum or 0.0, layer.eps)
+        numbers = False, layer.momentum or 0.0, layer.eps
+        return _aten.native_batch_norm.default, (held["weight"], held["bias"], mean, variance), numbers
 
     return read
 
 
 def _activation(plain: Any, in_place: Any, *more: float) -> Direct:
-    return lambda layer, x, rank: (in_place if layer.inplace else plain, (x, *more))
+    return lambda layer, rank: (in_place if layer.inplace else plain, (), more)
 
 
-def _max_pool(layer: Any, x: torch.Tensor, rank: int) -> tuple[Any, tuple[Any, ...]] | None:
+def _max_pool(layer: Any, rank: int) -> tuple[Any, Held, tuple[Any, ...]] | None:
     if rank != 4 or layer.return_indices:
         return None
     steps = [_pair(v) for v in (layer.kernel_size, layer.stride, layer.padding, layer.dilation)]
-    return _aten.max_pool2d_with_indices.default, (x, *steps, layer.ceil_mode)
+    return _aten.max_pool2d_with_indices.default, (), (*steps, layer.ceil_mode)
+
+
+def _nothing(layer: Any, rank: int) -> tuple[Any, Held, tuple[Any, ...]]:
+    return None, (), ()
 
 
 def _pair(value: Any) -> list[int]:
@@ -67,12 +73,26 @@ _KNOWN: Mapping[type[nn.Module], Direct] = {
     nn.ReLU6: _activation(_aten.hardtanh.default, _aten.hardtanh_.default, 0.0, 6.0),
     nn.SiLU: _activation(_aten.silu.default, _aten.silu_.default),
     nn.Hardswish: _activation(_aten.hardswish.default, _aten.hardswish_.default),
+    nn.Hardsigmoid: _activation(_aten.hardsigmoid.default, _aten.hardsigmoid_.default),
+    nn.Sigmoid: lambda layer, rank: (_aten.sigmoid.default, (), ()),
+    nn.Identity: _nothing,
+    nn.Dropout: _nothing,
+    nn.Dropout2d: _nothing,
 }
 
 
-def direct(layer: nn.Module, forward: Callable[..., Any]) -> Direct | None:
-    """How to ask this layer for its op; None for a layer of another class, or one whose forward or input is changed."""
+def is_own_forward(layer: nn.Module) -> bool:
+    """Whether a layer runs as its class says: no forward of its own, no hook."""
+    return not ("forward" in layer.__dict__ or layer._forward_hooks or layer._forward_pre_hooks)
+
+
+def direct(layer: nn.Module) -> Direct | None:
+    """How to ask this layer for its op; None for a layer of another class, or one whose forward is changed."""
     found = _KNOWN.get(type(layer))
-    if found is None or layer._forward_pre_hooks or getattr(forward, "__func__", None) is not type(layer).forward:
+    if found is None or not is_own_forward(layer):
         return None
-    return found
+    held = (*layer._parameters.values(), *layer._buffers.values())
+    return found if _PLAIN.issuperset(map(type, held)) else None
+
+
+_PLAIN = frozenset((nn.Parameter, torch.Tensor, type(None)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from fractions import Fraction
 
@@ -9,9 +10,11 @@ from stridewise.axis import AxisMap, Resize
 from stridewise.ir import Graph, Grid, Pin
 
 
-def has_constant_sizes(graph: Graph) -> bool:
-    """Whether some size stays a question that only a trace at another input size answers."""
-    return any(grid.kind == "fixed" or _adaptive_link(grid, graph) for grid in graph.grids)
+def has_constant_sizes(graph: Graph, stated: Collection[int] = ()) -> bool:
+    """Whether some size stays a question that only a trace at another input size answers; `stated`: nodes whose module
+    holds their size as a number."""
+    asked = {p.grid for p in graph.pins if p.kind == "size" and p.node not in stated}
+    return any(grid.kind == "fixed" or grid.index in asked for grid in graph.grids)
 
 
 def with_links(graph: Graph, other: Graph | None) -> Graph:

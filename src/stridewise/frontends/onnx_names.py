@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import onnx
 
-from stridewise.frontends.build import ModuleCall
+from stridewise.frontends.seen import ModuleCall
 
 _SCOPES = "pkg.torch.onnx.name_scopes"
 # Metadata of a step inserted at a slot: the slot's name.

@@ -67,6 +67,8 @@ def _is_pad(graph: Graph, grid: Grid) -> bool:
 
 def may_pad_same(graph: Graph) -> bool:
     """Whether some pad before a strided window is what "SAME" would ask for at this size."""
+    if not any(node.op == "pad" for node in graph.nodes):
+        return False
     return any(p.asked and any(w.stride > 1 for w in p.windows) and p.rule() for p in _padded(graph).values())
 
 

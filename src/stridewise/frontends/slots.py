@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from stridewise.frontends.build import Builder, ModuleCall
+from stridewise.frontends.build import Builder
+from stridewise.frontends.seen import ModuleCall
 from stridewise.ir import Graph, Slot
 from stridewise.ops.layout import whole_axis
 
@@ -21,8 +22,12 @@ def with_slots(graph: Graph, builder: Builder, calls: Sequence[ModuleCall]) -> G
     alive: set[int] = {t for _, t in graph.inputs if t in last_use}
     cuts: set[int] = set()
     for node in graph.nodes:
-        alive.update(t for t in node.outputs if t in last_use)
-        alive.difference_update([t for t in node.inputs if last_use[t] == node.index])
+        for tensor in node.outputs:
+            if tensor in last_use:
+                alive.add(tensor)
+        for tensor in node.inputs:
+            if last_use[tensor] == node.index:
+                alive.discard(tensor)
         if len(alive) == 1:
             cuts |= alive
     slots: dict[int, list[ModuleCall]] = {}

@@ -17,11 +17,13 @@ from stridewise.frontends.build import Builder
 from stridewise.frontends.clone import Cloner
 from stridewise.frontends.cuts import has_open_cuts, with_cuts
 from stridewise.frontends.hints import hint
+from stridewise.frontends.leaves import is_own_forward
 from stridewise.frontends.links import has_constant_sizes, with_links
 from stridewise.frontends.same import may_pad_same, with_same_padding
 from stridewise.frontends.slots import with_slots
 from stridewise.frontends.step import FOLLOWING
-from stridewise.frontends.tracer import Tracer, forget_targets
+from stridewise.frontends.targets import forget_targets
+from stridewise.frontends.tracer import Tracer
 from stridewise.ir import Graph
 from stridewise.ops.join import OWN_ORDER
 
@@ -46,7 +48,7 @@ def trace(model: nn.Module, input: InputSpec = (3, 224, 224), *, name: str = "",
         except TraceError as error:
             found = hint(model, shapes, lambda other: _trace_once(model, other, name, opaque))
             raise TraceError(f"{error}; {found}" if found else str(error)) from error
-        if has_constant_sizes(graph) or has_open_cuts(graph):
+        if has_constant_sizes(graph, _stated(model, graph)) or has_open_cuts(graph):
             other = _second(model, shapes, name, opaque)
             graph = with_cuts(with_links(graph, other), other)
         if any(p.message == OWN_ORDER for p in graph.pins) and _second(model, shapes, name, opaque) is not None:
@@ -115,7 +117,7 @@ def _trace_once(
     forget_targets()
     builder = Builder(opaque=tuple(opaque))
     tracer = Tracer(builder)
-    cloner = Cloner(tracer.wrap)
+    cloner = Cloner(tracer.wrap, tracer.known)
     copy = cloner.module(model)
     params = sum(p.numel() for p in cloner.parameters.values())
     tracer.learned = cloner.learned
@@ -168,6 +170,29 @@ def _run(
         raise TraceError(
             f"{name}: the forward failed at input {given} in '{where or 'the model itself'}': {said}"
         ) from error
+
+
+def _stated(model: nn.Module, graph: Graph) -> list[int]:
+    """Nodes of adaptive pools whose layer, one of torch's own, holds their size as numbers: the same at every input."""
+    found = []
+    for pin in graph.pins:
+        layer = _layer_at(model, graph.nodes[pin.node].path)
+        sizes = getattr(layer, "output_size", None)
+        sizes = sizes if isinstance(sizes, tuple | list) else (sizes,)
+        if is_own_forward(layer) and type(layer) in _ADAPTIVE and all(type(n) is int for n in sizes):
+            found.append(pin.node)
+    return found
+
+
+_ADAPTIVE = {getattr(nn, f"Adaptive{kind}Pool{axes}d") for kind in ("Avg", "Max") for axes in (1, 2, 3)}
+
+
+def _layer_at(model: nn.Module, path: str) -> nn.Module:
+    """The module at `path`; the model itself where it has none there."""
+    try:
+        return model.get_submodule(path)
+    except AttributeError:
+        return model
 
 
 def _tensors(out: Any) -> list[torch.Tensor]:

@@ -8,17 +8,21 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.modules.module import _has_any_global_hook
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from stridewise.frontends.answers import META, answer_for
-from stridewise.frontends.build import Builder, ModuleCall
+from stridewise.frontends.answers import empty
+from stridewise.frontends.blanks import META
+from stridewise.frontends.build import Builder
+from stridewise.frontends.later import Run
 from stridewise.frontends.leaves import direct
+from stridewise.frontends.seen import ModuleCall
 from stridewise.frontends.step import Step
+from stridewise.frontends.targets import Target, target_of
 from stridewise.frontends.writes import place_of, whole_of
 from stridewise.ops import find_torch
 from stridewise.ops.call import Value
 from stridewise.ops.layout import reshaped
-from stridewise.ops.registry import Op, generation
 from stridewise.ops.step import op_of
 
 
@@ -28,45 +32,15 @@ def _plain_dims(shape: tuple[int, ...]) -> tuple[tuple[int], ...]:
     return tuple([(size,) for size in shape])
 
 
-class _Target:
-    """What is known of a dispatcher function, looked up once."""
-
-    __slots__ = ("alias", "answer", "counts", "makes", "name", "op", "outputs", "writes")
-
-    def __init__(self, func: Any) -> None:
-        self.name = str(func)
-        self.op: Op | None = find_torch(self.name)
-        returns, arguments = func._schema.returns, func._schema.arguments
-        info = returns[0].alias_info if returns else None
-        self.alias = -1
-        if info is not None:
-            shared = [i for i, a in enumerate(arguments) if a.alias_info and a.alias_info.before_set & info.before_set]
-            self.alias = shared[0] if shared else 0
-        in_place = bool(info is not None and info.is_write)
-        if self.alias < 0 and "_unsafe_view" in self.name:
-            self.alias = 0
-        # Where a device can be asked for, the meta device is what the forward gets.
-        self.makes = any(a.name == "device" for a in arguments)
-        # Statistics are for training; in eval they are empty.
-        self.outputs = 1 if self.op is not None and self.op.name == "batch_norm" else None
-        self.counts = self.op is not None and self.op.name in ("conv", "matmul", "attention")
-        # Pointwise ops leave positions where they are, also in a part of a tensor.
-        self.writes = in_place and not (self.op is not None and self.op.pointwise)
-        self.answer = answer_for(self.op, self.name, in_place, len(returns))
+@lru_cache(maxsize=4096)
+def _weight(shape: tuple[int, ...], learned: int) -> Value:
+    """A weight of the model itself, of which nothing but its shape is taken."""
+    return Value(tuple(shape), _plain_dims(tuple(shape)), None, None, "weight", False, learned)
 
 
-_TARGETS: dict[Any, _Target] = {}
 _PLAIN = frozenset((int, bool, float, type(None)))
-_known_at = [generation()]
-
-
-def forget_targets() -> None:
-    """Look targets up anew when ops were registered since."""
-    if _known_at[0] != generation():
-        _TARGETS.clear()
-        _known_at[0] = generation()
-
-
+_Unseen = torch._C._DisableTorchDispatch
+_EMPTY = torch.ops.aten.empty.memory_format
 # Whether somebody counts or replaces calls of torch's functions, which then have to be made.
 _watched = torch._C._len_torch_function_stack
 
@@ -84,6 +58,7 @@ class Tracer(TorchDispatchMode):
         self.owner: ModuleCall | None = None
         self.calls: list[ModuleCall] = []
         self.counts: dict[str, int] = {}
+        self.hooked = bool(_has_any_global_hook())
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -96,49 +71,64 @@ class Tracer(TorchDispatchMode):
         self.alive.append(tensor)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        target = _TARGETS.get(func)
-        if target is None:
-            target = _TARGETS[func] = _Target(func)
+        if func is _EMPTY:
+            out = empty(args, kwargs or {})
+            if out is not None:
+                self._constant(out, ())
+                return out
+        target = target_of(func)
+        values = self.values
         operands: list[Value] = []
         plain = []
         for arg in args:
             if type(arg) in _PLAIN:
                 plain.append(arg)
                 continue
-            value = self.values.get(id(arg)) if isinstance(arg, torch.Tensor) else None
+            value = values.get(id(arg))
             if value is None:
                 plain.append(self._plain(arg, operands))
             else:
                 plain.append(value)
                 operands.append(value)
         named = {k: self._plain(v, operands) for k, v in kwargs.items()} if kwargs else {}
-        out = target.answer(args, plain) if target.answer is not None and not self.moved else None
+        asked = target.answer is not None and not self.moved and not (kwargs and "dtype" in kwargs)
+        out = target.answer(args, plain) if asked else None  # type: ignore[misc]
         if out is None:
             out = self._execute(func, target, args, kwargs or {})
         for value in operands:
             if value.index is not None:
-                break
-        else:
-            if target.counts and operands:
-                self._constant_work(target, plain, named, out, operands)
-            self._constant(out, operands)
-            return out
+                self._follow(target, args, plain, named, operands, out)
+                return out
+        if target.counts and operands:
+            self._constant_work(target, plain, named, out, operands)
+        self._constant(out, operands)
+        return out
+
+    def _follow(
+        self,
+        target: Target,
+        args: Sequence[Any],
+        plain: Sequence[Any],
+        named: dict[str, Any],
+        operands: Sequence[Value],
+        out: Any,
+    ) -> None:
+        """Tell the builder of a call, and remember what it gave out."""
         outs = [out] if isinstance(out, torch.Tensor) else _several(out)[: target.outputs]
         if not outs:
-            return out
+            return
         shared = plain[target.alias] if target.alias >= 0 and plain else None
         alias = shared.index if isinstance(shared, Value) else None
         specs = [(tuple(t.shape), t.element_size(), alias) for t in outs]
-        values = self.builder.add(target.op, target.name, plain, named, specs, self.owner, operands)
-        for tensor, value in zip(outs, values, strict=True):
+        made = self.builder.add(target.op, target.name, plain, named, specs, self.owner, operands)
+        for tensor, value in zip(outs, made, strict=True):
             self.values[id(tensor)] = value
         self.alive.extend(outs)
         if target.writes and args[0]._base is not None:
-            self._written(args[0], values[0], args)
-        return out
+            self._written(args[0], made[0], args)
 
     def _constant_work(
-        self, target: _Target, plain: Sequence[Any], named: dict[str, Any], out: Any, operands: Sequence[Value]
+        self, target: Target, plain: Sequence[Any], named: dict[str, Any], out: Any, operands: Sequence[Value]
     ) -> None:
         """Work that does not depend on the input (biases from a table) is done in every forward all the same."""
         specs = [(tuple(t.shape), t.element_size(), None) for t in _several(out)]
@@ -163,7 +153,7 @@ class Tracer(TorchDispatchMode):
         if held.index is not None and made[0].index is not None:
             self.builder.measure_as(held.index, made[0].index)
 
-    def _execute(self, func: Any, target: _Target, args: Any, kwargs: Mapping[str, Any]) -> Any:
+    def _execute(self, func: Any, target: Target, args: Any, kwargs: Mapping[str, Any]) -> Any:
         """The call's output on the meta device, whatever device its operands or the forward name."""
         if self.moved:
             args, kwargs = _mapped(args, self._meta), {k: _mapped(v, self._meta) for k, v in kwargs.items()}
@@ -178,12 +168,12 @@ class Tracer(TorchDispatchMode):
         kind = type(arg)
         if kind in _PLAIN:
             return arg
+        if kind is list or kind is tuple:
+            return arg if not arg or type(arg[0]) in _PLAIN else [self._plain(a, operands) for a in arg]
         if isinstance(arg, torch.Tensor):
             value = self.values.get(id(arg)) or self._stranger(arg)
             operands.append(value)
             return value
-        if (kind is list or kind is tuple) and arg and type(arg[0]) not in _PLAIN:
-            return [self._plain(a, operands) for a in arg]
         return arg
 
     def _stranger(self, tensor: torch.Tensor) -> Value:
@@ -192,15 +182,14 @@ class Tracer(TorchDispatchMode):
         The latter is not the model's, so it has no copy: what lives on a real device is taken as shapes alone.
         """
         shape = tuple(tensor.shape)
-        count = self.learned.get(id(tensor), 0)
-        value = Value(shape, _plain_dims(shape), None, None, "weight", False, count)
+        value = Value(shape, _plain_dims(shape), None, None, "weight", False, self.learned.get(id(tensor), 0))
         self.values[id(tensor)] = value
         self.alive.append(tensor)
-        if tensor.device.type != "meta":
+        if not tensor.is_meta:
             self.moved[id(tensor)] = torch.empty(tensor.shape, dtype=tensor.dtype, device=META)
         return value
 
-    def _constant(self, out: Any, operands: list[Value]) -> None:
+    def _constant(self, out: Any, operands: Sequence[Value]) -> None:
         """What is made from weights is a weight; what is made from nothing is made here."""
         origin: Any = "made"
         weights = 0
@@ -227,11 +216,58 @@ class Tracer(TorchDispatchMode):
         self.watch(out, values[0])
         return out
 
-    def ask(self, func: Any, args: tuple[Any, ...]) -> Any:
-        """What the forward would get from this call, without the way through torch."""
-        with torch._C._DisableTorchDispatch():  # as torch does while a mode is at work
-            out = self.__torch_dispatch__(func, (), args)
-        return out[0] if type(out) is tuple else out
+    def known(self, module: nn.Module, path: str) -> Run | None:
+        """How to run a layer whose op is known from its attributes, without a copy of it; None for other modules.
+
+        Its weights are looked at, and never computed with: where the op has no answer, its forward has to run.
+        """
+        read = direct(module)
+        if read is None or self.hooked:
+            return None
+
+        def run(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+            value = self.values.get(id(args[0])) if len(args) == 1 and not kwargs else None
+            if value is None or value.index is None or _watched():
+                return None
+            found = read(module, len(value.shape))
+            return None if found is None else self._read(path, args[0], value, *found)
+
+        return run
+
+    def _read(
+        self, path: str, x: torch.Tensor, value: Value, func: Any, held: Sequence[Any], numbers: Sequence[Any]
+    ) -> torch.Tensor | None:
+        """The output of a layer that runs `func` on x, its tensors and its numbers; None where that has no answer."""
+        if func is None:
+            call = self._call(path, True)
+            call.output = value.index
+            self.calls.append(call)
+            return x
+        target = target_of(func)
+        weights = [None if t is None else _weight(t.shape, t.numel() if type(t) is nn.Parameter else 0) for t in held]
+        args, plain = (x, *held, *numbers), [value, *weights, *numbers]
+        with _Unseen():  # as torch does while a mode is at work
+            out = target.answer(args, plain) if target.answer is not None else None
+        if out is None:
+            return None
+        above = self.owner
+        call = self.owner = self._call(path, True)
+        try:
+            self._follow(target, args, plain, {}, [value, *[w for w in weights if w is not None]], out)
+        except Exception as error:
+            _place(error, path)
+            raise
+        finally:
+            self.owner = above
+        first: torch.Tensor = out[0] if type(out) is tuple else out
+        call.output = self.values[id(first)].index
+        self.calls.append(call)
+        return first
+
+    def _call(self, path: str, leaf: bool) -> ModuleCall:
+        """The next call of a module."""
+        number = self.counts[path] = self.counts.get(path, 0) + 1
+        return ModuleCall(path, number, self.owner, leaf)
 
     def wrap(self, copy: nn.Module, path: str, forward: Callable[..., Any], leaf: bool) -> Callable[..., Any]:
         """The copy's forward, telling the tracer which module runs; a step inserted behind it runs as part of it."""
@@ -241,20 +277,9 @@ class Tracer(TorchDispatchMode):
                 (k, h) for k, h in copy._forward_hooks.items() if not isinstance(h, Step)
             )
 
-        own = forward
-        known = direct(copy, own)
-        if known is not None:
-
-            def forward(*args: Any, **kwargs: Any) -> Any:
-                value = self.values.get(id(args[0])) if len(args) == 1 and not kwargs and not _watched() else None
-                asked = None if value is None else known(copy, args[0], len(value.shape))
-                return own(*args, **kwargs) if asked is None else self.ask(*asked)
-
         def run(*args: Any, **kwargs: Any) -> Any:
             above = self.owner
-            number = self.counts[path] = self.counts.get(path, 0) + 1
-            call = ModuleCall(path, number, above, leaf)
-            self.owner = call
+            call = self.owner = self._call(path, leaf)
             try:
                 out = forward(*args, **kwargs)
                 for step in steps:
@@ -264,8 +289,7 @@ class Tracer(TorchDispatchMode):
                     if step.made.slot:
                         call.inserted = (step.kind, step.stride, before if made else None)
             except Exception as error:
-                if not hasattr(error, "stridewise_where"):
-                    error.stridewise_where = path  # type: ignore[attr-defined]
+                _place(error, path)
                 raise
             finally:
                 self.owner = above
@@ -276,6 +300,12 @@ class Tracer(TorchDispatchMode):
             return out
 
         return run
+
+
+def _place(error: Exception, path: str) -> None:
+    """Say at an error in which module it came up, the innermost."""
+    if not hasattr(error, "stridewise_where"):
+        error.stridewise_where = path  # type: ignore[attr-defined]
 
 
 def _several(out: Any) -> list[torch.Tensor]:

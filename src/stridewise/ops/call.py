@@ -63,6 +63,17 @@ class Draft:
     pins: list[Pin] = field(default_factory=list)
     node: int = 0
     cuts: dict[int, tuple[int, int, tuple[int, ...]]] = field(default_factory=dict)
+    volumes: dict[int, tuple[Dims, Sequence[int], Volume]] = field(default_factory=dict)
+
+    def volume(self, dims: Dims | None, shape: Sequence[int]) -> Volume:
+        """The elements of a tensor of `shape` laid out as `dims`; worked out once for the same dims."""
+        found = self.volumes.get(id(dims))
+        if found is not None and found[1] == shape:
+            return found[2]
+        volume = volume_of(dims, shape, self.grids)
+        if dims is not None:  # which is kept alive, so that its identity stays its own
+            self.volumes[id(dims)] = dims, shape, volume
+        return volume
 
     def add(
         self,
@@ -163,21 +174,21 @@ class Call:
 
     def dense(self, grid: int, value: Value, where: Sequence[int], **facts: Any) -> Reading:
         """Output of a window op: `value`'s dims with the positions of `grid` in the dims `where`, the rest plain."""
-        made = self.draft.grids[grid]
+        made, shape = self.draft.grids[grid], self.outs[0]
         old = made.sources[0]
-        dims: list[Dim] = [(size,) for size in self.outs[0]]
-        if self.aligned(value, where) is not None and all(made.local):
+        dims: list[Dim] = [(size,) for size in shape]
+        aligned = all(made.local) and self.aligned(value, where) is not None
+        if aligned:
             for axis, at in enumerate(where):
                 dims[at] = (Digit(grid, axis, 1, made.sizes[axis]),)
-            where = ()
         for at, dim in enumerate(value.known):
-            if dims[at] != (self.outs[0][at],) or (len(dim) == 1 and isinstance(dim[0], int)):
+            if len(dim) == 1 and (type(dim[0]) is int or (aligned and at in where)):
                 continue
             whole = self.whole(dim)
             if at in where and whole is not None:
                 if made.local[whole.axis]:
                     dims[at] = (Digit(grid, whole.axis, 1, made.sizes[whole.axis]),)
-            elif not is_plain(dim) and self.outs[0][at] == value.shape[at]:
+            elif not is_plain(dim) and shape[at] == value.shape[at]:
                 dims[at] = relabelled((dim,), {old: grid})[0]
         return Reading(outs=[(tuple(dims), grid)] * len(self.outs), grid=grid, **facts)
 
@@ -204,16 +215,18 @@ class Call:
 
     def aligned(self, value: Value, where: Sequence[int]) -> int | None:
         """The grid whose axes are, whole and in order, the dims `where` (the common case), else None."""
-        first = value.known[where[0]][0]
+        dims = value.known
+        first = dims[where[0]][0]
         if not isinstance(first, Digit):
             return None
-        grid = self.draft.grids[first.grid]
-        if len(grid.sizes) != len(where):
+        index = first[0]
+        sizes = self.draft.grids[index].sizes
+        if len(sizes) != len(where):
             return None
         for axis, at in enumerate(where):
-            if value.known[at] != ((first.grid, axis, 1, grid.sizes[axis]),):
+            if dims[at] != ((index, axis, 1, sizes[axis]),):
                 return None
-        return first.grid
+        return index
 
     def settle(self, value: Value, where: Sequence[int]) -> Value:
         """The value with its positions on one grid, each of the dims `where` a whole axis of it or plain.
@@ -251,6 +264,9 @@ class Call:
     def mapped(self, source: int, maps: Sequence[AxisMap], mixes: bool = False) -> int:
         """A new grid: `maps` applied to grid `source`, one an axis (axes without positions stay as they are)."""
         grid = self.draft.grids[source]
+        if all(grid.local) and not any(isinstance(change, Whole) for change in maps):
+            sizes_of_all = tuple([change.out_size(size) for change, size in zip(maps, grid.sizes, strict=True)])
+            return self.draft.add("map", sizes_of_all, (source,), tuple(maps), grid.local, mixes)
         sizes, local, used = [], [], []
         for size, is_local, change in zip(grid.sizes, grid.local, maps, strict=True):
             keep = change if is_local else IDENTITY
@@ -341,7 +357,7 @@ class Call:
             if position != skip:
                 dims[position] = self._meet(values, position - len(shape), groups) or dims[position]
         for value in values:
-            held = {d.grid for dim in value.known for d in digits(dim)} if value.origin == "data" else set()
+            held = value.origin == "data" and not all(map(is_plain, value.known))
             if value.grid is not None and not held and value.grid not in gates:
                 gates.append(value.grid)
         self._pin_tables(values, dims)
@@ -359,16 +375,20 @@ class Call:
     def _meet(self, values: Sequence[Value], at: int, groups: list[set[int]]) -> Dim | None:
         """What the operands hold at output dim `at` (counted from the end); grids that meet there share a group."""
         chosen: Dim | None = None
+        order: list[tuple[int, ...]] = []
         met: set[int] = set()
         for value in values:
-            if -at > len(value.shape) or value.origin != "data" or is_plain(value.known[at]):
+            if -at > len(value.shape) or value.origin != "data":
                 continue
             dim = value.known[at]
-            met.update(d.grid for d in digits(dim))
-            order = [(d.axis, d.unit, d.count) for d in digits(dim)]
-            if chosen is not None and order != [(d.axis, d.unit, d.count) for d in digits(chosen)]:
+            found = digits(dim) if dim != chosen else []
+            if not found:
+                continue
+            met.update([d.grid for d in found])
+            if chosen is None:
+                chosen, order = dim, [d[1:] for d in found]
+            elif order != [d[1:] for d in found]:
                 raise LayoutError("operands lay out their positions differently")
-            chosen = dim if chosen is None else chosen
         if met:
             touching = [g for g in groups if g & met]
             for group in touching:
@@ -408,7 +428,7 @@ class Call:
 
     def volume(self, dims: Dims | None, shape: Sequence[int]) -> Volume:
         """The elements of a tensor of `shape` laid out as `dims`."""
-        return volume_of(dims, shape, self.draft.grids)
+        return self.draft.volume(dims, shape)
 
 
 def volume_of(dims: Dims | None, shape: Sequence[int], grids: Sequence[Grid]) -> Volume:
@@ -417,10 +437,14 @@ def volume_of(dims: Dims | None, shape: Sequence[int], grids: Sequence[Grid]) ->
         return Volume(math.prod(shape))
     scale, whole = 1, []
     for dim, size in zip(dims, shape, strict=True):
-        if len(dim) > 1 or (isinstance(dim[0], Digit) and size != grids[dim[0].grid].sizes[dim[0].axis]):
+        first = dim[0]
+        if len(dim) > 1:
             break
-        if isinstance(dim[0], Digit):
-            whole.append((dim[0].grid, dim[0].axis))
+        if isinstance(first, Digit):
+            grid, axis = first[:2]
+            if size != grids[grid].sizes[axis]:
+                break
+            whole.append((grid, axis))
         else:
             scale *= size
     else:
@@ -432,7 +456,7 @@ def volume_of(dims: Dims | None, shape: Sequence[int], grids: Sequence[Grid]) ->
             rest = (*dims[:at], dim[1:], *dims[at + 1 :])
             among = volume_of(rest, (*shape[:at], shape[at] - beside, *shape[at + 1 :]), grids)
             others = volume_of((*dims[:at], *dims[at + 1 :]), (*shape[:at], *shape[at + 1 :]), grids)
-            return among.add(others.times(Volume(beside)))
+            return among.add(others.scaled(beside))
     total = math.prod(shape)
     over: list[tuple[int, int]] = []
     for dim in dims:

@@ -9,7 +9,6 @@ from typing import TypeAlias
 
 from stridewise.axis import AxisMap, Transposed, Window
 from stridewise.errors import TraceError, by
-from stridewise.ir import Volume
 from stridewise.ops.call import Call, Reading
 from stridewise.ops.layout import digits
 from stridewise.ops.pool import each_axis, onnx_windows
@@ -22,15 +21,17 @@ Each: TypeAlias = tuple[int, ...]
 def windows(kernel: Each, stride: Each, padding: Each, dilation: Each, transposed: bool, extra: Each) -> list[AxisMap]:
     """One window an axis from the arguments of aten.convolution (a tuple of one entry serves every axis)."""
     each = [v if len(v) == len(kernel) else v * len(kernel) for v in (stride, padding, dilation, extra)]
+    return [_map(*facts, transposed) for facts in zip(kernel, *each, strict=True)]
+
+
+@lru_cache(maxsize=4096)
+def _map(kernel: int, stride: int, pad: int, dilation: int, extra: int, transposed: bool) -> AxisMap:
+    """One and the same object for axes that are alike."""
     if transposed:
-        return [
-            Transposed(kernel=k, stride=s, dilation=d, pad_begin=p, pad_end=p, output_padding=o)
-            for k, s, p, d, o in zip(kernel, *each, strict=True)
-        ]
-    return [
-        Window(kernel=k, stride=s, dilation=d, pad_begin=p, pad_end=p)
-        for k, s, p, d, _ in zip(kernel, *each, strict=True)
-    ]
+        return Transposed(
+            kernel=kernel, stride=stride, dilation=dilation, pad_begin=pad, pad_end=pad, output_padding=extra
+        )
+    return Window(kernel=kernel, stride=stride, dilation=dilation, pad_begin=pad, pad_end=pad)
 
 
 def convolution(call: Call, maps: list[AxisMap], transposed: bool, groups: int) -> Reading:
@@ -56,17 +57,17 @@ def convolution(call: Call, maps: list[AxisMap], transposed: bool, groups: int) 
     # A transposed convolution multiplies once for every input position (DESIGN 3.2).
     dims, shape = (x.dims, x.shape) if transposed else (reading.outs[0][0], call.outs[0])
     per, rest = divmod((channels[1] if transposed else channels[0]) * area, groups)
-    reading.macs = call.volume(dims, shape).times(Volume(per + Fraction(rest, groups) if rest else per))
+    reading.macs = call.volume(dims, shape).scaled(per + Fraction(rest, groups) if rest else per)
     reading.attrs = attrs
     return reading
 
 
 def _read(call: Call) -> Reading:
-    stride, padding, dilation, transposed, extra = (call.arg(i, "") for i in range(3, 8))
+    stride, padding, dilation, transposed, extra, groups = call.args[3:]
     maps = windows(
         call.value(1).shape[2:], tuple(stride), tuple(padding), tuple(dilation), bool(transposed), tuple(extra)
     )
-    return convolution(call, maps, transposed, call.arg(8, "groups", 1))
+    return convolution(call, maps, transposed, groups)
 
 
 def _read_onnx(call: Call) -> Reading:

@@ -59,7 +59,10 @@ def digits(dim: Dim) -> list[Digit]:
 
 def is_plain(dim: Dim) -> bool:
     """Whether a dimension holds no positions."""
-    return not any(isinstance(atom, Digit) for atom in dim)
+    for atom in dim:  # noqa: SIM110  a generator takes twice as long, and every op asks
+        if isinstance(atom, Digit):
+            return False
+    return True
 
 
 def whole_axis(dim: Dim) -> Digit | None:
@@ -158,8 +161,10 @@ def _split(atom: Atom, outer: int, inner: int) -> tuple[Atom, Atom]:
 def relabelled(dims: Dims, grids: Mapping[int, int]) -> Dims:
     """The same dimensions with digits of grid `old` said of grid `grids[old]`."""
     return tuple(
-        tuple(a._replace(grid=grids.get(a.grid, a.grid)) if isinstance(a, Digit) else a for a in dim)
-        if len(dim) > 1 or not isinstance(dim[0], int)
-        else dim
-        for dim in dims
+        [
+            tuple([Digit(grids.get(a.grid, a.grid), *a[1:]) if isinstance(a, Digit) else a for a in dim])
+            if len(dim) > 1 or not isinstance(dim[0], int)
+            else dim
+            for dim in dims
+        ]
     )

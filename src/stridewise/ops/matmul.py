@@ -130,7 +130,7 @@ def _attention_to_lost(call: Call, query: Value, key: Value, value: Value) -> Re
     scores = volume_of(query.known[:-1], query.shape[:-1], call.draft.grids)
     width = query.shape[-1] + value.shape[-1]
     reading.outs = [((*(out or query.known)[:-1], (value.shape[-1],)), grid), *[(None, None)] * (len(call.outs) - 1)]
-    reading.counted, reading.macs, reading.keeps = True, scores.times(Volume(key.shape[-2] * width)), "inputs"
+    reading.counted, reading.macs, reading.keeps = True, scores.scaled(key.shape[-2] * width), "inputs"
     reading.attrs = {"channels": (query.shape[-1], value.shape[-1]), "width": width}
     return reading
 

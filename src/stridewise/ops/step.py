@@ -82,7 +82,7 @@ class Inserted:
 
     def macs(self, out: Volume) -> Volume:
         """Multiply-adds for an output of this volume: the blur is a convolution of each channel by itself."""
-        return out.times(Volume(math.prod(w.kernel for w in self.windows))) if self.kind == "blur" else Volume()
+        return out.scaled(math.prod(w.kernel for w in self.windows)) if self.kind == "blur" else Volume()
 
 
 def _read(call: Call) -> Reading:

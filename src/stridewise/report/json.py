@@ -13,9 +13,9 @@ from stridewise.report.show import Report
 
 def plain(value: Fraction | int | None) -> int | str | None:
     """A whole number as it is, a Fraction as "1/2"."""
-    if isinstance(value, Fraction):
-        return value.numerator if value.denominator == 1 else f"{value.numerator}/{value.denominator}"
-    return value
+    if value is None or type(value) is int:  # asked first: of a Fraction `isinstance` takes long
+        return value
+    return value.numerator if value.denominator == 1 else f"{value.numerator}/{value.denominator}"
 
 
 def _plain(values: Sequence[Fraction | int | None]) -> list[int | str | None]:

@@ -7,10 +7,12 @@ from fractions import Fraction
 
 from stridewise.findings import Finding
 from stridewise.ir import Sizes
+from stridewise.records import quick
 
 Numbers = tuple[Fraction, ...]
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layer:
     """One site, or one op with multiply-adds; geometry an entry an axis, None where no positions are left.

@@ -109,7 +109,7 @@ def show(graph: Graph, plans: Sequence[Plan] | Mapping[str, Plan] = (), batch: i
 def view(state: State, plan: str = "", *, batch: int = 1, train: bool = False, rules: bool = True) -> View:
     """An evaluated network as rows; rules: look for findings too, the slowest part."""
     graph = state.graph
-    layers = tuple(_layer(state, node, batch) for node in graph.nodes if is_layer(node))
+    layers = tuple([_layer(state, node, batch) for node in graph.nodes if is_layer(node)])
     return View(
         plan=plan,
         totals=_totals(state, layers, batch, train),
@@ -124,10 +124,6 @@ def _marks(state: State) -> tuple[Mark, ...]:
     """What changes the stride or joins off centre without being a layer, in executed order."""
     graph, found = state.graph, []
     forks = {grid for grid, _, _ in state.fields.misaligned}
-    before, at = [], 0
-    for node in graph.nodes:
-        before.append(at)
-        at += is_layer(node)
     for grid in graph.grids:
         if grid.node is None or not grid.sources or not all(grid.local) or is_layer(graph.nodes[grid.node]):
             continue
@@ -136,7 +132,8 @@ def _marks(state: State) -> tuple[Mark, ...]:
         if len(came) == len(stride) and (came != stride or grid.index in forks):
             fork = grid.index in forks
             name, size = where(graph, grid), state.sizes[grid.index]
-            found.append(Mark(at=before[grid.node], name=name, came=came, stride=stride, size=size, fork=fork))
+            before = sum(is_layer(node) for node in graph.nodes[: grid.node])
+            found.append(Mark(at=before, name=name, came=came, stride=stride, size=size, fork=fork))
     return tuple(found)
 
 
@@ -219,7 +216,7 @@ def _layer(state: State, node: Node, batch: int) -> Layer:
         field_share=tuple([r / n for r, n in zip(reach, whole, strict=False)]),
         macs=node.macs.at(sizes) * batch,
         params=node.params,
-        activations=sum(v.at(sizes) for v in cost.computed(graph, node)) * batch if node.counted else 0,
+        activations=sum([v.at(sizes) for v in cost.computed(graph, node)]) * batch if node.counted else 0,
         read_coverage=read,
         channel_ceiling=None if ceiling is None else float(ceiling),
     )

@@ -13,7 +13,7 @@ from fractions import Fraction
 from stridewise.analyses.strides import site_grids
 from stridewise.axis import AxisMap, Window
 from stridewise.errors import PlanError
-from stridewise.ir import Graph, Node, Volume
+from stridewise.ir import Graph, Node
 from stridewise.ops.step import STEPS, Inserted
 from stridewise.plans import BORDERS, KINDS, Plan, Setting
 
@@ -152,7 +152,7 @@ def with_growth(graph: Graph, key: str, setting: Setting) -> Graph:
     kernel = tuple(m.kernel for m in maps if isinstance(m, Window))
     changed = replace(
         node,
-        macs=node.macs.times(Volume(times)),
+        macs=node.macs.scaled(times),
         params=node.params + more,
         attrs={**node.attrs, "kernel": kernel, "maps": maps},
     )
