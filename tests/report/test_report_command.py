@@ -136,3 +136,15 @@ def test_a_report_of_a_graph_needs_no_torch():
         "assert not {'torch', 'onnx', 'rich'} & set(sys.modules), set(sys.modules) & {'torch', 'onnx', 'rich'}"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_what_nobody_foresaw_is_one_line_too(net, capsys, monkeypatch):
+    def fail(*_args, **_kwargs):
+        raise ZeroDivisionError("of all things")
+
+    monkeypatch.setattr("stridewise.frontends.load.open_graph", fail)
+    code, out, err = run(capsys, "show", net)
+    assert (code, out) == (1, "")
+    assert err == "error: not foreseen, ZeroDivisionError: of all things; --debug shows where\n"
+    with pytest.raises(ZeroDivisionError):
+        main(["--debug", "show", net])

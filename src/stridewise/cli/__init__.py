@@ -87,3 +87,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             raise
         click.echo(f"error: {' '.join(str(error).split())}", err=True)
         sys.exit(error.exit_code)
+    except Exception as error:  # also what nobody foresaw is one line, and says how to see the rest
+        if debug:
+            raise
+        said = " ".join(f"{type(error).__name__}: {error}".split())
+        click.echo(f"error: not foreseen, {said}; --debug shows where", err=True)
+        sys.exit(1)
