@@ -15,11 +15,12 @@ from stridewise.axis import Adaptive, Slice
 from stridewise.errors import GeometryError
 from stridewise.findings import Finding
 from stridewise.ir import Graph
+from stridewise.shown import Shown
 
 SEVERITIES = ("info", "warning", "error")
 
 
-class Findings(Sequence[Finding]):
+class Findings(Shown, Sequence[Finding]):
     """The findings about one network, most severe first; prints itself, one line each."""
 
     __slots__ = ("_found", "model")

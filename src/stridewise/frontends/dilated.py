@@ -62,7 +62,7 @@ def dilate(model: nn.Module, found: Dilation, input: InputSpec, undo: Undo) -> l
 
 def _enter(module: nn.Module, path: str, came: Times, undo: Undo) -> list[str]:
     undo.hook(module, Coarse(came))
-    return [f"{path}: given every {once(came)}th position, since its size is fixed"]
+    return [f"{path}: given one position in {once(came)}, since its size is fixed"]
 
 
 def _owner(graph: Graph, made_by: Any, index: int) -> str:
@@ -190,8 +190,8 @@ _SAID = {
     "drop": "nothing, since the window pads for itself",
     "pad": "{0} times the padding",
     "slice": "a slice of {0} times the positions, giving {1} times as many",
-    "resize": "a resize of every {0}th position, giving {1} times as many",
-    "coarse": "itself on every {0}th position",
+    "resize": "a resize of one position in {0}, giving {1} times as many",
+    "coarse": "itself on one position in {0}",
     "phases": "itself on each of {0} phases",
 }
 

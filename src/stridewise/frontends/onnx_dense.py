@@ -128,7 +128,7 @@ def _enter(edit: Editor, found: Dilation, path: str, came: Times) -> str:
                 job = Job(spot, name, node, act, grid, grid, grid.sizes, False)
                 sliced = sliced or every(job, name, value, [0] * len(came), came)
                 spot.node.input[at] = sliced
-    return f"{path}: given every {once(came)}th position, since its size is fixed"
+    return f"{path}: given one position in {once(came)}, since its size is fixed"
 
 
 # -- windows --------------------------------------------------------------------------------------------------
@@ -406,7 +406,7 @@ def _resized(job: Job) -> str:
     if spot.node.op_type == "Resize" and len(spot.node.input) > 3 and spot.node.input[3]:
         _divide_sizes(job)
     _on_phases(job, act.came, act.goes, act.hop)
-    return f"on every {once(act.came)}th position, giving {once(act.goes)} times as many"
+    return f"on one position in {once(act.came)}, giving {once(act.goes)} times as many"
 
 
 def _divide_sizes(job: Job) -> None:
@@ -427,7 +427,7 @@ def _divide_sizes(job: Job) -> None:
 def _coarse(job: Job) -> str:
     spot = job.spot
     spot.node.input[0] = every(job, job.x, job.value(job.x), [0] * len(job.act.came), job.act.came)
-    return f"itself on every {once(job.act.came)}th position"
+    return f"itself on one position in {once(job.act.came)}"
 
 
 def _apart(job: Job) -> str:

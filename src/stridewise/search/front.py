@@ -205,7 +205,6 @@ def _result(graph: Graph, ran: _Ran, limits: Mapping[str, Any], now: Spent) -> F
     def steps(at: int) -> tuple[Step, ...]:
         return steps_to(program, layers, int(row[at]))
 
-    shape = graph.tensors[graph.inputs[0][1]].shape[1:]
     return Front(
         graph=graph,
         space=program.space,
@@ -225,7 +224,7 @@ def _result(graph: Graph, ran: _Ran, limits: Mapping[str, Any], now: Spent) -> F
             activations=now.activations,
             output_stride=today(graph),
             changes=0,
-            make=lambda: Plan(model=graph.model, input=shape),
+            make=lambda: Plan(model=graph.model, input=graph.input),
         ),
         limits=limits,
         tolerance=ran.tolerance,
@@ -274,8 +273,7 @@ def completed(graph: Graph, program: Program, steps: Sequence[Step]) -> Plan:
                 insert[move.slot] = Setting(stride=step, was=move.today, downsample=move.kind)
             else:
                 sites[move.key] = Setting(stride=step, was=move.today)
-    shape = graph.tensors[graph.inputs[0][1]].shape[1:]
-    return Plan(sites=sites, insert=insert, model=graph.model, input=shape)
+    return Plan(sites=sites, insert=insert, model=graph.model, input=graph.input)
 
 
 def _nothing_left(found: Space, asked: _Asked) -> str:
