@@ -3,7 +3,10 @@
 import json
 
 import pytest
+import torch
 from click.testing import CliRunner
+from torch import nn
+from torch.nn import functional as F  # noqa: N812
 
 import stridewise as sw
 from stridewise.cli.set import command
@@ -133,3 +136,43 @@ def test_results_show_themselves_in_a_notebook_and_as_plain_values():
         json.dumps(result.to_json())
     assert done.to_json()["changes"] == list(done.changes)
     assert plan.to_json()["sites"]["layer4.0.conv1"] == {"stride": [1, 1], "was": [2, 2]}
+
+
+class Shared(nn.Module):
+    """One convolution three times over, one pool and one resize twice."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.again = nn.Conv2d(3, 4, 3, 1, 1), nn.Conv2d(4, 4, 3, 2, 1)
+        self.pool, self.up = nn.MaxPool2d(2), nn.Upsample(scale_factor=2)
+
+    def forward(self, x):
+        x = self.pool(self.again(self.again(self.again(self.first(x)))))
+        return self.up(self.up(self.pool(x)))
+
+
+def test_the_calls_of_a_shared_module_step_each_as_planned():
+    torch.manual_seed(0)
+    model, x = Shared(), torch.randn(1, 3, 64, 64)
+    graph = sw.trace(model, (3, 64, 64))
+    before = model(x)
+    done = sw.apply(model, sw.plan(graph, {"again#2": 1, "pool#2": 4}))
+    assert done.changes == ("again#2: call 3 of conv2d in Shared with stride 1", *done.changes[1:])
+    weight, bias = model.again.weight, model.again.bias
+    want = model.first(x)
+    for stride in (2, 1, 2):
+        want = F.conv2d(want, weight, bias, stride, 1)
+    want = F.max_pool2d(F.max_pool2d(want, 2), 2, 4)
+    assert torch.equal(model(x), F.interpolate(F.interpolate(want, scale_factor=2), scale_factor=2))
+    done.undo()
+    assert torch.equal(model(x), before)
+
+
+@pytest.mark.parametrize(("site", "named"), [("again#2", "again"), ("again#3", "again"), ("pool#2", "pool")])
+def test_calls_of_a_shared_module_that_would_differ_are_refused_with_kept_weights(site, named):
+    model = Shared()
+    plan = sw.plan(sw.trace(model, (3, 64, 64)), {site: 1}, keep_weights=True)
+    state = {name: dict(vars(module)) for name, module in model.named_modules()}
+    with pytest.raises(PlanError, match=f"{named}: runs more than once in a forward"):
+        sw.apply(model, plan)
+    assert all(vars(module) == state[name] for name, module in model.named_modules())

@@ -80,9 +80,10 @@ class Carrier:
                 self.undo.method(module, "forward_features", Beginning(module, "forward_features", override))
 
     def _steppable(self, key: str) -> Any:
-        """The site's module, where that has a stride to set; None elsewhere."""
-        module = self.modules.get(key.split("#")[0])
-        return module if hasattr(module, "stride") else None
+        """The site's module, where that has a stride to set for this call alone; None elsewhere."""
+        node, module = self.graph.node_named(key), self.modules.get(key.split("#")[0])
+        shared = node is not None and is_repeated(self.graph, node.path)
+        return module if hasattr(module, "stride") and not shared else None
 
     # -- the op itself -------------------------------------------------------------------------------------------------
 
@@ -92,8 +93,6 @@ class Carrier:
         if module is None:
             call = self._edit(key, node, stride=stride)
             return f"{key}: {call} with stride {once(stride)}"
-        if sum(n.site and n.path == node.path for n in self.graph.nodes) > 1:
-            raise PlanError(f"{key}: its module runs more than once in a forward; its calls cannot step differently")
         if len(stride) != len(node.attrs["maps"]):
             raise PlanError(f"{key}: {len(stride)} strides for {len(node.attrs['maps'])} axes of its window")
         old = module.stride

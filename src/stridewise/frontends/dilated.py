@@ -51,8 +51,9 @@ def dilate(model: nn.Module, found: Dilation, input: InputSpec, undo: Undo) -> l
     steps: list[Callable[[Undo], list[str]]] = []
     for path, acts in paths.items():
         nodes = [graph.nodes[i] for i in acts]
+        turns = {call.turn for call in calls if call.path == path}
         one = _agreed(nodes, acts)
-        if one is not None and _by_attributes(modules[path], nodes[0]):
+        if one is not None and len(turns) == len(nodes) and _by_attributes(modules[path], nodes[0]):
             steps.append(partial(_set, modules[path], path, nodes[0], one))
         else:
             steps.append(partial(_swap, site, path, _swaps(site, path, acts)))
@@ -143,11 +144,12 @@ def _flat(value: Any, axes: int) -> tuple[int, ...]:
 
 def _swaps(site: _Site, path: str, acts: Mapping[int, Act]) -> list[Swap]:
     """The function calls of the module at `path` to replace. Raises PlanError where one has no dilated form."""
-    turns: dict[int, dict[tuple[str, int], Swap]] = {}
+    # Every call of the module counts, also one in which nothing is to be replaced.
+    turns: dict[int, dict[tuple[str, int], Swap]] = {c.turn: {} for c in site.calls if c.path == path}
     for index, act in acts.items():
         call = site.made_by[index]
         key = (call.name, call.number)
-        turn = turns.setdefault(call.turn, {})
+        turn = turns[call.turn]
         if key in turn:  # one call, several axes: it comes as the first node's operand and goes as the last's
             act = replace(act, came=turn[key].act.came)
         if replacement(act.kind, call.name) is None:
@@ -159,7 +161,8 @@ def _swaps(site: _Site, path: str, acts: Mapping[int, Act]) -> list[Swap]:
     first, *rest = turns.values()
     if any(turn != first for turn in rest):
         raise PlanError(
-            f"{path or site.graph.model}: runs more than once in a forward, and its calls would have to differ"
+            f"{path or site.graph.model}: runs more than once in a forward, and its calls would have to differ; "
+            "give each place a module of its own (weights may be shared)"
         )
     return list(first.values())
 
