@@ -14,7 +14,7 @@ from fractions import Fraction
 from typing import Any, Literal, TypeAlias
 
 from stridewise.axis import AxisMap
-from stridewise.errors import by
+from stridewise.errors import UsageError, by
 from stridewise.shown import Shown
 
 Sizes: TypeAlias = tuple[int, ...]
@@ -247,3 +247,11 @@ class Graph(Shown):
             if node.key and (node.key == key or f"{node.key}#1" == key):
                 return node
         return None
+
+
+def check_graph(found: object, asker: str) -> None:
+    """Raise UsageError where a function of the library is given something else than a graph, such as a model."""
+    if not isinstance(found, Graph):
+        raise UsageError(
+            f"{asker}: a graph is wanted, of sw.trace(model, input) or sw.read_onnx(file), not {type(found).__name__}"
+        )

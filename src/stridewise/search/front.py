@@ -12,7 +12,7 @@ import numpy as np
 from stridewise.analyses import cost
 from stridewise.analyses.strides import components
 from stridewise.errors import PlanError
-from stridewise.ir import Graph, Sizes
+from stridewise.ir import Graph, Sizes, check_graph
 from stridewise.plans import Plan, Setting, check_stride
 from stridewise.report.units import once
 from stridewise.rewrites.reach import cumulative, steps_of
@@ -64,6 +64,7 @@ def front(
     per_axis: see `space`. inputs: sizes of the main input, as traced unless given.
     Raises: PlanError in one line where nothing is free, no plan meets the limits, or there are too many to weigh.
     """
+    check_graph(graph, "front")
     graph = graph if inputs is None else with_sizes(graph, tuple(inputs))
     sizes = [g.sizes for g in graph.grids]
     now = Spent(cost.macs(graph, sizes), cost.peak_bytes(graph, sizes), cost.activations(graph, sizes), 0)
