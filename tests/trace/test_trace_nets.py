@@ -355,3 +355,22 @@ class TestCuts:
         for size in (40, 41, 60, 63):
             found = sizes_at(graph, (3, size, size))[graph.tensors[graph.last].grid]
             assert found == net(torch.zeros(1, 3, size, size)).shape[2:]
+
+
+def test_an_empty_part_that_is_written_changes_nothing():
+    """As torchvision's Swin3D fills the mask of a window that is not shifted along an axis: mask[-8:-0] = count."""
+
+    class Masked(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = torch.nn.Conv2d(3, 4, 3, 2, 1)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = self.conv(x)
+            mask = x.new_zeros((8, 8))
+            mask[-4:-0, 0:4] = 1
+            return x + mask.sum()
+
+    graph = trace(Masked(), (3, 16, 16))
+    assert graph.unknown == ()
+    assert graph.tensors[graph.outputs[0]].grid is not None

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import click
 
 import stridewise
-from stridewise.errors import StridewiseError
+from stridewise.errors import MissingExtraError, StridewiseError
 
 # name -> (module, one line for --help); kept here so that --help imports no command.
 _COMMANDS = {
@@ -91,5 +91,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         if debug:
             raise
         said = " ".join(f"{type(error).__name__}: {error}".split())
-        click.echo(f"error: not foreseen, {said}; --debug shows where", err=True)
+        if isinstance(error, ModuleNotFoundError) and error.name == "torch":
+            click.echo(f"error: {MissingExtraError('torch', 'torch', 'this')}", err=True)
+        else:
+            click.echo(f"error: not foreseen, {said}; --debug shows where", err=True)
         sys.exit(1)
