@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from stridewise.errors import PlanError
-from stridewise.ir import Graph
+from stridewise.ir import Graph, check_graph
 from stridewise.plans import Plan
 from stridewise.rewrites.complete import make_plan
 
@@ -30,6 +30,7 @@ def plan(
     output_stride: the most any map may step, one number or one an axis. keep_weights: steps that go become dilation.
     means: "dense", or "grid" to take means on the coarse grid. Raises: PlanError naming what forbids it.
     """
+    check_graph(graph, "plan")
     return make_plan(graph, request, output_stride=output_stride, keep_weights=keep_weights, means=means)
 
 
@@ -47,6 +48,10 @@ def apply(model: Any, plan: Plan, *, input: Any = None, out: str | Path | None =
     An ONNX file (its path) stays as it is, and the changed network is written to `out`. input: the input to check sizes
     at, where it is not the plan's. Raises: PlanError in one line, the model left as it was, nothing written.
     """
+    if not isinstance(plan, Plan):
+        raise PlanError(
+            f"apply: a Plan is wanted, of sw.plan(graph, ...) or sw.Plan.read(file), not {type(plan).__name__}"
+        )
     if isinstance(model, str | Path):
         if out is None:
             raise PlanError(

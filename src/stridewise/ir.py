@@ -14,7 +14,9 @@ from fractions import Fraction
 from typing import Any, Literal, TypeAlias
 
 from stridewise.axis import AxisMap
+from stridewise.errors import UsageError, by
 from stridewise.records import quick
+from stridewise.shown import Shown
 
 Sizes: TypeAlias = tuple[int, ...]
 GridSizes: TypeAlias = Sequence[Sizes]
@@ -198,7 +200,7 @@ class Slot:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, weakref_slot=True)
-class Graph:
+class Graph(Shown):
     """A traced network. `inputs` are (name, tensor) pairs, `outputs` tensors; `last` is the last spatial tensor.
 
     declared: strides the model states about itself. modules: module paths and the tensor each gave out last.
@@ -231,9 +233,34 @@ class Graph:
         """Spatial axes of the main input."""
         return len(self.grids[0].sizes) if self.grids else 0
 
+    @property
+    def input(self) -> tuple[int, ...] | dict[str, tuple[int, ...]]:
+        """Channels and sizes of its input; by name where it takes several."""
+        shapes = {name: self.tensors[index].shape[1:] for name, index in self.inputs}
+        return shapes if len(shapes) > 1 else next(iter(shapes.values()))
+
+    def input_json(self) -> list[int] | dict[str, list[int]]:
+        """The same in plain values, the batch in front."""
+        named = {name: list(self.tensors[index].shape) for name, index in self.inputs}
+        return named if len(named) > 1 else next(iter(named.values()))
+
+    def __repr__(self) -> str:
+        given = ", ".join(f"{name} {by(self.tensors[index].shape[1:])}" for name, index in self.inputs)
+        return (
+            f"Graph of {self.model}: {given}; {len(self.nodes)} ops, {len(self.sites)} sites, {len(self.slots)} slots"
+        )
+
     def node_named(self, key: str) -> Node | None:
         """The node called `key`; `#1` may be written or left out."""
         for node in self.nodes:
             if node.key and (node.key == key or f"{node.key}#1" == key):
                 return node
         return None
+
+
+def check_graph(found: object, asker: str) -> None:
+    """Raise UsageError where a function of the library is given something else than a graph, such as a model."""
+    if not isinstance(found, Graph):
+        raise UsageError(
+            f"{asker}: a graph is wanted, of sw.trace(model, input) or sw.read_onnx(file), not {type(found).__name__}"
+        )

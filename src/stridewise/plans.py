@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from stridewise.errors import PlanError, once
+from stridewise.shown import Shown
 
 FORMAT = 1
 KINDS = ("stride", "blur", "polyphase", "mean", "max", "space-to-depth")
@@ -30,16 +31,17 @@ class Setting:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class Plan(Shown):
     """A completed plan: only what differs, each with what it was. `str()` lists it; `write` and `read` keep it as TOML.
 
     keep_weights: steps that go are replaced by dilation, so that trained weights stay exact. means: "dense" or "grid".
+    input: channels and sizes it was made at, by name where the network takes several inputs.
     """
 
     sites: Mapping[str, Setting] = field(default_factory=dict)
     insert: Mapping[str, Setting] = field(default_factory=dict)
     model: str = ""
-    input: tuple[int, ...] = ()
+    input: tuple[int, ...] | Mapping[str, tuple[int, ...]] = ()
     keep_weights: bool = False
     means: str = "dense"
     output_stride: tuple[int, ...] = ()
@@ -56,11 +58,19 @@ class Plan:
         """The plan as TOML text."""
         import tomli_w
 
+        return tomli_w.dumps(self._table())
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, schema "stridewise.plan/1": the keys of the TOML file."""
+        return {"schema": "stridewise.plan/1", **self._table()}
+
+    def _table(self) -> dict[str, Any]:
         text: dict[str, Any] = {"format": FORMAT}
         if self.model:
             text["model"] = self.model
         if self.input:
-            text["input"] = list(self.input)
+            named = self.input.items() if isinstance(self.input, Mapping) else ()
+            text["input"] = {key: list(shape) for key, shape in named} or list(self.input)
         if self.keep_weights:
             text["keep_weights"] = True
             text["means"] = self.means
@@ -70,7 +80,7 @@ class Plan:
             text["insert"] = {key: _written(s) for key, s in self.insert.items()}
         if self.output_stride:
             text["expect"] = {"output_stride": list(self.output_stride)}
-        return tomli_w.dumps(text)
+        return text
 
     def write(self, path: str | Path) -> None:
         """Write the plan to a file, whole or not at all. Raises PlanError where it cannot be written."""
@@ -106,7 +116,7 @@ class Plan:
             sites=_settings(name, "sites", _table(name, "sites", found.get("sites", {}))),
             insert=_settings(name, "insert", _table(name, "insert", found.get("insert", {}))),
             model=str(found.get("model", "")),
-            input=_numbers(name, "input", found.get("input", [])),
+            input=_input(name, found.get("input", [])),
             keep_weights=found.get("keep_weights", False),
             means=found.get("means", "dense"),
             output_stride=_numbers(name, "expect.output_stride", expect.get("output_stride", [])),
@@ -153,6 +163,12 @@ def _numbers(name: str, key: str, found: Any) -> tuple[int, ...]:
     if not isinstance(found, list) or any(not isinstance(n, int) or isinstance(n, bool) or n < 1 for n in found):
         raise PlanError(f"{name}: {key} is a list of whole numbers from 1, not {found!r}")
     return tuple(found)
+
+
+def _input(name: str, found: Any) -> tuple[int, ...] | dict[str, tuple[int, ...]]:
+    if not isinstance(found, Mapping):
+        return _numbers(name, "input", found)
+    return {key: _numbers(name, f"input.{key}", shape) for key, shape in found.items()}
 
 
 def _settings(name: str, table: str, rows: Mapping[str, Any]) -> dict[str, Setting]:

@@ -35,3 +35,20 @@ def test_a_forward_that_always_fails_gets_no_hint():
 
     with pytest.raises(TraceError, match=r"boom$"):
         trace(Broken(), (3, 32, 32))
+
+
+def test_the_inputs_are_named_where_one_is_missing_or_unknown():
+    class Two(nn.Module):
+        def forward(self, image: torch.Tensor, depth: torch.Tensor, t: torch.Tensor | None = None) -> torch.Tensor:
+            return torch.nn.functional.max_pool2d(image + depth, 2)
+
+    names = r"its inputs are image, depth, t \(may be left out\): give each by its name, as --input image=3x224x224"
+    for wrong in ((3, 32, 32), {"image": (3, 32, 32)}, {"depth": (3, 32, 32), "image": (3, 32, 32), "x": (1,)}):
+        with pytest.raises(TraceError, match=names):
+            trace(Two(), wrong)
+    trace(Two(), {"image": (3, 32, 32), "depth": (3, 32, 32)})
+
+
+def test_a_batch_among_the_sizes_is_told():
+    with pytest.raises(TraceError, match=r"sizes are given without the batch, as 3x32x32$"):
+        trace(net(), (1, 3, 32, 32))

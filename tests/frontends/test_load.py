@@ -112,11 +112,32 @@ def test_a_factory_in_a_file_or_module(factory, monkeypatch):
     assert sys.path == before
     for name, text in [
         ("number", "a function that makes a torch.nn.Module is wanted, not int"),
-        ("wrong", "made a int, not a torch.nn.Module"),
+        ("wrong", "gave int, and a torch.nn.Module is wanted"),
         ("tinny", "has no 'tinny'; did you mean tiny?"),
     ]:
         with pytest.raises(sw.LoadError, match=text.replace("?", r"\?")):
             sw.load(f"nets.py:{name}")
+
+
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [
+        (
+            "def f():\n    raise KeyError('no key')",
+            r"py:own.py:f: its code failed: KeyError: 'no key' \(own.py, line 2\)",
+        ),
+        ("def f(n): pass", r"its code failed: TypeError: f\(\) missing 1 required positional argument: 'n'"),
+        ("import no_such_library", r"its code failed: ModuleNotFoundError: .*'no_such_library' \(own.py, line 1\)"),
+        ("def f(:", r"its code failed: SyntaxError: .* \(own.py, line 1\)"),
+    ],
+)
+def test_code_that_fails_is_one_line_with_its_place(tmp_path, monkeypatch, code, text):
+    monkeypatch.chdir(tmp_path)
+    Path("own.py").write_text(code)
+    for load in (sw.load, load_shapes):
+        with pytest.raises(sw.LoadError, match=text) as caught:
+            load("own.py:f")
+        assert "\n" not in str(caught.value)
 
 
 def test_default_inputs_are_what_the_model_was_made_for():

@@ -253,3 +253,10 @@ def test_fit_compares_with_a_network(tmp_path: Path) -> None:
     found = json.loads(CliRunner().invoke(fit_command, [*arguments, "--json"], catch_exceptions=False).stdout)
     assert found["model_strides"] == [[32, 32]]
     assert found["findings"][0]["rule"] == "SW301"
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_file_is_measured_at_the_sizes_it_states(tmp_path):
+    file = tmp_path / "grey.onnx"
+    torch.onnx.export(nn.Conv2d(1, 4, 3, 2, 1), (torch.zeros(1, 1, 20, 24),), file, dynamo=False)
+    assert sw.measure(str(file), what=("latency",), rounds=10).input == (1, 20, 24)

@@ -84,7 +84,6 @@ def test_requests_are_refused_in_one_line(graph, request_, options, words):
         ({"downsample": "blur", "was": (1, 1)}, "another network, or changed already"),
         ({"downsample": "blur", "stride": (2,)}, "1 strides for 2 axes"),
         ({"downsample": "space-to-depth", "site": "round"}, "not those of a plain convolution padded with zeros"),
-        ({"downsample": "stride", "site": "twice", "was": (1, 1)}, "runs more than once"),
         ({"downsample": "blur", "filter": 7, "site": "second", "size": 96}, "border needs 4x4 positions or more"),
         ({"downsample": "blur", "site": "nowhere"}, "no such site"),
     ],
@@ -177,8 +176,8 @@ def test_the_command_line_says_what_each_kind_costs(tmp_path):
     file = str(tmp_path / "blur.toml")
     out = run(command, "torchvision:resnet18", "conv1=2:blur:5", "layer4=2:space-to-depth", "-o", file, "--verify")
     assert "stride 2 -> 2 by blur 5, border reflect" in out
-    assert "multiply-adds 0.118 -> 0.472 G, its step 0.020 G" in out  # 7x7x3x64 at 224x224; 5x5x64 at 112x112
-    assert "parameters 11.69 M -> 15.62 M" in out  # 3 x (256 x 512 x 9 + 256 x 512) more
+    assert "multiply-adds 118 M -> 472 M, its step 20.1 M" in out  # 7x7x3x64 at 224x224; 5x5x64 at 112x112
+    assert "parameters 11.7 M -> 15.6 M" in out  # 3 x (256 x 512 x 9 + 256 x 512) more
     assert "every size is the promised one" in out
     shown = run(show_command, "torchvision:resnet18", "--plan", file)
     assert "conv1/blur, new in blur" in shown

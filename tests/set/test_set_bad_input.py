@@ -190,3 +190,20 @@ def test_the_command_says_it_in_one_line_and_writes_nothing(arguments, kind, tex
         CliRunner().invoke(command, ["builtin:resnet20", *arguments, *out], catch_exceptions=False)
     assert "\n" not in str(error.value)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("function", [sw.show, sw.check, sw.plan, sw.front])
+def test_a_model_where_a_graph_is_wanted_is_told(function):
+    with pytest.raises(sw.UsageError, match=rf"{function.__name__}: a graph is wanted, of sw.trace\(model, input\)"):
+        function(nn.Conv2d(3, 4, 3))
+
+
+def test_a_request_where_a_plan_is_wanted_is_told():
+    with pytest.raises(PlanError, match=r"apply: a Plan is wanted, of sw.plan\(graph, ...\) .* not dict"):
+        sw.apply(nn.Conv2d(3, 4, 3), {"": 2})
+
+
+@pytest.mark.parametrize(("given", "said"), [(224, "not 224"), (torch.zeros(1, 3, 8, 8), "not 1x3x8x8 numbers")])
+def test_something_else_than_sizes_is_told(given, said):
+    with pytest.raises(sw.TraceError, match=rf"input: channels and sizes are wanted, as \(3, 224, 224\), {said}"):
+        sw.trace(nn.Conv2d(3, 4, 3), given)

@@ -1,7 +1,12 @@
 """The `set` command, from its arguments to what it prints and writes."""
 
+import json
+
 import pytest
+import torch
 from click.testing import CliRunner
+from torch import nn
+from torch.nn import functional as F  # noqa: N812
 
 import stridewise as sw
 from stridewise.cli.set import command
@@ -44,3 +49,130 @@ def test_names_sites_near_an_unknown_one():
 def test_plan_is_a_function_although_a_room_makes_it():
     assert callable(sw.plan)
     assert sw.Plan.__name__ == "Plan"
+
+
+NETS = """
+import torch
+from torch import nn
+
+class Two(nn.Module):
+    def __init__(self, step=2):
+        super().__init__()
+        self.image = nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.ReLU(), nn.Conv2d(4, 8, 3, 2, 1))
+        self.depth = nn.Sequential(nn.Conv2d(1, 4, 3, step, 1), nn.ReLU(), nn.Conv2d(4, 8, 3, 2, 1))
+        self.out = nn.Conv2d(8, 4, 3, 2, 1)
+        self.head = nn.Linear(4, 2)
+
+    def forward(self, picture, far):
+        return self.head(self.out(self.image(picture) + self.depth(far)).mean((2, 3)))
+
+def two():
+    return Two()
+
+def half():
+    return Two(1)
+"""
+
+
+@pytest.fixture
+def nets(tmp_path, monkeypatch):
+    (tmp_path / "nets.py").write_text(NETS)
+    monkeypatch.chdir(tmp_path)
+    return "--input", "picture=3x32x32", "--input"
+
+
+@pytest.mark.parametrize(("name", "far"), [("two", "far=1x32x32"), ("half", "far=1x16x16")])
+def test_several_inputs_are_parallel_paths(nets, name, far):
+    out = run(f"nets.py:{name}", *nets, far, "image.0=1", "--keep-weights", "--verify", "-o", "p.toml")
+    assert "depth.2  stride 2 -> 1" in out
+    off = [float(line.split()[4]) for line in out.splitlines() if line.startswith("feature map: ")]
+    assert off
+    assert off[0] < 1e-13
+    plan = sw.Plan.read("p.toml")
+    assert plan.input == {"picture": (3, 32, 32), "far": tuple(map(int, far[4:].split("x")))}
+    assert sw.Plan.from_toml(plan.to_toml()) == plan
+    done = sw.apply(sw.load(f"nets.py:{name}"), plan)
+    assert done.certificate.exact
+    assert "depth.2: stride 2 -> 1" in done.changes
+
+
+def test_several_inputs_are_written_as_onnx_and_changed_there(nets):
+    run("nets.py:two", *nets, "far=1x32x32", "out=1", "--export", "two.onnx")
+    out = run("two.onnx", "image.0=1", "--keep-weights", "--verify", "--export", "three.onnx")
+    assert "depth.2  stride 2 -> 1" in out
+    assert sw.read_onnx("three.onnx").node_named("out").grid is not None
+
+
+def test_json_holds_what_the_text_says(nets):
+    found = json.loads(
+        run("nets.py:two", *nets, "far=1x32x32", "image.0=1", "--keep-weights", "--verify", "--code", "--json")
+    )
+    assert found["schema"] == "stridewise.set/1"
+    assert found["input"] == {"picture": [1, 3, 32, 32], "far": [1, 1, 32, 32]}
+    assert [c["key"] for c in found["changes"]] == ["image.0", "depth.2"]
+    assert found["changes"][0]["size"] == {"before": [16, 16], "after": [32, 32]}
+    assert found["totals"]["before"]["output_stride"] == [8, 8]
+    assert found["totals"]["after"]["output_stride"] == [4, 4]
+    assert found["certificate"]["exact"] is True
+    assert found["plan"]["sites"]["depth.2"] == {"stride": [1, 1], "was": [2, 2]}
+    assert 'at("image.0").stride = (1, 1)' in found["code"]
+    assert found["verified"][-1].startswith("verified: ")
+
+
+def test_a_site_is_named_once():
+    with pytest.raises(UsageError, match=r"layers\.1: asked for twice, 1 and 2; name it once"):
+        run("builtin:resnet20", "layers.1=1", "layers.1=2")
+
+
+def test_results_show_themselves_in_a_notebook_and_as_plain_values():
+    model = sw.load("resnet18")
+    graph = sw.trace(model, (3, 64, 64))
+    plan = sw.plan(graph, {"layer4": 1}, keep_weights=True)
+    done = sw.apply(model, plan)
+    for result in (graph, plan, done, sw.check(graph), sw.front(graph)):
+        assert result._repr_html_().startswith("<pre>")
+        assert len(str(result)) < 5000
+    for result in (plan, done, sw.check(graph), sw.front(graph)):
+        json.dumps(result.to_json())
+    assert done.to_json()["changes"] == list(done.changes)
+    assert plan.to_json()["sites"]["layer4.0.conv1"] == {"stride": [1, 1], "was": [2, 2]}
+
+
+class Shared(nn.Module):
+    """One convolution three times over, one pool and one resize twice."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.again = nn.Conv2d(3, 4, 3, 1, 1), nn.Conv2d(4, 4, 3, 2, 1)
+        self.pool, self.up = nn.MaxPool2d(2), nn.Upsample(scale_factor=2)
+
+    def forward(self, x):
+        x = self.pool(self.again(self.again(self.again(self.first(x)))))
+        return self.up(self.up(self.pool(x)))
+
+
+def test_the_calls_of_a_shared_module_step_each_as_planned():
+    torch.manual_seed(0)
+    model, x = Shared(), torch.randn(1, 3, 64, 64)
+    graph = sw.trace(model, (3, 64, 64))
+    before = model(x)
+    done = sw.apply(model, sw.plan(graph, {"again#2": 1, "pool#2": 4}))
+    assert done.changes == ("again#2: call 3 of conv2d in Shared with stride 1", *done.changes[1:])
+    weight, bias = model.again.weight, model.again.bias
+    want = model.first(x)
+    for stride in (2, 1, 2):
+        want = F.conv2d(want, weight, bias, stride, 1)
+    want = F.max_pool2d(F.max_pool2d(want, 2), 2, 4)
+    assert torch.equal(model(x), F.interpolate(F.interpolate(want, scale_factor=2), scale_factor=2))
+    done.undo()
+    assert torch.equal(model(x), before)
+
+
+@pytest.mark.parametrize(("site", "named"), [("again#2", "again"), ("again#3", "again"), ("pool#2", "pool")])
+def test_calls_of_a_shared_module_that_would_differ_are_refused_with_kept_weights(site, named):
+    model = Shared()
+    plan = sw.plan(sw.trace(model, (3, 64, 64)), {site: 1}, keep_weights=True)
+    state = {name: dict(vars(module)) for name, module in model.named_modules()}
+    with pytest.raises(PlanError, match=f"{named}: runs more than once in a forward"):
+        sw.apply(model, plan)
+    assert all(vars(module) == state[name] for name, module in model.named_modules())

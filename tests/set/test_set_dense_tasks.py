@@ -71,6 +71,15 @@ def test_declared_strides_of_a_detector_are_found_out_of_date():
     assert "declared stride 32 is not among the real ones: 8, 16" in found.message
 
 
+def test_a_stride_declared_for_two_levels_and_had_by_one_is_found():
+    model = Yolo().eval()
+    model.heads.stride = torch.tensor([8.0, 16.0, 16.0])
+    (found,) = [f for f in sw.check(sw.trace(model, (3, 96, 96))) if f.rule == "SW201"]
+    assert found.message.startswith(
+        "heads.stride: declared strides 8, 16, 16, the maps that go out have 8, 16, 32. Correct the declaration"
+    )
+
+
 def test_feature_info_follows_and_comes_back():
     model = sw.load("timm:resnet18")
     before = [dict(row) for row in model.feature_info]

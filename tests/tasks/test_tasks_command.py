@@ -139,10 +139,9 @@ def test_a_checkpoint_is_judged_again_to_the_same_score(run, data):
 
 def test_pictures_are_answered_with_images_to_look_at(run, data, tmp_path):
     folder, _ = run
-    pictures = data / "images" / "val"
-    code, out, err = stridewise(
-        "train", "segment", NET, "--evaluate", folder / "model.safetensors", "--predict", pictures, "-o", tmp_path / "o"
-    )
+    pictures = sorted((data / "images" / "val").iterdir())  # what a shell makes of val/*
+    trained = ["--evaluate", folder / "model.safetensors"]
+    code, out, err = stridewise("train", "segment", NET, *trained, "--predict", *pictures, "-o", tmp_path / "o")
     assert code == 0, err
     assert len(out.splitlines()) == 12
     assert "ground" in out
@@ -212,6 +211,9 @@ def test_what_cannot_be_done_is_one_line(run, data, tmp_path, refused):
     segment = ["train", "segment", NET]
     assert "name the pictures with --data" in one_line(*segment)
     assert "name a folder for the images" in one_line(*segment, "--data", data, "--predict", data)
+    assert "'x' is one argument too many" in one_line(*segment, "x", "--data", data)
+    told = one_line("train", "classify", NET, "--data", "builtin:digits", "--levels", "4")
+    assert told.endswith("classify: has no option 'levels'\n")
     (tmp_path / "empty").mkdir()
     assert "not a data set" in one_line(*segment, "--data", tmp_path / "empty")
     classify = ["train", "classify", NET, "--evaluate", folder, "--data", "builtin:digits"]

@@ -378,3 +378,22 @@ def test_a_size_that_its_layer_states_needs_no_second_forward(size, forwards):
     ran = []
     trace(Pooled(), (3, 32, 32))
     assert len(ran) == forwards
+
+
+def test_an_empty_part_that_is_written_changes_nothing():
+    """As torchvision's Swin3D fills the mask of a window that is not shifted along an axis: mask[-8:-0] = count."""
+
+    class Masked(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = torch.nn.Conv2d(3, 4, 3, 2, 1)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = self.conv(x)
+            mask = x.new_zeros((8, 8))
+            mask[-4:-0, 0:4] = 1
+            return x + mask.sum()
+
+    graph = trace(Masked(), (3, 16, 16))
+    assert graph.unknown == ()
+    assert graph.tensors[graph.outputs[0]].grid is not None

@@ -52,9 +52,14 @@ def declared_differs(state: State, declared: Sequence[int | Sequence[int]] | Non
         if isinstance(value, tuple):
             every = {tuple(f.jump for f in fields) for fields in state.fields.full[1:]}
             real = pyramid(state)
-            outputs = sum(cumulative_stride(state, t) is not None for t in state.graph.outputs)
-            enough = max(len(real), outputs) >= len(value)  # two outputs may have come to one stride
-            yield from _missing(state, value, key, real if enough else tuple(sorted(every)))
+            outputs = [s for s in (cumulative_stride(state, t) for t in state.graph.outputs) if s is not None]
+            enough = max(len(real), len(outputs)) >= len(value)  # two outputs may have come to one stride
+            missing = list(_missing(state, value, key, real if enough else tuple(sorted(every))))
+            yield from missing
+            stated = [(Fraction(entry),) * state.graph.axes for entry in value]
+            if not missing and len(outputs) == len(value) and sorted(outputs) != sorted(stated):
+                said, have = (", ".join(map(_short, strides)) for strides in (stated, outputs))
+                yield _finding(key, f"{key}: declared strides {said}, the maps that go out have {have}")
         elif key in modules:
             found = cumulative_stride(state, modules[key])
             if found is not None and any(s != value for s in found):

@@ -14,12 +14,13 @@ from stridewise.analyses.unread import never_read
 from stridewise.axis import Adaptive, Slice
 from stridewise.errors import GeometryError
 from stridewise.findings import Finding
-from stridewise.ir import Graph
+from stridewise.ir import Graph, check_graph
+from stridewise.shown import Shown
 
 SEVERITIES = ("info", "warning", "error")
 
 
-class Findings(Sequence[Finding]):
+class Findings(Shown, Sequence[Finding]):
     """The findings about one network, most severe first; prints itself, one line each."""
 
     __slots__ = ("_found", "model")
@@ -72,6 +73,7 @@ def check(graph: Graph, declared: Sequence[int | Sequence[int]] | None = None, m
 
     declared: cumulative strides the network is said to have, such as (4, 8, 16, 32).
     """
+    check_graph(graph, "check")
     try:
         state = evaluate(graph, maps)
     except GeometryError as error:

@@ -85,6 +85,10 @@ def components(graph: Graph, axis: int = 0) -> Components:
         return x
 
     raw: list[tuple[int, int, int, int, Fraction, bool]] = []
+    for grid in _inputs(graph, axis):  # inputs of one size are read side by side, as if they were one
+        parent[find(grid.index)] = find(
+            next(g.index for g in _inputs(graph, axis) if g.sizes[axis] == grid.sizes[axis])
+        )
     for grid in graph.grids:
         if axis >= len(grid.sizes) or not grid.local[axis]:
             continue
@@ -109,6 +113,16 @@ def components(graph: Graph, axis: int = 0) -> Components:
         else:
             edges.append(Edge(source=of[source], target=of[target], node=node, grid=grid_index, ratio=ratio, site=site))
     return Components(axis=axis, of=of, count=len(order), edges=tuple(edges), inner=frozenset(inner))
+
+
+def inputs_of(graph: Graph, parts: Components) -> set[int]:
+    """The components of the inputs: their sizes are given, so no plan moves them."""
+    return {parts.of[grid.index] for grid in _inputs(graph, parts.axis)} - {-1}
+
+
+def _inputs(graph: Graph, axis: int) -> list[Grid]:
+    grids = [graph.tensors[index].grid for _, index in graph.inputs]
+    return [graph.grids[g] for g in grids if g is not None and axis < len(graph.grids[g].sizes)]
 
 
 def _relations(graph: Graph, grid: Grid, axis: int) -> Iterable[tuple[int, Fraction, bool]]:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import click
 
 import stridewise
-from stridewise.errors import StridewiseError
+from stridewise.errors import MissingExtraError, StridewiseError
 
 # name -> (module, one line for --help); kept here so that --help imports no command.
 _COMMANDS = {
@@ -87,3 +87,12 @@ def main(argv: Sequence[str] | None = None) -> None:
             raise
         click.echo(f"error: {' '.join(str(error).split())}", err=True)
         sys.exit(error.exit_code)
+    except Exception as error:  # also what nobody foresaw is one line, and says how to see the rest
+        if debug:
+            raise
+        said = " ".join(f"{type(error).__name__}: {error}".split())
+        if isinstance(error, ModuleNotFoundError) and error.name == "torch":
+            click.echo(f"error: {MissingExtraError('torch', 'torch', 'this')}", err=True)
+        else:
+            click.echo(f"error: not foreseen, {said}; --debug shows where", err=True)
+        sys.exit(1)

@@ -39,14 +39,14 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def parse_sizes(what: str, text: str) -> Shape:
+def parse_sizes(what: str, text: str, example: str = "3x224x224") -> Shape:
     """`3x224x224` as whole numbers. Raises UsageError."""
     try:
         sizes = tuple(int(part) for part in text.lower().split("x"))
     except ValueError:
         sizes = ()
     if not sizes or min(sizes) < 1:
-        raise UsageError(f"{what} '{text}': whole numbers from 1 joined by x are wanted, as 3x224x224")
+        raise UsageError(f"{what} '{text}': whole numbers from 1 joined by x are wanted, as {example}")
     return sizes
 
 
@@ -66,7 +66,7 @@ def parse_strides(text: str | None) -> list[int | Shape] | None:
     """`4,8,16,32`, or `4x8,8x16` with unequal axes. Raises UsageError."""
     if text is None:
         return None
-    strides = [parse_sizes("--declared", part.strip()) for part in text.split(",")]
+    strides = [parse_sizes("--declared", part.strip(), "4,8,16,32 or 4x8,8x16") for part in text.split(",")]
     return [stride[0] if len(stride) == 1 else stride for stride in strides]
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from stridewise.cli.arguments import MODEL_HELP, model_options, open_model, parse_sizes
 from stridewise.errors import PlanError, UsageError
 
 if TYPE_CHECKING:
@@ -16,78 +19,90 @@ if TYPE_CHECKING:
     from stridewise.plans import Plan
 
 
-@click.command(name="set")
-@click.argument("model")
+@click.command(
+    name="set", help=f"Change strides: complete a request to a consistent plan, check it, write it.\n\n{MODEL_HELP}"
+)
+@model_options
 @click.argument("changes", nargs=-1, metavar="[SITE=2 | SITE=1x2 | SITE=2:blur:3 | STAGE=1 | +SLOT=2:max]...")
 @click.option("--output-stride", metavar="S | SxS", help="The most any map may step: 8, or 8x16 an axis.")
 @click.option("--keep-weights", is_flag=True, help="Steps that go become dilation, so trained weights stay exact.")
 @click.option("--means", type=click.Choice(["dense", "grid"]), default="dense", help="Where means are taken.")
-@click.option("--input", "shape", metavar="3x224x224", help="Channels and sizes. Default: what the model was made for.")
 @click.option("-o", "--out", type=click.Path(dir_okay=False, path_type=Path), help="Write the plan to this file.")
 @click.option("--verify", is_flag=True, help="Carry the plan out and look at the result again.")
 @click.option("--code", is_flag=True, help="Print the plain PyTorch lines that do the same.")
 @click.option("--export", type=click.Path(dir_okay=False, path_type=Path), help="Write the changed model as ONNX.")
-@click.option("--trust", is_flag=True, help="Allow models whose files run code when read.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 def command(
     model: str,
+    inputs: tuple[str, ...],
+    trust: bool,
     changes: tuple[str, ...],
     output_stride: str | None,
     keep_weights: bool,
     means: str,
-    shape: str | None,
     out: Path | None,
     verify: bool,
     code: bool,
     export: Path | None,
-    trust: bool,
+    as_json: bool,
 ) -> None:
-    """Change strides in a network: complete a request to a consistent plan, show what it does, write it."""
+    """Parse, plan, print, and do with the plan what is asked for."""
     from stridewise.api import plan
-    from stridewise.frontends.load import open_graph, resolve
+    from stridewise.frontends.load import resolve
     from stridewise.rewrites.certify import certify
     from stridewise.rewrites.dilate import dilation
     from stridewise.rewrites.preview import preview
 
-    spec = resolve(model)
-    if spec.note:
-        click.echo(spec.note, err=True)
-    request = dict(_change(text) for text in changes)
+    request = _request(changes)
     if not request and output_stride is None:
         raise UsageError("nothing is asked for: name a site (layer4.0.conv2=1), a slot (+layer3=2) or --output-stride")
-    graph = open_graph(spec, _sizes("--input", shape) if shape else None, trust=trust)
-    cap = None if output_stride is None else _sizes("--output-stride", output_stride)
+    cap = None if output_stride is None else parse_sizes("--output-stride", output_stride, "8 or 8x16")
+    graph = open_model(model, inputs, trust)
+    spec = resolve(model)
     made = plan(graph, request, output_stride=cap, keep_weights=keep_weights, means=means)
-    if code:
-        click.echo(_lines(spec, made, trust))
-    else:
-        click.echo(str(preview(graph, made)))
-        if keep_weights:
-            click.echo(str(certify(dilation(graph, made))))
+    seen = preview(graph, made)
+    certificate = certify(dilation(graph, made)) if keep_weights else None
+    lines = _lines(spec, made, trust) if code else None
+    if not as_json:
+        click.echo(lines or "\n".join(str(part) for part in (seen, certificate) if part is not None))
+    told = None
     if spec.kind == "onnx" and (verify or export):
-        _rewrite(spec, made, verify, export)
+        told = _rewrite(spec, made, verify, export)
     else:
         if verify:
-            _verify(spec, made, trust)
+            told = _verify(spec, made, trust)
         if export:
             _export(spec, made, trust, export)
+    if as_json:
+        found = {
+            "schema": "stridewise.set/1",
+            "model": graph.model,
+            "input": graph.input_json(),
+            **seen.to_json(),
+            "plan": made.to_json(),
+            "certificate": certificate and certificate.to_json(),
+            "code": lines,
+            "verified": told and told.splitlines(),
+        }
+        click.echo(json.dumps({key: value for key, value in found.items() if value is not None}))
+    elif told:
+        click.echo(f"\n{told}")
     if out:
         made.write(out)
         click.echo(f"plan written to {out}", err=True)
 
 
-def _change(text: str) -> tuple[str, str]:
-    """`site=2:blur:3` as (site, "2:blur:3")."""
-    name, equals, value = text.rpartition("=")
-    if not equals or not name or not value:
-        raise UsageError(f"'{text}': a change is written SITE=2, SITE=1x2, SITE=2:blur:3, STAGE=1 or +SLOT=2:max")
-    return name, value
-
-
-def _sizes(option: str, text: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(n) for n in text.split("x"))
-    except ValueError:
-        raise UsageError(f"{option}: whole numbers with x between them are wanted, not '{text}'") from None
+def _request(changes: Sequence[str]) -> dict[str, str]:
+    """`site=2:blur:3` as {site: "2:blur:3"}. Raises UsageError."""
+    request: dict[str, str] = {}
+    for text in changes:
+        name, equals, value = text.rpartition("=")
+        if not equals or not name or not value:
+            raise UsageError(f"'{text}': a change is written SITE=2, SITE=1x2, SITE=2:blur:3, STAGE=1 or +SLOT=2:max")
+        if name in request:
+            raise UsageError(f"{name}: asked for twice, {request[name]} and {value}; name it once")
+        request[name] = value
+    return request
 
 
 def _live(spec: ModelSpec, trust: bool, option: str) -> nn.Module:
@@ -98,22 +113,19 @@ def _live(spec: ModelSpec, trust: bool, option: str) -> nn.Module:
     return load(spec, trust=trust)
 
 
-def _verify(spec: ModelSpec, made: Plan, trust: bool) -> None:
-    """Apply the plan to a live model, look at it again, and with kept weights compare old and new numbers."""
+def _verify(spec: ModelSpec, made: Plan, trust: bool) -> str:
+    """Apply the plan to a live model, look at it again, and with kept weights compare old and new numbers; in words."""
     from stridewise.frontends.apply import apply_to_model
     from stridewise.frontends.compare import compare
 
     model = _live(spec, trust, "--verify")
-    click.echo("")
     if made.keep_weights:
         found = compare(model, made)
-        click.echo("\n".join(found.done.changes))
-        for finding in found.done.findings:
-            click.echo(f"{finding.rule} {finding.severity} {finding.message}")
-        click.echo(str(found))
+        noted = [f"{f.rule} {f.severity} {f.message}" for f in found.done.findings]
+        said = [*found.done.changes, *noted, str(found)]
     else:
-        click.echo(str(apply_to_model(model, made)))
-    click.echo("verified: the changed model was traced again, and every size is the promised one")
+        said = [str(apply_to_model(model, made))]
+    return "\n".join([*said, "verified: the changed model was traced again, and every size is the promised one"])
 
 
 def _lines(spec: ModelSpec, made: Plan, trust: bool) -> str:
@@ -138,21 +150,23 @@ def _export(spec: ModelSpec, made: Plan, trust: bool, path: Path) -> None:
     click.echo(f"changed model written to {path}; onnxruntime's outputs are within {off:.1e} of the model's", err=True)
 
 
-def _rewrite(spec: ModelSpec, made: Plan, verify: bool, path: Path | None) -> None:
-    """The changed ONNX file, kept where `path` says so, and with `verify` both run on the same input."""
+def _rewrite(spec: ModelSpec, made: Plan, verify: bool, path: Path | None) -> str | None:
+    """The changed ONNX file, kept where `path` says so; with `verify` both run on the same input, told in words."""
     import tempfile
 
     from stridewise.api import apply
 
+    said: list[str] = []
     with tempfile.TemporaryDirectory() as folder:
         out = path or Path(folder) / "changed.onnx"
         done = apply(spec.name, made, out=out)
         if verify:
-            click.echo("\n" + "\n".join(done.changes))
+            said += done.changes
             if made.keep_weights:
                 from stridewise.frontends.onnx_compare import compare_files
 
-                click.echo(str(compare_files(spec.name, out, input=made.input)))
-            click.echo("verified: the changed file was read again, and every size is the promised one")
+                said.append(str(compare_files(spec.name, out, input=made.input)))
+            said.append("verified: the changed file was read again, and every size is the promised one")
     if path:
         click.echo(f"changed model written to {path}", err=True)
+    return "\n".join(said) or None

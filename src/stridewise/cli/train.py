@@ -62,6 +62,7 @@ def _of_recipe(command: Command) -> Command:
 )
 @click.argument("task", type=click.Choice(["classify", "segment", "detect"]))
 @click.argument("model")
+@click.argument("more", nargs=-1, metavar="")  # a shell makes several files of --predict's *.jpg
 @click.option("--plan", metavar="FILE", help="Train under this plan (TOML).")
 @click.option("--data", help="A folder, an .npz, a COCO .json, builtin:digits or builtin:digit-scenes.")
 @click.option("--format", metavar="NAME", help="Of the data, where it is not told apart.")
@@ -82,6 +83,7 @@ def _of_recipe(command: Command) -> Command:
 def command(
     task: str,
     model: str,
+    more: tuple[str, ...],
     evaluate: str | None,
     predict: tuple[str, ...],
     out: Path | None,
@@ -91,6 +93,9 @@ def command(
     **given: Any,
 ) -> None:
     """Parse, train or judge, predict, print."""
+    if more and not predict:
+        raise UsageError(f"train: '{more[0]}' is one argument too many; pictures go behind --predict")
+    predict += more
     if given["data"] is None and (evaluate is None or not predict):
         raise UsageError("train: name the pictures with --data")
     if predict and out is None:

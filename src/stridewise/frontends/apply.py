@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from torch import nn
 
 from stridewise.axis import Window
-from stridewise.errors import PlanError, StridewiseError
+from stridewise.errors import PlanError
 from stridewise.findings import Finding
 from stridewise.frontends.assumed import still_assumed
 from stridewise.frontends.calls import function_calls
@@ -25,10 +26,11 @@ from stridewise.rewrites.dilate import dilation
 from stridewise.rewrites.kinds import filled, made_by
 from stridewise.rewrites.promised import check_promised
 from stridewise.rewrites.restride import restride
+from stridewise.shown import Shown
 
 
 @dataclass(slots=True)
-class Done:
+class Done(Shown):
     """What `apply` did. changes: one line each; certificate: what stays the same, where weights are kept;
     undo() puts the model back as it was; findings: numbers in the model that still assume the old strides."""
 
@@ -42,6 +44,15 @@ class Done:
         """Put every changed attribute and hook back."""
         while self._back:
             self._back.pop()()
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, schema "stridewise.apply/1"."""
+        return {
+            "schema": "stridewise.apply/1",
+            "changes": list(self.changes),
+            "certificate": None if self.certificate is None else self.certificate.to_json(),
+            "findings": [asdict(f) for f in self.findings],
+        }
 
     def __str__(self) -> str:
         told = [str(self.certificate)] if self.certificate is not None else []
@@ -73,7 +84,7 @@ def apply_to_model(model: nn.Module, plan: Plan, *, input: InputSpec | None = No
         done.changes = (*changes, *follow(model, expected.graph, undo))
         done.findings = still_assumed(model, graph, expected.graph)
         _verify(trace(model, spec, name=plan.model), expected.graph)
-    except StridewiseError:
+    except BaseException:  # also an interrupt leaves no model half changed
         done.undo()
         raise
     return done
@@ -90,7 +101,7 @@ def _dilated(model: nn.Module, graph: Graph, plan: Plan, input: InputSpec, done:
         done.changes = (*lines, *follow(model, done.graph, undo))
         done.findings = still_assumed(model, graph, done.graph)
         _verify(function_calls(model, input, plan.model)[0], done.graph)
-    except StridewiseError:
+    except BaseException:  # also an interrupt leaves no model half changed
         done.undo()
         raise
     return done

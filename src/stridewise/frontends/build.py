@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -10,6 +10,7 @@ from stridewise.errors import GeometryError
 from stridewise.frontends.seen import ModuleCall, Seen, keys_of, node_of
 from stridewise.ir import Graph, Grid, Node, Tensor, Unknown
 from stridewise.ops.call import Call, Draft, Reading, Value
+from stridewise.ops.concat import LISTED
 from stridewise.ops.layout import Digit, LayoutError
 from stridewise.ops.registry import Op
 
@@ -154,7 +155,7 @@ class Builder:
         grids = [v.grid for v in operands if v.grid is not None]
         if not touched and op is None:
             return Reading(outs=[(tuple((s,) for s in shape), grids[0] if grids else None) for shape in shapes])
-        lost = self._lost(op, target, touched, why)
+        lost = self._lost(op, target, touched, why, operands)
         if lost is None:
             for report in [v.lost[1] for v in touched if v.lost is not None]:
                 self._report(report, path)
@@ -166,12 +167,12 @@ class Builder:
         return reading
 
     def _lost(
-        self, op: Op | None, target: str, touched: Sequence[Value], why: str
+        self, op: Op | None, target: str, touched: Sequence[Value], why: str, operands: Sequence[Value]
     ) -> tuple[int, tuple[int, str, str]] | None:
         """Where positions came from that were only put in another order, None where it is more than that."""
         if (
             op is None
-            or op.name not in _MOVES
+            or not (op.name in _MOVES or _is_pointwise(op, operands))
             or not touched
             or any(v.dims is None and v.lost is None for v in touched)
         ):
@@ -199,8 +200,9 @@ class Builder:
 
     def graph(self, model: str, outputs: Sequence[int], params: int, **more: Any) -> Graph:
         """The finished graph."""
+        listed = {index: report for index, (_, report) in self.lost.items() if report[2] == LISTED}
         for index in outputs:
-            if index in self.lost:
+            if index in self.lost and index not in listed:
                 self._report(self.lost[index][1], "")
         keys = keys_of(self.nodes, self.names)
         nodes = tuple([node_of(i, seen, key) for i, (seen, key) in enumerate(zip(self.nodes, keys, strict=True))])
@@ -223,9 +225,16 @@ class Builder:
             pins=tuple(self.draft.pins),
             unknown=unknown,
             params=params,
-            last=_last_spatial(self.tensors, nodes, outputs, self.draft.grids),
+            last=_last_spatial(self.tensors, nodes, outputs, self.draft.grids, listed),
+            notes=tuple(dict.fromkeys(_listed_note(nodes[listed[i][0]]) for i in outputs if i in listed)),
             **more,
         )
+
+
+def _is_pointwise(op: Op, operands: Sequence[Value]) -> bool:
+    """Whether it is a convolution that leaves every position where it is."""
+    weight = next((v for v in operands if v.origin != "data" and len(v.shape) > 2), None)
+    return op.name == "conv" and weight is not None and set(weight.shape[2:]) == {1}
 
 
 def _positions(value: Value) -> bool:
@@ -254,10 +263,19 @@ def _unknown_message(node: Node, target: str, why: str, tensors: Sequence[Tensor
     return f"{where}: '{target}' on {shapes} is not followed: {why}"
 
 
+def _listed_note(node: Node) -> str:
+    return f"{node.path or 'output'}: {LISTED}, a list of predictions, which has no stride of its own"
+
+
 def _last_spatial(
-    tensors: Sequence[Tensor], nodes: Sequence[Node], outputs: Sequence[int], grids: Sequence[Grid]
+    tensors: Sequence[Tensor],
+    nodes: Sequence[Node],
+    outputs: Sequence[int],
+    grids: Sequence[Grid],
+    listed: Container[int],
 ) -> int | None:
-    """The last tensor with positions on the way to the first output, before global pooling.
+    """The last tensor with positions on the way to the first output, before global pooling; `listed`: tensors that
+    list the positions of several maps.
 
     None where an op without a rule lies between: what comes before it says nothing of the output.
     """
@@ -270,7 +288,7 @@ def _last_spatial(
         if tensor in seen:
             continue
         seen.add(tensor)
-        if not tensors[tensor].known:
+        if not tensors[tensor].known and tensor not in listed:
             return None
         grid = tensors[tensor].grid
         if grid is not None and grids[grid].local and all(grids[grid].local) and tensors[tensor].volume.over:

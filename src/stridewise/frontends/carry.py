@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn.modules.conv import _ConvNd
 
 from stridewise.axis import Window
-from stridewise.errors import PlanError
+from stridewise.errors import PlanError, once
 from stridewise.frontends.calls import FunctionCall, by_node, function_calls
 from stridewise.frontends.dense import FUNCTIONS, can_restride
 from stridewise.frontends.override import Beginning, Edit, Override
@@ -80,9 +80,10 @@ class Carrier:
                 self.undo.method(module, "forward_features", Beginning(module, "forward_features", override))
 
     def _steppable(self, key: str) -> Any:
-        """The site's module, where that has a stride to set; None elsewhere."""
-        module = self.modules.get(key.split("#")[0])
-        return module if hasattr(module, "stride") else None
+        """The site's module, where that has a stride to set for this call alone; None elsewhere."""
+        node, module = self.graph.node_named(key), self.modules.get(key.split("#")[0])
+        shared = node is not None and is_repeated(self.graph, node.path)
+        return module if hasattr(module, "stride") and not shared else None
 
     # -- the op itself -------------------------------------------------------------------------------------------------
 
@@ -91,14 +92,12 @@ class Carrier:
         module = self._steppable(key)
         if module is None:
             call = self._edit(key, node, stride=stride)
-            return f"{key}: {call} with stride {stride}"
-        if sum(n.site and n.path == node.path for n in self.graph.nodes) > 1:
-            raise PlanError(f"{key}: its module runs more than once in a forward; its calls cannot step differently")
+            return f"{key}: {call} with stride {once(stride)}"
         if len(stride) != len(node.attrs["maps"]):
             raise PlanError(f"{key}: {len(stride)} strides for {len(node.attrs['maps'])} axes of its window")
         old = module.stride
         self.undo.set(module, "stride", stride[0] if isinstance(old, int) and len(set(stride)) == 1 else stride)
-        return f"{key}: stride {old} -> {module.stride}"
+        return f"{key}: stride {once(old if isinstance(old, tuple) else (old,))} -> {once(stride)}"
 
     def _grow(self, key: str, node: Node, setting: Setting) -> list[str]:
         """A kernel that covers what space-to-depth gathers; the old weights in it, zeros around them."""

@@ -12,13 +12,17 @@ from torch import nn
 
 from stridewise.errors import PlanError
 from stridewise.frontends.apply import Done, apply_to_model
-from stridewise.frontends.torch import InputSpec
+from stridewise.frontends.torch import InputSpec, trace
+from stridewise.ir import Graph
 from stridewise.plans import Plan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """Largest relative difference of the feature map (None: the model gives none) and of the outputs."""
+    """Largest relative difference of the last feature map and of the outputs.
+
+    features: None where that map is an output itself, or no module gives it.
+    """
 
     done: Done
     features: float | None
@@ -44,9 +48,10 @@ def compare(model: nn.Module, plan: Plan, *, input: InputSpec | None = None, see
     named = spec if isinstance(spec, Mapping) else {"": spec}
     generator = torch.Generator().manual_seed(seed + 1)
     arguments = {k: torch.randn(1, *s, generator=generator, dtype=torch.float64) for k, s in named.items()}
-    before = _answers(twin, arguments)
+    last = None if callable(getattr(twin, "forward_features", None)) else _last_map(trace(twin, spec))
+    before = _answers(twin, arguments, last)
     done = apply_to_model(twin, plan, input=spec)
-    after = _answers(twin, arguments)
+    after = _answers(twin, arguments, last)
     return Comparison(done=done, features=_worst(before[0], after[0]), outputs=_worst(before[1], after[1]))
 
 
@@ -64,14 +69,35 @@ def randomise(model: nn.Module, seed: int = 0) -> None:
                 tensor.copy_((draw - 0.5 if centred else 0.5 + draw).to(tensor.dtype))
 
 
-def _answers(model: nn.Module, arguments: Mapping[str, torch.Tensor]) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+def _last_map(graph: Graph) -> str | None:
+    """The module that gave out the last feature map, or one on its grid before; None where that map is an output."""
+    if graph.last is None or graph.last in graph.outputs:
+        return None
+    home = graph.tensors[graph.last].grid
+    there = [(index, path) for path, index in graph.modules if path and graph.tensors[index].grid == home]
+    return max(((index, path) for index, path in there if index <= graph.last), default=(0, None))[1]
+
+
+def _answers(
+    model: nn.Module, arguments: Mapping[str, torch.Tensor], last: str | None
+) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    """The tensors of the feature map, by `forward_features` or of the module `last`, and those of the output."""
     from stridewise.frontends.torch import _tensors
 
-    with torch.no_grad():
-        out = model(arguments[""]) if list(arguments) == [""] else model(**arguments)
-        found: Any = getattr(model, "forward_features", None)
-        features = _tensors(found(arguments[""])) if callable(found) and "" in arguments else []
-    return features, _tensors(out)
+    kept: list[Any] = []
+    hook = None
+    if last is not None:
+        hook = model.get_submodule(last).register_forward_hook(lambda _module, _args, out: kept.append(out))
+    try:
+        with torch.no_grad():
+            out = model(arguments[""]) if list(arguments) == [""] else model(**arguments)
+            found: Any = getattr(model, "forward_features", None)
+            if callable(found) and "" in arguments:
+                kept.append(found(arguments[""]))
+    finally:
+        if hook is not None:
+            hook.remove()
+    return _tensors(kept[-1:]), _tensors(out)
 
 
 def _worst(old: Sequence[torch.Tensor], new: Sequence[torch.Tensor]) -> float | None:

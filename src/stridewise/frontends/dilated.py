@@ -53,8 +53,9 @@ def dilate(model: nn.Module, found: Dilation, input: InputSpec, undo: Undo) -> l
     steps: list[Callable[[Undo], list[str]]] = []
     for path, acts in paths.items():
         nodes = [graph.nodes[i] for i in acts]
+        turns = {call.turn for call in calls if call.path == path}
         one = _agreed(nodes, acts)
-        if one is not None and _by_attributes(modules[path], nodes[0]):
+        if one is not None and len(turns) == len(nodes) and _by_attributes(modules[path], nodes[0]):
             steps.append(partial(_set, modules[path], path, nodes[0], one))
         else:
             steps.append(partial(_swap, site, path, _swaps(site, path, acts)))
@@ -64,7 +65,7 @@ def dilate(model: nn.Module, found: Dilation, input: InputSpec, undo: Undo) -> l
 
 def _enter(module: nn.Module, path: str, came: Times, undo: Undo) -> list[str]:
     undo.hook(module, Coarse(came))
-    return [f"{path}: given every {once(came)}th position, since its size is fixed"]
+    return [f"{path}: given one position in {once(came)}, since its size is fixed"]
 
 
 def _owner(graph: Graph, made_by: Any, index: int) -> str:
@@ -145,11 +146,12 @@ def _flat(value: Any, axes: int) -> tuple[int, ...]:
 
 def _swaps(site: _Site, path: str, acts: Mapping[int, Act]) -> list[Swap]:
     """The function calls of the module at `path` to replace. Raises PlanError where one has no dilated form."""
-    turns: dict[int, dict[tuple[str, int], Swap]] = {}
+    # Every call of the module counts, also one in which nothing is to be replaced.
+    turns: dict[int, dict[tuple[str, int], Swap]] = {c.turn: {} for c in site.calls if c.path == path}
     for index, act in acts.items():
         call = site.made_by[index]
         key = (call.name, call.number)
-        turn = turns.setdefault(call.turn, {})
+        turn = turns[call.turn]
         if key in turn:  # one call, several axes: it comes as the first node's operand and goes as the last's
             act = replace(act, came=turn[key].act.came)
         if replacement(act.kind, call.name) is None:
@@ -161,7 +163,8 @@ def _swaps(site: _Site, path: str, acts: Mapping[int, Act]) -> list[Swap]:
     first, *rest = turns.values()
     if any(turn != first for turn in rest):
         raise PlanError(
-            f"{path or site.graph.model}: runs more than once in a forward, and its calls would have to differ"
+            f"{path or site.graph.model}: runs more than once in a forward, and its calls would have to differ; "
+            "give each place a module of its own (weights may be shared)"
         )
     return list(first.values())
 
@@ -192,8 +195,8 @@ _SAID = {
     "drop": "nothing, since the window pads for itself",
     "pad": "{0} times the padding",
     "slice": "a slice of {0} times the positions, giving {1} times as many",
-    "resize": "a resize of every {0}th position, giving {1} times as many",
-    "coarse": "itself on every {0}th position",
+    "resize": "a resize of one position in {0}, giving {1} times as many",
+    "coarse": "itself on one position in {0}",
     "phases": "itself on each of {0} phases",
 }
 

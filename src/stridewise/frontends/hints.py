@@ -1,7 +1,8 @@
-"""What to do about an input that a network does not take: its channels, the smallest size that works."""
+"""What to do about an input that a network does not take: its names, its channels, the smallest size that works."""
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
@@ -9,7 +10,7 @@ from typing import TypeAlias
 from torch import nn
 
 from stridewise.analyses.limits import smallest_input
-from stridewise.errors import StridewiseError
+from stridewise.errors import StridewiseError, by
 from stridewise.ir import Graph
 
 Shapes: TypeAlias = Mapping[str, tuple[int, ...]]
@@ -19,10 +20,12 @@ _LARGEST = 1024
 def hint(model: nn.Module, shapes: Shapes, attempt: Callable[[Shapes], Graph]) -> str:
     """A remedy for a failed trace in words ("" where none is known), found by tracing at other inputs.
 
-    Only for a single input: the channels of the first convolution, then sizes doubled up to 1024.
+    The names its forward takes, where others were given; else, for a single input, the channels of the first
+    convolution, then sizes doubled up to 1024.
     """
-    if len(shapes) != 1:
-        return ""
+    named = _names(model, shapes)
+    if named or len(shapes) != 1:
+        return named
     ((name, (channels, *sizes)),) = shapes.items()
     wanted = _channels(model)
     for axes in dict.fromkeys((len(sizes), _axes(model))):
@@ -38,7 +41,26 @@ def hint(model: nn.Module, shapes: Shapes, attempt: Callable[[Shapes], Graph]) -
     return ""
 
 
+def _names(model: nn.Module, shapes: Shapes) -> str:
+    """The inputs of the forward, where one it needs is missing or one it does not know is given."""
+    try:
+        known = inspect.signature(model.forward).parameters.values()
+    except (TypeError, ValueError):  # compiled forwards have none
+        return ""
+    takes = [p for p in known if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    if any(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in known) or not takes:
+        return ""
+    given = {key or takes[0].name for key in shapes}
+    needed = {p.name for p in takes if p.default is p.empty}
+    if needed <= given <= {p.name for p in takes}:
+        return ""
+    every = ", ".join(p.name if p.name in needed else f"{p.name} (may be left out)" for p in takes)
+    return f"its inputs are {every}: give each by its name, as --input {takes[0].name}=3x224x224"
+
+
 def _said(graph: Graph, given: tuple[int, ...], works: tuple[int, ...]) -> str:
+    if given[:2] == (1, works[0]) and len(given) == len(works) + 1:
+        return f"sizes are given without the batch, as {by(given[1:])}"
     said = []
     if len(given) != len(works):
         said.append(f"it takes {len(works) - 1} axes beside the channels, not {len(given) - 1}")
@@ -46,8 +68,7 @@ def _said(graph: Graph, given: tuple[int, ...], works: tuple[int, ...]) -> str:
         said.append(f"it takes {works[0]} channels, not {given[0]}")
     smallest = smallest_input(graph)
     if len(given) == len(works) and given[1:] != works[1:]:
-        by = "x".join(str(n) for n in smallest) if None not in smallest else "x".join(map(str, works[1:]))
-        said.append(f"the smallest size that works is {by}")
+        said.append(f"the smallest size that works is {by(works[1:] if None in smallest else smallest)}")
     return "; ".join(said)
 
 

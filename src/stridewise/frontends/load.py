@@ -5,10 +5,12 @@ torch is imported only inside the functions that build a model, so that an ONNX 
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import sys
-from collections.abc import Callable, Mapping, Sequence
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 Kind: TypeAlias = Literal["timm", "torchvision", "builtin", "onnx", "py", "pt2"]
 InputSpec: TypeAlias = Sequence[int] | Mapping[str, Sequence[int]]
 _KINDS: tuple[Kind, ...] = ("timm", "torchvision", "builtin", "onnx", "py", "pt2")
+_NOT_THEIRS = str(Path(__file__).parent)  # frames of the loader itself, in a traceback through somebody's code
 _FORMS = "timm:NAME, torchvision:NAME, builtin:NAME, a .onnx file, file.py:factory, py:pkg.mod:factory or pt2:FILE"
 
 
@@ -114,18 +117,39 @@ def load(
     meta = torch.device(device).type == "meta"
     if meta and weights is not None:
         raise UsageError(f"{spec}: weights cannot be loaded on the meta device")
-    if meta:
-        with torch.device("meta"):
-            model = _build(spec, trust, True, kwargs)
-    else:
-        model = _build(spec, trust, False, kwargs)
-    if spec.kind != "pt2":  # an exported program is in the mode it was exported in
-        model.eval()
+    with _code_of(spec):
+        model = _made(spec, trust, meta, kwargs)
     if weights is not None:
         from stridewise.frontends.weights import load_weights
 
         load_weights(model, weights, str(spec), trust=trust)
     return model if meta else model.to(device)
+
+
+def _made(spec: ModelSpec, trust: bool, meta: bool, kwargs: dict[str, Any]) -> nn.Module:
+    """The model in eval mode, on the meta device or the CPU; what its own code raises is let through."""
+    import torch
+
+    with torch.device("meta") if meta else contextlib.nullcontext():
+        model = _build(spec, trust, meta, kwargs)
+    if spec.kind != "pt2":  # an exported program is in the mode it was exported in
+        model.eval()
+    return model
+
+
+@contextlib.contextmanager
+def _code_of(what: object) -> Iterator[None]:
+    """Whatever a library's or a user's own code raises, as a LoadError with the line it came from."""
+    try:
+        yield
+    except StridewiseError:
+        raise
+    except Exception as error:  # any code may be behind a name
+        said = " ".join(str(error).split())
+        own = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(_NOT_THEIRS)]
+        if own and not isinstance(error, SyntaxError):  # which names its line itself
+            said += f" ({Path(own[-1].filename).name}, line {own[-1].lineno})"
+        raise LoadError(f"{what}: its code failed: {type(error).__name__}: {said}") from error
 
 
 def _build(spec: ModelSpec, trust: bool, meta: bool, kwargs: dict[str, Any]) -> nn.Module:
@@ -178,7 +202,7 @@ def _call_factory(name: str, kwargs: dict[str, Any]) -> nn.Module:
             raise LoadError(f"{name}: a function that makes a torch.nn.Module is wanted, not {type(made).__name__}")
         made = made(**kwargs)
     if not isinstance(made, nn.Module):
-        raise LoadError(f"{name}: made a {type(made).__name__}, not a torch.nn.Module")
+        raise LoadError(f"{name}: gave {type(made).__name__}, and a torch.nn.Module is wanted")
     return made
 
 
@@ -200,7 +224,8 @@ def _named_in(name: str) -> Any:
 def function_in(name: str, what: str) -> Callable[..., Any]:
     """The function that `file.py:function` or `pkg.mod:function` names, with or without `py:` before it. what: it is
     wanted for. Raises: LoadError, UsageError."""
-    found = _named_in(name.removeprefix("py:"))
+    with _code_of(name):
+        found = _named_in(name.removeprefix("py:"))
     if not callable(found):
         raise LoadError(f"{name}: {what} wants a function, not {type(found).__name__}")
     return found  # type: ignore[no-any-return]
@@ -291,8 +316,8 @@ def load_shapes(spec: str | ModelSpec, *, trust: bool = False, **kwargs: Any) ->
     if spec.kind == "pt2":  # its file holds numbers, and torch does not read them as shapes
         return load(spec, trust=trust, **kwargs)
     try:
-        return load(spec, device="meta", trust=trust, **kwargs)
+        return _made(spec, trust, True, kwargs)
     except StridewiseError:
         raise
-    except (RuntimeError, TypeError, ValueError):  # NotImplementedError is a RuntimeError
+    except Exception:  # noqa: BLE001  # code may stumble in any way where there are no numbers; with them it decides
         return load(spec, trust=trust, **kwargs)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import onnx
 
@@ -23,10 +24,11 @@ from stridewise.rewrites.dilate import dilation
 from stridewise.rewrites.kinds import filled
 from stridewise.rewrites.promised import check_promised
 from stridewise.rewrites.restride import restride
+from stridewise.shown import Shown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rewritten:
+class Rewritten(Shown):
     """A file that was written. changes: one line each; graph: its geometry, at the size the plan was checked at;
     certificate: what stays the same, where weights are kept."""
 
@@ -34,6 +36,16 @@ class Rewritten:
     changes: tuple[str, ...]
     graph: Graph
     certificate: Certificate | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, schema "stridewise.apply/1"."""
+        certificate = None if self.certificate is None else self.certificate.to_json()
+        return {
+            "schema": "stridewise.apply/1",
+            "path": str(self.path),
+            "changes": list(self.changes),
+            "certificate": certificate,
+        }
 
     def __str__(self) -> str:
         told = [str(self.certificate)] if self.certificate is not None else []

@@ -64,4 +64,4 @@ def _enter(edit: Editor, found: Dilation, path: str, came: Times) -> str:
                 job = Job(spot, name, node, act, grid, grid.sizes, False)
                 sliced = sliced or every(job, name, value, [0] * len(came), came)
                 spot.node.input[at] = sliced
-    return f"{path}: given every {once(came)}th position, since its size is fixed"
+    return f"{path}: given one position in {once(came)}, since its size is fixed"

@@ -20,7 +20,7 @@ def resized(job: Job) -> str:
     if spot.node.op_type == "Resize" and len(spot.node.input) > 3 and spot.node.input[3]:
         _divide_sizes(job)
     _on_phases(job, act.came, act.goes, act.hop)
-    return f"on every {once(act.came)}th position, giving {once(act.goes)} times as many"
+    return f"on one position in {once(act.came)}, giving {once(act.goes)} times as many"
 
 
 def _divide_sizes(job: Job) -> None:
@@ -42,7 +42,7 @@ def coarse(job: Job) -> str:
     """The op on phase 0 alone: a mean over the positions that the old network had."""
     spot = job.spot
     spot.node.input[0] = every(job, job.x, job.value(job.x), [0] * len(job.act.came), job.act.came)
-    return f"itself on every {once(job.act.came)}th position"
+    return f"itself on one position in {once(job.act.came)}"
 
 
 def apart(job: Job) -> str:

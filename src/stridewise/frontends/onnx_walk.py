@@ -13,7 +13,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from stridewise.errors import GeometryError, TraceError
-from stridewise.frontends.build import Builder, ModuleCall
+from stridewise.frontends.build import Builder
 from stridewise.frontends.onnx_met import Met, array_of, output_types
 from stridewise.frontends.onnx_names import Owners, step_at
 from stridewise.frontends.onnx_nodes import (
@@ -29,6 +29,7 @@ from stridewise.frontends.onnx_nodes import (
     standard,
 )
 from stridewise.frontends.onnx_shapes import LIMIT, folded, shape_entries
+from stridewise.frontends.seen import ModuleCall
 from stridewise.ops import find_onnx
 from stridewise.ops.call import Value
 from stridewise.rewrites.places import is_within

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import nn
 
-from stridewise.errors import StridewiseError, TraceError
+from stridewise.errors import StridewiseError, TraceError, by
 from stridewise.frontends.build import Builder
 from stridewise.frontends.clone import Cloner
 from stridewise.frontends.cuts import has_open_cuts, with_cuts
@@ -98,6 +98,9 @@ def _shapes(spec: InputSpec) -> dict[str, tuple[int, ...]]:
     named = spec if isinstance(spec, Mapping) else {"": spec}
     shapes = {}
     for key, shape in named.items():
+        if not isinstance(shape, Sequence) or isinstance(shape, str):
+            given = f"{by(tuple(shape.shape))} numbers" if isinstance(shape, torch.Tensor) else repr(shape)
+            raise TraceError(f"input{key and f' {key}'}: channels and sizes are wanted, as (3, 224, 224), not {given}")
         if any(not isinstance(n, int) or isinstance(n, bool) or n < 1 for n in shape):
             raise TraceError(
                 f"input {key or ''}: sizes are whole numbers from 1, not {tuple(shape)}".replace("  ", " ")

@@ -22,7 +22,7 @@ from stridewise.frontends.targets import Target, target_of
 from stridewise.frontends.writes import place_of, whole_of
 from stridewise.ops import find_torch
 from stridewise.ops.call import Value
-from stridewise.ops.layout import reshaped
+from stridewise.ops.layout import LayoutError, reshaped
 from stridewise.ops.step import op_of
 
 
@@ -142,7 +142,10 @@ class Tracer(TorchDispatchMode):
         held = self.values.get(id(whole)) or self._stranger(whole)
         place = place_of(view, whole)
         if place is not None and part.dims is not None:
-            layout = reshaped(part.dims, place[1])
+            try:
+                layout = reshaped(part.dims, place[1]) if part.shape != place[1] else part.dims
+            except LayoutError:  # told as an unknown write, where positions are at stake
+                layout = None
             part = Value(place[1], layout, part.grid, part.index, part.origin)
         write = find_torch("stridewise.write") if place is not None else None
         operands = [held, part]

@@ -15,7 +15,7 @@ from torch import nn
 
 from stridewise.errors import StridewiseError, UsageError
 from stridewise.frontends.apply import apply_to_model
-from stridewise.frontends.load import ModelSpec, default_input, load, resolve
+from stridewise.frontends.load import ModelSpec, default_input, load, open_graph, resolve
 from stridewise.frontends.torch import trace
 from stridewise.ir import Graph
 from stridewise.measure.intervals import Interval
@@ -110,7 +110,7 @@ def variants(
         standard = "own"
     else:
         spec = resolve(str(model))
-        given = input or default_input(spec)
+        given = input or (open_graph(spec).input if spec.kind == "onnx" else default_input(spec))
         if isinstance(given, Mapping):
             raise UsageError(f"{spec}: networks of several inputs are not measured; wrap it to take one")
         name, shape = str(spec), tuple(given)

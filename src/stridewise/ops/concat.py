@@ -6,6 +6,9 @@ from stridewise.ops.call import Call, Reading, Value
 from stridewise.ops.layout import Digit, Dim, Extra, LayoutError, digits, is_plain
 from stridewise.ops.registry import Op, register
 
+# What a detector's head makes of its levels: a list of predictions, and no map any more.
+LISTED = "the positions of several maps are put end to end"
+
 
 def concatenation(call: Call, values: list[Value], dim: int) -> Reading:
     """`values` end to end along `dim`."""
@@ -33,7 +36,7 @@ def _along_positions(call: Call, values: list[Value], dim: int) -> Reading:
         return Reading(outs=[(tuple(dims), values[at].grid)])
     whole = [value.known[dim] for value in values]
     if any(len(d) != 1 or not isinstance(d[0], Digit) or d[0].unit != 1 for d in whole):
-        raise LayoutError("concatenated along positions that are split or merged")
+        raise LayoutError(LISTED)
     first = whole[0][0]
     assert isinstance(first, Digit)
     sources = tuple(d.grid for w in whole for d in digits(w))

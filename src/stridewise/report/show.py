@@ -18,7 +18,7 @@ from stridewise.analyses.strides import Group, groups
 from stridewise.axis import AxisMap, Resize, Transposed, Window
 from stridewise.errors import UsageError
 from stridewise.findings import Finding
-from stridewise.ir import Graph, Node, Sizes
+from stridewise.ir import Graph, Node, Sizes, check_graph
 from stridewise.plans import Plan
 from stridewise.report.rows import Layer, Mark, Output, SlotRow, Totals, View
 from stridewise.rewrites.restride import restride
@@ -82,6 +82,7 @@ def show(graph: Graph, plans: Sequence[Plan] | Mapping[str, Plan] = (), batch: i
     plans: plans, or plans by name. batch: pictures at once, for work and bytes. train: also the bytes of activations
     that backward keeps. Raises: UsageError for a batch below 1, PlanError where a plan does not fit the network.
     """
+    check_graph(graph, "show")
     if batch < 1:
         raise UsageError(f"batch: a whole number from 1 is wanted, not {batch}")
     named = plans.items() if isinstance(plans, Mapping) else ((f"plan {i}", plan) for i, plan in enumerate(plans, 1))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from stridewise.ir import Graph, Node
 from stridewise.rewrites.dilate import Dilation
@@ -23,6 +24,15 @@ class Certificate:
     phase: tuple[int, ...]
     reasons: tuple[str, ...]
     tainted: Mapping[int, tuple[str, ...]] = field(default_factory=dict, repr=False)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "exact": self.exact,
+            "means": list(self.means),
+            "phase": list(self.phase),
+            "reasons": list(self.reasons),
+        }
 
     def __str__(self) -> str:
         at = ", ".join(map(str, self.phase))

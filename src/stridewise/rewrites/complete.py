@@ -48,7 +48,7 @@ def make_plan(
         sites=settings,
         insert=insert,
         model=graph.model,
-        input=graph.tensors[graph.inputs[0][1]].shape[1:],
+        input=graph.input,
         keep_weights=keep_weights,
         means=means,
     )

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from fractions import Fraction
 
 from stridewise.analyses.sizes import where
-from stridewise.analyses.strides import Components, Edge, site_grids
+from stridewise.analyses.strides import Components, Edge, inputs_of, site_grids
 from stridewise.axis import Adaptive
 from stridewise.errors import PlanError
 from stridewise.ir import Graph
@@ -87,9 +87,9 @@ def _move(
         cost = 0 if other is edge else _cost(graph, other, steps, factor, open_, done)
         arcs.append((other.source, other.target, cost))
         arcs.append((other.target, other.source, ENDLESS))
-    if edge.source != 0:
-        arcs.append((edge.source, 0, ENDLESS))
-        arcs.append((0, edge.source, 0))
+    for given in inputs_of(graph, parts) - {edge.source}:  # sizes that are given stay what they are
+        arcs.append((edge.source, given, ENDLESS))
+        arcs.append((given, edge.source, 0))
     capacity, before = smallest_cut(parts.count, arcs, edge.source, edge.target)
     if capacity >= ENDLESS:
         raise PlanError(f"{graph.nodes[edge.node].key}={want}: {_forbidden(graph, parts, edge, steps, factor, done)}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 from stridewise.analyses.cost import macs, peak_bytes
 from stridewise.analyses.sizes import grid_sizes
@@ -11,9 +12,11 @@ from stridewise.analyses.strides import components
 from stridewise.errors import once
 from stridewise.ir import Graph, Sizes
 from stridewise.plans import Plan, Setting, how_of
+from stridewise.report.units import binary, count
 from stridewise.rewrites.kinds import filled
 from stridewise.rewrites.reach import cumulative, steps_of
 from stridewise.rewrites.restride import restride
+from stridewise.shown import Shown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +37,7 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Preview:
+class Preview(Shown):
     """A plan's effect. pads: rows added so that parallel paths meet, (key, axis, rows); totals are (before, after)."""
 
     changes: tuple[Change, ...]
@@ -62,11 +65,40 @@ class Preview:
         before, after = self.macs
         lines += [
             f"output stride {once(self.output_stride[0])} -> {once(self.output_stride[1])}",
-            f"multiply-adds {before / 1e9:.3f} G -> {after / 1e9:.3f} G ({after / max(before, 1):.2f}x)",
+            f"multiply-adds {count(before)} -> {count(after)} ({after / max(before, 1):.2f}x)",
             *_weights(self.params),
-            f"peak activation memory {self.peak_bytes[0] / 2**20:.1f} -> {self.peak_bytes[1] / 2**20:.1f} MiB, batch 1",
+            f"peak activation memory {binary(self.peak_bytes[0])} -> {binary(self.peak_bytes[1])}, batch 1",
         ]
         return "\n".join(lines)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values: "changes", "pads", and "totals" before and after."""
+        totals = [
+            {
+                "output_stride": [int(s) if s.denominator == 1 else str(s) for s in stride],
+                "macs": macs,
+                "params": params,
+                "peak_activation_bytes": peak,
+            }
+            for stride, macs, params, peak in zip(
+                self.output_stride, self.macs, self.params, self.peak_bytes, strict=True
+            )
+        ]
+        return {
+            "totals": {"before": totals[0], "after": totals[1]},
+            "changes": [
+                {
+                    "key": c.key,
+                    "stride": list(c.stride),
+                    "was": list(c.was),
+                    "how": c.how or "stride",
+                    "size": {"before": list(c.before), "after": list(c.after)},
+                    "macs": {"before": c.macs[0], "after": c.macs[1], "step": c.macs[2]},
+                }
+                for c in self.changes
+            ],
+            "pads": [{"key": key, "axis": axis, "rows": rows} for key, axis, rows in self.pads],
+        }
 
 
 def preview(graph: Graph, plan: Plan) -> Preview:
@@ -120,12 +152,12 @@ def _row(key: str, setting: Setting, before: Sizes, after: Sizes, work: tuple[in
 
 def _weights(params: tuple[int, int]) -> list[str]:
     before, after = params
-    return [f"parameters {before / 1e6:.2f} M -> {after / 1e6:.2f} M"] if before != after else []
+    return [f"parameters {count(before)} -> {count(after)}"] if before != after else []
 
 
 def _work(macs: tuple[int, int, int]) -> str:
     before, after, own = macs
     if before == after and not own:
         return ""
-    step = f", its step {own / 1e9:.3f} G" if own else ""
-    return f"multiply-adds {before / 1e9:.3f} -> {after / 1e9:.3f} G{step}"
+    step = f", its step {count(own)}" if own else ""
+    return f"multiply-adds {count(before)} -> {count(after)}{step}"

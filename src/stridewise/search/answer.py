@@ -36,7 +36,6 @@ def answer(graph: Graph, ran: Ran, limits: Mapping[str, Any], now: Spent) -> Fro
     def steps(at: int) -> tuple[Step, ...]:
         return _steps_to(program, layers, int(row[at]))
 
-    shape = graph.tensors[graph.inputs[0][1]].shape[1:]
     return Front(
         graph=graph,
         space=program.space,
@@ -56,7 +55,7 @@ def answer(graph: Graph, ran: Ran, limits: Mapping[str, Any], now: Spent) -> Fro
             activations=now.activations,
             output_stride=_today(graph),
             changes=0,
-            make=lambda: Plan(model=graph.model, input=shape),
+            make=lambda: Plan(model=graph.model, input=graph.input),
         ),
         limits=limits,
         tolerance=ran.tolerance,
@@ -105,5 +104,4 @@ def _completed(graph: Graph, program: Program, steps: Sequence[Step]) -> Plan:
                 insert[move.slot] = Setting(stride=step, was=move.today, downsample=move.kind)
             else:
                 sites[move.key] = Setting(stride=step, was=move.today)
-    shape = graph.tensors[graph.inputs[0][1]].shape[1:]
-    return Plan(sites=sites, insert=insert, model=graph.model, input=shape)
+    return Plan(sites=sites, insert=insert, model=graph.model, input=graph.input)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from stridewise.analyses import cost
 from stridewise.errors import PlanError
-from stridewise.ir import Graph, Sizes
+from stridewise.ir import Graph, Sizes, check_graph
 from stridewise.plans import check_stride
 from stridewise.rewrites.restride import with_sizes
 from stridewise.search.answer import answer
@@ -49,6 +49,7 @@ def front(
     per_axis: see `space`. inputs: sizes of the main input, as traced unless given.
     Raises: PlanError in one line where nothing is free, no plan meets the limits, or there are too many to weigh.
     """
+    check_graph(graph, "front")
     graph = graph if inputs is None else with_sizes(graph, tuple(inputs))
     sizes = [g.sizes for g in graph.grids]
     now = Spent(cost.macs(graph, sizes), cost.peak_bytes(graph, sizes), cost.activations(graph, sizes), 0)

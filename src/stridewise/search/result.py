@@ -12,6 +12,7 @@ from stridewise.plans import Plan
 from stridewise.report.units import binary, count, once
 from stridewise.search.pareto import Ints
 from stridewise.search.space import Space, Step
+from stridewise.shown import Shown
 
 OutputStride: TypeAlias = tuple[int | Fraction, ...]
 SCHEMA = "stridewise.front/1"
@@ -97,7 +98,7 @@ class Points(Sequence[Point]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Front:
+class Front(Shown):
     """Every plan that no other consistent plan beats, by output stride and rising multiply-adds.
 
     current: the network as it is. limits: what was asked for, in whole numbers. steps: of the moves of `space`, at a
@@ -141,7 +142,7 @@ class Front:
         return {
             "schema": SCHEMA,
             "model": self.graph.model,
-            "input": list(self.graph.tensors[self.graph.inputs[0][1]].shape),
+            "input": self.graph.input_json(),
             "limits": dict(self.limits),
             "kind": self.known,
             "tolerance": self.tolerance,

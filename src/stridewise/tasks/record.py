@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from stridewise.plans import Plan
+from stridewise.shown import Shown
 
 _Z95 = 1.959964  # the 97.5 % point of the normal distribution
 
@@ -21,7 +22,7 @@ class Epoch:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TrainRecord:
+class TrainRecord(Shown):
     """One training. score: measured on `pictures` held-out pictures, named by `metric`; low, high: its 95 % interval
     where it has one (Wilson for accuracy, resampled pictures otherwise); figures: what else was measured.
 

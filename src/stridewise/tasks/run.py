@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -32,10 +33,11 @@ def task_of(name: str, **options: Any) -> Task:
     """The task of this name with its options. Raises: UsageError for another name or option."""
     if name not in _MAKERS:
         raise UsageError(f"no task '{name}': choose from {', '.join(TASKS)}")
-    try:
-        return _MAKERS[name](**options)
-    except TypeError as error:
-        raise UsageError(f"{name}: {str(error).partition('() ')[2] or error}") from error
+    known = inspect.signature(_MAKERS[name]).parameters
+    for option in options:
+        if option not in known:
+            raise UsageError(f"{name}: has no option '{option}'")
+    return _MAKERS[name](**options)
 
 
 def run(

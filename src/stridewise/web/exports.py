@@ -21,13 +21,13 @@ def exported(opened: Opened, asked: Json) -> Json:
     changes = asked.get("changes", {})
     request = ", ".join(f"{key!r}: {_written(value)}" for key, value in changes.items())
     keep = f", keep_weights=True, means={plan.means!r}" if plan.keep_weights else ""
-    python = _lines(opened, tuple(plan.input), f"{{{request}}}{keep}")
+    python = _lines(opened, plan.input, f"{{{request}}}{keep}")
     words = ["stridewise", "set", name, *(f"{key}={value}" for key, value in changes.items())]
     words += ["--keep-weights", "--means", plan.means] if plan.keep_weights else []
     return {"toml": plan.to_toml(), "python": python, "command": shlex.join([*words, "-o", "plan.toml"])}
 
 
-def _lines(opened: Opened, shape: tuple[int, ...], request: str) -> str:
+def _lines(opened: Opened, shape: object, request: str) -> str:
     """The Python that carries a plan out. request: what `sw.plan` is asked for."""
     if opened.is_file:
         file = opened.name.removeprefix("onnx:")
