@@ -132,7 +132,7 @@ def test_named_zoo_models_and_files_get_their_classes(tmp_path):
         ({"model": lambda: Small(2)}, LoadError, "has 2 outputs, gratings has 4 classes"),
         ({"epochs": 0}, UsageError, "0 epochs"),
         ({"augment": ("spin",)}, UsageError, "no augmentation 'spin'"),
-        ({"speed": 3}, UsageError, "unexpected keyword argument 'speed'"),
+        ({"speed": 3}, UsageError, "classify: has no option 'speed'"),
         ({"device": "abacus"}, UsageError, "device 'abacus'"),
         ({"task": "sing"}, UsageError, "no task 'sing'"),
     ],

@@ -16,7 +16,10 @@ COMMAND = [sys.executable, "-m", "stridewise", "serve", "builtin:resnet20", "--n
 
 @pytest.fixture
 def program() -> Iterator[subprocess.Popen[str]]:
+    # A shell that runs the tests behind itself has interrupts ignored, and so would have all that they start.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     running = subprocess.Popen(COMMAND, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    signal.signal(signal.SIGINT, before)
     yield running
     running.kill()
     running.communicate()
