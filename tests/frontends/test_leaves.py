@@ -59,7 +59,7 @@ def test_the_op_is_the_one_that_the_forward_dispatches(layer):
         out = layer(x)
     known = leaves.direct(layer)
     assert known is not None
-    func, held, numbers = known(layer, x.dim())
+    func, held, numbers = known(layer, layer, x.dim())
     args = (x, *held, *numbers)
     if func is None:
         assert out is x
@@ -90,7 +90,8 @@ def test_every_known_class_is_tested():
     ids=str,
 )
 def test_what_only_the_forward_knows_is_left_to_it(layer, shape):
-    assert leaves.direct(layer.eval())(layer, len(shape)) is None
+    known = leaves.direct(layer.eval())
+    assert known is None or known(layer, layer, len(shape)) is None
 
 
 class Warming(nn.Module):
@@ -187,7 +188,7 @@ class Curious(nn.Module):
         self.unused = nn.Conv2d(4, 4, 3)
 
     def forward(self, x):
-        assert isinstance(self.second, nn.Conv2d)
+        assert type(self.second) is nn.Conv2d
         x = self.act(self.first(x))
         assert self.first.weight.device.type == "meta"
         assert type(self.first) is nn.Conv2d
@@ -206,6 +207,32 @@ def test_a_layer_that_is_looked_at_is_the_copy_it_stands_for(long_way):
     assert model.second.stride == (1, 1)
     assert model.unused.bias is not None
     assert model.first.weight.device.type == "cpu"
+
+
+def test_a_layer_that_was_given_more_to_hold_is_copied_whole():
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
+    model[1].beside = model[0]
+    model[0].scale = torch.ones(4)
+    assert [leaves.direct(layer) for layer in model] == [None, None]
+
+
+def test_a_hook_that_is_left_in_a_forward_stays_on_the_copy():
+    class Hanging(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.two = nn.Conv2d(3, 4, 3), nn.Sequential(nn.ReLU())
+
+        def forward(self, x):
+            for layer in (self.conv, self.two):
+                layer.register_forward_hook(lambda layer, args, out: seen.append(type(layer)))
+            return self.two(self.conv(x))
+
+    seen = []
+    model = Hanging()
+    sw.trace(model, (3, 8, 8))
+    assert seen == [nn.Conv2d, nn.Sequential]
+    assert not model.conv._forward_hooks
+    assert not model.two._forward_hooks
 
 
 def test_a_hook_on_all_modules_runs(long_way):

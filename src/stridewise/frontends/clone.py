@@ -7,18 +7,21 @@ happens. Modules are rebuilt from their `__dict__`; lists, tuples, dicts and bou
 from __future__ import annotations
 
 import types
-from collections.abc import Callable, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
 from stridewise.errors import TraceError
-from stridewise.frontends.later import Run, later
+from stridewise.frontends.later import Later
 from stridewise.frontends.override import Forward
 
+Way: TypeAlias = Callable[[nn.Module, tuple[Any, ...], Mapping[str, Any]], Any]
+"""(copy of a layer, arguments, named arguments): its output, None where only its forward gives that."""
 _META = torch.device("meta")
 # What holds nothing of the model; looked up by type, since most attributes are of these.
 _ATOMS = frozenset(
@@ -45,7 +48,7 @@ class Cloner:
     def __init__(
         self,
         wrap: Callable[[nn.Module, str, Callable[..., Any], bool], Callable[..., Any]],
-        known: Callable[[nn.Module, str], Run | None] = lambda module, path: None,
+        known: Callable[[nn.Module, str], Way | None] = lambda module, path: None,
     ) -> None:
         self.memo: dict[int, Any] = {}
         self.parameters: dict[int, torch.Tensor] = {}
@@ -59,7 +62,7 @@ class Cloner:
     def module(self, module: nn.Module, path: str = "") -> nn.Module:
         """The copy of `module`, its forward wrapped by `wrap(copy, path, forward, leaf)`.
 
-        Where `known(module, path)` gives a way to run it, the copy is made when it is needed.
+        Where `known(module, path)` gives a way to run it, its tensors are copied when somebody looks at them.
         """
         found = self.memo.get(id(module))
         if found is not None:
@@ -68,10 +71,9 @@ class Cloner:
         for parameter in module._parameters.values():
             if parameter is not None:
                 self.parameters[id(parameter)] = parameter
-        run = self.known(module, path)
-        if run is not None:
-            copy = self.memo[id(module)] = later(cls, run, lambda layer: self._fill_unseen(layer, module, path))
-            return copy
+        way = self.known(module, path)
+        if way is not None:
+            return self._leaf(module, path, way)
         if isinstance(module, torch.jit.ScriptModule):
             raise TraceError(
                 f"{path or 'the model'}: is TorchScript, which runs unseen: trace the module it was made from"
@@ -85,10 +87,30 @@ class Cloner:
         self._fill(copy, module, path)
         return copy
 
-    def _fill_unseen(self, copy: nn.Module, module: nn.Module, path: str) -> None:
-        """Make a copy in the middle of a forward: nobody who watches that sees it."""
+    def _leaf(self, module: nn.Module, path: str, way: Way) -> nn.Module:
+        """A copy of a layer that holds nothing but tensors and plain values."""
+        cls = type(module)
+        copy = self.memo[id(module)] = cls.__new__(cls)
+        self.copies.append(copy)
+        state = dict(module.__dict__)
+        state["training"] = False
+        parameters, buffers = state["_parameters"], state["_buffers"]
+        state["_parameters"] = Later(self._tensors, parameters) if parameters else {}
+        state["_buffers"] = Later(self._tensors, buffers) if buffers else {}
+        state["_forward_hooks"], state["_forward_pre_hooks"] = OrderedDict(), OrderedDict()
+        object.__setattr__(copy, "__dict__", state)
+
+        def forward(*args: Any, **kwargs: Any) -> Any:
+            out = way(copy, args, kwargs)
+            return out if out is not None else self.wrap(copy, path, cls.forward.__get__(copy), True)(*args, **kwargs)
+
+        state["forward"] = forward
+        return copy
+
+    def _tensors(self, held: Mapping[str, torch.Tensor | None]) -> dict[str, torch.Tensor | None]:
+        """Copies made in the middle of a forward: nobody who watches that sees them."""
         with torch._C._DisableTorchDispatch(), torch._C.DisableTorchFunction():
-            self._fill(copy, module, path)
+            return {name: self.tensor(tensor) for name, tensor in held.items()}
 
     def _fill(self, copy: nn.Module, module: nn.Module, path: str) -> None:
         self.copies.append(copy)
@@ -108,7 +130,7 @@ class Cloner:
             if type(value) is not tuple or not _is_plain(value):
                 state[name] = self.value(value)
         for name in _HOOKS:
-            if state.get(name):
+            if name in state:
                 state[name] = type(state[name])((k, self.value(h)) for k, h in state[name].items())
         state["training"] = False
         forward = state.pop("forward", None)

@@ -7,6 +7,7 @@ them; the tests hold each against its forward.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
@@ -15,14 +16,15 @@ from torch import nn
 
 _aten = torch.ops.aten
 Held: TypeAlias = tuple[torch.Tensor | None, ...]
-Direct: TypeAlias = Callable[[Any, int], tuple[Any, Held, tuple[Any, ...]] | None]
-"""(layer in eval, dimensions of its input): the op, the layer's tensors and the numbers it takes behind the input. The
-op is None where the input is given out as it is, the whole answer where only the forward knows."""
+Direct: TypeAlias = Callable[[Any, nn.Module, int], tuple[Any, Held, tuple[Any, ...]] | None]
+"""(layer in eval, one that holds its tensors, dimensions of its input): the op, the layer's tensors and the numbers it
+takes behind the input. The op is None where the input is given out as it is, the whole answer where only the forward
+knows."""
 
 
-def _convolution(layer: Any, rank: int) -> tuple[Any, Held, tuple[Any, ...]] | None:
+def _convolution(layer: Any, holder: nn.Module, rank: int) -> tuple[Any, Held, tuple[Any, ...]] | None:
     """A plain convolution of a batch; padding given in words or other than with zeros is left to the forward."""
-    stride, padding, held = layer.stride, layer.padding, layer._parameters
+    stride, padding, held = layer.stride, layer.padding, holder._parameters
     if rank != len(stride) + 2 or layer.padding_mode != "zeros" or type(padding) is str or len(held) != 2:
         return None
     none = [0] * len(stride)
@@ -31,8 +33,8 @@ def _convolution(layer: Any, rank: int) -> tuple[Any, Held, tuple[Any, ...]] | N
 
 
 def _norm(ranks: tuple[int, ...]) -> Direct:
-    def read(layer: Any, rank: int) -> tuple[Any, Held, tuple[Any, ...]] | None:
-        held, buffers = layer._parameters, layer._buffers
+    def read(layer: Any, holder: nn.Module, rank: int) -> tuple[Any, Held, tuple[Any, ...]] | None:
+        held, buffers = holder._parameters, holder._buffers
         mean, variance = buffers.get("running_mean"), buffers.get("running_var")
         if rank not in ranks or mean is None or variance is None or len(held) != 2:
             return None
@@ -43,17 +45,17 @@ def _norm(ranks: tuple[int, ...]) -> Direct:
 
 
 def _activation(plain: Any, in_place: Any, *more: float) -> Direct:
-    return lambda layer, rank: (in_place if layer.inplace else plain, (), more)
+    return lambda layer, holder, rank: (in_place if layer.inplace else plain, (), more)
 
 
-def _max_pool(layer: Any, rank: int) -> tuple[Any, Held, tuple[Any, ...]] | None:
+def _max_pool(layer: Any, holder: nn.Module, rank: int) -> tuple[Any, Held, tuple[Any, ...]] | None:
     if rank != 4 or layer.return_indices:
         return None
     steps = [_pair(v) for v in (layer.kernel_size, layer.stride, layer.padding, layer.dilation)]
     return _aten.max_pool2d_with_indices.default, (), (*steps, layer.ceil_mode)
 
 
-def _nothing(layer: Any, rank: int) -> tuple[Any, Held, tuple[Any, ...]]:
+def _nothing(layer: Any, holder: nn.Module, rank: int) -> tuple[Any, Held, tuple[Any, ...]]:
     return None, (), ()
 
 
@@ -74,7 +76,7 @@ _KNOWN: Mapping[type[nn.Module], Direct] = {
     nn.SiLU: _activation(_aten.silu.default, _aten.silu_.default),
     nn.Hardswish: _activation(_aten.hardswish.default, _aten.hardswish_.default),
     nn.Hardsigmoid: _activation(_aten.hardsigmoid.default, _aten.hardsigmoid_.default),
-    nn.Sigmoid: lambda layer, rank: (_aten.sigmoid.default, (), ()),
+    nn.Sigmoid: lambda layer, holder, rank: (_aten.sigmoid.default, (), ()),
     nn.Identity: _nothing,
     nn.Dropout: _nothing,
     nn.Dropout2d: _nothing,
@@ -83,16 +85,24 @@ _KNOWN: Mapping[type[nn.Module], Direct] = {
 
 def is_own_forward(layer: nn.Module) -> bool:
     """Whether a layer runs as its class says: no forward of its own, no hook."""
-    return not ("forward" in layer.__dict__ or layer._forward_hooks or layer._forward_pre_hooks)
+    state = layer.__dict__
+    return not ("forward" in state or state["_forward_hooks"] or state["_forward_pre_hooks"])
 
 
 def direct(layer: nn.Module) -> Direct | None:
     """How to ask this layer for its op; None for a layer of another class, or one whose forward is changed."""
     found = _KNOWN.get(type(layer))
-    if found is None or not is_own_forward(layer):
+    state = layer.__dict__
+    if (
+        found is None
+        or state["_modules"]
+        or not is_own_forward(layer)
+        or not _HELD.issuperset(map(type, state.values()))
+    ):
         return None
-    held = (*layer._parameters.values(), *layer._buffers.values())
+    held = (*state["_parameters"].values(), *state["_buffers"].values())
     return found if _PLAIN.issuperset(map(type, held)) else None
 
 
 _PLAIN = frozenset((nn.Parameter, torch.Tensor, type(None)))
+_HELD = frozenset((int, float, bool, str, tuple, dict, OrderedDict, set, type(None)))

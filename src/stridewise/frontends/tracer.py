@@ -14,7 +14,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from stridewise.frontends.answers import empty
 from stridewise.frontends.blanks import META
 from stridewise.frontends.build import Builder
-from stridewise.frontends.later import Run
+from stridewise.frontends.clone import Way
+from stridewise.frontends.later import untouched
 from stridewise.frontends.leaves import direct
 from stridewise.frontends.seen import ModuleCall
 from stridewise.frontends.step import Step
@@ -219,8 +220,8 @@ class Tracer(TorchDispatchMode):
         self.watch(out, values[0])
         return out
 
-    def known(self, module: nn.Module, path: str) -> Run | None:
-        """How to run a layer whose op is known from its attributes, without a copy of it; None for other modules.
+    def known(self, module: nn.Module, path: str) -> Way | None:
+        """How to run a layer whose op is known from its attributes, without its tensors; None for other modules.
 
         Its weights are looked at, and never computed with: where the op has no answer, its forward has to run.
         """
@@ -228,11 +229,11 @@ class Tracer(TorchDispatchMode):
         if read is None or self.hooked:
             return None
 
-        def run(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        def run(copy: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
             value = self.values.get(id(args[0])) if len(args) == 1 and not kwargs else None
-            if value is None or value.index is None or _watched():
+            if value is None or value.index is None or _watched() or not untouched(copy):
                 return None
-            found = read(module, len(value.shape))
+            found = read(copy, module, len(value.shape))
             return None if found is None else self._read(path, args[0], value, *found)
 
         return run
