@@ -26,7 +26,7 @@ from typing import Any
 
 import torch
 
-from stridewise.frontends.load import load
+from stridewise.frontends.load import load, load_shapes
 from stridewise.frontends.torch import trace
 from stridewise.report.show import show
 
@@ -48,10 +48,7 @@ def tools(name: str) -> dict[str, Tool]:
     size = 299 if "inception" in name else 224
     shape = (3, size, size)
     real = load(name)
-    try:
-        meta = load(name, device="meta")
-    except (NotImplementedError, RuntimeError):  # some networks compute with their weights while they are built
-        meta = load(name).to("meta")
+    meta = load_shapes(name).to("meta")
     on_meta, on_cpu = torch.empty(1, *shape, device="meta"), torch.zeros(1, *shape)
     found: dict[str, Tool] = {
         "stridewise": lambda: show(trace(meta, shape, name=name)).to_json(),
