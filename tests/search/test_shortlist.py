@@ -51,3 +51,24 @@ def test_the_rule_halves_while_four_positions_are_left(size, halvings):
     last = under.grids[under.tensors[under.last].grid]
     assert last.sizes == (size // 2**halvings,) * 2
     assert all(s.stride in ((1, 1), (2, 2)) for s in plan.insert.values())
+
+
+def test_plans_that_do_not_serve_make_room_for_others(graph):
+    found = front(graph, slots=True)
+    all_of_them = shortlist(graph, found, count=8, slots=True)
+    barred = {all_of_them[3].plan.to_toml(), all_of_them[-1].plan.to_toml()}
+    asked = []
+
+    def serves(plan):
+        asked.append(plan.to_toml())
+        return plan.to_toml() not in barred
+
+    picks = shortlist(graph, found, count=8, slots=True, serves=serves)
+    assert len(picks) == 8
+    assert not barred & {p.plan.to_toml() for p in picks}
+    assert barred < set(asked)
+    assert len(asked) == len(set(asked))
+    assert {p.why for p in shortlist(graph, found, count=8, slots=True, serves=lambda plan: False)} == {
+        "as it is",
+        "rule",
+    }

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,11 +12,14 @@ from scipy import stats
 from study_nets import drawn, graph, plans
 
 import stridewise as sw
+from stridewise.data import digit_scenes
 from stridewise.errors import UsageError
 from stridewise.plans import Plan, Setting
 from stridewise.study.axes import plan_axes
+from stridewise.study.candidates import shortlisted
 from stridewise.study.interval import difference, estimate
 from stridewise.study.jobs import Outcome
+from stridewise.study.training import TrainScore
 from stridewise.study.verdict import Contender, verdict
 
 BETTER, WORSE = (0.92, 0.921, 0.919), (0.85, 0.851, 0.849)
@@ -242,3 +246,24 @@ def test_the_command_searches_for_the_other_tasks(tmp_path, task, metric):
     assert origins[0] == "default"
     finals = [row for row in found["plans"] if row["final"]]
     assert all(row["latency"]["kind"] == "measured" for row in finals)
+
+
+def test_plans_that_the_head_cannot_read_are_not_trained():
+    """At output stride 16 a picture of 24 pixels has one position left; the atrous head wants two."""
+    judge = TrainScore(
+        "segment", "builtin:resnet20-narrow", digit_scenes(task="segment", size=64, train=8, val=4), size=(24, 24),
+        options={"head": "atrous"},
+    )  # fmt: skip
+    listed, found = shortlisted(judge.graph(), count=6, slots=True, refusal=judge.refusal)
+    assert len(listed) == 6
+    assert all(judge.builds(c.plan) for c in listed if c.origin == "front")
+    assert "the atrous head wants 2 positions" in found.refused[0]
+    with pytest.raises(sw.PlanError, match="no plan of the front serves: too small"):
+        shortlisted(judge.graph(), count=6, slots=True, refusal=lambda plan: "too small")
+
+
+def test_it_is_said_how_many_plans_would_not_serve():
+    result = sw.search(graph(), score=drawn, plans=plans(), budget=1)
+    assert not any("serve" in line for line in result.to_json()["method"])
+    said = replace(result, refused=("why", "another")).to_json()["method"]
+    assert "2 others would not serve, the first: why." in said

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -35,11 +36,19 @@ class Pick:
     within: bool = True
 
 
-def shortlist(graph: Graph, found: Front, *, count: int = 12, slots: bool | None = None) -> tuple[Pick, ...]:
+def shortlist(
+    graph: Graph,
+    found: Front,
+    *,
+    count: int = 12,
+    slots: bool | None = None,
+    serves: Callable[[Plan], bool] = lambda plan: True,
+) -> tuple[Pick, ...]:
     """`count` plans at most: the network as it is, the rule's plan, and plans of the front far from each other.
 
     Far: in the logarithm of the multiply-adds and in the logarithm of every layer's size. The first two are there also
-    where they exceed the limits (`within` says so). By rising multiply-adds within "front".
+    where they exceed the limits (`within` says so). By rising multiply-adds within "front". serves: whether a plan of
+    the front may be picked; it is asked of no more plans than need be.
     """
     picks = [_pick(graph, Plan(), "as it is", found)]
     rule = rule_plan(graph, slots=slots)
@@ -47,10 +56,19 @@ def shortlist(graph: Graph, found: Front, *, count: int = 12, slots: bool | None
         picks.append(_pick(graph, rule, "rule", found))
     ahead = [(point, plan) for point in _thinned(found) if (plan := point.plan)]
     first = [_place(graph, pick.plan, pick.macs) for pick in picks]
-    places = [*first, *(_place(graph, plan, point.macs) for point, plan in ahead)]
+    places = [_place(graph, plan, point.macs) for point, plan in ahead]
+    asked: dict[int, bool] = {}
+    rest = list(range(len(ahead)))
+    while True:
+        near = [*first, *(places[i] for i in rest)]
+        taken = [rest[i - len(first)] for i in farthest(near, range(len(first)), count - len(first))]
+        asked.update((i, serves(ahead[i][1])) for i in taken if i not in asked)
+        if all(asked[i] for i in taken):
+            break
+        rest = [i for i in rest if asked.get(i, True)]
     chosen = [
         Pick(plan=plan, why="front", macs=point.macs, peak_bytes=point.peak_bytes, activations=point.activations)
-        for point, plan in (ahead[i - len(first)] for i in farthest(places, range(len(first)), count - len(first)))
+        for point, plan in (ahead[i] for i in taken)
     ]
     return (*picks, *sorted(chosen, key=lambda pick: pick.macs))
 

@@ -44,6 +44,7 @@ def answer(question: Question, study: Coordinator, latencies: Mapping[str, Laten
         rows=tuple(_row(study, plan, contenders, latencies) for plan in range(len(study.candidates))),
         front=question.front.points,
         known=question.front.known,
+        refused=question.front.refused,
         weights=settings["weights"] or "",
         verdict=_verdict(study, contenders),
         state=state,

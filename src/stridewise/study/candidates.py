@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 import string
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 from stridewise.analyses import cost
 from stridewise.analyses.strides import groups
+from stridewise.errors import PlanError
 from stridewise.ir import Graph
 from stridewise.plans import Plan
 from stridewise.rewrites.restride import restride
@@ -80,18 +81,21 @@ def given(graph: Graph, plans: Sequence[Plan]) -> tuple[Candidate, ...]:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CostFront:
     """The front a shortlist was chosen from. points: each plan's costs; known: "exact", or how near it is, as "within
-    1 %"; limits: in whole numbers."""
+    1 %"; limits: in whole numbers; refused: why plans that would have been chosen do not serve the task."""
 
     points: tuple[Costs, ...] = ()
     known: str = "exact"
     limits: Mapping[str, Any] = field(default_factory=dict)
+    refused: tuple[str, ...] = ()
 
 
-def shortlisted(graph: Graph, *, count: int, **limits: Any) -> tuple[tuple[Candidate, ...], CostFront]:
+def shortlisted(
+    graph: Graph, *, count: int, refusal: Callable[[Plan], str] = lambda plan: "", **limits: Any
+) -> tuple[tuple[Candidate, ...], CostFront]:
     """(shortlist, the front it is from): the default first, the rule's plan second, then the front's by cost.
-    limits: as for `front`.
+    limits: as for `front`. refusal: why a plan of the front does not serve what it is for, "" where it does.
 
-    Raises: PlanError where nothing is free to choose or no plan meets the limits.
+    Raises: PlanError where nothing is free to choose, or no plan meets the limits or serves.
     """
     from stridewise.search.front import front
     from stridewise.search.shortlist import shortlist
@@ -101,15 +105,25 @@ def shortlisted(graph: Graph, *, count: int, **limits: Any) -> tuple[tuple[Candi
     kept = wanted is None or tuple(wanted) in (found.current.output_stride, found.current.output_stride[:1])
     names = {"as it is": "default", "rule": "rule"}
     letters = itertools.chain(string.ascii_uppercase, (f"P{n}" for n in itertools.count(27)))
+    refused: list[str] = []
+
+    def serves(plan: Plan) -> bool:
+        why = refusal(plan)
+        if why:
+            refused.append(why)
+        return not why
+
     listed = tuple(
         replace(
             candidate(graph, pick.plan, names.get(pick.why) or next(letters), names.get(pick.why, "front")),
             within=pick.within and (kept or pick.why != "as it is"),
         )
-        for pick in shortlist(graph, found, count=count, slots=limits.get("slots"))
+        for pick in shortlist(graph, found, count=count, slots=limits.get("slots"), serves=serves)
     )
+    if refused and not any(c.origin == "front" for c in listed):
+        raise PlanError(f"{graph.model}: no plan of the front serves: {refused[0]}")
     costs = tuple((p.macs, p.activations, p.peak_bytes) for p in found.points)
-    return listed, CostFront(points=costs, known=found.known, limits=found.limits)
+    return listed, CostFront(points=costs, known=found.known, limits=found.limits, refused=tuple(refused))
 
 
 def steps_of(graph: Graph) -> str:

@@ -81,6 +81,7 @@ class SearchResult:
     metric: str = "accuracy"
     weights: str = ""
     known: str = "exact"
+    refused: tuple[str, ...] = ()
 
     @property
     def plan(self) -> Plan:
@@ -241,6 +242,7 @@ def method(result: SearchResult) -> list[str]:
         f"activations and peak memory{f' within {limits}' if limits else ''}."
         + ("" if result.known == "exact" else f" {_thinned(result)}."),
         f"{plans} plans, far from each other, make the shortlist, the default always among them.",
+        *([f"{len(result.refused)} others would not serve, the first: {result.refused[0]}."] if result.refused else []),
         *(f"Rung {n}: {text}." for n, text in enumerate(rungs, 1)),
         f"The finalists: {schedule.budget} epochs with {schedule.seeds} fresh seeds each, the default and "
         "the rivals always among them.",

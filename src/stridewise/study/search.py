@@ -119,7 +119,7 @@ def search(
         "slots": slots,
         "sites": sites,
     }
-    chosen, front = _shortlist(graph, keeps, limits, plans, trials)
+    chosen, front = _shortlist(graph, trains, limits, plans, trials)
     settings = {
         "model": graph.model,
         "input": graph.tensors[graph.inputs[0][1]].shape[1:],
@@ -170,18 +170,20 @@ def search(
 
 
 def _shortlist(
-    graph: Graph, keeps: TrainScore | None, limits: Mapping[str, Any], plans: Sequence[Plan] | None, trials: int
+    graph: Graph, trains: TrainScore | None, limits: Mapping[str, Any], plans: Sequence[Plan] | None, trials: int
 ) -> tuple[tuple[Candidate, ...], CostFront]:
     """(the plans to train, the front they are from): the given plans, or a choice from the front's.
 
-    keeps: the training whose weights the chosen plans keep where they can; None where it begins with random ones.
-    Raises: PlanError where nothing is free to choose or no plan meets the limits.
+    trains: the training they are for; where it begins with weights, the chosen plans keep them where they can.
+    Raises: PlanError where nothing is free to choose, or no plan meets the limits or serves the training.
     """
     if plans is not None:
         return given(graph, plans), CostFront()
-    chosen, front = shortlisted(graph, count=trials, **limits)
-    if keeps is not None:
-        chosen = keeping(graph, chosen, front.limits, keeps.builds)
+    if trains is None:
+        return shortlisted(graph, count=trials, **limits)
+    chosen, front = shortlisted(graph, count=trials, refusal=trains.refusal, **limits)
+    if trains.weights is not None:
+        chosen = keeping(graph, chosen, front.limits, trains.builds)
     return chosen, front
 
 

@@ -144,13 +144,17 @@ class TrainScore:
         network = self.task.network(self.model, Plan(), self.splits, prepare=prepare)
         return not any(left) and all(id(p) in filled for p in network.parameters())
 
-    def builds(self, plan: Plan) -> bool:
-        """Whether the task can be built on the network under the plan."""
+    def refusal(self, plan: Plan) -> str:
+        """Why the task cannot be built on the network under the plan, "" where it can."""
         try:
             self.task.network(self.model, plan, self.splits)
-        except StridewiseError:
-            return False
-        return True
+        except StridewiseError as error:
+            return str(error)
+        return ""
+
+    def builds(self, plan: Plan) -> bool:
+        """Whether the task can be built on the network under the plan."""
+        return not self.refusal(plan)
 
     def latency(
         self, targets: Mapping[str, Target], tick: Progress | None = None, *, rounds: int = 30
