@@ -4,6 +4,7 @@
 
 FOLDER holds `camvid/`, `bccd/` and `cifar10/cifar10.npz`; digits need none. Each training is kept in DIR/NAME-SEED, and
 not done again when it is there. Prints one JSON line a training: plan, multiply-adds, the figures, the conditions.
+With --latency nothing is trained: the task's networks, head and all, are timed against each other on one picture.
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ import stridewise as sw
 from stridewise.analyses.cost import macs
 from stridewise.analyses.state import evaluate
 from stridewise.data import digits as digits_set
+from stridewise.measure.latency import latency
+from stridewise.study.training import TrainScore
+from stridewise.tasks.recipe import told_apart
 from stridewise.tasks.trained import load_trained
 
 NET, NARROW = "timm:test_resnet", "builtin:resnet20-narrow"
@@ -112,6 +116,27 @@ def trained(name: str, seed: int, data: Path, runs: Path) -> dict[str, Any]:
     }
 
 
+def latencies(task: str, names: list[str], data: Path) -> list[dict[str, Any]]:
+    """One picture through each network of a task, in turn on one thread; weights are random, which takes as long."""
+    models: dict[str, Any] = {}
+    first: TrainScore | None = None
+    for name in names:
+        settings, asked = TRAININGS[name]
+        rest = {key: value for key, value in settings.items() if key not in ("task", "model", "data", "size", "epochs")}
+        recipe, options = told_apart(rest)
+        score = TrainScore(
+            task, settings["model"], data / settings["data"], size=settings["size"], recipe=recipe, options=options
+        )
+        first = first or score
+        models[name] = score.task.network(settings["model"], plan_of(settings, asked), first.splits).eval()
+    assert first is not None
+    held_out = first.splits.held_out
+    return [
+        {"task": task, "torch": torch.__version__, **found.to_json()}
+        for found in latency(models, held_out.standard(held_out.pixels[:1]).contiguous(), rounds=60)
+    ]
+
+
 def main() -> None:
     """Parse, train, print."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -120,9 +145,14 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--only", nargs="+", help="Names of trainings.")
+    parser.add_argument("--latency", action="store_true")
     given = parser.parse_args()
     torch.set_num_threads(1)
     names = [name for name, (settings, _) in TRAININGS.items() if settings["task"] == given.task]
+    if given.latency:
+        for line in latencies(given.task, given.only or names, given.data):
+            print(json.dumps(line), flush=True)
+        return
     for seed in given.seeds:
         for name in given.only or names:
             print(json.dumps(trained(name, seed, given.data, given.runs)), flush=True)
