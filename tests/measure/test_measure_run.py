@@ -1,6 +1,7 @@
 """`measure` from the library and the command line: plans side by side, and what is refused in one line."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from stridewise.cli.fit import command as fit_command
 from stridewise.cli.measure import command
 from stridewise.data import Dataset, Picture, Sample
 from stridewise.errors import DataError, PlanError, StridewiseError, UsageError
+from stridewise.findings import Finding
 from stridewise.fit.network import output_strides
 from stridewise.frontends.step import step_of
 from stridewise.frontends.torch import trace
@@ -83,6 +85,19 @@ def test_the_table_shows_figures_with_their_badges() -> None:
     for words in ("exact", "estimated", "measured", "pairs that agree", "accuracy over offsets", "weights are random"):
         assert words in text
     assert all(len(line) <= 220 for line in text.splitlines())
+
+
+def test_a_finding_is_told_once_with_the_plans_it_is_about() -> None:
+    found = sw.measure(NARROW, [sw.Plan(), sw.Plan()], what=["accuracy"], data=labelled())
+    first, second, third = found.rows
+    fold, other = (Finding(rule="SW109", severity="info", key=k, message=f"{k} folds") for k in "ab")
+    rows = (
+        replace(first, findings=(fold, other)),
+        replace(second, findings=(fold,)),
+        replace(third, findings=(fold, other)),
+    )
+    told = [line for line in str(replace(found, rows=rows)).splitlines() if "SW109" in line]
+    assert told == ["SW109 info: a folds", f"{first.name}, {third.name}: SW109 info: b folds"]
 
 
 def test_a_live_model_is_left_as_it_was_and_weights_are_shared() -> None:

@@ -21,9 +21,14 @@ def as_text(result: Measured) -> str:
 
 
 def said(result: Measured) -> list[str]:
-    """Findings and notes, a line each."""
-    found = [f"{f.rule} {f.severity}: {f.message}" for row in result.rows for f in row.findings]
-    return [*found, *(f"note: {note}" for note in result.notes)]
+    """Findings, each once, with the networks it is about where others are beside them; and notes, a line each."""
+    about: dict[str, list[str]] = {}
+    for row in result.rows:
+        for found in row.findings:
+            about.setdefault(f"{found.rule} {found.severity}: {found.message}", []).append(row.name)
+    every = len(result.rows)
+    lines = [line if len(names) == every else f"{', '.join(names)}: {line}" for line, names in about.items()]
+    return [*lines, *(f"note: {note}" for note in result.notes)]
 
 
 def headline(result: Measured) -> str:
