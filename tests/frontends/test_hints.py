@@ -52,3 +52,23 @@ def test_the_inputs_are_named_where_one_is_missing_or_unknown():
 def test_a_batch_among_the_sizes_is_told():
     with pytest.raises(TraceError, match=r"sizes are given without the batch, as 3x32x32$"):
         trace(net(), (1, 3, 32, 32))
+
+
+def test_a_network_whose_forward_asks_for_numbers_names_the_part_that_can_be_traced():
+    class Detector(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.head = nn.Conv2d(16, 8, 5)
+            self.backbone = nn.Sequential(nn.Conv2d(3, 16, 3, 2, 1), nn.ReLU())
+
+        def forward(self, x):
+            return self.head(self.backbone(x)).flatten(1).nonzero()
+
+    with pytest.raises(
+        TraceError, match=r"nonzero.*; its part 'backbone' can be traced: give model\.backbone"
+    ) as error:
+        trace(Detector(), (3, 32, 32))
+    assert "meta_nonzero" not in str(error.value)
+    trace(Detector().backbone, (3, 32, 32))
+    with pytest.raises(TraceError, match=r"takes 3 channels, not 4$"):
+        trace(net(), (4, 32, 32))

@@ -41,6 +41,21 @@ def hint(model: nn.Module, shapes: Shapes, attempt: Callable[[Shapes], Graph]) -
     return ""
 
 
+def part_hint(model: nn.Module, attempt: Callable[[nn.Module], Graph]) -> str:
+    """The part with the most weights that can be traced where the whole cannot, as in detectors whose forward asks for
+    numbers (which boxes are good enough); "" where there is none."""
+    sizes = {name: sum(p.numel() for p in part.parameters()) for name, part in model.named_children()}
+    for name in sorted(sizes, key=sizes.__getitem__, reverse=True):
+        try:
+            graph = attempt(model.get_submodule(name))
+        except StridewiseError:
+            continue
+        if not graph.sites:
+            continue
+        return f"its part '{name}' can be traced: give model.{name}, in a file as file.py:function"
+    return ""
+
+
 def _names(model: nn.Module, shapes: Shapes) -> str:
     """The inputs of the forward, where one it needs is missing or one it does not know is given."""
     try:

@@ -16,7 +16,7 @@ from stridewise.errors import StridewiseError, TraceError, by
 from stridewise.frontends.build import Builder
 from stridewise.frontends.clone import Cloner
 from stridewise.frontends.cuts import has_open_cuts, with_cuts
-from stridewise.frontends.hints import hint
+from stridewise.frontends.hints import hint, part_hint
 from stridewise.frontends.leaves import is_own_forward
 from stridewise.frontends.links import has_constant_sizes, with_links
 from stridewise.frontends.same import may_pad_same, with_same_padding
@@ -28,6 +28,9 @@ from stridewise.ir import Graph
 from stridewise.ops.join import OWN_ORDER
 
 InputSpec: TypeAlias = Sequence[int] | Mapping[str, Sequence[int]]
+
+
+_LONG = 200  # what torch says beyond, whole sentences, tells its own developers what to do
 
 
 def trace(model: nn.Module, input: InputSpec = (3, 224, 224), *, name: str = "", opaque: Sequence[str] = ()) -> Graph:
@@ -47,6 +50,7 @@ def trace(model: nn.Module, input: InputSpec = (3, 224, 224), *, name: str = "",
             graph = _trace_once(model, shapes, name, opaque)
         except TraceError as error:
             found = hint(model, shapes, lambda other: _trace_once(model, other, name, opaque))
+            found = found or part_hint(model, lambda part: _trace_once(part, shapes, name, opaque))
             raise TraceError(f"{error}; {found}" if found else str(error)) from error
         if has_constant_sizes(graph, _stated(model, graph)) or has_open_cuts(graph):
             other = _second(model, shapes, name, opaque)
@@ -169,7 +173,9 @@ def _run(
     except Exception as error:
         where = getattr(error, "stridewise_where", "")
         given = ", ".join(f"{k + '=' if k else ''}{'x'.join(map(str, s))}" for k, s in shapes.items())
-        said = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        said = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        if len(said) > _LONG:
+            said = said[:_LONG].rpartition(". ")[0] or said
         raise TraceError(
             f"{name}: the forward failed at input {given} in '{where or 'the model itself'}': {said}"
         ) from error
