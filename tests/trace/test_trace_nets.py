@@ -397,3 +397,17 @@ def test_an_empty_part_that_is_written_changes_nothing():
     graph = trace(Masked(), (3, 16, 16))
     assert graph.unknown == ()
     assert graph.tensors[graph.outputs[0]].grid is not None
+
+
+def test_channels_that_are_picked_by_a_list_stay_where_they_are():
+    class Turned(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(3, 4, 3, 2, 1)
+
+        def forward(self, x):
+            return self.conv(x[:, [2, 1, 0]])
+
+    graph = trace(Turned(), (3, 16, 16))
+    assert graph.unknown == ()
+    assert graph.grids[graph.tensors[graph.outputs[0]].grid].sizes == (8, 8)

@@ -173,7 +173,7 @@ class Tracer(TorchDispatchMode):
         if kind in _PLAIN:
             return arg
         if kind is list or kind is tuple:
-            return arg if not arg or type(arg[0]) in _PLAIN else [self._plain(a, operands) for a in arg]
+            return arg if _PLAIN.issuperset(map(type, arg)) else [self._plain(a, operands) for a in arg]
         if isinstance(arg, torch.Tensor):
             value = self.values.get(id(arg)) or self._stranger(arg)
             operands.append(value)
