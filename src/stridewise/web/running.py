@@ -30,9 +30,10 @@ def refusals(opened: Opened) -> dict[str, str]:
     channels, *sizes = opened.shape()
     out: dict[str, str] = {}
     if opened.is_file:
-        out["field"] = "an ONNX file gives no gradients; open the PyTorch model it was made from"
-    elif not any(path for path, _ in graph.modules):
-        out["field"] = "an exported program has no modules to take gradients at; open the model it was made from"
+        out["field"] = (
+            "an ONNX file gives no gradients: the dashed box is the exact field; "
+            "open the PyTorch model it was made from for the measured one"
+        )
     if len(sizes) == 2 and channels != 3:
         out["shift"] = f"pictures of three channels are moved, and this network reads {channels}"
     if len(sizes) != 2:
