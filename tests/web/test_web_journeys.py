@@ -108,6 +108,17 @@ def test_the_shift_test_is_dragged_and_found_again_after_a_reload(page: Any, add
     assert page.get_by_text("belong", exact=False).count() == 1
 
 
+def test_boxes_are_moved_back_and_matched_in_the_shift_test(page: Any, address: str):
+    opened(page, address)
+    page.locator("#network").select_option("4")
+    until(page, lambda: rises(page) == ["map"])
+    page.locator("#room-shift").click()
+    page.get_by_role("button", name="run the shift test").click()
+    page.get_by_label("Boxes not found again, against the shift").wait_for()
+    page.locator("#shift-by").fill("2")
+    assert "% of the boxes are not found again" in page.locator(".moved .caption").inner_text()
+
+
 def test_pictures_of_what_is_shown_are_taken_away(page: Any, address: str, tmp_path: Path):
     opened(page, address)
     page.get_by_role("button", name="whole field").click()

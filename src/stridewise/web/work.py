@@ -142,7 +142,8 @@ def latency(opened: Opened, pictures: Pictures, asked: Json, report: Report) -> 
 
 
 def shift_test(opened: Opened, pictures: Pictures, asked: Json, report: Report) -> Json:
-    """How far the network's output moves when the picture moves by 1, 2, ... pixels; 1 is as much as another picture.
+    """How far the network's output moves when the picture moves by 1, 2, ... pixels; 1 is as much as another picture,
+    or none of its boxes found again.
 
     Real pixels come in at the border. The curve of each of the plans that are compared has the period of its stride.
     """
@@ -177,7 +178,8 @@ def shift_test(opened: Opened, pictures: Pictures, asked: Json, report: Report) 
                 axis,
                 tick=tick,
             )
-            curves.append({"plan": name, "stride": strides[at], "change": [round(float(c), 6) for c in change]})
+            numbers = [round(float(c), 6) for c in change.values]
+            curves.append({"plan": name, "stride": strides[at], "of": change.of, "change": numbers})
     return {
         "axis": axis,
         "shifts": list(range(far + 1)),
