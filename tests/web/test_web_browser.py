@@ -113,6 +113,7 @@ def test_a_network_that_cannot_be_opened_leaves_the_other_one_usable(page: Any, 
     page.locator("#network").select_option("1")
     page.locator(".card.error", has_text="no built-in model").wait_for()
     assert page.locator("#ladder .rise").count() == 2
+    assert page.locator("#network").input_value() == "0"
 
 
 def test_a_picture_that_is_none_is_refused_and_another_is_taken(page: Any, address: str):

@@ -113,7 +113,7 @@ export function Header() {
     ${base.value || networks.value.length
       ? html`<label class="which"><span class="unseen">Network</span>
           ${networks.value.length > 1
-            ? html`<select id="network" disabled=${Boolean(busy.value)} onChange=${(e) => openNetwork(Number(e.target.value))}>
+            ? html`<select id="network" value=${network.value} disabled=${Boolean(busy.value)} onChange=${(e) => openNetwork(Number(e.target.value))}>
                 ${networks.value.map((n, i) => html`<option value=${i} selected=${i === network.value}>${n.name}</option>`)}</select>`
             : html`<strong>${networks.value[0]?.name}</strong>`}
           <span class="muted">${base.value ? `input ${inputText()}` : ""}</span></label>`
