@@ -174,3 +174,11 @@ test("a layer belongs to the step behind it or the one it must go with", () => {
   const rises = [{ key: "a", row: { key: "a/blur" }, others: ["b"] }, { key: "c", row: { key: "c" }, others: [] }];
   assert.deepEqual(["a", "a/blur", "b", "c", "d"].map((k) => shape.riseOf({ rises }, k)?.key), ["a", "a", "a", "c", undefined]);
 });
+
+test("a change is told by the totals it moves, and one that moves none is not called the original", () => {
+  const before = { output_stride: [32, 32], receptive_field: [435, 435], macs: 100, activations: 9, peak_activation_bytes: 8 };
+  assert.equal(state.summary(before, before, format), "as the original");
+  assert.equal(state.summary(before, { ...before }, format), "changed, with the same totals as the original");
+  assert.equal(state.summary(before, { ...before, receptive_field: [483, 483] }, format), "receptive field 435×435 to 483×483");
+  assert.match(state.summary(before, { ...before, macs: 50, activations: 18 }, format), /^multiply-adds 50, −50.0 %; activations 18, ×2.0$/);
+});

@@ -113,14 +113,19 @@ export function decoded(fragment) {
 // --- one sentence that says what a change did, for those who do not see it
 export function summary(before, after, words) {
   const parts = [];
-  if (words.by(before.output_stride) !== words.by(after.output_stride))
-    parts.push(`output stride ${words.by(before.output_stride)} to ${words.by(after.output_stride)}`);
+  for (const [key, name] of [
+    ["output_stride", "output stride"],
+    ["receptive_field", "receptive field"],
+  ])
+    if (words.by(before[key]) !== words.by(after[key])) parts.push(`${name} ${words.by(before[key])} to ${words.by(after[key])}`);
   for (const [key, name, text] of [
     ["macs", "multiply-adds", words.count],
+    ["activations", "activations", words.count],
     ["peak_activation_bytes", "peak memory", words.bytes],
   ])
     if (before[key] !== after[key]) parts.push(`${name} ${text(after[key])}, ${words.change(after[key], before[key])}`);
-  return parts.length ? parts.join("; ") : "as the original";
+  if (parts.length) return parts.join("; ");
+  return after === before ? "as the original" : "changed, with the same totals as the original";
 }
 
 export const tabLetter = (index) => String.fromCharCode(65 + index);
