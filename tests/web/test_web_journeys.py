@@ -340,3 +340,34 @@ def test_one_convolution_takes_a_layer_s_own_filter_sizes_and_padding(page: Any,
         page.get_by_label(name, exact=True).fill("0")
         page.get_by_label(name, exact=True).press("Tab")
     until(page, lambda: " + 2*0 - " in page.locator(".formulas dd").first.inner_text())
+
+
+def hatched(page: Any) -> list[bool]:
+    """Whether the last row and the last column of the input grid hold any of the hatching's colour."""
+    found: list[bool] = page.locator(".sliding canvas").first.evaluate(
+        """c => {
+            const copy = Object.assign(document.createElement("canvas"), { width: c.width, height: c.height });
+            const own = copy.getContext("2d", { willReadFrequently: true });
+            own.drawImage(c, 0, 0);
+            const pink = (x, y, w, h) => { const d = own.getImageData(x, y, w, h).data;
+                for (let i = 0; i < d.length; i += 4) if (d[i] > 200 && d[i + 1] < 140 && d[i + 2] > 110) return true;
+                return false; };
+            return [pink(0, c.height - 4, c.width / 2, 4), pink(c.width - 4, 0, 4, c.height / 2)];
+        }"""
+    )
+    return found
+
+
+def test_the_floor_s_remainder_is_hatched_in_the_padding_too(page: Any, address: str):
+    opened(page, address)
+    page.locator("#room-convolution").click()
+    page.locator(".products").wait_for()
+    page.locator("#padding").select_option("own")
+    for name in ("top", "bottom", "left", "right"):
+        page.get_by_label(name, exact=True).fill("1")
+        page.get_by_label(name, exact=True).press("Tab")
+    for axis, stride in (("rows", "2"), ("columns", "1")):  # windows of 3 in steps of 2 leave one of 18 positions
+        page.locator("#room .tools").get_by_label(axis, exact=True).fill(stride)
+        page.locator("#room .tools").get_by_label(axis, exact=True).press("Tab")
+    until(page, lambda: "the floor leaves 1 padded position" in page.locator(".formulas dd").first.inner_text())
+    until(page, lambda: hatched(page) == [True, False])

@@ -92,7 +92,7 @@ export function OneConvolution() {
     ${why && html`<p class="note" role="alert">${why}</p>`}
     ${found && map && html`<div class="sliding">
         <figure><figcaption>the picture, ${found.pixels.length}×${found.pixels[0].length} pixels${map.axes.some((a) => a.begin || a.end) ? ", padding around it" : ""}</figcaption>
-          <${Grid} values=${found.pixels} heat=${heat} label="Input pixels" pads=${map.axes.map((a) => [a.begin, a.end])} window=${outline(map, cell)} taps=${[map.axes[0].positions[cell[0]], map.axes[1].positions[cell[1]]]} unread=${unread} chosen=${pixel} onCell=${setPixel} onLeave=${() => setPixel(null)} /></figure>
+          <${Grid} values=${found.pixels} heat=${heat} label="Input pixels" pads=${map.axes.map((a) => [a.begin, a.end])} window=${outline(map, cell)} taps=${[map.axes[0].positions[cell[0]], map.axes[1].positions[cell[1]]]} unread=${unread} rest=${map.axes.map((a) => a.remainder)} chosen=${pixel} onCell=${setPixel} onLeave=${() => setPixel(null)} /></figure>
         ${found.maps.map((m, i) => html`<${Map} key=${i} found=${found} map=${m} label=${i ? "right" : "left"} cell=${i === which ? cell : null} reading=${i === which ? readers : null} setCell=${([y, x]) => { setWhich(i); setPlaying(false); setIndex(y * m.axes[1].out_size + x); }} />`)}
       </div>
       <div class="controls"><button type="button" onClick=${() => setPlaying(!playing)} aria-pressed=${playing}>${playing ? "pause" : "play"}</button><button type="button" onClick=${() => step(-1)}>step back</button><button type="button" onClick=${() => step(1)}>step</button>
