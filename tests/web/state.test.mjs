@@ -48,7 +48,7 @@ test("history goes back and forth and forgets what was undone when something new
 });
 
 test("the address holds the whole state", () => {
-  const seen = { network: "timm:resnet50", tabs: [{ "layer4.0.conv2": "1" }, { "+layer3.5": "2x1", conv1: "1" }], tab: 2, against: 1, layer: "fc#2", area: "fit", position: [3, 4], settings: { kernel: "box", strides: [[1, 2]] } };
+  const seen = { network: "timm:resnet50", tabs: [{ "layer4.0.conv2": "1" }, { "+layer3.5": "2x1", conv1: "1" }], tab: 2, against: 1, layer: "fc#2", area: "fit", position: [3, 4], settings: { kernel: "box", strides: [[1, 2]] }, looks: { wipe: "40" } };
   assert.deepEqual(state.decoded(`#${state.encoded(seen)}`), seen);
   assert.deepEqual(state.decoded("").tabs, []);
   assert.equal(state.decoded("#at=x.y&tab=zz&plan=,,=&layer=%3Cscript%3E").position, null);
@@ -168,6 +168,16 @@ test("the address holds what a plan is compared with", () => {
   assert.equal(state.decoded(`#${state.encoded({ tabs: [{ a: "1" }], tab: 1, against: -1 })}`).against, -1);
   assert.equal(state.decoded(`#${state.encoded({ tabs: [{ a: "1" }], tab: 1, against: 0 })}`).against, 0);
   assert.equal(state.decoded("#against=2").against, 2);
+});
+
+test("the address holds how things are looked at, and nonsense in it is as at first", () => {
+  let looks = state.looked(state.looked({}, "wipe", 50, 40), "search", "", "a, b=c+d");
+  looks = state.looked(state.looked(looks, "whole", false, true), "window", 0, 7);
+  assert.deepEqual(state.looked(looks, "window", 0, 0), { wipe: 40, search: "a, b=c+d", whole: true });
+  const found = state.decoded(`#${state.encoded({ looks })}`).looks;
+  assert.deepEqual([["wipe", 50], ["search", ""], ["whole", false], ["window", 0], ["channel", 3]].map(([name, start]) => state.lookOf(found, name, start)), [40, "a, b=c+d", true, 7, 3]);
+  const odd = state.decoded("#look.wipe=x&look.window=-1&look.whole=2&look.channel=1.5").looks;
+  assert.deepEqual([["wipe", 50], ["window", 0], ["whole", false], ["channel", 3]].map(([name, start]) => state.lookOf(odd, name, start)), [50, 0, false, 3]);
 });
 
 test("a layer belongs to the step behind it or the one it must go with", () => {

@@ -371,3 +371,30 @@ def test_the_floor_s_remainder_is_hatched_in_the_padding_too(page: Any, address:
         page.locator("#room .tools").get_by_label(axis, exact=True).press("Tab")
     until(page, lambda: "the floor leaves 1 padded position" in page.locator(".formulas dd").first.inner_text())
     until(page, lambda: hatched(page) == [True, False])
+
+
+def test_the_address_brings_back_what_is_looked_at(page: Any, address: str):
+    opened(page, address)
+    page.get_by_label("Search").fill("conv")
+    page.locator(".layers thead button", has_text="MACs").click()
+    page.locator("#ladder .rise").last.focus()
+    answered(page, lambda: page.keyboard.press("ArrowLeft"))
+    page.locator(".layers button", has_text="layers.7.conv2").click()
+    page.get_by_role("button", name="show feature maps").click()
+    page.locator("#wipe").fill("30")
+    page.locator(".thumbs button").nth(2).click()
+    until(page, lambda: "look.channel=2" in page.url)
+    where = page.url
+    page.goto("about:blank")
+    page.goto(where)
+    page.locator("img.map").first.wait_for()
+    assert page.locator("#wipe").input_value() == "30"
+    assert page.locator(".thumbs button").nth(2).get_attribute("aria-pressed") == "true"
+    assert page.get_by_label("Search").input_value() == "conv"
+    assert page.locator("th[aria-sort=ascending]").inner_text().split()[0] == "MACs"
+    page.locator("#room-convolution").click()
+    page.locator(".products").wait_for()
+    page.get_by_role("button", name="step", exact=True).click()
+    until(page, lambda: "look.window=1" in page.url)
+    page.reload()
+    page.locator(".sum", has_text="cell 0, 1").wait_for()

@@ -3,8 +3,8 @@
 import { Chart } from "sw/chart";
 import { by, bytes, count, number, once } from "sw/format";
 import { post } from "sw/net";
-import { addTab, base, complain, network, tab, change, view } from "sw/store";
-import { html, signal, Twin, useEffect, useState } from "sw/ui";
+import { addTab, base, complain, look, network, tab, change, view } from "sw/store";
+import { html, signal, Twin, useEffect } from "sw/ui";
 
 const known = signal({});
 const SHAPES = ["M-4 -4h8v8h-8z", "M0 -5.5l5.5 5.5l-5.5 5.5l-5.5 -5.5z", "M-5 4l5 -9l5 9z", "M-5 -4l5 9l5 -9z", "M-5 0a5 5 0 1 0 10 0a5 5 0 1 0 -10 0", "M-4.5 -1.5h3v-3h3v3h3v3h-3v3h-3v-3h-3z"];
@@ -12,7 +12,7 @@ const SHAPES = ["M-4 -4h8v8h-8z", "M0 -5.5l5.5 5.5l-5.5 5.5l-5.5 -5.5z", "M-5 4l
 export function Front() {
   const found = known.value[network.value];
   const strides = found ? [...new Set(found.points.map((p) => once(p.output_stride)))] : [];
-  const [only, setOnly] = useState("");
+  const [only, setOnly] = look("front", "");
   useEffect(() => {
     const of = network.value;
     if (!known.value[of]) post("/api/front", { network: of }).then((f) => (known.value = { ...known.value, [of]: f })).catch((error) => { known.value = { ...known.value, [of]: { failed: error.message } }; });

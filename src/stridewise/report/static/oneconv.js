@@ -2,7 +2,7 @@
 
 import { number } from "sw/format";
 import { post } from "sw/net";
-import { base, layer, network, picture, row, settings } from "sw/store";
+import { base, layer, look, network, picture, row, settings } from "sw/store";
 import { Grid, outline } from "sw/grid";
 import { html, Twin, useEffect, useMemo, useState } from "sw/ui";
 
@@ -40,11 +40,11 @@ export function OneConvolution() {
   const [asked, setAsked] = useState(() => ({ ...START, ...(settings.value ?? (row.value?.kernel.some((k) => k > 1) ? fromLayer(row.value, own) : null) ?? {}) }));
   const [found, setFound] = useState(null);
   const [why, setWhy] = useState("");
-  const [index, setIndex] = useState(0);
-  const [which, setWhich] = useState(0);
+  const [index, setIndex] = look("window", 0);
+  const [which, setWhich] = look("side", 0);
   const [pixel, setPixel] = useState(null);
   const [playing, setPlaying] = useState(false);
-  const [coverage, setCoverage] = useState(false);
+  const [coverage, setCoverage] = look("read", false);
   useEffect(() => {
     let stale = false;
     post("/api/convolution", { network: network.value, layer: layer.value, ...asked }).then((f) => { if (!stale) { setFound(f); setWhy(""); setWhich((w) => Math.min(w, f.maps.length - 1)); } }).catch((error) => !stale && setWhy(error.message));

@@ -3,8 +3,8 @@
 import { Chart, Curve } from "sw/chart";
 import * as jobs from "sw/jobs";
 import { percent } from "sw/format";
-import { compared } from "sw/store";
-import { html, Twin, useRef, useState } from "sw/ui";
+import { compared, look } from "sw/store";
+import { html, Twin, useRef } from "sw/ui";
 
 const coarsest = (found) => Math.max(...found.curves.map((c) => c.stride));
 // The largest, and each plan's own where they differ.
@@ -47,8 +47,8 @@ export function ShiftTest() {
   const job = jobs.latest("shift");
   const found = job?.state === "done" ? job.result : null;
   const old = found && !jobs.current(job);
-  const [axis, setAxis] = useState(1);
-  const [shift, setShift] = useState(0);
+  const [axis, setAxis] = look("axis", 1);
+  const [shift, setShift] = look("moved", 0);
   const at = found ? Math.min(shift, found.shifts.at(-1)) : 0;
   const top = found ? Math.max(...found.curves.flatMap((c) => c.change), 1e-6) : 1;
   return html`<p class="muted">The picture is moved pixel by pixel, real pixels coming in at the border, and every answer is compared with the unmoved one: 0 is no change, 1 as much as another photograph makes; an answer that is itself a map is moved back first, and of boxes the share counts that is not found again. Dips at multiples of the coarsest stride show what the steps do: shifts between them are sampled differently.</p>

@@ -3,8 +3,8 @@
 import * as jobs from "sw/jobs";
 import { by, number, once } from "sw/format";
 import { upload } from "sw/net";
-import { base, complain, network, picture, position, row, said, viewOf } from "sw/store";
-import { html, Panel, useEffect, useState } from "sw/ui";
+import { base, complain, look, network, picture, position, row, said, viewOf } from "sw/store";
+import { html, Panel, useState } from "sw/ui";
 
 const MOST_DOTS = 60;
 
@@ -83,11 +83,11 @@ const clip = (right, frame, box, wipe) => {
 };
 
 export function Stage() {
-  const [channel, setChannel] = useState(0);
-  const [wipe, setWipe] = useState(50);
-  const [layered, setLayered] = useState("picture");
+  const [chosen, setChannel] = look("channel", 0);
+  const [wipe, setWipe] = look("wipe", 50);
+  const [layered, setLayered] = look("shown", "picture");
   const [broken, setBroken] = useState("");
-  const [whole, setWhole] = useState(false);
+  const [whole, setWhole] = look("whole", false);
   const shape = Array.isArray(base.value.input) ? base.value.input.slice(2) : Object.values(base.value.input)[0].slice(2);
   const r = row.value;
   const drawable = r && r.cumulative_stride.length === 2 && r.cumulative_stride.every((s) => s !== null) && shape.length === 2;
@@ -97,7 +97,7 @@ export function Stage() {
   const found = jobs.current(job) && job.result.layer === r?.key ? job.result : null;
   const heatJob = jobs.latest("field");
   const heat = jobs.current(heatJob) && heatJob.result.layer === r?.key && String(heatJob.result.position) === String(at) ? heatJob.result : null;
-  useEffect(() => setChannel(0), [r?.key]);
+  const channel = found ? Math.min(chosen, found.channels.length - 1) : 0;
   const take = async (file) => {
     if (!file) return;
     try {

@@ -70,6 +70,18 @@ export function rebuilt(rows, edits) {
   return out;
 }
 
+// How things are looked at: small values by name ("wipe", "search"), here only while they are not as at first.
+const LOOK = "look.";
+export const lookOf = (looks, name, start) => {
+  const value = looks[name] ?? start;
+  if (typeof start === "number") return Number.isInteger(Number(value)) && Number(value) >= 0 ? Number(value) : start;
+  return typeof start === "boolean" ? String(value) === "true" : String(value);
+};
+export function looked(looks, name, start, value) {
+  const { [name]: _, ...rest } = looks;
+  return value === start ? rest : { ...rest, [name]: value };
+}
+
 // --- the address: everything a colleague needs to see the same, after the #
 export function encoded(state) {
   const q = new URLSearchParams();
@@ -78,6 +90,7 @@ export function encoded(state) {
   for (const name of ["tab", "against", "layer", "area"]) if (state[name]) q.set(name, state[name]);
   if (state.position) q.set("at", state.position.join("."));
   if (state.settings) q.set("one", JSON.stringify(state.settings));
+  for (const [name, value] of Object.entries(state.looks ?? {})) q.set(LOOK + name, value);
   // A plus is a plus (of a slot), not a space: an address is to be read, and typed.
   return q.toString().replaceAll("+", "%20").replaceAll("%2B", "+").replaceAll("%3D", "=").replaceAll("%2C", ",").replaceAll("%3A", ":");
 }
@@ -106,6 +119,7 @@ export function decoded(fragment) {
     layer: q.get("layer") ?? "",
     area: q.get("area") ?? "",
     settings: Array.isArray(settings?.strides) && settings.strides.every(Array.isArray) ? settings : null,
+    looks: Object.fromEntries([...q].filter(([key]) => key.startsWith(LOOK)).map(([key, value]) => [key.slice(LOOK.length), value])),
     position: at.length === 2 && at.every(Number.isInteger) ? at : null,
   };
 }
