@@ -170,6 +170,15 @@ test("the address holds what a plan is compared with", () => {
   assert.equal(state.decoded("#against=2").against, 2);
 });
 
+test("a step made otherwise stands behind its site, also in a file, which holds no plan", () => {
+  const row = (key, stride, total) => ({ key, op: "conv", kernel: [3], stride: [stride], cumulative_stride: [total], out_size: [64 / total] });
+  const base = { layers: [row("a", 1, 1), row("b", 2, 2), row("c/max_pool2d", 2, 4)], groups: [{ id: 1, sites: ["b"], free: true }], slots: [] };
+  const view = { layers: [row("a", 1, 1), row("b", 1, 1), row("b/blur", 2, 2), row("c/max_pool2d", 2, 4)], plan: null };
+  const found = shape.ladder(base, view).rises;
+  assert.deepEqual(found.map((r) => [r.key, r.free]), [["b", true], ["c/max_pool2d", false]]);
+  assert.ok(found[0].x > shape.ladder(base, base).depthOf("b") && found[0].x < found[1].x);
+});
+
 test("the address holds how things are looked at, and nonsense in it is as at first", () => {
   let looks = state.looked(state.looked({}, "wipe", 50, 40), "search", "", "a, b=c+d");
   looks = state.looked(state.looked(looks, "whole", false, true), "window", 0, 7);
