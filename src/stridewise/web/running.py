@@ -50,6 +50,18 @@ def refusals(opened: Opened) -> dict[str, str]:
     return out
 
 
+def kinds_here(opened: Opened) -> Json:
+    """By place the ways to step that can be carried out: an ONNX file takes fewer than a model."""
+    found: Json = opened.wait().original["kinds"]
+    if not opened.is_file:
+        return found
+    from stridewise.frontends.onnx_steps import IN_FILES, POOLS
+
+    out = {key: [kind for kind in kinds if kind in IN_FILES] for key, kinds in found.items()}
+    standing = [slot.key for slot in opened.wait().graph.slots if slot.node is not None]
+    return out | {f"+{key}": [kind for kind in out["+"] if kind in POOLS] for key in standing}
+
+
 def check(opened: Opened, kind: str, report: Report) -> None:
     """Refuse what cannot be run here, and build what can. Raises: UsageError."""
     reason = refusals(opened).get(kind)
