@@ -270,6 +270,11 @@ def test_any_two_plans_are_wiped_timed_and_moved_side_by_side(page: Any, address
     page.get_by_role("button", name=re.compile("for plan B and plan C$")).click()
     legend = page.locator("#room .legend")
     until(page, lambda: legend.count() and legend.inner_text().split("multiples")[0].split() == "plan B plan C".split())
+    page.get_by_role("button", name="Export").click()
+    with page.expect_download() as taken:
+        page.get_by_role("button", name="Shift test (SVG)").click()
+    drawn = Path(taken.value.path()).read_text()
+    assert [name in drawn for name in (">original<", ">plan B<", ">plan C<")] == [False, True, True]
     where = page.url
     assert "against=1" in where
     page.locator("#shift-against").select_option(label="nothing")

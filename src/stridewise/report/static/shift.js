@@ -43,6 +43,13 @@ function Moved({ found, shift, setShift }) {
     <p class="caption">${found.curves.map((c) => (boxes(found) ? `${c.plan}: ${percent(c.change[shift], 0)} of the boxes are not found again` : `${c.plan}: change ${c.change[shift].toPrecision(2)}`)).join("; ")}${shift && found.curves.every((c) => shift % c.stride === 0) ? `, a multiple of ${strides(found)}: every step meets the same pixels` : ""}</p></figure>`;
 }
 
+// The curves' names over their right ends, a line apart: a picture of the chart says whose they are by itself.
+function names(found, Y) {
+  const rows = found.curves.map((c, i) => [i, c.plan, Y(c.change.at(-1)) - 8]).sort((a, b) => b[2] - a[2]);
+  rows.forEach((now, at) => at && (now[2] = Math.min(now[2], rows[at - 1][2] - 14)));
+  return rows.sort((a, b) => a[0] - b[0]).map(([, plan, y]) => [plan, y]);
+}
+
 export function ShiftTest() {
   const job = jobs.latest("shift");
   const found = job?.state === "done" ? job.result : null;
@@ -59,6 +66,7 @@ export function ShiftTest() {
     ${found && html`<div class="beside"><${Moved} found=${found} shift=${at} setShift=${setShift} /><div><${Chart} label=${boxes(found) ? "Boxes not found again, against the shift" : "Change of the output against the shift"} x=${{ name: "shift in pixels", low: 0, high: found.shifts.at(-1) }} y=${{ name: boxes(found) ? "boxes not found again (measured share)" : "change (measured)", low: 0, high: top * 1.05, format: (v) => String(Number(v.toPrecision(2))) }}
         draw=${(X, Y, box) => html`
           ${found.shifts.filter((s) => s && s % coarsest(found) === 0).map((s) => html`<line key=${s} class="marker" x1=${X(s)} x2=${X(s)} y1=${box.top} y2=${box.bottom} />`)}
+          ${found.curves.length > 1 && names(found, Y).map(([plan, y], i) => html`<text key=${plan} class=${`of s${i}`} x=${box.right - 2} y=${y} text-anchor="end">${plan}</text>`)}
           ${found.curves.map((c, i) => html`<${Curve} key=${c.plan} X=${X} Y=${Y} xs=${found.shifts} ys=${c.change} series=${i} />`)}
           <line class="cursor" x1=${X(at)} x2=${X(at)} y1=${box.top} y2=${box.bottom} />${found.curves.map((c, i) => html`<circle key=${i} class=${`now s${i}`} r="4.5" cx=${X(at)} cy=${Y(c.change[at])} />`)}`} />
       <p class="legend">${found.curves.map((c, i) => html`<span key=${c.plan} class=${`key s${i}`}></span>${c.plan}`)} <span class="key marker"></span>multiples of ${strides(found)}${found.random ? " · weights are random (start with --weights FILE for trained ones)" : ""}</p></div></div>
