@@ -4,6 +4,7 @@ import re
 import warnings
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 from browsing import answered, fact, needs_chromium, opened, place, rises, until
@@ -14,6 +15,7 @@ from stridewise.web.server import make_app
 from stridewise.web.workbench import Workbench
 
 pytestmark = needs_chromium
+SVG = "{http://www.w3.org/2000/svg}"
 
 
 def test_a_person_finds_a_plan_and_takes_it_home(page: Any, address: str, tmp_path: Path):
@@ -127,6 +129,13 @@ def test_pictures_of_what_is_shown_are_taken_away(page: Any, address: str, tmp_p
     assert page.locator(".photo").bounding_box()["width"] < page.locator("#stage .frame").bounding_box()["width"] / 2
     page.locator("#room-convolution").click()
     page.locator(".products").wait_for()
+    page.get_by_role("button", name="Export").click()
+    with page.expect_download() as taken:
+        page.get_by_role("button", name="Picture (SVG)").click()
+    taken.value.save_as(tmp_path / "picture.svg")
+    drawn = ElementTree.parse(tmp_path / "picture.svg").getroot()
+    assert [i.get("href")[:22] for i in drawn.iter(f"{SVG}image")] == ["data:image/png;base64,"]
+    assert len(list(drawn.iter(f"{SVG}rect"))) == 4  # what is left of the photograph, the cell, the field twice
     for name in ("Picture (PNG)", "One convolution (PNG)", "Report (HTML, one file)"):
         page.get_by_role("button", name="Export").click()
         with page.expect_download() as taken:
@@ -222,6 +231,12 @@ def test_runs_are_drawn_and_a_click_loads_a_plan(page: Any, serve: Any, run: Pat
         assert fact(page, "multiply-adds") == rows.nth(2).locator("td").first.inner_text()
         answered(page, lambda: page.locator("g.line").nth(3).press("Enter"))
         assert fact(page, "multiply-adds") == rows.nth(3).locator("td").first.inner_text()
+        page.get_by_role("button", name="Export").click()
+        for number in (1, 2):  # accuracy against cost, then one axis a group
+            with page.expect_download() as taken:
+                page.get_by_role("button", name=f"Runs {number} (SVG)").click()
+            assert f">{rows.nth(1).locator('button').inner_text()}<" in Path(taken.value.path()).read_text()
+            page.get_by_role("button", name="Export").click()
         page.locator("#run").select_option("1")
         page.get_by_text("holds no result.json yet").wait_for()
         page.locator("#run").select_option("0")
