@@ -1,5 +1,6 @@
 """Longer ways through the page: weights kept, runs loaded, work found again, and everything that can go wrong."""
 
+import math
 import re
 import warnings
 from pathlib import Path
@@ -244,6 +245,18 @@ def test_runs_are_drawn_and_a_click_loads_a_plan(page: Any, serve: Any, run: Pat
         page.get_by_text("a run of builtin:resnet20-narrow").wait_for()
         assert page.locator(".plans button").count() == 0
         assert rises(page)
+
+
+def test_dots_leave_most_of_a_small_picture_to_be_seen(page: Any, address: str):
+    opened(page, address)
+    page.locator(".layers button", has_text="layers.2.conv1").click()  # 32 positions on 32 pixels
+    page.locator(".photo").evaluate("i => i.decode()")
+    spacing = page.locator("#stage .frame").bounding_box()["width"] / 32
+    dots = page.locator(".overlay .dots")
+    radius = float(re.search(r"a([0-9.]+)", dots.get_attribute("d"))[1]) * spacing  # one input pixel a position
+    line = float(dots.evaluate("d => getComputedStyle(d).strokeWidth").removesuffix("px"))
+    assert dots.evaluate("d => getComputedStyle(d).vectorEffect") == "non-scaling-stroke"
+    assert math.pi * (radius + line / 2) ** 2 < 0.2 * spacing**2
 
 
 def cut_at(page: Any, side: int) -> float:

@@ -30,7 +30,8 @@ function Overlay({ r, sizes, at, frame, onPick }) {
   const [rows, columns] = [along(r, 0), along(r, 1)];
   const skip = (axis) => Math.max(1, Math.ceil(axis.count / MOST_DOTS));
   const [sy, sx] = [skip(rows), skip(columns)];
-  const radius = Math.max(0.6, Math.min(2.6, Math.min(columns.jump * sx, rows.jump * sy) / 6, sizes[1] / 110));
+  // Small enough that what lies under them is seen: a share of the picture, whatever its size.
+  const radius = Math.max(sizes[1] / 400, Math.min(2.6, Math.min(columns.jump * sx, rows.jump * sy) / 6, sizes[1] / 110));
   const dots = [];
   for (let i = 0; i < rows.count; i += sy) for (let j = 0; j < columns.count; j += sx) dots.push(`M${columns.centre(j) - radius} ${rows.centre(i)}a${radius} ${radius} 0 1 0 ${2 * radius} 0a${radius} ${radius} 0 1 0 ${-2 * radius} 0`);
   const box = { x: columns.start + at[1] * columns.jump, y: rows.start + at[0] * rows.jump, width: columns.field, height: rows.field };
