@@ -25,6 +25,7 @@ def test_a_stride_changed_by_keys_changes_numbers_ladder_and_picture(page: Any, 
     assert page.locator(".overlay .dots").get_attribute("d") != before[1]
     answered(page, lambda: page.keyboard.press("Delete"))
     assert rises(page) == ["+layers.3"]
+    until(page, lambda: page.evaluate("document.activeElement.dataset.key") == "+layers.3")
     answered(page, lambda: page.keyboard.press("Control+z"))
     answered(page, lambda: page.keyboard.press("Control+z"))
     assert fact(page, "output stride") == "4×4"
