@@ -117,6 +117,26 @@ def test_a_network_that_cannot_be_opened_leaves_the_other_one_usable(page: Any, 
     assert page.locator("#network").input_value() == "0"
 
 
+def test_an_address_of_a_network_that_is_not_here_says_so(page: Any, address: str):
+    opened(page, address)
+    page.goto("about:blank")
+    page.goto(f"{address.split('?')[0]}#network=timm:nothing&plan=conv1=1&tab=1")
+    page.locator(
+        ".card.error", has_text="not among those here: start “stridewise serve timm:nothing”"
+    ).wait_for()
+    assert page.locator("#ladder .rise").count() == 2
+
+
+def test_the_export_menu_closes_when_the_hand_goes_elsewhere(page: Any, address: str):
+    opened(page, address)
+    for leave in (lambda: page.locator("h1").click(), lambda: page.locator("#ladder .rise").first.focus()):
+        page.get_by_role("button", name="Export").click()
+        page.get_by_role("button", name="Numbers (JSON)").focus()
+        assert page.locator("#take").count() == 1
+        leave()
+        until(page, lambda: page.locator("#take").count() == 0)
+
+
 def test_a_picture_that_is_none_is_refused_and_another_is_taken(page: Any, address: str):
     opened(page, address)
     page.heard.allowed.append("422")

@@ -202,6 +202,8 @@ async function visit(wanted) {
   settings.value = wanted.settings;
   looks.value = wanted.looks;
   await openNetwork(Math.max(named, 0), named >= 0 || !wanted.network ? wanted : {});
+  if (wanted.network && named < 0)
+    complain(new Refused(`${wanted.network}: the address shows this network, which is not among those here: start “stridewise serve ${wanted.network}” and open the address with it`));
 }
 
 export async function begin() {
