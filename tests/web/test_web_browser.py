@@ -181,6 +181,9 @@ def test_feature_maps_come_from_a_job_and_a_point_of_the_front_loads(page: Any, 
     assert page.locator("img.map").count() == 1
     page.locator("#room-front").click()
     page.locator(".point").first.wait_for()
+    page.locator("#room select").select_option("all")
+    assert page.locator(".point").count() > 60
+    assert page.locator("#room details tbody tr").count() == page.locator(".point").count()
     answered(page, lambda: page.locator(".point").first.press("Enter"))
     assert page.locator(".ghosts").count() == 1
 

@@ -44,5 +44,5 @@ export function Front() {
           onClick=${() => load(p)} onKeyDown=${(e) => (e.key === "Enter" || e.key === " ") && (e.preventDefault(), load(p))}><title>${words(p)}</title></path>`)}
         <g transform=${`translate(${X(found.current.macs)},${Y(found.current.activations)})`} class="today"><circle r="9" /><text x="13" y="4">as it is</text></g>
         ${view.value.totals.macs >= x.low && view.value.totals.macs <= x.high && view.value.totals.activations >= y.low && view.value.totals.activations <= y.high && view.value !== base.value && html`<circle class="shown" r="12" cx=${X(view.value.totals.macs)} cy=${Y(view.value.totals.activations)} />`}`} />
-    <${Twin} label="The front as a table" heads=${["output stride", "MACs", "activations", "peak memory", "changes", "plan"]} rows=${points.slice(0, 60).map((p) => [by(p.output_stride), count(p.macs), count(p.activations), bytes(p.peak_bytes), p.changes, html`<button type="button" class="link" onClick=${() => load(p)}>load</button>`])} />`;
+    <${Twin} label="The front as a table" heads=${["output stride", "MACs", "activations", "peak memory", "changes", "plan"]} rows=${points.map((p) => [by(p.output_stride), count(p.macs), count(p.activations), bytes(p.peak_bytes), p.changes, html`<button type="button" class="link" onClick=${() => load(p)}>load</button>`])} />`;
 }
