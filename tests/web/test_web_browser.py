@@ -121,9 +121,7 @@ def test_an_address_of_a_network_that_is_not_here_says_so(page: Any, address: st
     opened(page, address)
     page.goto("about:blank")
     page.goto(f"{address.split('?')[0]}#network=timm:nothing&plan=conv1=1&tab=1")
-    page.locator(
-        ".card.error", has_text="not among those here: start “stridewise serve timm:nothing”"
-    ).wait_for()
+    page.locator(".card.error", has_text="not among those here: start “stridewise serve timm:nothing”").wait_for()
     assert page.locator("#ladder .rise").count() == 2
 
 
@@ -145,6 +143,25 @@ def test_a_picture_that_is_none_is_refused_and_another_is_taken(page: Any, addre
     )
     page.locator(".card.error", has_text="not a picture").wait_for()
     assert page.locator(".photo").evaluate("i => i.naturalWidth") == 32
+    page.locator("#stage input[type=file]").set_input_files(
+        {"name": "b.ppm", "mimeType": "image/x-portable-pixmap", "buffer": b"P6 2 2 255 " + bytes(range(0, 240, 20))}
+    )
+    until(page, lambda: page.locator(".card.error").count() == 0)
+
+
+def test_a_step_that_can_go_nowhere_is_one_card(page: Any, address: str):
+    opened(page, address)
+    page.heard.allowed.append("422")
+    page.locator("#network").select_option("2")
+    until(page, lambda: rises(page) == ["0", "1", "3"])
+    page.locator("#keep").check()
+    page.locator("#ladder .rise").last.focus()
+    page.keyboard.press("ArrowLeft")
+    page.locator(".card.error").first.wait_for()
+    page.wait_for_timeout(600)
+    assert len([e for e in page.heard.errors if "422" in e]) > 1
+    assert page.locator(".card.error").count() == 1
+    assert rises(page) == ["0", "1", "3"]
 
 
 def test_one_convolution_slides(page: Any, address: str):

@@ -3,7 +3,7 @@
 import * as jobs from "sw/jobs";
 import { by, number, once } from "sw/format";
 import { upload } from "sw/net";
-import { base, complain, look, network, picture, position, row, said, viewOf } from "sw/store";
+import { base, complain, errors, forgive, look, network, picture, position, row, said, viewOf } from "sw/store";
 import { html, Panel, useState } from "sw/ui";
 
 const MOST_DOTS = 60;
@@ -104,6 +104,7 @@ export function Stage() {
     try {
       picture.value = await upload("/api/picture", file);
       said.value = "Another picture is in use.";
+      errors.value.filter((text) => text.startsWith("picture: ")).forEach(forgive);
       setBroken("");
     } catch (error) {
       complain(error);
