@@ -196,6 +196,7 @@ def test_feature_maps_come_from_a_job_and_a_point_of_the_front_loads(page: Any, 
     page.get_by_role("button", name="show feature maps").click()
     page.locator(".thumbs img").first.wait_for()
     assert page.locator("img.map").count() == 1
+    until(page, lambda: page.locator("#said").inner_text() == "The feature maps are there.")
     page.locator("#room-front").click()
     page.locator(".point").first.wait_for()
     page.locator("#room select").select_option("all")
