@@ -11,6 +11,7 @@ from torch.nn import functional
 
 import stridewise as sw
 from stridewise.errors import UsageError
+from stridewise.measure.field import field_energy
 from stridewise.measure.inside import node_maps
 from stridewise.measure.onnx_run import file_call, file_filter, file_maps
 
@@ -37,7 +38,7 @@ def net() -> nn.Module:
 
 
 def by_hand(net: nn.Module, x: torch.Tensor) -> dict[str, torch.Tensor]:
-    with torch.no_grad():
+    with torch.set_grad_enabled(x.requires_grad):
         stem = net.stem(x)
         first = net.twice(stem.relu())
         pooled = functional.max_pool2d(first, 2)
@@ -55,6 +56,37 @@ def test_every_call_of_an_op_is_met_with_or_without_a_module(net: nn.Module) -> 
     for key, made in zip(keys, expected.values(), strict=True):
         assert torch.equal(found[key], made), key
     assert node_maps(net, graph, ["nowhere"], x) == {}
+
+
+def test_gradients_are_taken_at_every_call_with_or_without_a_module(net: nn.Module) -> None:
+    x = torch.rand(1, 3, 32, 32, requires_grad=True)
+    graph = sw.trace(net, (3, 32, 32))
+    signs = torch.Generator()
+    for key, made in by_hand(net, x).items():
+        sign = torch.randint(0, 2, (made.shape[1],), generator=signs.manual_seed(0)) * 2 - 1
+        (gradient,) = torch.autograd.grad((made[0, :, 2, 1] * sign).sum(), x, retain_graph=True)
+        expected = gradient[0].double().square().sum(0).numpy()
+        assert np.allclose(field_energy(net, graph, key, x, (2, 1)), expected, rtol=1e-4, atol=1e-12), key
+        assert expected.max() > 0
+
+
+def test_a_field_that_no_gradient_leads_to_is_one_line(net: nn.Module) -> None:
+    class Cut(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net, self.last = net, nn.Linear(5, 2)
+
+        @torch.no_grad()
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.last(self.net(x))  # type: ignore[no-any-return]
+
+    x = torch.rand(1, 3, 32, 32)
+    graph = sw.trace(Cut().eval(), (3, 32, 32))
+    with pytest.raises(UsageError, match=r"net\.stem: no gradient leads from there to the picture in this run; choose"):
+        field_energy(Cut().eval(), graph, "net.stem", x, (2, 1))
+    graph = sw.trace(net, (3, 32, 32))
+    with pytest.raises(UsageError, match="head: there is no position 2, 4 on 4x4"):
+        field_energy(net, graph, "head", x, (2, 4))
 
 
 @pytest.mark.parametrize("kind", ["blur:5:zero", "polyphase", "mean", "max"])

@@ -57,6 +57,7 @@ def client(stranger: TestClient) -> TestClient:
 
 
 NETWORK = """
+import torch
 from torch import nn
 
 
@@ -76,12 +77,31 @@ def gated():
 
 def huge():
     return nn.Sequential(nn.Conv2d(3, 64, 3, 2, 1), nn.Conv2d(64, 9000, 7, 1, 3), nn.Conv2d(9000, 4, 1))
+
+
+class Detector(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.map = nn.Conv2d(3, 1, 3, 4, 1)
+
+    def forward(self, x):
+        found = self.map(x)
+        best = found.flatten(1).topk(5).indices
+        y, x = best // found.shape[3] * 4.0, best % found.shape[3] * 4.0
+        corners = torch.stack([x, y, x + 4, y + 4], -1)
+        labels, scores = torch.zeros(5, dtype=torch.long), torch.ones(5)
+        return [{"boxes": each, "labels": labels, "scores": scores} for each in corners]
+
+
+def boxes():
+    torch.manual_seed(0)
+    return Detector()
 """
 
 
 @pytest.fixture(scope="session")
 def networks(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file of a user's own networks: one with a gate, one too large to run."""
+    """A file of a user's own networks: one with a gate, one too large to run, one that says boxes."""
     file = tmp_path_factory.mktemp("networks") / "mine.py"
     file.write_text(NETWORK)
     return file
@@ -110,7 +130,8 @@ def serve() -> Callable[..., Any]:
 
 @pytest.fixture(scope="session")
 def address(networks: Path) -> Iterator[str]:
-    bench = Workbench(["builtin:resnet20", "builtin:nothing", f"{networks}:gated", f"{networks}:huge"])
+    own = [f"{networks}:{name}" for name in ("gated", "huge", "boxes")]
+    bench = Workbench(["builtin:resnet20", "builtin:nothing", *own])
     with served(lambda port: make_app(bench, token="t", port=port)) as where:
         yield where
 

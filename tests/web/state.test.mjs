@@ -48,7 +48,7 @@ test("history goes back and forth and forgets what was undone when something new
 });
 
 test("the address holds the whole state", () => {
-  const seen = { network: "timm:resnet50", tabs: [{ "layer4.0.conv2": "1" }, { "+layer3.5": "2x1", conv1: "1" }], tab: 2, against: 1, layer: "fc#2", area: "fit", position: [3, 4], settings: { kernel: "box", strides: [[1, 2]] } };
+  const seen = { network: "timm:resnet50", tabs: [{ "layer4.0.conv2": "1" }, { "+layer3.5": "2x1", conv1: "1" }], tab: 2, against: 1, layer: "fc#2", area: "fit", position: [3, 4], settings: { kernel: "box", strides: [[1, 2]] }, looks: { wipe: "40" } };
   assert.deepEqual(state.decoded(`#${state.encoded(seen)}`), seen);
   assert.deepEqual(state.decoded("").tabs, []);
   assert.equal(state.decoded("#at=x.y&tab=zz&plan=,,=&layer=%3Cscript%3E").position, null);
@@ -170,7 +170,34 @@ test("the address holds what a plan is compared with", () => {
   assert.equal(state.decoded("#against=2").against, 2);
 });
 
+test("a step made otherwise stands behind its site, also in a file, which holds no plan", () => {
+  const row = (key, stride, total) => ({ key, op: "conv", kernel: [3], stride: [stride], cumulative_stride: [total], out_size: [64 / total] });
+  const base = { layers: [row("a", 1, 1), row("b", 2, 2), row("c/max_pool2d", 2, 4)], groups: [{ id: 1, sites: ["b"], free: true }], slots: [] };
+  const view = { layers: [row("a", 1, 1), row("b", 1, 1), row("b/blur", 2, 2), row("c/max_pool2d", 2, 4)], plan: null };
+  const found = shape.ladder(base, view).rises;
+  assert.deepEqual(found.map((r) => [r.key, r.free]), [["b", true], ["c/max_pool2d", false]]);
+  assert.ok(found[0].x > shape.ladder(base, base).depthOf("b") && found[0].x < found[1].x);
+});
+
+test("the address holds how things are looked at, and nonsense in it is as at first", () => {
+  let looks = state.looked(state.looked({}, "wipe", 50, 40), "search", "", "a, b=c+d");
+  looks = state.looked(state.looked(looks, "whole", false, true), "window", 0, 7);
+  assert.deepEqual(state.looked(looks, "window", 0, 0), { wipe: 40, search: "a, b=c+d", whole: true });
+  const found = state.decoded(`#${state.encoded({ looks })}`).looks;
+  assert.deepEqual([["wipe", 50], ["search", ""], ["whole", false], ["window", 0], ["channel", 3]].map(([name, start]) => state.lookOf(found, name, start)), [40, "a, b=c+d", true, 7, 3]);
+  const odd = state.decoded("#look.wipe=x&look.window=-1&look.whole=2&look.channel=1.5").looks;
+  assert.deepEqual([["wipe", 50], ["window", 0], ["whole", false], ["channel", 3]].map(([name, start]) => state.lookOf(odd, name, start)), [50, 0, false, 3]);
+});
+
 test("a layer belongs to the step behind it or the one it must go with", () => {
   const rises = [{ key: "a", row: { key: "a/blur" }, others: ["b"] }, { key: "c", row: { key: "c" }, others: [] }];
   assert.deepEqual(["a", "a/blur", "b", "c", "d"].map((k) => shape.riseOf({ rises }, k)?.key), ["a", "a", "a", "c", undefined]);
+});
+
+test("a change is told by the totals it moves, and one that moves none is not called the original", () => {
+  const before = { output_stride: [32, 32], receptive_field: [435, 435], macs: 100, activations: 9, peak_activation_bytes: 8 };
+  assert.equal(state.summary(before, before, format), "as the original");
+  assert.equal(state.summary(before, { ...before }, format), "changed, with the same totals as the original");
+  assert.equal(state.summary(before, { ...before, receptive_field: [483, 483] }, format), "receptive field 435×435 to 483×483");
+  assert.match(state.summary(before, { ...before, macs: 50, activations: 18 }, format), /^multiply-adds 50, −50.0 %; activations 18, ×2.0$/);
 });

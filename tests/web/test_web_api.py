@@ -89,7 +89,7 @@ def test_a_what_if_over_the_wire(client: TestClient):
         ({"network": 0, "changes": []}, "at most 200"),
         ({"network": 0, "changes": {"layers.9.conv1": {"a": 1}}}, "a stride is written"),
         ({"network": 0, "changes": {"nowhere": "2"}}, "nowhere: no site of that name"),
-        ({"network": 0, "changes": {"+layers.8": "999"}}, "plan does not fit"),
+        ({"network": 0, "changes": {"+layers.8": "999"}}, "+layers.8: no window fits: span 999 on 8 positions"),
         ({"network": 0, "changes": {"layers.9.conv1": "2"}}, "layers.9.conv1"),
         ({"network": 0, "output_stride": "8"}, "output_stride"),
         ({"network": 0, "changes": {f"s{i}": "1" for i in range(300)}}, "at most 200"),
@@ -100,6 +100,20 @@ def test_what_cannot_be_is_said_in_one_line(client: TestClient, asked: dict[str,
     assert answer.status_code == 422
     assert says in answer.json()["error"]
     assert "\n" not in answer.json()["error"]
+
+
+@pytest.mark.parametrize(
+    ("place", "wish", "fix"),
+    [
+        ("+layers.8", "999", ": the plan does not fit; take smaller steps, or an input size that they divide"),
+        ("layers.4.conv1", "17", "larger than the map it steps over (16x16): take a smaller one"),
+        ("layers.9.conv1", "2", "; insert a step at a slot instead"),
+    ],
+)
+def test_a_refused_wish_names_the_place_first_and_a_way_out_last(client: TestClient, place: str, wish: str, fix: str):
+    said = client.post("/api/what-if", json={"network": 0, "changes": {place: wish}}).json()["error"]
+    assert said.startswith(f"{place}: ")
+    assert said.endswith(fix)
 
 
 def test_the_exported_plan_applies(client: TestClient):
@@ -201,7 +215,7 @@ def test_jobs_that_run_the_network(client: TestClient):
     inside = run(client, {"kind": "maps", "layer": "layers.4.conv1/blur", "plans": plans})["result"]
     assert [(m["plan"], m["size"]) for m in inside["maps"]] == [("plan C", [16, 16])]
     asked = {"kind": "field", "layer": "layers.4.conv1/blur", "position": [1, 1], "plans": plans[:1]}
-    assert "call without a module of its own" in run(client, asked)["error"]
+    assert 0 < run(client, asked)["result"]["share"] < 1
     assert client.post("/api/jobs", json={"network": 0, "kind": "rm"}).status_code == 422
     assert client.get("/api/jobs/j999").status_code == 422
 

@@ -1,9 +1,11 @@
 """Longer ways through the page: weights kept, runs loaded, work found again, and everything that can go wrong."""
 
+import math
 import re
 import warnings
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 from browsing import answered, fact, needs_chromium, opened, place, rises, until
@@ -14,6 +16,7 @@ from stridewise.web.server import make_app
 from stridewise.web.workbench import Workbench
 
 pytestmark = needs_chromium
+SVG = "{http://www.w3.org/2000/svg}"
 
 
 def test_a_person_finds_a_plan_and_takes_it_home(page: Any, address: str, tmp_path: Path):
@@ -108,12 +111,32 @@ def test_the_shift_test_is_dragged_and_found_again_after_a_reload(page: Any, add
     assert page.get_by_text("belong", exact=False).count() == 1
 
 
+def test_boxes_are_moved_back_and_matched_in_the_shift_test(page: Any, address: str):
+    opened(page, address)
+    page.locator("#network").select_option("4")
+    until(page, lambda: rises(page) == ["map"])
+    page.locator("#room-shift").click()
+    page.get_by_role("button", name="run the shift test").click()
+    page.get_by_label("Boxes not found again, against the shift").wait_for()
+    assert fact(page, "output stride") == "unknown"  # what boxes are made of is chosen by their scores
+    page.locator("#consequences li", has_text="no op describes 'aten.topk.default'").wait_for()
+    page.locator("#shift-by").fill("2")
+    assert "% of the boxes are not found again" in page.locator(".moved .caption").inner_text()
+
+
 def test_pictures_of_what_is_shown_are_taken_away(page: Any, address: str, tmp_path: Path):
     opened(page, address)
     page.get_by_role("button", name="whole field").click()
     assert page.locator(".photo").bounding_box()["width"] < page.locator("#stage .frame").bounding_box()["width"] / 2
     page.locator("#room-convolution").click()
     page.locator(".products").wait_for()
+    page.get_by_role("button", name="Export").click()
+    with page.expect_download() as taken:
+        page.get_by_role("button", name="Picture (SVG)").click()
+    taken.value.save_as(tmp_path / "picture.svg")
+    drawn = ElementTree.parse(tmp_path / "picture.svg").getroot()
+    assert [i.get("href")[:22] for i in drawn.iter(f"{SVG}image")] == ["data:image/png;base64,"]
+    assert len(list(drawn.iter(f"{SVG}rect"))) == 4  # what is left of the photograph, the cell, the field twice
     for name in ("Picture (PNG)", "One convolution (PNG)", "Report (HTML, one file)"):
         page.get_by_role("button", name="Export").click()
         with page.expect_download() as taken:
@@ -209,6 +232,12 @@ def test_runs_are_drawn_and_a_click_loads_a_plan(page: Any, serve: Any, run: Pat
         assert fact(page, "multiply-adds") == rows.nth(2).locator("td").first.inner_text()
         answered(page, lambda: page.locator("g.line").nth(3).press("Enter"))
         assert fact(page, "multiply-adds") == rows.nth(3).locator("td").first.inner_text()
+        page.get_by_role("button", name="Export").click()
+        for number in (1, 2):  # accuracy against cost, then one axis a group
+            with page.expect_download() as taken:
+                page.get_by_role("button", name=f"Runs {number} (SVG)").click()
+            assert f">{rows.nth(1).locator('button').inner_text()}<" in Path(taken.value.path()).read_text()
+            page.get_by_role("button", name="Export").click()
         page.locator("#run").select_option("1")
         page.get_by_text("holds no result.json yet").wait_for()
         page.locator("#run").select_option("0")
@@ -216,6 +245,18 @@ def test_runs_are_drawn_and_a_click_loads_a_plan(page: Any, serve: Any, run: Pat
         page.get_by_text("a run of builtin:resnet20-narrow").wait_for()
         assert page.locator(".plans button").count() == 0
         assert rises(page)
+
+
+def test_dots_leave_most_of_a_small_picture_to_be_seen(page: Any, address: str):
+    opened(page, address)
+    page.locator(".layers button", has_text="layers.2.conv1").click()  # 32 positions on 32 pixels
+    page.locator(".photo").evaluate("i => i.decode()")
+    spacing = page.locator("#stage .frame").bounding_box()["width"] / 32
+    dots = page.locator(".overlay .dots")
+    radius = float(re.search(r"a([0-9.]+)", dots.get_attribute("d"))[1]) * spacing  # one input pixel a position
+    line = float(dots.evaluate("d => getComputedStyle(d).strokeWidth").removesuffix("px"))
+    assert dots.evaluate("d => getComputedStyle(d).vectorEffect") == "non-scaling-stroke"
+    assert math.pi * (radius + line / 2) ** 2 < 0.2 * spacing**2
 
 
 def cut_at(page: Any, side: int) -> float:
@@ -257,6 +298,11 @@ def test_any_two_plans_are_wiped_timed_and_moved_side_by_side(page: Any, address
     page.get_by_role("button", name=re.compile("for plan B and plan C$")).click()
     legend = page.locator("#room .legend")
     until(page, lambda: legend.count() and legend.inner_text().split("multiples")[0].split() == "plan B plan C".split())
+    page.get_by_role("button", name="Export").click()
+    with page.expect_download() as taken:
+        page.get_by_role("button", name="Shift test (SVG)").click()
+    drawn = Path(taken.value.path()).read_text()
+    assert [name in drawn for name in (">original<", ">plan B<", ">plan C<")] == [False, True, True]
     where = page.url
     assert "against=1" in where
     page.locator("#shift-against").select_option(label="nothing")
@@ -327,3 +373,61 @@ def test_one_convolution_takes_a_layer_s_own_filter_sizes_and_padding(page: Any,
         page.get_by_label(name, exact=True).fill("0")
         page.get_by_label(name, exact=True).press("Tab")
     until(page, lambda: " + 2*0 - " in page.locator(".formulas dd").first.inner_text())
+
+
+def hatched(page: Any) -> list[bool]:
+    """Whether the last row and the last column of the input grid hold any of the hatching's colour."""
+    found: list[bool] = page.locator(".sliding canvas").first.evaluate(
+        """c => {
+            const copy = Object.assign(document.createElement("canvas"), { width: c.width, height: c.height });
+            const own = copy.getContext("2d", { willReadFrequently: true });
+            own.drawImage(c, 0, 0);
+            const pink = (x, y, w, h) => { const d = own.getImageData(x, y, w, h).data;
+                for (let i = 0; i < d.length; i += 4) if (d[i] > 200 && d[i + 1] < 140 && d[i + 2] > 110) return true;
+                return false; };
+            return [pink(0, c.height - 4, c.width / 2, 4), pink(c.width - 4, 0, 4, c.height / 2)];
+        }"""
+    )
+    return found
+
+
+def test_the_floor_s_remainder_is_hatched_in_the_padding_too(page: Any, address: str):
+    opened(page, address)
+    page.locator("#room-convolution").click()
+    page.locator(".products").wait_for()
+    page.locator("#padding").select_option("own")
+    for name in ("top", "bottom", "left", "right"):
+        page.get_by_label(name, exact=True).fill("1")
+        page.get_by_label(name, exact=True).press("Tab")
+    for axis, stride in (("rows", "2"), ("columns", "1")):  # windows of 3 in steps of 2 leave one of 18 positions
+        page.locator("#room .tools").get_by_label(axis, exact=True).fill(stride)
+        page.locator("#room .tools").get_by_label(axis, exact=True).press("Tab")
+    until(page, lambda: "the floor leaves 1 padded position" in page.locator(".formulas dd").first.inner_text())
+    until(page, lambda: hatched(page) == [True, False])
+
+
+def test_the_address_brings_back_what_is_looked_at(page: Any, address: str):
+    opened(page, address)
+    page.get_by_label("Search").fill("conv")
+    page.locator(".layers thead button", has_text="MACs").click()
+    page.locator("#ladder .rise").last.focus()
+    answered(page, lambda: page.keyboard.press("ArrowLeft"))
+    page.locator(".layers button", has_text="layers.7.conv2").click()
+    page.get_by_role("button", name="show feature maps").click()
+    page.locator("#wipe").fill("30")
+    page.locator(".thumbs button").nth(2).click()
+    until(page, lambda: "look.channel=2" in page.url)
+    where = page.url
+    page.goto("about:blank")
+    page.goto(where)
+    page.locator("img.map").first.wait_for()
+    assert page.locator("#wipe").input_value() == "30"
+    assert page.locator(".thumbs button").nth(2).get_attribute("aria-pressed") == "true"
+    assert page.get_by_label("Search").input_value() == "conv"
+    assert page.locator("th[aria-sort=ascending]").inner_text().split()[0] == "MACs"
+    page.locator("#room-convolution").click()
+    page.locator(".products").wait_for()
+    page.get_by_role("button", name="step", exact=True).click()
+    until(page, lambda: "look.window=1" in page.url)
+    page.reload()
+    page.locator(".sum", has_text="cell 0, 1").wait_for()

@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 import stridewise as sw
 from stridewise.errors import UsageError
 from stridewise.web.pictures import Pictures
-from stridewise.web.running import refusals
+from stridewise.web.running import kinds_here, refusals
 from stridewise.web.server import make_app
 from stridewise.web.work import WORKS
 from stridewise.web.workbench import Opened, Workbench
@@ -113,7 +113,7 @@ def test_latency_is_onnxruntime_s_and_a_filter_is_the_file_s(both: tuple[Opened,
 def test_what_a_file_cannot_do_is_said_before_it_is_asked(both: tuple[Opened, Opened], file: str):
     assert set(refusals(both[0])) == {"field"}
     assert refusals(both[1]) == {}
-    with pytest.raises(UsageError, match="gives no gradients"):
+    with pytest.raises(UsageError, match="gives no gradients: the dashed box is the exact field; open the PyTorch"):
         done("field", both[0], {"layer": "layers.0", "position": [1, 1]})
     with pytest.raises(sw.PlanError, match=r"plan D: layers\.4: 'polyphase' is not done in a file"):
         done(
@@ -125,12 +125,38 @@ def test_what_a_file_cannot_do_is_said_before_it_is_asked(both: tuple[Opened, Op
     told = client.get("/api/network/0").json()
     assert "no gradients" in told["cannot"]["field"]
     assert told["random"] is False
+    assert {tuple(kinds) for key, kinds in told["kinds"].items()} == {
+        ("max", "blur", "mean"),
+        ("stride", "blur", "mean", "max"),
+    }
     client.headers["origin"] = origin
     text = client.post("/api/export", json={"network": 0, "changes": {"layers.0": "1", "layers.2": "2"}}).json()
     scope: dict[str, Any] = {}
     exec(text["python"].replace('out="changed.onnx"', f"out={str(Path(file).with_name('changed.onnx'))!r}"), scope)
     changed = sw.read_onnx(Path(file).with_name("changed.onnx"))
     assert [n.key for n in changed.sites if n.attrs["maps"][0].stride == 2] == ["layers.2", "layers.4"]
+
+
+def test_only_steps_that_a_file_can_be_given_are_offered(tmp_path: Path):
+    """Each kind that is offered at a place is carried out on the file; the others are refused there."""
+    net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3, 1, 1), torch.nn.MaxPool2d(2), torch.nn.Conv2d(4, 4, 3, 2, 1))
+    path = str(tmp_path / "pool.onnx")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(net.eval(), torch.rand(1, 3, 32, 32), path, dynamo=False, input_names=["x"])
+    opened = Workbench([path]).opened[0]
+    graph, every, offered = opened.wait().graph, opened.wait().original["kinds"], kinds_here(opened)
+    for place in [node.key for node in graph.sites] + [f"+{slot.key}" for slot in graph.slots]:
+        usual = "+" if place.startswith("+") else ""
+        own = offered.get(place, offered[usual])
+        for kind in every.get(place, every[usual]):
+            plan = sw.plan(graph, {place: "2" if kind == "stride" else f"2:{kind}"})
+            try:
+                sw.apply(path, plan, out=tmp_path / "changed.onnx")
+                done = True
+            except sw.PlanError:
+                done = False
+            assert done == (kind in own), (place, kind)
 
 
 @pytest.mark.parametrize(
@@ -156,9 +182,11 @@ def test_an_exported_program_is_run_as_it_is(model: torch.nn.Module, tmp_path: P
     file = tmp_path / "m.pt2"
     torch.export.save(torch.export.export(model, (torch.rand(1, 3, 64, 64),)), file)
     opened = Workbench([f"pt2:{file}"], (3, 64, 64), trust=True).opened[0]
-    assert "no modules to take gradients at" in refusals(opened)["field"]
-    found = done("maps", opened, {"layer": opened.wait().graph.sites[1].key})
+    assert refusals(opened) == {}
+    key = opened.wait().graph.sites[1].key
+    found = done("maps", opened, {"layer": key})
     assert [m["size"] for m in found["maps"]] == [[32, 32]]
+    assert 0 < done("field", opened, {"layer": key, "position": [9, 9]})["share"] <= 49 / 64**2
     plans = [{"name": "plan B", "changes": {opened.wait().graph.sites[0].key: "1"}}]
     with pytest.raises(sw.PlanError, match=r"plan B: .* can be changed from outside"):
         done("latency", opened, {"plans": plans})

@@ -22,7 +22,8 @@ from stridewise.rewrites.restride import Restrided
 
 # From here on a padding can go on from the other end.
 _WRAPS = 19
-_POOLS = {"max": "MaxPool", "mean": "AveragePool"}
+POOLS = {"max": "MaxPool", "mean": "AveragePool"}
+IN_FILES = ("stride", *POOLS, "blur")
 
 
 def restep_file(edit: Editor, graph: Graph, plan: Plan, expected: Restrided) -> list[str]:
@@ -70,11 +71,11 @@ def _slot(edit: Editor, graph: Graph, key: str, plan: Plan) -> str:
     if slot.node is None:
         _behind(edit, graph, slot.tensor, f"+{key}", made, slot.key)
     else:
-        if made.kind not in _POOLS or slot.kind not in _POOLS:
+        if made.kind not in POOLS or slot.kind not in POOLS:
             raise PlanError(f"+{key}: a {slot.kind} step stands there; change it in the model the file was made from")
         spot = edit.at(slot.node)
         steps = list(made.stride)
-        spot.becomes(_POOLS[made.kind], str(spot.node.input[0]), kernel_shape=steps, strides=steps)
+        spot.becomes(POOLS[made.kind], str(spot.node.input[0]), kernel_shape=steps, strides=steps)
     return f"+{key}: {made.kind} step of {once(made.stride)} behind it"
 
 
@@ -97,7 +98,7 @@ def _behind(edit: Editor, graph: Graph, tensor: int, key: str, made: Inserted, s
 
 
 def _check(key: str, made: Inserted) -> None:
-    if made.kind not in (*_POOLS, "blur"):
+    if made.kind not in IN_FILES:
         raise PlanError(f"{key}: '{made.kind}' is not done in a file; apply it to the model, then export")
 
 
@@ -109,10 +110,10 @@ def _step(spot: Spot, x: str, made: Inserted, channels: int, behind: bool) -> st
     """The nodes of a step on x; the name of what it makes. As `frontends.step` does it on a live model."""
     windows = made.windows
     facts: dict[str, Any] = {"kernel_shape": [w.kernel for w in windows], "strides": [w.stride for w in windows]}
-    if made.kind in _POOLS:
+    if made.kind in POOLS:
         if any(w.ceil_mode for w in windows):
             facts["ceil_mode"] = 1
-        return spot.add(_POOLS[made.kind], x, behind=behind, **facts)
+        return spot.add(POOLS[made.kind], x, behind=behind, **facts)
     taps = [[math.comb(w.kernel - 1, i) / 2 ** (w.kernel - 1) for i in range(w.kernel)] for w in windows]
     kernel = np.array([math.prod(each) for each in itertools.product(*taps)])
     shaped = np.broadcast_to(kernel.reshape(1, 1, *facts["kernel_shape"]), (channels, 1, *facts["kernel_shape"]))

@@ -14,8 +14,11 @@ from stridewise.errors import DataError, UsageError
 from stridewise.measure.intervals import Interval, difference, ratio
 from stridewise.measure.matching import Found, agreement, average_precision
 from stridewise.measure.offsets import DRAWN, Offsets, Step
-from stridewise.measure.shift import Network, drawn_offsets, reach_of
+from stridewise.measure.shift import Network, Predict, drawn_offsets, reach_of
 from stridewise.measure.views import check_room, views, with_margin
+
+SURE = 0.3  # the least score of a box that takes part in agreement
+_SAID = ("boxes", "labels", "scores")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +65,7 @@ def box_shift(
     *,
     truth: Sequence[Found] | None = None,
     mode: str = "crop",
-    least_score: float = 0.3,
+    least_score: float = SURE,
     drawn: int = DRAWN,
     batch: int = 8,
     seed: int = 0,
@@ -90,9 +93,9 @@ def box_shift(
     for place, (name, network) in enumerate(networks.items()):
         table: list[list[Found]] = []
         for number in range(len(pictures)):
-            boxes = _run(network, wide[number], offsets[number], size, batch)
-            area = _common(offsets[number], shown, mode)
-            table.append([box.only(_inside(box, area)) for box in boxes])
+            boxes = run_boxes(network.predict, wide[number], offsets[number], size, batch)
+            area = common_area(offsets[number], shown, mode)
+            table.append([box.only(centred_in(box, area)) for box in boxes])
             if tick is not None:
                 tick(place * len(pictures) + number + 1, total)
         sums = _sums(table, least_score)
@@ -117,14 +120,20 @@ def box_shift(
     return tuple(found)
 
 
-def _run(network: Network, picture: torch.Tensor, offsets: Offsets, size: Sequence[int], batch: int) -> list[Found]:
-    """The boxes of every view of one picture, shifted back to the picture's own pixels."""
+def run_boxes(
+    predict: Predict, picture: torch.Tensor, offsets: Offsets, size: Sequence[int], batch: int
+) -> list[Found]:
+    """The boxes of every view of one picture, shifted back to the picture's own pixels. Raises: UsageError."""
     out: list[Found] = []
     with torch.inference_mode():
         for begin in range(0, len(offsets), batch):
             rows = offsets[begin : begin + batch]
-            given = network.predict(views([picture] * len(rows), [[o] for o in rows.tolist()], size))
-            if not isinstance(given, list | tuple) or len(given) != len(rows):
+            given = predict(views([picture] * len(rows), [[o] for o in rows.tolist()], size))
+            if (
+                not isinstance(given, list | tuple)
+                or len(given) != len(rows)
+                or any(k not in v for v in given for k in _SAID)
+            ):
                 raise UsageError("shift: a detector gives a list with one mapping of boxes, labels, scores a picture")
             out += [_shifted(view, offset) for view, offset in zip(given, rows, strict=True)]
     return out
@@ -139,7 +148,7 @@ def _shifted(view: Mapping[str, Any], offset: Offsets) -> Found:
     )
 
 
-def _common(offsets: Offsets, size: Sequence[int], mode: str) -> Any:
+def common_area(offsets: Offsets, size: Sequence[int], mode: str) -> Any:
     """(first, past the last) pixel, down and right, that all views show."""
     begin, end = offsets.max(axis=0), offsets.min(axis=0) + np.array(size)
     if mode == "pad":
@@ -149,7 +158,8 @@ def _common(offsets: Offsets, size: Sequence[int], mode: str) -> Any:
     return begin, end
 
 
-def _inside(boxes: Found, area: Any) -> Any:
+def centred_in(boxes: Found, area: Any) -> Any:
+    """Which boxes have their centre in an area, as of `common_area`."""
     centre = (boxes.corners[:, :2] + boxes.corners[:, 2:])[:, ::-1] / 2
     return ((centre >= area[0]) & (centre < area[1])).all(axis=1)
 
@@ -157,7 +167,7 @@ def _inside(boxes: Found, area: Any) -> Any:
 def _known(truth: Sequence[Found], offsets: Offsets, size: Sequence[int], mode: str) -> list[Found]:
     if len(truth) != len(offsets):
         raise UsageError(f"shift: true boxes of {len(truth)} pictures for {len(offsets)} pictures")
-    return [t.only(_inside(t, _common(o, size, mode))) for t, o in zip(truth, offsets, strict=True)]
+    return [t.only(centred_in(t, common_area(o, size, mode))) for t, o in zip(truth, offsets, strict=True)]
 
 
 def _sums(table: Sequence[Sequence[Found]], least_score: float) -> tuple[Any, Any]:

@@ -13,6 +13,7 @@ from torch import nn
 from stridewise.errors import UsageError
 from stridewise.ir import Graph
 from stridewise.measure.capture import watched
+from stridewise.measure.inside import node_edges
 from stridewise.measure.intervals import Floats
 from stridewise.measure.ladder import maps
 
@@ -83,35 +84,48 @@ def effective_fields(
     return tuple(found)
 
 
-def field_energy(model: nn.Module, path: str, picture: torch.Tensor, position: Sequence[int], seed: int = 0) -> Floats:
+def field_energy(
+    model: nn.Module, graph: Graph, key: str, picture: torch.Tensor, position: Sequence[int], seed: int = 0
+) -> Floats:
     """The energy of one position's gradient on every input pixel, an entry an axis of the input.
 
-    path: a module, "+path" for the step inserted behind it; picture: (1, channels, *sizes). Raises: UsageError for a
-    position or a map that is not there.
+    graph: the model, traced at the sizes of the picture (1, channels, *sizes); key: a layer of it, with a module of its
+    own or without. Raises: UsageError for a position or a map that is not there.
     """
     x = picture.detach().clone().requires_grad_(True)
-    seen: dict[str, torch.Tensor] = {}
-
-    def keep(where: str, taken: torch.Tensor, given: torch.Tensor) -> None:
-        seen.setdefault(where, given)
-
-    with torch.enable_grad(), watched(model, [path], keep):
-        model(x)
-    sizes = tuple(seen[path].shape[2:]) if path in seen else ()
-    if not sizes:
-        raise UsageError(f"{path}: gives out no map; choose another layer")
-    if len(sizes) != len(position) or any(not 0 <= at < n for at, n in zip(position, sizes, strict=False)):
-        at, by = ", ".join(map(str, position)), "x".join(map(str, sizes))
-        raise UsageError(f"{path}: there is no position {at} on {by}")
-    return _energy(seen[path], x, position, torch.Generator().manual_seed(seed))
+    found = node_edges(model, graph, [key], x).get(key)
+    if found is None:
+        raise UsageError(f"{key}: no gradient leads from there to the picture in this run; choose another layer")
+    edge, shape = found
+    grid = next(node.grid for node in graph.nodes if node.key == key)
+    sizes = tuple(shape[2:])
+    if grid is None or sizes != graph.grids[grid].sizes:
+        raise UsageError(f"{key}: gives out no map; choose another layer")
+    if len(sizes) != len(position) or any(not 0 <= at < n for at, n in zip(position, sizes, strict=True)):
+        where, by = ", ".join(map(str, position)), "x".join(map(str, sizes))
+        raise UsageError(f"{key}: there is no position {where} on {by}")
+    start = torch.zeros(shape)
+    chosen = start[0]
+    for at in position:
+        chosen = chosen[:, at]
+    chosen.copy_(_signs(shape[1], torch.Generator().manual_seed(seed)))
+    (gradient,) = torch.autograd.grad([edge], [x], [start])
+    return _square(gradient)
 
 
 def _energy(out: torch.Tensor, x: torch.Tensor, position: Sequence[int], signs: torch.Generator) -> Floats:
     values = out[0]
     for at in position:
         values = values[:, at]
-    sign = (torch.randint(0, 2, values.shape, generator=signs) * 2 - 1).to(values)
-    (gradient,) = torch.autograd.grad((values * sign).sum(), x, retain_graph=True)
+    (gradient,) = torch.autograd.grad((values * _signs(len(values), signs).to(values)).sum(), x, retain_graph=True)
+    return _square(gradient)
+
+
+def _signs(channels: int, draw: torch.Generator) -> torch.Tensor:
+    return torch.randint(0, 2, (channels,), generator=draw) * 2.0 - 1
+
+
+def _square(gradient: torch.Tensor) -> Floats:
     found: Floats = gradient[0].double().square().sum(dim=0).cpu().numpy()
     return found
 

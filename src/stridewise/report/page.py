@@ -11,8 +11,13 @@ from stridewise.report.show import Report
 
 
 def page_data(report: Report) -> dict[str, Any]:
-    """`show --json` (DESIGN 7) plus, per view, the marks of the ladder: resizes and joins that are no layers."""
+    """`show --json` (DESIGN 7) plus what stands on the ladder besides: per view its marks (resizes and joins that are
+    no layers), and where the slots lie among the layers."""
     found = report.to_json()
+    found["places"] = {
+        "slots": {slot.key: slot.before for slot in report.slots},
+        "steps_at": {slot.key: slot.site for slot in report.slots if slot.site},
+    }
     found["marks"] = marks_json(report.views[0])
     for shown, view in zip(found.get("plans", []), report.views[1:], strict=True):
         shown["marks"] = marks_json(view)

@@ -100,7 +100,9 @@ class View:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SlotRow:
-    """A place where a step can be inserted."""
+    """A place where a step can be inserted; `before`: how many layers run before it; `site`: the layer that steps there
+    today, or "".
+    """
 
     key: str
     aliases: tuple[str, ...]
@@ -108,3 +110,5 @@ class SlotRow:
     cumulative_stride: Numbers
     stride: Sizes
     kind: str
+    before: int
+    site: str

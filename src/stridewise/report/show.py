@@ -242,6 +242,12 @@ def _padding(window: AxisMap, size: int) -> tuple[int, int]:
 
 
 def _slots(state: State) -> tuple[SlotRow, ...]:
+    graph = state.graph
+    before, layers = [], 0
+    for node in graph.nodes:
+        layers += is_layer(node)
+        before.append(layers)
+    made = {tensor: node.index for node in graph.nodes for tensor in node.outputs}
     return tuple(
         SlotRow(
             key=slot.key,
@@ -250,6 +256,8 @@ def _slots(state: State) -> tuple[SlotRow, ...]:
             cumulative_stride=tuple(f.jump for f in state.fields.full[slot.grid]),
             stride=slot.stride,
             kind=slot.kind,
+            before=before[made[slot.tensor]] if slot.tensor in made else 0,
+            site="" if slot.node is None else graph.nodes[slot.node].key,
         )
-        for slot in state.graph.slots
+        for slot in graph.slots
     )

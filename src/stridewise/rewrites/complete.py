@@ -134,4 +134,5 @@ def _within_maps(graph: Graph, settings: Mapping[str, Setting]) -> None:
         sizes = graph.grids[graph.grids[node.grid].sources[0]].sizes
         if any(step > size for step, size in zip(setting.stride, sizes, strict=True)):
             by = "x".join(map(str, setting.stride))
-            raise PlanError(f"{key}: a step of {by} is larger than the map it steps over ({'x'.join(map(str, sizes))})")
+            over = "x".join(map(str, sizes))
+            raise PlanError(f"{key}: a step of {by} is larger than the map it steps over ({over}): take a smaller one")

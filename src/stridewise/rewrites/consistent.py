@@ -131,7 +131,8 @@ def _forbidden(
         name = graph.nodes[e.node].key or where(graph, graph.grids[e.grid])
         return (
             f"the path back through {name} has a fixed factor of {1 / e.ratio} and joins what lies before "
-            f"{graph.nodes[edge.node].key}; the strides on this cycle cannot change alone"
+            f"{graph.nodes[edge.node].key}; the strides on this cycle cannot change alone: change one "
+            "outside it"
         )
     named = [graph.nodes[e.node].key for e in crossing if e.node in done]
     if named:

@@ -20,6 +20,8 @@ from stridewise.rewrites.phases import phases
 from stridewise.rewrites.places import Place, place_of
 from stridewise.rewrites.resized import resized
 
+_NO_FIT = ": the plan does not fit; take smaller steps, or an input size that they divide"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Restrided:
@@ -52,7 +54,7 @@ def restride(graph: Graph, plan: Plan, inputs: Sizes | None = None, shapes: bool
     try:
         sizes, pads, maps = settled(stepped, maps, inputs)
     except GeometryError as error:
-        raise PlanError(f"the plan does not fit: {error}") from error
+        raise PlanError(f"{error}{_NO_FIT}") from error
     grids = tuple(
         g.measuring(sizes[g.index], maps.get(g.index, g.maps)) if sizes[g.index] != g.sizes or g.index in maps else g
         for g in stepped.grids
@@ -111,7 +113,7 @@ def with_sizes(graph: Graph, inputs: Sizes | None = None) -> Graph:
     try:
         sizes = grid_sizes(graph, inputs)
     except GeometryError as error:
-        raise PlanError(f"the plan does not fit: {error}") from error
+        raise PlanError(f"{error}{_NO_FIT}") from error
     grids = tuple(g if g.sizes == s else replace(g, sizes=s) for g, s in zip(graph.grids, sizes, strict=True))
     old = [g.sizes for g in graph.grids]
     tensors = tuple(resized(t, old, sizes) for t in graph.tensors)

@@ -19,7 +19,7 @@ from stridewise.web.exports import exported, reported
 from stridewise.web.fronts import drawn_front, front_changes
 from stridewise.web.jobs import Jobs
 from stridewise.web.pictures import Pictures, png
-from stridewise.web.running import refusals
+from stridewise.web.running import kinds_here, refusals
 from stridewise.web.runs import Runs
 from stridewise.web.work import WORKS
 from stridewise.web.workbench import Workbench
@@ -96,7 +96,8 @@ class Api:
 
         def told() -> Json:
             opened = self.bench.find(number)
-            return opened.wait().original | {"cannot": refusals(opened), "random": opened.random}
+            here = {"kinds": kinds_here(opened), "cannot": refusals(opened), "random": opened.random}
+            return opened.wait().original | here
 
         return await _answered(told)
 

@@ -30,9 +30,10 @@ def refusals(opened: Opened) -> dict[str, str]:
     channels, *sizes = opened.shape()
     out: dict[str, str] = {}
     if opened.is_file:
-        out["field"] = "an ONNX file gives no gradients; open the PyTorch model it was made from"
-    elif not any(path for path, _ in graph.modules):
-        out["field"] = "an exported program has no modules to take gradients at; open the model it was made from"
+        out["field"] = (
+            "an ONNX file gives no gradients: the dashed box is the exact field; "
+            "open the PyTorch model it was made from for the measured one"
+        )
     if len(sizes) == 2 and channels != 3:
         out["shift"] = f"pictures of three channels are moved, and this network reads {channels}"
     if len(sizes) != 2:
@@ -47,6 +48,18 @@ def refusals(opened: Opened) -> dict[str, str]:
         missing = str(MissingExtraError(library, "onnx" if library == "onnxruntime" else "torch", "running it"))
         out |= dict.fromkeys(("maps", "field", "latency", "shift", "filter"), missing)
     return out
+
+
+def kinds_here(opened: Opened) -> Json:
+    """By place the ways to step that can be carried out: an ONNX file takes fewer than a model."""
+    found: Json = opened.wait().original["kinds"]
+    if not opened.is_file:
+        return found
+    from stridewise.frontends.onnx_steps import IN_FILES, POOLS
+
+    out = {key: [kind for kind in kinds if kind in IN_FILES] for key, kinds in found.items()}
+    standing = [slot.key for slot in opened.wait().graph.slots if slot.node is not None]
+    return out | {f"+{key}": [kind for kind in out["+"] if kind in POOLS] for key in standing}
 
 
 def check(opened: Opened, kind: str, report: Report) -> None:

@@ -16,7 +16,7 @@ from stridewise.ir import Graph
 from stridewise.plans import Plan, Setting, asked_of
 from stridewise.report.json import view_json
 from stridewise.report.page import marks_json, page_data
-from stridewise.report.show import is_layer, show, view
+from stridewise.report.show import show, view
 from stridewise.rewrites.certify import certify
 from stridewise.rewrites.complete import make_plan
 from stridewise.rewrites.dilate import dilation
@@ -38,7 +38,7 @@ class Studied:
     @cached_property
     def original(self) -> Json:
         """The page's data for the network as it came: `show --json` and what the ladder needs beside it."""
-        return page_data(show(self.graph)) | {"places": places(self.graph), "kinds": kinds(self.graph)}
+        return page_data(show(self.graph)) | {"kinds": kinds(self.graph)}
 
     @cached_property
     def front(self) -> Front:
@@ -166,14 +166,3 @@ def kinds(graph: Graph) -> dict[str, list[str]]:
     sites = {graph.nodes[n].key: list(kinds_at(graph, graph.nodes[n])) for n in site_grids(graph)}
     usual = max(sites.values(), key=list(sites.values()).count, default=[])
     return {"+": list(kinds_at(graph, None)), "": usual} | {key: own for key, own in sites.items() if own != usual}
-
-
-def places(graph: Graph) -> Json:
-    """Where steps can stand: for every slot the layers that run before it; the site behind a slot that steps today."""
-    before, keyed = [], 0
-    for node in graph.nodes:
-        keyed += is_layer(node)
-        before.append(keyed)
-    made = {tensor: node.index for node in graph.nodes for tensor in node.outputs}
-    slots = {s.key: before[made[s.tensor]] if s.tensor in made else 0 for s in graph.slots}
-    return {"slots": slots, "steps_at": {s.key: graph.nodes[s.node].key for s in graph.slots if s.node is not None}}

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 _MAPS, _ROUNDS, _MOST_SHIFT, _OTHERS = 12, 15, 64, 4
 _NO_MAP = "{}: makes no map of positions under what is compared; choose another layer"
-_NO_FIELD = "{}: is a call without a module of its own, so no gradient is taken there; choose the layer behind it"
 
 
 def feature_maps(opened: Opened, pictures: Pictures, asked: Json, report: Report) -> Json:
@@ -110,10 +109,7 @@ def measured_field(opened: Opened, pictures: Pictures, asked: Json, report: Repo
     with running(opened, asked) as every:
         name, _, variant = every[-1]
         report(0.4, f"running {name}, forwards and backwards")
-        path = _path(variant, key)
-        if path is None:
-            raise UsageError(_NO_FIELD.format(key))
-        energy = field_energy(variant.model, path, x, at)  # type: ignore[arg-type]  # a file has been refused
+        energy = field_energy(variant.model, variant.graph, key, x, at)  # type: ignore[arg-type]  # no file here
     order = np.sort(energy.ravel())[::-1]
     reach = int(np.searchsorted(np.cumsum(order), HOLDS * order.sum()) + 1)
     return {
@@ -124,18 +120,6 @@ def measured_field(opened: Opened, pictures: Pictures, asked: Json, report: Repo
         "holds": HOLDS,
         "random": opened.random,
     }
-
-
-def _path(variant: Variant, key: str) -> str | None:
-    """The path to watch for a layer's map: its module, "+module" for the step behind it; None where there is none."""
-    from stridewise.frontends.step import step_of
-
-    node = variant.graph.node_named(key)
-    if node is None or variant.model is None or node.call != 1:
-        return None
-    if node.target.startswith("stridewise."):
-        return f"+{node.path}" if step_of(variant.model.get_submodule(node.path)) is not None else None
-    return node.path if (node.path, node.outputs[0]) in variant.graph.modules else None
 
 
 def latency(opened: Opened, pictures: Pictures, asked: Json, report: Report) -> Json:
@@ -158,7 +142,8 @@ def latency(opened: Opened, pictures: Pictures, asked: Json, report: Report) -> 
 
 
 def shift_test(opened: Opened, pictures: Pictures, asked: Json, report: Report) -> Json:
-    """How far the network's output moves when the picture moves by 1, 2, ... pixels; 1 is as much as another picture.
+    """How far the network's output moves when the picture moves by 1, 2, ... pixels; 1 is as much as another picture,
+    or none of its boxes found again.
 
     Real pixels come in at the border. The curve of each of the plans that are compared has the period of its stride.
     """
@@ -193,7 +178,8 @@ def shift_test(opened: Opened, pictures: Pictures, asked: Json, report: Report) 
                 axis,
                 tick=tick,
             )
-            curves.append({"plan": name, "stride": strides[at], "change": [round(float(c), 6) for c in change]})
+            numbers = [round(float(c), 6) for c in change.values]
+            curves.append({"plan": name, "stride": strides[at], "of": change.of, "change": numbers})
     return {
         "axis": axis,
         "shifts": list(range(far + 1)),

@@ -18,7 +18,9 @@ const FACTS = [
   ["smallest input", (v) => by(v.totals.smallest_input), null, "exact", "fewest positions on which every window still fits"],
 ];
 
-function Fact({ name, text, now, before, was, badge, formula, better }) {
+function Fact({ name, text, now, before, was, badge, formula }) {
+  if (text === "–" && base.value.unknown?.length)
+    return html`<div class="fact" tabindex="0"><dt>${name}</dt><dd><span class="value muted">unknown</span><span class="formula">an op that nobody described stands before it: see below</span></dd></div>`;
   const diff = now === null ? (text !== was ? `was ${was}` : "") : change(now, before);
   const way = !diff ? "" : now === null ? "other" : now < before ? "less" : "more";
   return html`<div class="fact" tabindex="0" title=${formula}><dt>${name} <${Badge} is=${badge} /></dt>
@@ -71,6 +73,15 @@ function Findings() {
     ${rows.length > 4 || all ? html`<button type="button" class="small" onClick=${() => setAll(!all)}>${all ? "fewer" : `all ${rows.length} rules`}</button>` : null}`;
 }
 
+// Where knowledge ends: an op without a rule leaves what follows it open, and everything here says so.
+function Limits() {
+  const { unknown = [], notes = [] } = base.value;
+  if (!unknown.length && !notes.length) return null;
+  return html`<h3>${unknown.length ? "Where knowledge ends" : "Notes"}</h3><ul class="findings">
+    ${unknown.map((u) => html`<li key=${u.message} class="warning"><span class="tag">▲ unknown</span> ${u.message}</li>`)}
+    ${notes.map((note) => html`<li key=${note}><span class="tag">ℹ note</span> ${note}</li>`)}</ul>`;
+}
+
 export function Consequences() {
   const now = view.value;
   const before = base.value;
@@ -81,5 +92,6 @@ export function Consequences() {
       ${live && kinds.value.includes("latency") && html`<${Latency} />`}</dl>
     ${now.pads?.length > 0 && html`<p class="note">${now.pads.map(([key, axis, rows]) => `${key} gets ${rows} more at the end of axis ${axis}, to meet its parallel path.`).join(" ")}</p>`}
     <h3>Findings ${tab.value > 0 ? "under this plan" : ""}</h3><${Findings} />
+    <${Limits} />
   </${Panel}>`;
 }

@@ -39,11 +39,15 @@ export async function shift(rise, direction) {
   const places = candidates(base.value).filter((c) => c.key !== rise.key && (c.group === null || c.group !== rise.group));
   const ahead = places.filter((c) => (direction > 0 ? c.x > rise.x + 1e-6 : c.x < rise.x - 1e-6));
   if (direction < 0) ahead.reverse();
-  for (const spot of ahead.slice(0, 6))
+  let nearest = null; // what forbids the place beside it: one card, not one for each place tried
+  for (const spot of ahead.slice(0, 6)) {
     if (await change(moved(alone(now.value, rise), rise.key, spot.key, rise.stride, wasOf(rise.key), spotOf(spot)))) {
       layer.value = view.value.layers.some((r) => r.key === spot.key) ? spot.key : layer.value;
       return spot.key;
     }
+    nearest ??= errors.value;
+  }
+  if (nearest) errors.value = nearest;
   if (!ahead.length) said.value = "There is no place further on for this step.";
   return null;
 }

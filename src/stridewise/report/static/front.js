@@ -3,8 +3,8 @@
 import { Chart } from "sw/chart";
 import { by, bytes, count, number, once } from "sw/format";
 import { post } from "sw/net";
-import { addTab, base, complain, network, tab, change, view } from "sw/store";
-import { html, signal, Twin, useEffect, useState } from "sw/ui";
+import { addTab, base, complain, look, network, tab, change, view } from "sw/store";
+import { html, signal, Twin, useEffect } from "sw/ui";
 
 const known = signal({});
 const SHAPES = ["M-4 -4h8v8h-8z", "M0 -5.5l5.5 5.5l-5.5 5.5l-5.5 -5.5z", "M-5 4l5 -9l5 9z", "M-5 -4l5 9l5 -9z", "M-5 0a5 5 0 1 0 10 0a5 5 0 1 0 -10 0", "M-4.5 -1.5h3v-3h3v3h3v3h-3v3h-3v-3h-3z"];
@@ -12,7 +12,7 @@ const SHAPES = ["M-4 -4h8v8h-8z", "M0 -5.5l5.5 5.5l-5.5 5.5l-5.5 -5.5z", "M-5 4l
 export function Front() {
   const found = known.value[network.value];
   const strides = found ? [...new Set(found.points.map((p) => once(p.output_stride)))] : [];
-  const [only, setOnly] = useState("");
+  const [only, setOnly] = look("front", "");
   useEffect(() => {
     const of = network.value;
     if (!known.value[of]) post("/api/front", { network: of }).then((f) => (known.value = { ...known.value, [of]: f })).catch((error) => { known.value = { ...known.value, [of]: { failed: error.message } }; });
@@ -44,5 +44,5 @@ export function Front() {
           onClick=${() => load(p)} onKeyDown=${(e) => (e.key === "Enter" || e.key === " ") && (e.preventDefault(), load(p))}><title>${words(p)}</title></path>`)}
         <g transform=${`translate(${X(found.current.macs)},${Y(found.current.activations)})`} class="today"><circle r="9" /><text x="13" y="4">as it is</text></g>
         ${view.value.totals.macs >= x.low && view.value.totals.macs <= x.high && view.value.totals.activations >= y.low && view.value.totals.activations <= y.high && view.value !== base.value && html`<circle class="shown" r="12" cx=${X(view.value.totals.macs)} cy=${Y(view.value.totals.activations)} />`}`} />
-    <${Twin} label="The front as a table" heads=${["output stride", "MACs", "activations", "peak memory", "changes", "plan"]} rows=${points.slice(0, 60).map((p) => [by(p.output_stride), count(p.macs), count(p.activations), bytes(p.peak_bytes), p.changes, html`<button type="button" class="link" onClick=${() => load(p)}>load</button>`])} />`;
+    <${Twin} label="The front as a table" heads=${["output stride", "MACs", "activations", "peak memory", "changes", "plan"]} rows=${points.map((p) => [by(p.output_stride), count(p.macs), count(p.activations), bytes(p.peak_bytes), p.changes, html`<button type="button" class="link" onClick=${() => load(p)}>load</button>`])} />`;
 }

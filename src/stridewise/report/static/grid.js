@@ -10,7 +10,7 @@ export function outline(map, cell) {
   return map.axes.map((axis, i) => ({ from: cell[i] * axis.stride - axis.begin, span: axis.span }));
 }
 
-export function Grid({ values, heat, label, pads = [[0, 0], [0, 0]], window: frame, taps, unread, chosen, lit, onCell, onLeave }) {
+export function Grid({ values, heat, label, pads = [[0, 0], [0, 0]], window: frame, taps, unread, rest = [0, 0], chosen, lit, onCell, onLeave }) {
   const ref = useRef(null);
   const [[top, bottom], [left, right]] = pads;
   const rows = values.length;
@@ -36,6 +36,9 @@ export function Grid({ values, heat, label, pads = [[0, 0], [0, 0]], window: fra
       c.fillRect(...box(y, x));
       if (unread && (unread.rows[y] || unread.columns[x])) hatch(c, box(y, x));
     }));
+    // The floor's remainder, in the padding too: the last rows and columns that no window reaches.
+    for (let y = -top; y < rows + bottom; y += 1) for (let x = -left; x < columns + right; x += 1)
+      if (y >= rows + bottom - rest[0] || x >= columns + right - rest[1]) hatch(c, box(y, x));
     if (lit) { c.strokeStyle = "#00b8d9"; c.lineWidth = 2.5; for (const key of lit) { const [y, x] = key.split(",").map(Number); const [a, b, w, h] = box(y, x); c.strokeRect(a + 1, b + 1, w - 2, h - 2); } }
     if (taps) { c.fillStyle = "rgba(255,176,0,.42)"; for (const y of taps[0]) for (const x of taps[1]) c.fillRect(...box(y, x)); }
     if (frame) edge(c, [(frame[1].from + left) * unit, (frame[0].from + top) * unit, frame[1].span * unit, frame[0].span * unit]);

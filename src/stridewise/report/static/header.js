@@ -6,7 +6,7 @@ import {
   addTab, address, answers, base, busy, changed, closeTab, complain, goBack, goForth, live, network, networks, now, openNetwork,
   read, said, tab, tabs,
 } from "sw/store";
-import { html, save, useState } from "sw/ui";
+import { html, save, useEffect, useRef, useState } from "sw/ui";
 import { drawnPanels, pictureOf } from "sw/snapshot";
 
 const LARGEST = 1 << 20;
@@ -38,6 +38,13 @@ function Tabs() {
 
 function Take() {
   const [open, setOpen] = useState(false);
+  const menu = useRef(null);
+  useEffect(() => {
+    const away = (event) => menu.current.contains(event.target) || setOpen(false);
+    const heard = ["pointerdown", "focusin"];
+    if (open) heard.forEach((name) => document.addEventListener(name, away));
+    return () => heard.forEach((name) => document.removeEventListener(name, away));
+  }, [open]);
   const taken = async (form) => {
     try {
       const found = await post("/api/export", { network: network.value, ...request(now.value) });
@@ -70,7 +77,7 @@ function Take() {
     }
     setOpen(false);
   };
-  return html`<div class="menu" onKeyDown=${(e) => e.key === "Escape" && setOpen(false)}>
+  return html`<div class="menu" ref=${menu} onKeyDown=${(e) => e.key === "Escape" && setOpen(false)}>
     <button type="button" aria-expanded=${open} aria-controls="take" onClick=${() => setOpen(!open)}>Export ▾</button>
     ${open && html`<div class="menu-list" id="take">
       ${live && changed.value && html`<button type="button" onClick=${() => taken("toml")}>Plan (TOML)</button>
@@ -113,7 +120,7 @@ export function Header() {
     ${base.value || networks.value.length
       ? html`<label class="which"><span class="unseen">Network</span>
           ${networks.value.length > 1
-            ? html`<select id="network" disabled=${Boolean(busy.value)} onChange=${(e) => openNetwork(Number(e.target.value))}>
+            ? html`<select id="network" value=${network.value} disabled=${Boolean(busy.value)} onChange=${(e) => openNetwork(Number(e.target.value))}>
                 ${networks.value.map((n, i) => html`<option value=${i} selected=${i === network.value}>${n.name}</option>`)}</select>`
             : html`<strong>${networks.value[0]?.name}</strong>`}
           <span class="muted">${base.value ? `input ${inputText()}` : ""}</span></label>`

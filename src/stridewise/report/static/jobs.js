@@ -2,7 +2,7 @@
 
 import { follow, post, remove } from "sw/net";
 import { jobKey, tabName } from "sw/state";
-import { against, base, compared, complain, network, picture, tab, tabs } from "sw/store";
+import { against, base, compared, complain, network, picture, said, tab, tabs } from "sw/store";
 import { html, signal } from "sw/ui";
 
 const known = signal({});
@@ -23,11 +23,16 @@ async function attend(kind, id) {
   }
 }
 
+// What is told, to those who do not see it appear, when a job that was started here is done.
+const DONE = { maps: "The feature maps are there.", field: "The field is measured.", latency: "The latency is measured.", shift: "The shift test is done." };
+
 export async function start(kind, asked) {
   try {
     const job = await post("/api/jobs", { kind, network: network.value, plans: plansFor(kind), ...asked });
     known.value = { ...known.value, [kind]: job };
-    return await attend(kind, job.id);
+    const found = await attend(kind, job.id);
+    if (found) said.value = DONE[kind];
+    return found;
   } catch (error) {
     complain(error);
     return null;

@@ -12,22 +12,25 @@ const RIGHT = 26;
 const TOP = 34;
 
 function Rise({ rise, x, y, onGrab, chosen }) {
-  const label = `${rise.row.key}: steps by ${once(rise.stride)}, to stride ${by(rise.row.cumulative_stride)}`;
+  const label = `${rise.row.key}: steps by ${once(rise.stride)}, to stride ${by(rise.row.cumulative_stride)}${rise.free ? "" : "; tied to a fixed resize"}`;
   const keys = async (event) => {
     const act = { ArrowLeft: () => shift(rise, -1), ArrowRight: () => shift(rise, 1), ArrowDown: () => setStride(rise, rise.stride.map((s) => s * 2)), ArrowUp: () => setStride(rise, rise.stride.map((s) => Math.max(1, Math.floor(s / 2)))), Delete: () => setStride(rise, rise.stride.map(() => 1)) }[event.key];
     if (event.key === "Enter" || event.key === " ") layer.value = rise.row.key;
     else if (!act || !rise.free || !live) return;
     event.preventDefault();
     if (!act) return;
+    const all = () => [...document.querySelectorAll("#ladder .rise")];
+    const before = all().indexOf(event.currentTarget);
     const to = await act();
-    requestAnimationFrame(() => document.querySelector(`#ladder [data-key="${CSS.escape(typeof to === "string" ? to : rise.key)}"]`)?.focus());
+    // A step that is gone leaves the focus to the one beside it: the hand on the keys stays on the ladder.
+    requestAnimationFrame(() => (all().find((r) => r.dataset.key === (typeof to === "string" ? to : rise.key)) ?? all()[Math.min(before, all().length - 1)])?.focus());
   };
   const axes = rise.stride.every((s) => s === rise.stride[0]) ? `↓${rise.stride[0]}` : `↓${rise.stride.join("×")}`;
   const text = `${axes} ${kind(rise.row)}`;
   const wide = 15 + text.length * 6.6;
   const movable = live && rise.free;
   return html`<g class=${`rise ${chosen ? "chosen" : ""} ${movable ? "movable" : ""}`} data-key=${rise.key} tabindex="0"
-      role=${movable ? "slider" : "button"} aria-label=${label} aria-valuenow=${movable ? rise.stride[0] : undefined} aria-valuemin=${movable ? 1 : undefined} aria-valuemax=${movable ? 8 : undefined}
+      role=${movable ? "slider" : "button"} aria-label=${label} aria-valuenow=${movable ? rise.stride[0] : undefined} aria-valuemin=${movable ? 1 : undefined} aria-valuemax=${movable ? 16 : undefined}
       aria-valuetext=${movable ? label : undefined} onKeyDown=${keys} onPointerDown=${(e) => onGrab(e, rise)} onFocus=${() => (layer.value = rise.row.key)}>
     <title>${label}${rise.others.length ? `; with it ${rise.others.join(", ")}` : ""}</title>
     ${rise.foot.map((f, i) => html`<line key=${i} x1=${x} x2=${x} y1=${y(f)} y2=${y(rise.top[i])} class="riser" />`)}

@@ -1,8 +1,8 @@
 // Area 4: the table of `show`, searchable and sortable; a row is highlighted from everywhere else.
 
 import { by, count, number, once } from "sw/format";
-import { base, layer, view } from "sw/store";
-import { html, useEffect, useMemo, useRef, useState } from "sw/ui";
+import { base, layer, look, view } from "sw/store";
+import { html, useEffect, useMemo, useRef } from "sw/ui";
 
 const first = (values) => (values.length ? number(values[0]) : -1);
 const COLUMNS = [
@@ -20,15 +20,16 @@ const COLUMNS = [
 ];
 
 export function Layers() {
-  const [text, setText] = useState("");
-  const [sort, setSort] = useState([-1, 1]);
-  const [stepsOnly, setStepsOnly] = useState(false);
+  const [text, setText] = look("search", "");
+  const [sort, setSort] = look("sort", ""); // a column's name, "-" before it from the largest down
+  const [stepsOnly, setStepsOnly] = look("steps", false);
+  const column = COLUMNS.findIndex(([name]) => name === sort.replace(/^-/, ""));
+  const way = sort.startsWith("-") ? -1 : 1;
   const list = useRef(null);
   const rows = view.value.layers;
   const before = useMemo(() => new Map(base.value.layers.map((r) => [r.key, r])), [base.value]);
   const shown = useMemo(() => {
     const wanted = rows.filter((r) => (r.key + " " + r.op).toLowerCase().includes(text.toLowerCase()) && (!stepsOnly || r.stride.some((s) => s !== 1)));
-    const [column, way] = sort;
     if (column < 0) return wanted;
     const of = COLUMNS[column][2];
     return [...wanted].sort((a, b) => (of(a) > of(b) ? way : of(a) < of(b) ? -way : 0));
@@ -40,13 +41,13 @@ export function Layers() {
     const at = chosen.getBoundingClientRect();
     if (at.top < box.top + 32 || at.bottom > box.bottom) list.current.scrollTop += at.top - box.top - box.height / 3;
   }, [layer.value]);
-  const turn = (i) => setSort(sort[0] !== i ? [i, 1] : sort[1] === 1 ? [i, -1] : [-1, 1]);
+  const turn = (i) => setSort(column !== i ? COLUMNS[i][0] : way > 0 ? `-${sort}` : "");
   return html`<div class="tools"><label>Search <input type="search" value=${text} onInput=${(e) => setText(e.target.value)} placeholder="name or op" /></label>
       <label class="check"><input type="checkbox" checked=${stepsOnly} onChange=${(e) => setStepsOnly(e.target.checked)} /> only steps</label>
       <span class="muted">${shown.length} of ${rows.length} layers</span></div>
     <div class="scroll tall" ref=${list} tabindex="0" role="region" aria-label="Layers"><table class="layers">
-      <thead><tr>${COLUMNS.map(([name], i) => html`<th scope="col" key=${name} aria-sort=${sort[0] === i ? (sort[1] > 0 ? "ascending" : "descending") : "none"}>
-        <button type="button" onClick=${() => turn(i)}>${name}<span aria-hidden="true">${sort[0] === i ? (sort[1] > 0 ? " ↑" : " ↓") : ""}</span></button></th>`)}</tr></thead>
+      <thead><tr>${COLUMNS.map(([name], i) => html`<th scope="col" key=${name} aria-sort=${column === i ? (way > 0 ? "ascending" : "descending") : "none"}>
+        <button type="button" onClick=${() => turn(i)}>${name}<span aria-hidden="true">${column === i ? (way > 0 ? " ↑" : " ↓") : ""}</span></button></th>`)}</tr></thead>
       <tbody>${shown.map((r) => {
         const old = before.get(r.key);
         return html`<tr key=${r.key} class=${`${r.key === layer.value ? "chosen" : ""} ${r.stride.some((s) => s !== 1) ? "steps" : ""}`} onClick=${() => (layer.value = r.key)}>

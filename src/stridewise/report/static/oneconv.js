@@ -2,7 +2,7 @@
 
 import { number } from "sw/format";
 import { post } from "sw/net";
-import { base, layer, network, picture, row, settings } from "sw/store";
+import { base, layer, look, network, picture, row, settings } from "sw/store";
 import { Grid, outline } from "sw/grid";
 import { html, Twin, useEffect, useMemo, useState } from "sw/ui";
 
@@ -40,11 +40,11 @@ export function OneConvolution() {
   const [asked, setAsked] = useState(() => ({ ...START, ...(settings.value ?? (row.value?.kernel.some((k) => k > 1) ? fromLayer(row.value, own) : null) ?? {}) }));
   const [found, setFound] = useState(null);
   const [why, setWhy] = useState("");
-  const [index, setIndex] = useState(0);
-  const [which, setWhich] = useState(0);
+  const [index, setIndex] = look("window", 0);
+  const [which, setWhich] = look("side", 0);
   const [pixel, setPixel] = useState(null);
   const [playing, setPlaying] = useState(false);
-  const [coverage, setCoverage] = useState(false);
+  const [coverage, setCoverage] = look("read", false);
   useEffect(() => {
     let stale = false;
     post("/api/convolution", { network: network.value, layer: layer.value, ...asked }).then((f) => { if (!stale) { setFound(f); setWhy(""); setWhich((w) => Math.min(w, f.maps.length - 1)); } }).catch((error) => !stale && setWhy(error.message));
@@ -92,7 +92,7 @@ export function OneConvolution() {
     ${why && html`<p class="note" role="alert">${why}</p>`}
     ${found && map && html`<div class="sliding">
         <figure><figcaption>the picture, ${found.pixels.length}×${found.pixels[0].length} pixels${map.axes.some((a) => a.begin || a.end) ? ", padding around it" : ""}</figcaption>
-          <${Grid} values=${found.pixels} heat=${heat} label="Input pixels" pads=${map.axes.map((a) => [a.begin, a.end])} window=${outline(map, cell)} taps=${[map.axes[0].positions[cell[0]], map.axes[1].positions[cell[1]]]} unread=${unread} chosen=${pixel} onCell=${setPixel} onLeave=${() => setPixel(null)} /></figure>
+          <${Grid} values=${found.pixels} heat=${heat} label="Input pixels" pads=${map.axes.map((a) => [a.begin, a.end])} window=${outline(map, cell)} taps=${[map.axes[0].positions[cell[0]], map.axes[1].positions[cell[1]]]} unread=${unread} rest=${map.axes.map((a) => a.remainder)} chosen=${pixel} onCell=${setPixel} onLeave=${() => setPixel(null)} /></figure>
         ${found.maps.map((m, i) => html`<${Map} key=${i} found=${found} map=${m} label=${i ? "right" : "left"} cell=${i === which ? cell : null} reading=${i === which ? readers : null} setCell=${([y, x]) => { setWhich(i); setPlaying(false); setIndex(y * m.axes[1].out_size + x); }} />`)}
       </div>
       <div class="controls"><button type="button" onClick=${() => setPlaying(!playing)} aria-pressed=${playing}>${playing ? "pause" : "play"}</button><button type="button" onClick=${() => step(-1)}>step back</button><button type="button" onClick=${() => step(1)}>step</button>

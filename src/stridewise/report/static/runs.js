@@ -1,16 +1,16 @@
 // Area 8, runs: what the run folders of `stridewise search` hold; a click puts a plan on the ladder.
 
 import { get } from "sw/net";
-import { addTab, base, complain, network, networks, openNetwork, read, tab } from "sw/store";
+import { addTab, base, complain, look, network, networks, openNetwork, read, tab } from "sw/store";
 import { Study } from "sw/study";
-import { html, signal, useEffect, useState } from "sw/ui";
+import { html, signal, useEffect } from "sw/ui";
 
 const known = signal(null);
 
 export function Runs() {
-  const [which, setWhich] = useState(0);
-  const look = () => get("/api/runs").then((found) => (known.value = found)).catch(complain);
-  useEffect(() => void look(), []);
+  const [which, setWhich] = look("run", 0);
+  const fetched = () => get("/api/runs").then((found) => (known.value = found)).catch(complain);
+  useEffect(() => void fetched(), []);
   if (!known.value) return html`<p class="muted" aria-busy="true">reading the run folders …</p>`;
   const run = known.value[Math.min(which, known.value.length - 1)];
   const study = run.result;
@@ -21,7 +21,7 @@ export function Runs() {
     if (wishes) addTab(wishes);
   };
   return html`<div class="tools">${known.value.length > 1 && html`<label>run <select id="run" onChange=${(e) => setWhich(Number(e.target.value))}>${known.value.map((r, i) => html`<option value=${i} selected=${r === run}>${r.name}</option>`)}</select></label>`}
-      <button type="button" class="small" onClick=${look}>read again</button>
+      <button type="button" class="small" onClick=${fetched}>read again</button>
       ${study && other !== network.value && (other >= 0 ? html`<span class="muted">a run of ${study.model}:</span> <button type="button" class="small" onClick=${() => openNetwork(other)}>open it</button>` : html`<span class="muted">a run of ${study.model}: start <code>stridewise serve ${study.model} --run …</code> to load its plans</span>`)}</div>
     ${run.error ? html`<p class="note">${run.error}</p>` : html`<${Study} key=${run.name} study=${study} load=${other === network.value ? load : null} />`}`;
 }

@@ -60,7 +60,7 @@ export function ladder(base, view) {
   const groupOf = new Map();
   for (const group of base.groups) for (const key of group.sites) groupOf.set(key, group);
   // A step made otherwise stands behind its site, as "site/blur"; it is the site that a person changes.
-  const siteOf = (key) => { const site = key.slice(0, key.lastIndexOf("/")); return view.plan?.[site]?.downsample === key.slice(site.length + 1) ? site : key; };
+  const siteOf = (key) => { const site = key.slice(0, key.lastIndexOf("/")); return !at.has(key) && at.has(site) ? site : key; };
   const depth = (key) => at.get(key) ?? (key.startsWith("+") ? slotAt.get(key.slice(1)) : undefined) ?? (siteOf(key) === key ? 0 : at.get(siteOf(key)) + 0.35);
   const rows = view.layers.filter(spatial).map((row) => ({ row, x: depth(row.key), height: levels(row) }));
   rows.sort((a, b) => a.x - b.x);

@@ -8,12 +8,12 @@ const shown = (element) => element && element.getBoundingClientRect().width > 0;
 // The panels that hold a drawing now: {name, forms, find}.
 export function drawnPanels() {
   const room = document.querySelector("[role=tab][aria-selected=true][id^=room-]")?.textContent ?? "";
-  const chart = () => document.querySelector("#room svg.chart");
+  const charts = [...document.querySelectorAll("#room svg.chart")];
   const canvas = () => document.querySelector("#room canvas");
   return [
     { name: "Ladder", forms: ["svg", "png"], svg: () => document.querySelector("#ladder svg.drawing") },
-    { name: "Picture", forms: ["png"], frame: () => document.querySelector("#stage .frame") },
-    { name: room, forms: ["svg", "png"], svg: chart },
+    { name: "Picture", forms: ["svg", "png"], frame: () => document.querySelector("#stage .frame") },
+    ...charts.map((chart, i) => ({ name: charts.length > 1 ? `${room} ${i + 1}` : room, forms: ["svg", "png"], svg: () => chart })),
     { name: room, forms: ["png"], canvases: () => (canvas() ? [...document.querySelectorAll("#room canvas")] : null) },
   ].filter((panel) => { const found = (panel.svg ?? panel.frame ?? panel.canvases)(); return Array.isArray(found) ? found.length : shown(found); });
 }
@@ -57,28 +57,49 @@ async function png(name, width, height, draw) {
   save(name, await new Promise((done) => canvas.toBlob(done, "image/png")), "image/png");
 }
 
-// The stage: the pictures that lie in its frame in order, each where and as it is shown, then what is drawn over them.
+// The pictures that lie in the stage's frame, in order: where each is shown, and what of it the wipe leaves.
+function layersOf(frame) {
+  const box = frame.getBoundingClientRect();
+  return [...frame.querySelectorAll("img")].map((image) => {
+    const { x, y, width, height } = image.getBoundingClientRect();
+    const style = getComputedStyle(image);
+    const at = { x: x - box.x, y: y - box.y, width, height };
+    const inset = /inset\(([^)]*)\)/.exec(style.clipPath)?.[1].trim().split(/\s+/).map(Number.parseFloat);
+    if (!inset) return { image, style, at, left: at };
+    const [top, right, bottom, left] = [inset[0], inset[1] ?? inset[0], inset[2] ?? inset[0], inset[3] ?? inset[1] ?? inset[0]].map((v) => v / 100);
+    return { image, style, at, left: { x: at.x + left * width, y: at.y + top * height, width: width * (1 - left - right), height: height * (1 - top - bottom) } };
+  });
+}
+
+// The stage: its pictures, each as it is shown, then what is drawn over them.
 async function staged(c, frame) {
   const box = frame.getBoundingClientRect();
-  for (const image of frame.querySelectorAll("img")) {
-    const at = image.getBoundingClientRect();
-    const style = getComputedStyle(image);
+  for (const { image, style, at, left } of layersOf(frame)) {
     c.save();
-    const inset = /inset\(([^)]*)\)/.exec(style.clipPath)?.[1].trim().split(/\s+/).map(Number.parseFloat);
-    if (inset) {
-      const [top, right, bottom, left] = [inset[0], inset[1] ?? inset[0], inset[2] ?? inset[0], inset[3] ?? inset[1] ?? inset[0]].map((v) => v / 100);
-      c.beginPath();
-      c.rect(at.x - box.x + left * at.width, at.y - box.y + top * at.height, at.width * (1 - left - right), at.height * (1 - top - bottom));
-      c.clip();
-    }
+    c.beginPath();
+    c.rect(left.x, left.y, left.width, left.height);
+    c.clip();
     c.imageSmoothingEnabled = style.imageRendering !== "pixelated";
     c.globalCompositeOperation = style.mixBlendMode === "normal" ? "source-over" : style.mixBlendMode;
     c.filter = style.filter;
-    c.drawImage(image, at.x - box.x, at.y - box.y, at.width, at.height);
+    c.drawImage(image, at.x, at.y, at.width, at.height);
     c.restore();
   }
   const over = await decoded(standalone(frame.querySelector("svg"), false));
   c.drawImage(over, 0, 0, box.width, box.height);
+}
+
+// The same as one SVG: the pictures inside it, what is drawn over them as lines.
+function stagedSvg(frame) {
+  const { width, height } = frame.getBoundingClientRect();
+  const inside = ({ image }) => {
+    const canvas = Object.assign(document.createElement("canvas"), { width: image.naturalWidth, height: image.naturalHeight });
+    canvas.getContext("2d").drawImage(image, 0, 0);
+    return canvas.toDataURL();
+  };
+  const placed = ({ x, y, width: w, height: h }) => `x="${x}" y="${y}" width="${w}" height="${h}"`;
+  const pictures = layersOf(frame).map((one, i) => `<clipPath id="left${i}"><rect ${placed(one.left)}/></clipPath><image href="${inside(one)}" ${placed(one.at)} preserveAspectRatio="none" clip-path="url(#left${i})" style="mix-blend-mode:${one.style.mixBlendMode};filter:${one.style.filter};image-rendering:${one.style.imageRendering}"/>`);
+  return `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}">${pictures.join("")}${standalone(frame.querySelector("svg"), false)}</svg>`;
 }
 
 export async function pictureOf(panel, form) {
@@ -86,6 +107,7 @@ export async function pictureOf(panel, form) {
   if (panel.frame) {
     const frame = panel.frame();
     const box = frame.getBoundingClientRect();
+    if (form === "svg") return save(name, stagedSvg(frame), "image/svg+xml");
     return png(name, box.width, box.height, (c) => staged(c, frame));
   }
   if (panel.canvases) {

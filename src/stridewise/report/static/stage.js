@@ -3,8 +3,8 @@
 import * as jobs from "sw/jobs";
 import { by, number, once } from "sw/format";
 import { upload } from "sw/net";
-import { base, complain, network, picture, position, row, said, viewOf } from "sw/store";
-import { html, Panel, useEffect, useState } from "sw/ui";
+import { base, complain, errors, forgive, look, network, picture, position, row, said, viewOf } from "sw/store";
+import { html, Panel, useState } from "sw/ui";
 
 const MOST_DOTS = 60;
 
@@ -30,7 +30,8 @@ function Overlay({ r, sizes, at, frame, onPick }) {
   const [rows, columns] = [along(r, 0), along(r, 1)];
   const skip = (axis) => Math.max(1, Math.ceil(axis.count / MOST_DOTS));
   const [sy, sx] = [skip(rows), skip(columns)];
-  const radius = Math.max(0.6, Math.min(2.6, Math.min(columns.jump * sx, rows.jump * sy) / 6, sizes[1] / 110));
+  // Small enough that what lies under them is seen: a share of the picture, whatever its size.
+  const radius = Math.max(sizes[1] / 400, Math.min(2.6, Math.min(columns.jump * sx, rows.jump * sy) / 6, sizes[1] / 110));
   const dots = [];
   for (let i = 0; i < rows.count; i += sy) for (let j = 0; j < columns.count; j += sx) dots.push(`M${columns.centre(j) - radius} ${rows.centre(i)}a${radius} ${radius} 0 1 0 ${2 * radius} 0a${radius} ${radius} 0 1 0 ${-2 * radius} 0`);
   const box = { x: columns.start + at[1] * columns.jump, y: rows.start + at[0] * rows.jump, width: columns.field, height: rows.field };
@@ -83,11 +84,11 @@ const clip = (right, frame, box, wipe) => {
 };
 
 export function Stage() {
-  const [channel, setChannel] = useState(0);
-  const [wipe, setWipe] = useState(50);
-  const [layered, setLayered] = useState("picture");
+  const [chosen, setChannel] = look("channel", 0);
+  const [wipe, setWipe] = look("wipe", 50);
+  const [layered, setLayered] = look("shown", "picture");
   const [broken, setBroken] = useState("");
-  const [whole, setWhole] = useState(false);
+  const [whole, setWhole] = look("whole", false);
   const shape = Array.isArray(base.value.input) ? base.value.input.slice(2) : Object.values(base.value.input)[0].slice(2);
   const r = row.value;
   const drawable = r && r.cumulative_stride.length === 2 && r.cumulative_stride.every((s) => s !== null) && shape.length === 2;
@@ -97,12 +98,13 @@ export function Stage() {
   const found = jobs.current(job) && job.result.layer === r?.key ? job.result : null;
   const heatJob = jobs.latest("field");
   const heat = jobs.current(heatJob) && heatJob.result.layer === r?.key && String(heatJob.result.position) === String(at) ? heatJob.result : null;
-  useEffect(() => setChannel(0), [r?.key]);
+  const channel = found ? Math.min(chosen, found.channels.length - 1) : 0;
   const take = async (file) => {
     if (!file) return;
     try {
       picture.value = await upload("/api/picture", file);
       said.value = "Another picture is in use.";
+      errors.value.filter((text) => text.startsWith("picture: ")).forEach(forgive);
       setBroken("");
     } catch (error) {
       complain(error);

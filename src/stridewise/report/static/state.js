@@ -70,6 +70,18 @@ export function rebuilt(rows, edits) {
   return out;
 }
 
+// How things are looked at: small values by name ("wipe", "search"), here only while they are not as at first.
+const LOOK = "look.";
+export const lookOf = (looks, name, start) => {
+  const value = looks[name] ?? start;
+  if (typeof start === "number") return Number.isInteger(Number(value)) && Number(value) >= 0 ? Number(value) : start;
+  return typeof start === "boolean" ? String(value) === "true" : String(value);
+};
+export function looked(looks, name, start, value) {
+  const { [name]: _, ...rest } = looks;
+  return value === start ? rest : { ...rest, [name]: value };
+}
+
 // --- the address: everything a colleague needs to see the same, after the #
 export function encoded(state) {
   const q = new URLSearchParams();
@@ -78,6 +90,7 @@ export function encoded(state) {
   for (const name of ["tab", "against", "layer", "area"]) if (state[name]) q.set(name, state[name]);
   if (state.position) q.set("at", state.position.join("."));
   if (state.settings) q.set("one", JSON.stringify(state.settings));
+  for (const [name, value] of Object.entries(state.looks ?? {})) q.set(LOOK + name, value);
   // A plus is a plus (of a slot), not a space: an address is to be read, and typed.
   return q.toString().replaceAll("+", "%20").replaceAll("%2B", "+").replaceAll("%3D", "=").replaceAll("%2C", ",").replaceAll("%3A", ":");
 }
@@ -106,6 +119,7 @@ export function decoded(fragment) {
     layer: q.get("layer") ?? "",
     area: q.get("area") ?? "",
     settings: Array.isArray(settings?.strides) && settings.strides.every(Array.isArray) ? settings : null,
+    looks: Object.fromEntries([...q].filter(([key]) => key.startsWith(LOOK)).map(([key, value]) => [key.slice(LOOK.length), value])),
     position: at.length === 2 && at.every(Number.isInteger) ? at : null,
   };
 }
@@ -113,14 +127,19 @@ export function decoded(fragment) {
 // --- one sentence that says what a change did, for those who do not see it
 export function summary(before, after, words) {
   const parts = [];
-  if (words.by(before.output_stride) !== words.by(after.output_stride))
-    parts.push(`output stride ${words.by(before.output_stride)} to ${words.by(after.output_stride)}`);
+  for (const [key, name] of [
+    ["output_stride", "output stride"],
+    ["receptive_field", "receptive field"],
+  ])
+    if (words.by(before[key]) !== words.by(after[key])) parts.push(`${name} ${words.by(before[key])} to ${words.by(after[key])}`);
   for (const [key, name, text] of [
     ["macs", "multiply-adds", words.count],
+    ["activations", "activations", words.count],
     ["peak_activation_bytes", "peak memory", words.bytes],
   ])
     if (before[key] !== after[key]) parts.push(`${name} ${text(after[key])}, ${words.change(after[key], before[key])}`);
-  return parts.length ? parts.join("; ") : "as the original";
+  if (parts.length) return parts.join("; ");
+  return after === before ? "as the original" : "changed, with the same totals as the original";
 }
 
 export const tabLetter = (index) => String.fromCharCode(65 + index);

@@ -2,7 +2,7 @@
 
 import * as words from "sw/format";
 import { get, lose, Lost, post, Refused } from "sw/net";
-import { afterClosing, decoded, encoded, history, idle, NOTHING, pair, rebuilt, redo, remember, request, same, summary, tabName, undo, wishesOf } from "sw/state";
+import { afterClosing, decoded, encoded, history, idle, looked, lookOf, NOTHING, pair, rebuilt, redo, remember, request, same, summary, tabName, undo, wishesOf } from "sw/state";
 import { batch, computed, effect, signal } from "sw/ui";
 
 const embedded = document.getElementById("data");
@@ -26,6 +26,13 @@ export const picture = signal({ number: 0, name: "" });
 export const kinds = signal([]);
 export const extras = signal({});
 export const settings = signal(null); // of the one convolution, once a person has changed them
+export const looks = signal({});
+
+// A small value of how things are looked at, and how to set it; as `useState`, but kept in the address.
+export const look = (name, start) => {
+  const set = (value) => (looks.value = looked(looks.value, name, start, typeof value === "function" ? value(lookOf(looks.value, name, start)) : value));
+  return [lookOf(looks.value, name, start), set];
+};
 
 export const original = computed(() => base.value && { ...base.value, marks: base.value.marks ?? [] });
 export const view = computed(() => answers.value[tab.value] ?? original.value);
@@ -193,7 +200,10 @@ async function visit(wanted) {
   const named = networks.value.findIndex((n) => n.name === wanted.network || wanted.network.endsWith(`:${n.name}`));
   if (wanted.area) area.value = wanted.area;
   settings.value = wanted.settings;
+  looks.value = wanted.looks;
   await openNetwork(Math.max(named, 0), named >= 0 || !wanted.network ? wanted : {});
+  if (wanted.network && named < 0)
+    complain(new Refused(`${wanted.network}: the address shows this network, which is not among those here: start “stridewise serve ${wanted.network}” and open the address with it`));
 }
 
 export async function begin() {
@@ -214,7 +224,10 @@ export async function begin() {
     });
     await visit(wanted);
     effect(writeAddress);
-    window.addEventListener("hashchange", () => visit(decoded(location.hash))); // somebody's address, put into this page
+    window.addEventListener("hashchange", () => {
+      clearTimeout(later); // somebody's address, put into this page
+      visit(decoded(location.hash));
+    });
     return start;
   } catch (error) {
     complain(error);
@@ -247,10 +260,20 @@ export const address = () =>
     area: area.value,
     position: position.value,
     settings: settings.value,
+    looks: looks.value,
   });
 
+// Written at most ten times a second: browsers stop listening to a page that writes more.
+let written = 0;
+let later = 0;
 function writeAddress() {
   if (!base.value) return;
-  window.history.replaceState(null, "", `#${address()}`);
+  const hash = `#${address()}`;
+  const write = () => {
+    written = performance.now();
+    window.history.replaceState(null, "", hash);
+  };
+  clearTimeout(later);
+  later = setTimeout(write, Math.max(0, written + 100 - performance.now()));
   document.title = `${networks.value[network.value].name} · Stridewise`;
 }

@@ -5,6 +5,7 @@ import { Chart } from "sw/chart";
 import { ticks } from "sw/chart-ticks";
 import { Coordinates } from "sw/coordinates";
 import { bytes, count, once, percent } from "sw/format";
+import { look } from "sw/store";
 import { html, Twin, useState } from "sw/ui";
 
 const WORDS = {
@@ -73,7 +74,7 @@ const onOneLine = (toml) => toml.replace(/\[\s+([^\]]*?),?\s+\]/g, (_, inner) =>
 
 export function Study({ study, load }) {
   const costs = COSTS.filter(([, , of]) => study.plans.some((p) => of(p) !== null));
-  const [by, setBy] = useState("macs");
+  const [by, setBy] = look("cost", "macs");
   const [lit, setLit] = useState("");
   const cost = costs.find(([id]) => id === by) ?? costs[0];
   const { recommended } = study;
