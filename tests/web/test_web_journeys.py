@@ -137,6 +137,14 @@ def test_pictures_of_what_is_shown_are_taken_away(page: Any, address: str, tmp_p
     drawn = ElementTree.parse(tmp_path / "picture.svg").getroot()
     assert [i.get("href")[:22] for i in drawn.iter(f"{SVG}image")] == ["data:image/png;base64,"]
     assert len(list(drawn.iter(f"{SVG}rect"))) == 4  # what is left of the photograph, the cell, the field twice
+    page.get_by_role("button", name="Export").click()
+    with page.expect_download() as taken:
+        page.get_by_role("button", name="One convolution (SVG)").click()
+    taken.value.save_as(tmp_path / "convolution.svg")
+    drawn = list(ElementTree.parse(tmp_path / "convolution.svg").getroot().iter(f"{SVG}image"))
+    lefts = [float(image.get("x", "")) for image in drawn]
+    assert len(drawn) == page.locator("#room canvas").count() > 1
+    assert all(a + float(image.get("width", "")) < b for a, b, image in zip(lefts, lefts[1:], drawn, strict=False))
     for name in ("Picture (PNG)", "One convolution (PNG)", "Report (HTML, one file)"):
         page.get_by_role("button", name="Export").click()
         with page.expect_download() as taken:

@@ -14,7 +14,7 @@ export function drawnPanels() {
     { name: "Ladder", forms: ["svg", "png"], svg: () => document.querySelector("#ladder svg.drawing") },
     { name: "Picture", forms: ["svg", "png"], frame: () => document.querySelector("#stage .frame") },
     ...charts.map((chart, i) => ({ name: charts.length > 1 ? `${room} ${i + 1}` : room, forms: ["svg", "png"], svg: () => chart })),
-    { name: room, forms: ["png"], canvases: () => (canvas() ? [...document.querySelectorAll("#room canvas")] : null) },
+    { name: room, forms: ["svg", "png"], canvases: () => (canvas() ? [...document.querySelectorAll("#room canvas")] : null) },
   ].filter((panel) => { const found = (panel.svg ?? panel.frame ?? panel.canvases)(); return Array.isArray(found) ? found.length : shown(found); });
 }
 
@@ -113,14 +113,14 @@ export async function pictureOf(panel, form) {
   if (panel.canvases) {
     const all = panel.canvases();
     const boxes = all.map((canvas) => canvas.getBoundingClientRect());
-    const width = boxes.reduce((sum, b) => sum + b.width + 12, 12);
-    return png(name, width, Math.max(...boxes.map((b) => b.height)) + 24, (c) => {
-      let left = 12;
-      all.forEach((canvas, i) => {
-        c.drawImage(canvas, left, 12, boxes[i].width, boxes[i].height);
-        left += boxes[i].width + 12;
-      });
-    });
+    const lefts = boxes.map((_, i) => 12 + boxes.slice(0, i).reduce((sum, b) => sum + b.width + 12, 0));
+    const width = lefts.at(-1) + boxes.at(-1).width + 12;
+    const height = Math.max(...boxes.map((b) => b.height)) + 24;
+    if (form === "svg") {
+      const images = all.map((canvas, i) => `<image href="${canvas.toDataURL()}" x="${lefts[i]}" y="12" width="${boxes[i].width}" height="${boxes[i].height}" style="image-rendering:pixelated"/>`);
+      return save(name, `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}">${images.join("")}</svg>`, "image/svg+xml");
+    }
+    return png(name, width, height, (c) => all.forEach((canvas, i) => c.drawImage(canvas, lefts[i], 12, boxes[i].width, boxes[i].height)));
   }
   const svg = panel.svg();
   const text = standalone(svg);
