@@ -19,6 +19,7 @@ from stridewise.study.axes import plan_axes
 from stridewise.study.candidates import shortlisted
 from stridewise.study.interval import difference, estimate
 from stridewise.study.jobs import Outcome
+from stridewise.study.settings import stored_call
 from stridewise.study.training import TrainScore
 from stridewise.study.verdict import Contender, verdict
 
@@ -233,8 +234,10 @@ def test_the_command_searches_for_the_other_tasks(tmp_path, task, metric):
         "50x",
     )
     data = {"segment": "masks.npz", "detect": "boxes"}[task]
+    own = {"segment": ("--augment", "flip,shift"), "detect": ("--levels", "4", "--sizes", "8,20")}[task]
+    own = (*own, "--width", "16", "--decay", "0.01", "--precision", "bf16-mixed")
     done = run(
-        *("search", "builtin:resnet20-narrow", "--task", task, "--data", data, "--run", "run", *common, "--json"),
+        *("search", "builtin:resnet20-narrow", "--task", task, "--data", data, "--run", "run", *common, *own, "--json"),
         cwd=tmp_path,
     )
     assert done.returncode == 0, done.stderr
@@ -242,6 +245,13 @@ def test_the_command_searches_for_the_other_tasks(tmp_path, task, metric):
     assert found["state"] == "finished"
     assert metric in found["metric"]
     assert not any(row["error"] for row in found["plans"])
+    kept = stored_call(tmp_path / "run")
+    assert (kept["width"], kept["decay"], kept["precision"]) == (16, 0.01, "bf16-mixed")
+    assert (kept.get("augment"), kept.get("levels"), kept.get("sizes")) == (
+        (["flip", "shift"], None, None) if task == "segment" else (None, [4], [8, 20])
+    )
+    again = run("search", "--resume", "run", "--json", cwd=tmp_path)
+    assert json.loads(again.stdout)["plans"] == found["plans"]
     origins = [row["origin"] for row in found["plans"]]
     assert origins[0] == "default"
     finals = [row for row in found["plans"] if row["final"]]

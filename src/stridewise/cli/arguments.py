@@ -62,11 +62,11 @@ def parse_inputs(texts: Sequence[str]) -> Shape | dict[str, Shape] | None:
     return {name: parse_sizes("--input", shape) for name, _, shape in named}
 
 
-def parse_strides(text: str | None) -> list[int | Shape] | None:
+def parse_strides(text: str | None, option: str = "--declared") -> list[int | Shape] | None:
     """`4,8,16,32`, or `4x8,8x16` with unequal axes. Raises UsageError."""
     if text is None:
         return None
-    strides = [parse_sizes("--declared", part.strip(), "4,8,16,32 or 4x8,8x16") for part in text.split(",")]
+    strides = [parse_sizes(option, part.strip(), "4,8,16,32 or 4x8,8x16") for part in text.split(",")]
     return [stride[0] if len(stride) == 1 else stride for stride in strides]
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from stridewise.cli.training import read_settings, training_options
 from stridewise.errors import UsageError
 
 
@@ -102,11 +103,7 @@ def _shape(ctx: click.Context, option: click.Parameter, value: str | None) -> tu
 )
 @click.option("--weights", metavar="FILE", help="Begin with these (safetensors), kept by dilation where a plan can.")
 @click.option("--trust", is_flag=True, help="Read weights that can run code.")
-@click.option("--batch", type=click.IntRange(2), help="Pictures in a step. [default: 64]")
-@click.option("--rate", type=click.FloatRange(0, min_open=True), help="Peak learning rate.")
-@click.option("--head", type=click.Choice(["atrous", "decoder"]), help="Of segment, as for train. [default: decoder]")
-@click.option("--augment", metavar="shift,flip", help="What is varied in training pictures. [default: nothing]")
-@click.option("--device", help="cpu, cuda, auto. [default: cpu]")
+@training_options
 @click.option("--run", type=click.Path(path_type=Path), help="Folder that keeps the study. [default: runs/MODEL]")
 @click.option("--resume", type=click.Path(path_type=Path), help="Go on with the study in this folder.")
 @click.option("--storage", metavar="URL", help="Keep the records in a database: postgresql://user@host/name.")
@@ -138,11 +135,9 @@ def command(
                 "search wants a MODEL and --data, as in: stridewise search builtin:resnet20 --data builtin:digits "
                 "(or --score, your own training, instead of --data)"
             )
-        given = {key: value for key, value in options.items() if value is not None}
+        given = read_settings(options)
         given["max_peak_bytes"] = given.pop("max_memory", None)
         given["rivals"] = _rivals(given.pop("rivals"))
-        if "augment" in given:
-            given["augment"] = tuple(given["augment"].split(","))
         if given.get("score"):
             del given["task"]
             _check_input(model, given)

@@ -11,48 +11,9 @@ from typing import Any
 
 import click
 
-from stridewise.cli.arguments import MODEL_HELP, parse_sizes, parse_strides
+from stridewise.cli.arguments import MODEL_HELP, parse_sizes
+from stridewise.cli.training import read_settings, training_options
 from stridewise.errors import UsageError
-
-Command = Callable[..., Any]
-
-
-def _of_task(command: Command) -> Command:
-    for decorate in reversed(
-        (
-            click.option("--head", type=click.Choice(["atrous", "decoder"]), help="segment. [default: decoder]"),
-            click.option("--levels", metavar="4,8,...", help="segment, detect: strides read. [default: all from 4 on]"),
-            click.option("--width", type=click.IntRange(1), help="segment, detect: of the head. [default: 64]"),
-            click.option(
-                "--sizes", metavar="A,B", help="detect: sides of small and large objects, pixels. [default: 32,96]"
-            ),
-        )
-    ):
-        command = decorate(command)
-    return command
-
-
-def _of_recipe(command: Command) -> Command:
-    precisions = click.Choice(["32-true", "16-mixed", "bf16-mixed"])
-    for decorate in reversed(
-        (
-            click.option("--epochs", type=click.IntRange(0), default=10, show_default=True, help="0: with --weights."),
-            click.option("--batch", type=click.IntRange(2), default=64, show_default=True),
-            click.option("--rate", "--lr", "rate", type=float, default=5e-3, show_default=True, help="Peak."),
-            click.option("--decay", type=float, default=0.05, show_default=True, help="Weight decay."),
-            click.option("--augment", default="", metavar="A,B,...", help="shift, flip, scale, light, invert."),
-            click.option("--accumulate", type=click.IntRange(1), default=1, show_default=True, help="Batches a step."),
-            click.option("--clip", type=float, default=0.0, help="Largest norm of a gradient. [default: any]"),
-            click.option("--precision", type=precisions, default="32-true", show_default=True),
-            click.option("--device", default="cpu", show_default=True, help="cpu, cuda, mps or auto."),
-            click.option("--devices", type=click.IntRange(1), default=1, show_default=True, help="On each node."),
-            click.option("--nodes", type=click.IntRange(1), default=1, show_default=True),
-            click.option("--patience", type=click.IntRange(1), help="Epochs without a better score."),
-            click.option("--seed", type=click.IntRange(0), default=0, show_default=True),
-        )
-    ):
-        command = decorate(command)
-    return command
 
 
 @click.command(
@@ -69,8 +30,12 @@ def _of_recipe(command: Command) -> Command:
 @click.option("--size", metavar="HxW", help="Bring pictures to this size. [default: as they are]")
 @click.option("--weights", metavar="FILE", help="Begin with these weights (safetensors); random without.")
 @click.option("--trust", is_flag=True, help="Read weights that can run code.")
-@_of_recipe
-@_of_task
+@click.option("--epochs", type=click.IntRange(0), default=10, show_default=True, help="0: with --weights.")
+@training_options
+@click.option("--devices", type=click.IntRange(1), default=1, show_default=True, help="On each node.")
+@click.option("--nodes", type=click.IntRange(1), default=1, show_default=True)
+@click.option("--patience", type=click.IntRange(1), help="Epochs without a better score.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--threads", type=click.IntRange(1), help="Processor threads. [default: torch's]")
 @click.option("--run", metavar="DIR", help="Keep network, metrics, curves and checkpoint in this folder.")
 @click.option("--resume", is_flag=True, help="Go on with the training in --run.")
@@ -120,7 +85,8 @@ def command(
         from stridewise.tasks.train import evaluate as judged
 
         names = ("data", "plan", "format", "device")
-        record = judged(task, str(spec), evaluate, **{name: given[name] for name in names})
+        told = {name: given[name] for name in names if given[name] is not None}
+        record = judged(task, str(spec), evaluate, **told)
     if os.environ.get("LOCAL_RANK", "0") != "0":  # one of several processes of a training: the first one speaks
         return
     if record is not None:
@@ -136,14 +102,9 @@ def command(
 def _trained(task: str, model: str, given: dict[str, Any]) -> Any:
     from stridewise.tasks.train import train
 
-    settings = {key: value for key, value in given.items() if value is not None}
-    settings["augment"] = tuple(part.strip() for part in given["augment"].split(",") if part.strip())
+    settings = read_settings(given)
     if given["size"] is not None:
         settings["size"] = parse_size(given["size"])
-    if given["levels"] is not None:
-        settings["levels"] = tuple(parse_strides(given["levels"]) or ())
-    if given["sizes"] is not None:
-        settings["sizes"] = _pair(given["sizes"])
     with training() as progress:
         return train(task, model, progress=progress, **settings)
 
@@ -154,14 +115,6 @@ def parse_size(text: str) -> tuple[int, int]:
     if len(sizes) > 2:
         raise UsageError(f"--size '{text}': height and width are wanted, as 96x128")
     return sizes[0], sizes[-1]
-
-
-def _pair(text: str) -> tuple[float, float]:
-    try:
-        small, large = (float(part) for part in text.split(","))
-    except ValueError as error:
-        raise UsageError(f"--sizes '{text}': two numbers are wanted, as 32,96") from error
-    return small, large
 
 
 def _predict(
