@@ -228,7 +228,9 @@ def finding_lines(findings: Sequence[Finding], width: int) -> list[Line]:
                 out.append([(f"{rule} {severity:<7} " if not at else " " * 14, style), (piece, "")])
         if len(found) > len(shown):
             rest = [f.key for f in found[1:]]
-            text = f"likewise {len(rest)} more: {', '.join(rest)}"
+            alike = len({f.message.removeprefix(f.key) for f in found}) == 1
+            lead = f"likewise {len(rest)} more" if alike else f"{len(rest)} more, each with its own figures"
+            text = f"{lead}: {', '.join(rest)}"
             out.append([(" " * 14, ""), (text if len(text) <= width - 15 else text[: width - 16] + "…", "dim")])
     return out
 
