@@ -29,6 +29,15 @@ def test_golden_side_by_side(golden):
     golden("show_plans.txt", str(show(graph, plans, batch=32, train=True)) + "\n")
 
 
+def test_columns_of_many_plans_do_not_touch():
+    graph = sw.trace(Plain(), (3, 32, 32), name="plain")
+    plans = {f"plan{n}": sw.plan(graph, {"c": 2}) for n in range(6)}
+    head, *rows = str(show(graph, plans)).split("\n\n")[1].splitlines()
+    assert any("%" in row for row in rows)  # the longest change there is
+    for at in (head.index(name) for name in plans):
+        assert all(row[at - 2 : at] == "  " and row[at : at + 1].strip() for row in rows)
+
+
 @pytest.mark.parametrize("width", [80, 100, 140])
 def test_no_line_is_wider_than_asked(report, width):
     assert max(len(line) for line in render(report, width).splitlines()) <= width
