@@ -504,5 +504,41 @@ class Repeat(_Map):
         return self.window, tuple(range(self.window) for _ in range(self.times))
 
 
-AxisMap: TypeAlias = Window | Transposed | Resize | Adaptive | Slice | Whole | Repeat
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Coarse(_Map):
+    """`inner` on every `came`-th position, once for each of `goes` phases of the output.
+
+    Phase b reads from position b * `hop` on. How what enlarges runs where dilation has taken steps over.
+    """
+
+    inner: Transposed | Resize | Adaptive
+    came: int
+    goes: int
+    hop: int
+
+    def out_size(self, size: int) -> int:
+        """`goes` times what `inner` makes of the coarse positions."""
+        return self.goes * self.inner.out_size(size // self.came)
+
+    def step(self, size: int) -> Fraction:
+        """Input positions per output position, nominal where `inner`'s are."""
+        return self.inner.step(size // self.came) * self.came / self.goes
+
+    def taps(self, size: int) -> tuple[int, tuple[Sequence[int], ...]]:
+        """Those of `inner`, `came` positions apart, phase by phase."""
+        advance, taps = self.inner.taps(size // self.came)
+        phases = (tuple(t * self.came + b * self.hop for t in each) for each in taps for b in range(self.goes))
+        return advance * self.came, tuple(phases)
+
+    def field(self, field: Field, size: int) -> Field:
+        """The fields of the phases, side by side; approximate where `inner`'s coordinates are no nominal ones."""
+        coarse = [Slice(start=b * self.hop, stride=self.came).field(field, size) for b in range(self.goes)]
+        made = [self.inner.field(each, size // self.came) for each in coarse]
+        period = math.lcm(*(each.period for each in made))
+        spans = tuple(each.at(position) for position in range(period) for each in made)
+        advance = int(made[0].jump * period)
+        return _shortest(Field(advance=advance, spans=spans, approximate=any(each.approximate for each in made)))
+
+
+AxisMap: TypeAlias = Window | Transposed | Resize | Adaptive | Slice | Whole | Repeat | Coarse
 IDENTITY = Window()

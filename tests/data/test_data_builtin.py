@@ -119,7 +119,7 @@ def test_sizes_and_tasks_outside_the_range_are_refused() -> None:
         digit_scenes(val=0)
     with pytest.raises(UsageError, match="builtin:digits is for classify"):
         digit_scenes(task="classify")
-    with pytest.raises(UsageError, match="serves detect and segment, not classify"):
+    with pytest.raises(UsageError, match=r"serves detect and segment, not classify: give another task or other data$"):
         open_dataset("builtin:digit-scenes", "classify")
 
 

@@ -5,7 +5,7 @@ from fractions import Fraction
 
 import pytest
 import torch
-from report_nets import Plain, Small, TwoInputs
+from report_nets import ClassToken, Plain, Small, TwoInputs
 
 import stridewise as sw
 from stridewise.analyses.cost import kept_bytes, macs, peak_bytes
@@ -140,3 +140,13 @@ def test_a_name_with_markup_is_text():
     page = show(sw.trace(Plain(), (3, 32, 32), name="<b>&")).to_html()
     assert "<b>&" not in page
     assert "&lt;b&gt;&amp;" in page
+
+
+def test_what_works_on_a_class_token_has_no_place_on_the_grid():
+    report = show(sw.trace(ClassToken(), (3, 32, 48)))
+    mix, head = (next(row for row in report.layers if row.key == key) for key in ("mix", "head"))
+    assert (mix.in_size, mix.out_size, mix.cumulative_stride) == ((4, 6), (4, 6), (8, 8))
+    assert (head.in_size, head.out_size, head.cumulative_stride, head.macs) == ((1, 1), (1, 1), (None, None), 40)
+    assert head.everything
+    (output,) = report.to_json()["outputs"]
+    assert (output["size"], output["cumulative_stride"]) == ([1, 1], [None, None])

@@ -6,10 +6,11 @@ from report_nets import Plain, Small
 from torch import nn
 
 import stridewise as sw
+from stridewise.findings import Finding
 from stridewise.report.fold import folded
 from stridewise.report.ladder import rungs
 from stridewise.report.show import show
-from stridewise.report.text import WIDTH, lines, render
+from stridewise.report.text import WIDTH, finding_lines, lines, render
 from stridewise.report.units import binary, change, count, once, shortened
 
 
@@ -28,6 +29,15 @@ def test_golden_side_by_side(golden):
     golden("show_plans.txt", str(show(graph, plans, batch=32, train=True)) + "\n")
 
 
+def test_columns_of_many_plans_do_not_touch():
+    graph = sw.trace(Plain(), (3, 32, 32), name="plain")
+    plans = {f"plan{n}": sw.plan(graph, {"c": 2}) for n in range(6)}
+    head, *rows = str(show(graph, plans)).split("\n\n")[1].splitlines()
+    assert any("%" in row for row in rows)  # the longest change there is
+    for at in (head.index(name) for name in plans):
+        assert all(row[at - 2 : at] == "  " and row[at : at + 1].strip() for row in rows)
+
+
 @pytest.mark.parametrize("width", [80, 100, 140])
 def test_no_line_is_wider_than_asked(report, width):
     assert max(len(line) for line in render(report, width).splitlines()) <= width
@@ -35,6 +45,19 @@ def test_no_line_is_wider_than_asked(report, width):
 
 def test_styles_do_not_change_the_text(report):
     assert "\n".join("".join(t for t, _ in line).rstrip() for line in lines(report, WIDTH)) == str(report)
+
+
+@pytest.mark.parametrize(
+    ("shares", "said"),
+    [((25, 25, 25), "likewise 2 more: b, c"), ((25, 50, 67), "2 more, each with its own figures: b, c")],
+)
+def test_findings_are_called_alike_only_where_they_say_the_same(shares, said):
+    found = [
+        Finding(rule="SW105", severity="info", key=key, message=f"{key}: at most {share} % can go out")
+        for key, share in zip("abc", shares, strict=True)
+    ]
+    told = ["".join(text for text, _ in line).strip() for line in finding_lines(found, WIDTH)]
+    assert told == ["SW105 info    a: at most 25 % can go out", said]
 
 
 def test_repeats_are_folded_and_nothing_is_lost(report):

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F  # noqa: N812
 
 from stridewise.errors import PlanError
 from stridewise.frontends.features import features
@@ -65,3 +66,27 @@ def test_strides_per_axis():
     net = nn.Sequential(nn.Conv2d(1, 2, 3, (1, 2), 1), nn.Conv2d(2, 2, 3, (1, 2), 1), nn.Conv2d(2, 2, 3, 2, 1))
     found = features(net, ((1, 4), (2, 8)), input=(1, 16, 64))
     assert [tuple(m.shape[2:]) for m in found(torch.randn(1, 1, 16, 64))] == [(16, 16), (8, 8)]
+
+
+class Called(nn.Module):
+    """Steps by calls alone; `tapped` gives each map out by a module."""
+
+    def __init__(self, tapped: bool) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(4, 3, 3, 3))
+        self.taps = nn.ModuleList([nn.Identity(), nn.Identity()]) if tapped else None
+
+    def forward(self, x):
+        for turn in range(2):
+            x = F.conv2d(x, self.weight, None, 2, 1) if turn == 0 else F.max_pool2d(x, 2)
+            if self.taps is not None:
+                x = self.taps[turn](x)
+        return x
+
+
+def test_a_map_that_a_call_makes_is_refused_with_what_to_do_and_that_helps():
+    said = r"stride 4 is what the call max_pool2d makes, .* nn\.Identity\(\) .* there are none"
+    with pytest.raises(PlanError, match=said):
+        features(Called(tapped=False), (4,), input=(3, 32, 32))
+    found = features(Called(tapped=True), (2, 4), input=(3, 32, 32))
+    assert [tuple(m.shape[1:]) for m in found(torch.randn(1, 3, 32, 32))] == [(4, 16, 16), (4, 8, 8)]

@@ -106,6 +106,25 @@ class Pyramid(nn.Module):
         return self.last(x + F.interpolate(y, scale_factor=2, mode=self.mode, align_corners=align))
 
 
+class Painted(nn.Module):
+    """A U-Net that comes back up by transposed convolutions, of kernels as large as the step and larger."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Conv2d(3, 6, 3, padding=1)
+        self.down1 = nn.Conv2d(6, 8, 3, 2, 1)
+        self.pool = nn.MaxPool2d(2)
+        self.deep = nn.Conv2d(8, 8, 3, padding=1)
+        self.up2 = nn.ConvTranspose2d(8, 8, 2, 2)
+        self.up1 = nn.ConvTranspose2d(16, 6, 4, 2, 1)
+
+    def forward(self, x):
+        fine = self.first(x)
+        half = self.down1(fine).relu()
+        x = self.up2(self.deep(self.pool(half)).relu())
+        return torch.cat([fine, self.up1(torch.cat([half, x], 1))], 1)
+
+
 class Line(nn.Module):
     """One axis: a pool with a module and one without."""
 

@@ -176,3 +176,20 @@ def test_calls_of_a_shared_module_that_would_differ_are_refused_with_kept_weight
     with pytest.raises(PlanError, match=f"{named}: runs more than once in a forward"):
         sw.apply(model, plan)
     assert all(vars(module) == state[name] for name, module in model.named_modules())
+
+
+@pytest.mark.parametrize("more", [(), ("--verify",), ("-o", "{tmp}/p.toml"), ("--json",)])
+def test_calls_that_would_differ_are_refused_before_anything_is_printed(tmp_path, more):
+    source = tmp_path / "shared.py"
+    source.write_text(
+        "from torch import nn\n"
+        "def make():\n"
+        "    again = nn.Conv2d(3, 3, 3, 2, 1)\n"
+        "    return nn.Sequential(again, nn.ReLU(), again, nn.Conv2d(3, 3, 3))\n"
+    )
+    asked = [part.format(tmp=tmp_path) for part in more]
+    found = CliRunner().invoke(command, [f"{source}:make", "--output-stride", "2", "--keep-weights", *asked])
+    assert isinstance(found.exception, PlanError)
+    assert "0: runs more than once in a forward, and its calls would have to differ" in str(found.exception)
+    assert not found.stdout
+    assert not (tmp_path / "p.toml").exists()

@@ -6,13 +6,14 @@ import io
 import pytest
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 import stridewise as sw
 from stridewise.errors import PlanError
 from stridewise.frontends.compare import compare, randomise
-from stridewise.rewrites.dilate import dilation
+from stridewise.rewrites.dilate import dilated_graph, dilation
 
-from .networks import Blur, Branches, Functional, Gated, Line, Pyramid, Same, Straight, everything
+from .networks import Blur, Branches, Functional, Gated, Line, Painted, Pyramid, Same, Straight, everything
 
 SIZES = [(32, 32), (33, 47), (38, 29)]
 NETWORKS = {
@@ -68,6 +69,24 @@ def test_no_position_between_the_old_ones_is_without_a_value(name):
     sw.apply(model, plan_for(model, 1), input=(3, 32, 32))
     for size in SIZES:
         assert torch.isfinite(model(torch.randn(1, 3, *size))).all()
+
+
+@pytest.mark.parametrize("cap", [1, 2, (1, 4)])
+def test_a_transposed_convolution_reads_the_coarse_grid(cap):
+    """Its sizes, work and field are those of the old positions, once for each phase of its output."""
+    model = Painted()
+    graph = sw.trace(model, (3, 32, 32))
+    plan = sw.plan(graph, output_stride=cap, keep_weights=True)
+    for size in [(32, 32), (64, 48)]:
+        assert compare(model, plan, input=(3, *size)).outputs <= 1e-12
+    told = dilated_graph(dilation(graph, plan))
+    rows = {row["key"]: row for row in sw.show(told).to_json()["layers"]}
+    for row in sw.show(graph).to_json()["layers"]:
+        assert rows[row["key"]]["receptive_field"] == row["receptive_field"], row["key"]
+    sw.apply(model, plan)
+    with FlopCounterMode(display=False) as counted:
+        model(torch.randn(1, 3, 32, 32))
+    assert sum(row["macs"] for row in rows.values()) == counted.get_total_flops() // 2
 
 
 @pytest.mark.parametrize("mode", ["bilinear", "nearest", "bicubic"])

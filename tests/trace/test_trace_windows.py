@@ -1,6 +1,7 @@
 """Output sizes of one axis against torch, for drawn windows."""
 
 from fractions import Fraction
+from itertools import product
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ import torch.nn.functional as F  # noqa: N812
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from stridewise.axis import Adaptive, Repeat, Resize, Slice, Transposed, Window, same_padding
+from stridewise.axis import SELF, Adaptive, Coarse, Repeat, Resize, Slice, Transposed, Window, same_padding
 from stridewise.errors import GeometryError
 
 many = settings(max_examples=150, deadline=None, derandomize=True)
@@ -73,6 +74,25 @@ def test_transposed_convolution(size, kernel, stride, padding, dilation, extra):
     )
     weight = torch.empty(1, 1, kernel, device=META)
     agrees(window, size, lambda x: F.conv_transpose1d(x, weight, None, stride, padding, extra, 1, dilation))
+
+
+@many
+@given(sizes, kernels, strides, st.integers(1, 3), st.integers(1, 3))
+def test_what_reads_a_coarse_grid_reads_its_positions_alone(size, kernel, stride, goes, hop):
+    """Phase b of the output is what the map makes of x[b * hop :: came]."""
+    came = (goes - 1) * hop + 2
+    inner = Transposed(kernel=kernel, stride=stride)
+    coarse = Coarse(inner=inner, came=came, goes=goes, hop=hop)
+    assert coarse.out_size(size * came) == goes * inner.out_size(size)
+    assert coarse.step(size * came) == inner.step(size) * came / goes
+    advance, taps = coarse.taps(size * came)
+    field = coarse.field(SELF, size * came)
+    for turn, phase in product(range(3), range(goes)):
+        plain = inner.field(SELF, size).at(turn)
+        want = plain and tuple(tap * came + phase * hop for tap in plain)
+        at = turn * goes + phase
+        read = [tap + at // len(taps) * advance for tap in taps[at % len(taps)]]
+        assert field.at(at) == want == ((min(read), max(read)) if read else None)
 
 
 @pytest.mark.filterwarnings("ignore:Using padding='same'")

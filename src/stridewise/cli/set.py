@@ -50,7 +50,7 @@ def command(
     from stridewise.api import plan
     from stridewise.frontends.load import resolve
     from stridewise.rewrites.certify import certify
-    from stridewise.rewrites.dilate import dilation
+    from stridewise.rewrites.dilate import check_shared, dilation
     from stridewise.rewrites.preview import preview
 
     request = _request(changes)
@@ -61,10 +61,13 @@ def command(
     spec = resolve(model)
     made = plan(graph, request, output_stride=cap, keep_weights=keep_weights, means=means)
     seen = preview(graph, made)
-    certificate = certify(dilation(graph, made)) if keep_weights else None
+    certificate = None
+    if keep_weights:
+        found = dilation(graph, made)
+        if spec.kind != "onnx":
+            check_shared(found)
+        certificate = certify(found)
     lines = _lines(spec, made, trust) if code else None
-    if not as_json:
-        click.echo(lines or "\n".join(str(part) for part in (seen, certificate) if part is not None))
     told = None
     if spec.kind == "onnx" and (verify or export):
         told = _rewrite(spec, made, verify, export)
@@ -73,8 +76,9 @@ def command(
             told = _verify(spec, made, trust)
         if export:
             _export(spec, made, trust, export)
+    # Printed once nothing can refuse any more.
     if as_json:
-        found = {
+        plain = {
             "schema": "stridewise.set/1",
             "model": graph.model,
             "input": graph.input_json(),
@@ -84,9 +88,11 @@ def command(
             "code": lines,
             "verified": told and told.splitlines(),
         }
-        click.echo(json.dumps({key: value for key, value in found.items() if value is not None}))
-    elif told:
-        click.echo(f"\n{told}")
+        click.echo(json.dumps({key: value for key, value in plain.items() if value is not None}))
+    else:
+        click.echo(lines or "\n".join(str(part) for part in (seen, certificate) if part is not None))
+        if told:
+            click.echo(f"\n{told}")
     if out:
         made.write(out)
         click.echo(f"plan written to {out}", err=True)

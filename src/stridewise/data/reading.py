@@ -60,14 +60,19 @@ def open_dataset(
             raise DataError(f"{spec}: no such file or folder: give a folder, an .npz, a COCO .json or builtin:NAME")
         chosen = FORMATS[format] if format else _detected(root, task)
         if task is not None and task not in chosen.tasks:
-            raise DataError(f"{spec}: format {chosen.name} serves {' and '.join(chosen.tasks)}, not {task}: change one")
+            raise DataError(
+                f"{spec}: format {chosen.name} serves {' and '.join(chosen.tasks)}, not {task}: "
+                "give another task, format or data"
+            )
         if root.is_file() and not chosen.file:
             raise DataError(f"{spec}: is a file; format {chosen.name} is a folder: give the folder it lies in")
         dataset = chosen.read(root.resolve(), progress)
     except OSError as error:
         raise DataError(f"{spec}: cannot be read: {error}. Check that it exists and may be read") from error
     if task is not None and dataset.task != task:
-        raise DataError(f"{spec}: holds what is needed to {dataset.task}, not to {task}: change --task")
+        raise DataError(
+            f"{spec}: holds what is needed to {dataset.task}, not to {task}: give another task or other data"
+        )
     return dataset
 
 
@@ -78,10 +83,12 @@ def _detected(root: Path, task: Task | None) -> Format:
         return serving[0]
     if fitting:
         raise DataError(
-            f"{root}: looks like {fitting[0].name}, which serves {' and '.join(fitting[0].tasks)}, not {task}"
+            f"{root}: looks like {fitting[0].name}, which serves {' and '.join(fitting[0].tasks)}, not {task}: "
+            "give another task or other data"
         )
     raise DataError(
-        f"{root}: not a data set of a known layout for {task or 'any task'}: name it with --format {'|'.join(FORMATS)}"
+        f"{root}: not a data set of a known layout for {task or 'any task'}: "
+        f"lay it out as one, or say which it is: {'|'.join(FORMATS)}"
     )
 
 
@@ -89,7 +96,9 @@ def _builtin(name: str, task: Task | None) -> Dataset:
     if name not in BUILTIN:
         raise UsageError(f"no built-in data {name!r}: choose from {', '.join('builtin:' + known for known in BUILTIN)}")
     if task is not None and task not in BUILTIN[name]:
-        raise UsageError(f"builtin:{name} serves {' and '.join(BUILTIN[name])}, not {task}: change --task or --data")
+        raise UsageError(
+            f"builtin:{name} serves {' and '.join(BUILTIN[name])}, not {task}: give another task or other data"
+        )
     if name == "digits":
         return builtin.digits()
     return builtin.digit_scenes(task=task or "detect")

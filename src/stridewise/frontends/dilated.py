@@ -21,7 +21,7 @@ from stridewise.frontends.undo import Undo
 from stridewise.ir import Graph, Node
 from stridewise.rewrites.acts import Act
 from stridewise.rewrites.counts import may_read_nothing
-from stridewise.rewrites.dilate import Dilation
+from stridewise.rewrites.dilate import Dilation, calls_differ
 from stridewise.rewrites.times import Times
 
 _FORWARDS = {cls.forward for cls in (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)}
@@ -162,10 +162,7 @@ def _swaps(site: _Site, path: str, acts: Mapping[int, Act]) -> list[Swap]:
         turn[key] = Swap(name=call.name, number=call.number, act=act)
     first, *rest = turns.values()
     if any(turn != first for turn in rest):
-        raise PlanError(
-            f"{path or site.graph.model}: runs more than once in a forward, and its calls would have to differ; "
-            "give each place a module of its own (weights may be shared)"
-        )
+        raise calls_differ(path or site.graph.model)
     return list(first.values())
 
 

@@ -106,22 +106,33 @@ def features(
     """A module that returns the model's maps at these cumulative strides (an int, or one entry an axis).
 
     Of the modules whose output has that stride the last one counts that is not part of a block which steps further
-    inside. Raises: PlanError naming the strides there are.
+    inside. Raises: PlanError naming the strides there are, or the call that makes a map which no module gives out.
     """
-    found = levels(model, input)
+    graph = trace(model, input)
+    found = _levels(model, graph)
     axes = len(next(iter(found), (0, 0)))
     chosen = []
     for stride in strides:
         key = stride if isinstance(stride, tuple) else (stride,) * axes
         if key not in found:
-            raise PlanError(f"features: no map at cumulative stride {told(key)}; there are {strides_told(found)}")
+            there = f"there are {strides_told(found)}"
+            maker = _called(graph, key)
+            if maker is not None:
+                raise PlanError(
+                    f"features: the map at cumulative stride {told(key)} is what the call {maker} makes, and no module "
+                    f"of its own gives it out; pass it through an nn.Identity() in the forward. Of modules {there}"
+                )
+            raise PlanError(f"features: no map at cumulative stride {told(key)}; {there}")
         chosen.append(found[key])
     return Features(model, strides, [c.name for c in chosen], [c.channels for c in chosen], [c.copied for c in chosen])
 
 
 def levels(model: nn.Module, input: InputSpec = (3, 224, 224)) -> dict[tuple[int, ...], Level]:
     """The map to take at each cumulative stride that the model has maps at, by its graph; finest first."""
-    graph = trace(model, input)
+    return _levels(model, trace(model, input))
+
+
+def _levels(model: nn.Module, graph: Graph) -> dict[tuple[int, ...], Level]:
     reach = fields(graph, grid_sizes(graph))
     out = {}
     for stride, (name, index) in sorted(_by_stride(model, graph, reach).items()):
@@ -136,6 +147,17 @@ def levels(model: nn.Module, input: InputSpec = (3, 224, 224)) -> dict[tuple[int
             copied=_overwritten(graph, index),
         )
     return out
+
+
+def _called(graph: Graph, stride: Sequence[int]) -> str | None:
+    """The last site in the graph whose output has this cumulative stride, by its key."""
+    reach = fields(graph, grid_sizes(graph))
+    makers = [
+        node.key
+        for node in graph.sites
+        if node.grid is not None and [f.jump for f in reach.full[node.grid]] == list(stride)
+    ]
+    return makers[-1] if makers else None
 
 
 def told(stride: Sequence[int]) -> str:

@@ -18,7 +18,7 @@ from stridewise.analyses.strides import Group, groups
 from stridewise.axis import AxisMap, Resize, Transposed, Window
 from stridewise.errors import UsageError
 from stridewise.findings import Finding
-from stridewise.ir import Graph, Node, Sizes, check_graph
+from stridewise.ir import Graph, Node, Sizes, Tensor, check_graph
 from stridewise.plans import Plan
 from stridewise.report.rows import Layer, Mark, Output, SlotRow, Totals, View
 from stridewise.rewrites.restride import restride
@@ -157,24 +157,39 @@ def _totals(state: State, layers: Sequence[Layer], batch: int, train: bool) -> T
 
 
 def _output(state: State, number: int, tensor: int) -> Output:
-    grid = state.graph.tensors[tensor].grid
-    strides, fields = _geometry(state, grid)
+    found = state.graph.tensors[tensor]
+    strides, fields = _geometry(state, found)
     return Output(
         name=f"output {number}" if len(state.graph.outputs) > 1 else "output",
-        size=state.sizes[grid] if grid is not None else (),
+        size=_size(state, found),
         cumulative_stride=strides,
         receptive_field=fields,
     )
 
 
-def _geometry(state: State, grid: int | None) -> tuple[tuple[Fraction | None, ...], Sizes]:
-    """Cumulative strides and field sizes on a grid; a stride is None where no positions are left on the axis."""
-    if grid is None:
+def _geometry(state: State, tensor: Tensor) -> tuple[tuple[Fraction | None, ...], Sizes]:
+    """Cumulative strides and field sizes of a tensor; a stride is None where no positions are left on the axis."""
+    if tensor.grid is None:
         return (), ()
-    fields = state.fields.full[grid]
-    local = state.graph.grids[grid].local
-    strides = tuple([f.jump if here else None for f, here in zip(fields, local, strict=True)])
+    fields = state.fields.full[tensor.grid]
+    local = state.graph.grids[tensor.grid].local
+    gone = _is_placeless(tensor)
+    strides = tuple([f.jump if here and not gone else None for f, here in zip(fields, local, strict=True)])
     return strides, tuple([f.size for f in fields])
+
+
+def _size(state: State, tensor: Tensor) -> Sizes:
+    """Positions of a tensor, an axis; one where it holds no place on its grid any more, as a class token."""
+    if tensor.grid is None:
+        return ()
+    sizes = state.sizes[tensor.grid]
+    return (1,) * len(sizes) if _is_placeless(tensor) else sizes
+
+
+def _is_placeless(tensor: Tensor) -> bool:
+    """Whether a tensor is one vector; tokens cut into windows may be many and still name no axis."""
+    vector = sum(n > 1 for n in tensor.shape) < 2
+    return vector and tensor.known and not any(part.over for part in (tensor.volume, *tensor.volume.plus))
 
 
 def is_layer(node: Node) -> bool:
@@ -185,15 +200,15 @@ def is_layer(node: Node) -> bool:
 def _layer(state: State, node: Node, batch: int) -> Layer:
     """The row of one node."""
     graph, sizes, attrs = state.graph, state.sizes, node.attrs
-    grid = graph.tensors[node.outputs[0]].grid
+    made = graph.tensors[node.outputs[0]]
+    grid = made.grid
     windows: tuple[AxisMap, ...] = attrs.get("maps", ())  # of a convolution where no positions are left
     if node.site:
         windows = state.windows(node)
-        before: int | None = state.incoming(node)
+        in_size = sizes[state.incoming(node)]
     else:
-        before = next((graph.tensors[t].grid for t in node.inputs), None)
-    in_size = sizes[before] if before is not None else ()
-    strides, reach = _geometry(state, grid)
+        in_size = next((_size(state, graph.tensors[t]) for t in node.inputs), ())
+    strides, reach = _geometry(state, made)
     fields = state.fields.full[grid] if grid is not None else ()
     whole = sizes[0]
     ceiling = channel_ceiling(node, windows)
@@ -208,7 +223,7 @@ def _layer(state: State, node: Node, batch: int) -> Layer:
         groups=int(attrs.get("groups", 1)),
         channels=attrs.get("channels"),
         in_size=in_size,
-        out_size=sizes[grid] if grid is not None else (),
+        out_size=_size(state, made),
         cumulative_stride=strides,
         receptive_field=reach,
         start=tuple([f.start for f in fields]),

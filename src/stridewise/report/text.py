@@ -83,17 +83,18 @@ def _totals(report: Report, totals: Totals, width: int) -> list[Line]:
 def _side_by_side(report: Report, width: int) -> list[Line]:
     """The totals of every plan in columns, with the change against the network as it is."""
     names = [view.plan or "as it is" for view in report.views]
-    column = max(min((width - 20) // len(names), 30), 14)
-    out: list[Line] = [[(" " * 20, ""), *((f"{shortened(name, column - 1):<{column}}", "head") for name in names)]]
     numbers = [_numbers(view.totals) for view in report.views]
     tables = [facts(report, view.totals) for view in report.views]
-    for row, (name, _) in enumerate(tables[0]):
+    rows = [[table[row][1].split(" (")[0] for table in tables] for row in range(len(tables[0]))]
+    for row, texts in enumerate(rows[: len(numbers[0])]):
+        texts[1:] = [f"{t}  {change(n[row], numbers[0][row])}" for t, n in zip(texts[1:], numbers[1:], strict=True)]
+    longest = max(len(text.rstrip()) for texts in rows for text in texts)
+    column = max(min((width - 20) // len(names), 30), 14, longest + 2)  # columns never touch, however many
+    out: list[Line] = [[(" " * 20, ""), *((f"{shortened(name, column - 1):<{column}}", "head") for name in names)]]
+    for (name, value), texts in zip(tables[0], rows, strict=True):
         line: Line = [(f"{name:<20}", "dim")]
-        for v, table in enumerate(tables):
-            text = table[row][1].split(" (")[0]
-            if v and row < len(numbers[0]):
-                text = f"{text}  {change(numbers[v][row], numbers[0][row])}"
-            line.append((f"{text:<{column}}", "" if text == tables[0][row][1].split(" (")[0] or not v else "step"))
+        for v, text in enumerate(texts):
+            line.append((f"{text:<{column}}", "" if text == value.split(" (")[0] or not v else "step"))
         out.append(line)
     return out
 
@@ -228,7 +229,9 @@ def finding_lines(findings: Sequence[Finding], width: int) -> list[Line]:
                 out.append([(f"{rule} {severity:<7} " if not at else " " * 14, style), (piece, "")])
         if len(found) > len(shown):
             rest = [f.key for f in found[1:]]
-            text = f"likewise {len(rest)} more: {', '.join(rest)}"
+            alike = len({f.message.removeprefix(f.key) for f in found}) == 1
+            lead = f"likewise {len(rest)} more" if alike else f"{len(rest)} more, each with its own figures"
+            text = f"{lead}: {', '.join(rest)}"
             out.append([(" " * 14, ""), (text if len(text) <= width - 15 else text[: width - 16] + "…", "dim")])
     return out
 

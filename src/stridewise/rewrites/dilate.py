@@ -7,12 +7,13 @@ alone: the m its operand came with and the m its output goes with.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from stridewise.analyses.sizes import grid_sizes
-from stridewise.axis import IDENTITY, Adaptive, AxisMap, Resize, Slice, Window
+from stridewise.axis import IDENTITY, Adaptive, AxisMap, Coarse, Resize, Slice, Transposed, Window
 from stridewise.errors import PlanError
 from stridewise.ir import Graph, Grid, Node, Sizes
 from stridewise.plans import Plan
@@ -124,6 +125,31 @@ def _check_known(graph: Graph, times: Sequence[Times]) -> None:
             raise PlanError(f"{unknown.message}; keeping the weights needs a rule for what comes here")
 
 
+def check_shared(found: Dilation) -> None:
+    """Refuse a live module that runs more than once and would have to do something else each time (PlanError).
+
+    A file has a node for every call and never needs to.
+    """
+    graph = found.graph
+    calls: dict[str, dict[int, list[Act | None]]] = {}
+    for node in graph.nodes:
+        act = found.acts.get(node.index)
+        does = act if act is not None and act.kind != "mixes" else None
+        calls.setdefault(node.path, {}).setdefault(node.call, []).append(does)
+    for path, by_call in calls.items():
+        first, *rest = by_call.values()
+        if any(call != first for call in rest):
+            raise calls_differ(path or graph.model)
+
+
+def calls_differ(module: str) -> PlanError:
+    """The refusal of a module whose calls would have to differ."""
+    return PlanError(
+        f"{module}: runs more than once in a forward, and its calls would have to differ; "
+        "give each place a module of its own (weights may be shared)"
+    )
+
+
 def dilated_graph(found: Dilation, inputs: Sizes | None = None) -> Graph:
     """The graph whose windows are dilated, at the traced or the given input size."""
     graph = found.graph
@@ -131,7 +157,7 @@ def dilated_graph(found: Dilation, inputs: Sizes | None = None) -> Graph:
     sizes = [tuple(n * m for n, m in zip(s, t, strict=True)) for s, t in zip(old, found.times, strict=True)]
     grids = [_dilated(grid, found.acts.get(-1 if grid.node is None else grid.node), sizes) for grid in graph.grids]
     tensors = tuple(resized(t, old, sizes) for t in graph.tensors)
-    nodes = tuple(_told(n, grids) if n.index in found.acts else n for n in graph.nodes)
+    nodes = tuple(_told(n, grids, found.acts[n.index]) if n.index in found.acts else n for n in graph.nodes)
     return replace(graph, grids=tuple(grids), tensors=tensors, nodes=nodes)
 
 
@@ -158,14 +184,18 @@ def _map(change: AxisMap, act: Act, axis: int, axes: int, size: int, out: int) -
     if isinstance(change, Slice):
         stop = change.stop if change.stop is None else change.stop * came
         return Slice(start=change.start * came, stop=stop, stride=change.stride * came // goes)
-    if isinstance(change, Resize | Adaptive):
-        mode = change.mode if isinstance(change, Resize) else "area"
-        return Resize(factor=Fraction(out, size), mode=mode)
+    if isinstance(change, Transposed | Resize | Adaptive):
+        if isinstance(change, Resize) and change.to is not None:  # to another tensor's size: to the old one now
+            change = replace(change, factor=Fraction(out // goes, size // came), to=None)
+        return Coarse(inner=change, came=came, goes=goes, hop=act.hop[len(act.hop) - axes + axis])
     return change
 
 
-def _told(node: Node, grids: Sequence[Grid]) -> Node:
-    """The node with the windows it now has."""
+def _told(node: Node, grids: Sequence[Grid], act: Act) -> Node:
+    """The node with the windows it now has, and the work where that follows the positions read of its input."""
     if node.grid is None or "maps" not in node.attrs or len(node.attrs["maps"]) != len(grids[node.grid].maps):
         return node
-    return replace(node, attrs={**node.attrs, "maps": grids[node.grid].maps})
+    work = node.macs
+    if act.kind == "resize" and node.attrs.get("transposed"):
+        work = work.scaled(Fraction(math.prod(act.goes), math.prod(act.came)))
+    return replace(node, attrs={**node.attrs, "maps": grids[node.grid].maps}, macs=work)

@@ -1,0 +1,26 @@
+"""Worker processes and Ctrl-C, which reaches them with their coordinator."""
+
+import os
+import signal
+
+import pytest
+
+import stridewise as sw
+from stridewise.study.jobs import Job
+from stridewise.study.runners import Workers
+
+
+def process_of(plan, budget, seed):
+    return float(os.getpid())
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="Windows has no signal masks")
+def test_an_interrupt_while_a_worker_begins_says_nothing_and_stops_nothing(capfd):
+    target = sw.Plan(model="none", input=(3, 8, 8))
+    with Workers(process_of, [target], count=1, threads=1, checkpoints=None) as workers:
+        (worker,) = workers._workers
+        os.kill(worker.process.pid, signal.SIGINT)
+        ((_, outcome),) = workers.run([Job(plan=0, budget=1, seed=0)], lambda *_: None)
+        assert outcome is not None
+        assert outcome.value == worker.process.pid
+    assert "KeyboardInterrupt" not in capfd.readouterr().err
