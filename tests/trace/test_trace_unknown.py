@@ -9,6 +9,7 @@ from stridewise.analyses.cost import macs
 from stridewise.analyses.fields import fields
 from stridewise.analyses.sizes import grid_sizes
 from stridewise.axis import Window
+from stridewise.cli import main
 from stridewise.frontends.torch import trace
 from stridewise.ops.call import Reading
 from stridewise.ops.registry import unregister
@@ -161,3 +162,21 @@ def test_mirrored_channels_are_followed_and_mirrored_positions_reported(dim):
 
     found = trace(Mirrored(), (3, 32, 32)).unknown
     assert [u.op for u in found] == ([] if dim == 1 else ["aten.flip.default"])
+
+
+def test_what_is_announced_on_the_command_line_is_not_reported(tmp_path, capsys):
+    (tmp_path / "net.py").write_text(
+        "from torch import nn\n\n"
+        "class Top(nn.Module):\n    def forward(self, x):\n        return x.topk(2, -1).values\n\n"
+        "def make():\n    return nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), Top())\n"
+    )
+
+    def said(command, *more):
+        with pytest.raises(SystemExit) as stop:
+            main([command, f"{tmp_path / 'net.py'}:make", *more, "--input", "3x32x32"])
+        assert not stop.value.code
+        return capsys.readouterr().out
+
+    assert "pass --opaque 1" in said("show")
+    assert "topk" not in said("show", "--opaque", "1")
+    assert "output stride unknown -> unknown" in said("set", "0=1", "--opaque", "1")

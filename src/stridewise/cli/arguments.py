@@ -39,6 +39,16 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+def opaque_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """--opaque, of commands that report ops without a rule."""
+    return click.option(
+        "--opaque",
+        multiple=True,
+        metavar="MODULE|OP",
+        help="Do not report ops without a rule in this module, or of this name: what follows them stays unknown.",
+    )(command)
+
+
 def parse_sizes(what: str, text: str, example: str = "3x224x224") -> Shape:
     """`3x224x224` as whole numbers. Raises UsageError."""
     try:
@@ -70,7 +80,7 @@ def parse_strides(text: str | None, option: str = "--declared") -> list[int | Sh
     return [stride[0] if len(stride) == 1 else stride for stride in strides]
 
 
-def open_model(model: str, inputs: Sequence[str], trust: bool) -> "Graph":
+def open_model(model: str, inputs: Sequence[str], trust: bool, opaque: Sequence[str] = ()) -> "Graph":
     """The graph of the model that was named; what a bare name was taken for goes to standard error."""
     from stridewise.frontends.load import open_graph, resolve
 
@@ -79,7 +89,7 @@ def open_model(model: str, inputs: Sequence[str], trust: bool) -> "Graph":
     if spec.note:
         click.echo(spec.note, err=True)
     with working(f"tracing {spec}"):
-        return open_graph(spec, given, trust=trust)
+        return open_graph(spec, given, trust=trust, opaque=opaque)
 
 
 def read_plans(paths: Sequence[str]) -> "dict[str, Plan]":

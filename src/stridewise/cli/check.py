@@ -4,7 +4,15 @@ import json
 
 import click
 
-from stridewise.cli.arguments import MODEL_HELP, draw, model_options, open_model, parse_strides, read_plans
+from stridewise.cli.arguments import (
+    MODEL_HELP,
+    draw,
+    model_options,
+    opaque_option,
+    open_model,
+    parse_strides,
+    read_plans,
+)
 
 
 @click.command(
@@ -12,6 +20,7 @@ from stridewise.cli.arguments import MODEL_HELP, draw, model_options, open_model
     help=f"Findings about a network's strides; exit 3 when there are any at the chosen level.\n\n{MODEL_HELP}",
 )
 @model_options
+@opaque_option
 @click.option("--plan", metavar="FILE", help="Check the network under this plan (TOML).")
 @click.option("--declared", metavar="S,S,...", help="Strides the network is said to have, 4,8,16,32 or 4x8,8x16.")
 @click.option(
@@ -26,6 +35,7 @@ def command(
     model: str,
     inputs: tuple[str, ...],
     trust: bool,
+    opaque: tuple[str, ...],
     plan: str | None,
     declared: str | None,
     fail_on: str,
@@ -37,7 +47,7 @@ def command(
 
     strides = parse_strides(declared)
     changes = None if plan is None else next(iter(read_plans([plan]).values()))
-    graph = open_model(model, inputs, trust)
+    graph = open_model(model, inputs, trust, opaque)
     if changes is not None:
         from stridewise.rewrites.restride import restride
 

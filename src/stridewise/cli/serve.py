@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from stridewise.cli.arguments import MODEL_HELP, parse_inputs
+from stridewise.cli.arguments import MODEL_HELP, opaque_option, parse_inputs
 from stridewise.errors import LoadError, MissingExtraError
 
 
@@ -19,6 +19,7 @@ from stridewise.errors import LoadError, MissingExtraError
 @click.option("--input", "inputs", multiple=True, metavar="[NAME=]CxHxW", help="Channels and sizes, 3x224x224.")
 @click.option("--weights", metavar="FILE", help="Trained weights (.safetensors, or a torch file of tensors).")
 @click.option("--trust", is_flag=True, help="Read files that can run code (pt2:).")
+@opaque_option
 @click.option("--fit", "fitted", metavar="FILE", help="What `stridewise fit --json` printed, to show beside.")
 @click.option(
     "--run",
@@ -35,6 +36,7 @@ def command(
     inputs: tuple[str, ...],
     weights: str | None,
     trust: bool,
+    opaque: tuple[str, ...],
     fitted: str | None,
     folders: tuple[Path, ...],
     port: int,
@@ -48,7 +50,7 @@ def command(
             raise
         raise MissingExtraError(str(error.name), "web", "the page") from error
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
-    bench = workbench.Workbench(models or workbench.bundled(), parse_inputs(inputs), trust, weights)
+    bench = workbench.Workbench(models or workbench.bundled(), parse_inputs(inputs), trust, weights, opaque)
     extras: dict[str, Any] = {"fit": _read(fitted)} if fitted else {}
     listener = server.bound(port)
     token = safety.new_token()

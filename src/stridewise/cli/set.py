@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from stridewise.cli.arguments import MODEL_HELP, model_options, open_model, parse_sizes
+from stridewise.cli.arguments import MODEL_HELP, model_options, opaque_option, open_model, parse_sizes
 from stridewise.errors import PlanError, UsageError
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     name="set", help=f"Change strides: complete a request to a consistent plan, check it, write it.\n\n{MODEL_HELP}"
 )
 @model_options
+@opaque_option
 @click.argument("changes", nargs=-1, metavar="[SITE=2 | SITE=1x2 | SITE=2:blur:3 | STAGE=1 | +SLOT=2:max]...")
 @click.option("--output-stride", metavar="S | SxS", help="The most any map may step: 8, or 8x16 an axis.")
 @click.option("--keep-weights", is_flag=True, help="Steps that go become dilation, so trained weights stay exact.")
@@ -36,6 +37,7 @@ def command(
     model: str,
     inputs: tuple[str, ...],
     trust: bool,
+    opaque: tuple[str, ...],
     changes: tuple[str, ...],
     output_stride: str | None,
     keep_weights: bool,
@@ -57,7 +59,7 @@ def command(
     if not request and output_stride is None:
         raise UsageError("nothing is asked for: name a site (layer4.0.conv2=1), a slot (+layer3=2) or --output-stride")
     cap = None if output_stride is None else parse_sizes("--output-stride", output_stride, "8 or 8x16")
-    graph = open_model(model, inputs, trust)
+    graph = open_model(model, inputs, trust, opaque)
     spec = resolve(model)
     made = plan(graph, request, output_stride=cap, keep_weights=keep_weights, means=means)
     seen = preview(graph, made)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from stridewise.cli.arguments import MODEL_HELP, draw, model_options, open_model, read_plans, write_page
+from stridewise.cli.arguments import MODEL_HELP, draw, model_options, opaque_option, open_model, read_plans, write_page
 
 
 @click.command(
@@ -13,6 +13,7 @@ from stridewise.cli.arguments import MODEL_HELP, draw, model_options, open_model
     help=f"Sizes, strides, fields and costs of every layer; several plans side by side.\n\n{MODEL_HELP}",
 )
 @model_options
+@opaque_option
 @click.option("--plan", "plans", multiple=True, metavar="FILE", help="A plan (TOML) to set beside; repeatable.")
 @click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="Pictures at once, for the costs.")
 @click.option("--train", is_flag=True, help="Also the memory that backward keeps.")
@@ -22,6 +23,7 @@ def command(
     model: str,
     inputs: tuple[str, ...],
     trust: bool,
+    opaque: tuple[str, ...],
     plans: tuple[str, ...],
     batch: int,
     train: bool,
@@ -33,7 +35,7 @@ def command(
     from stridewise.report.text import lines
 
     named = read_plans(plans)
-    report = show(open_model(model, inputs, trust), named, batch=batch, train=train)
+    report = show(open_model(model, inputs, trust, opaque), named, batch=batch, train=train)
     if html is not None:
         write_page(html, report.to_html())
     if as_json:

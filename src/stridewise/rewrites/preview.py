@@ -64,7 +64,7 @@ class Preview(Shown):
         lines += [f"{k}: {n} more at the end of axis {a}, to meet its parallel path" for k, a, n in self.pads]
         before, after = self.macs
         lines += [
-            f"output stride {once(self.output_stride[0])} -> {once(self.output_stride[1])}",
+            f"output stride {' -> '.join(once(s) or 'unknown' for s in self.output_stride)}",
             f"multiply-adds {count(before)} -> {count(after)} ({after / max(before, 1):.2f}x)",
             *_weights(self.params),
             f"peak activation memory {binary(self.peak_bytes[0])} -> {binary(self.peak_bytes[1])}, batch 1",

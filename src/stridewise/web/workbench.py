@@ -33,6 +33,7 @@ class Opened:
     input: Any
     trust: bool
     weights: str | None = None
+    opaque: Sequence[str] = ()
     studied: Studied | None = None
     error: str = ""
     live: Any = None
@@ -47,7 +48,7 @@ class Opened:
             try:
                 spec = resolve(self.name)
                 self.name = str(spec)
-                graph = open_graph(spec, self.input, trust=self.trust)
+                graph = open_graph(spec, self.input, trust=self.trust, opaque=self.opaque)
                 _refuse_no_picture(graph)
                 studied = Studied(graph=graph)
                 _ = studied.original
@@ -117,9 +118,14 @@ class Workbench:
     """Every network of this start, by number."""
 
     def __init__(
-        self, names: Sequence[str], input: Any = None, trust: bool = False, weights: str | None = None
+        self,
+        names: Sequence[str],
+        input: Any = None,
+        trust: bool = False,
+        weights: str | None = None,
+        opaque: Sequence[str] = (),
     ) -> None:
-        self.opened = [Opened(name, input, trust, weights) for name in names]
+        self.opened = [Opened(name, input, trust, weights, opaque) for name in names]
 
     def warm(self) -> threading.Thread:
         """Trace the networks one after the other in the background; the thread that does."""
