@@ -9,14 +9,16 @@ from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
+from torch import nn
 
 import stridewise as sw
 from stridewise.errors import PlanError, UsageError
 from stridewise.web.exports import exported
-from stridewise.web.jobs import Jobs
+from stridewise.web.jobs import Job, Jobs
 from stridewise.web.pictures import drawn
 from stridewise.web.runs import Runs
 from stridewise.web.server import make_app
+from stridewise.web.whatif import Studied
 from stridewise.web.workbench import Workbench
 
 ZOO = "resnet18 resnet50 mobilenet_v2 squeezenet1_1 googlenet densenet121 shufflenet_v2_x0_5 vgg11 regnet_y_400mf"
@@ -358,3 +360,37 @@ def test_run_folders_are_read_whenever_they_are_asked_for(tmp_path: Path, bench:
         assert said in client.get("/api/runs").json()[0]["error"]
     (tmp_path / "result.json").write_text('{"schema": "stridewise.search/1"}')
     assert client.get("/api/runs").json()[0]["result"]["schema"] == "stridewise.search/1"
+
+
+def test_a_module_whose_calls_would_have_to_differ_keeps_no_weights():
+    class Again(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.stem, self.step, self.flat = (
+                nn.Conv2d(3, 4, 3, 2, 1),
+                nn.Conv2d(4, 4, 3, 2, 1),
+                nn.Conv2d(4, 4, 3, 1, 1),
+            )
+
+        def forward(self, x):
+            return self.flat(self.step(self.flat(self.step(self.stem(x)))))
+
+    graph = sw.trace(Again(), (3, 32, 32))
+    asked = {"output_stride": 4, "keep_weights": True}
+    with pytest.raises(sw.PlanError, match="runs more than once in a forward"):
+        Studied(graph=graph).what_if(asked)
+    assert Studied(graph=graph, live=False).what_if(asked)["weights"]["state"] == "exact"
+
+
+def test_a_job_that_ends_while_it_is_told_is_told_again(client: TestClient, monkeypatch: pytest.MonkeyPatch):
+    job = client.post("/api/jobs", json={"network": 0, "kind": "latency"}).json()
+    whole = Job.to_json
+
+    def slowly(told: Job) -> dict[str, Any]:
+        found = whole(told)
+        while not told.over:
+            time.sleep(0.01)
+        return found
+
+    monkeypatch.setattr(Job, "to_json", slowly)
+    assert '"state": "done"' in client.get(f"/api/jobs/{job['id']}/events").text

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from stridewise.analyses.limits import smallest_input
 from stridewise.errors import StridewiseError, by
@@ -44,7 +45,7 @@ def hint(model: nn.Module, shapes: Shapes, attempt: Callable[[Shapes], Graph]) -
 def part_hint(model: nn.Module, attempt: Callable[[nn.Module], Graph]) -> str:
     """The part with the most weights that can be traced where the whole cannot, as in detectors whose forward asks for
     numbers (which boxes are good enough); "" where there is none."""
-    sizes = {name: sum(p.numel() for p in part.parameters()) for name, part in model.named_children()}
+    sizes = {name: sum(p.numel() for p in part.parameters() if not is_lazy(p)) for name, part in model.named_children()}
     for name in sorted(sizes, key=sizes.__getitem__, reverse=True):
         try:
             graph = attempt(model.get_submodule(name))

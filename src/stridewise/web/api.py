@@ -191,8 +191,9 @@ class Api:
                     yield ": still there\n\n"
                     continue
                 seen = version
+                is_last = job.over  # asked before what is told: a job that ends between the two is told once more
                 yield f"data: {json.dumps(job.to_json(), allow_nan=False)}\n\n"
-                if job.over:
+                if is_last:
                     return
 
         return StreamingResponse(told(), media_type="text/event-stream")

@@ -19,7 +19,7 @@ from stridewise.report.page import marks_json, page_data
 from stridewise.report.show import show, view
 from stridewise.rewrites.certify import certify
 from stridewise.rewrites.complete import make_plan
-from stridewise.rewrites.dilate import dilation
+from stridewise.rewrites.dilate import check_shared, dilation
 from stridewise.rewrites.kinds import kinds_at
 from stridewise.rewrites.restride import restride
 from stridewise.search.front import front
@@ -31,9 +31,10 @@ _MOST_CHANGES = 200
 
 @dataclass(frozen=True, slots=False, kw_only=True, eq=False)
 class Studied:
-    """A traced network with what every what-if is compared with, computed once."""
+    """A traced network with what every what-if is compared with, computed once. live: it is no file."""
 
     graph: Graph
+    live: bool = True
 
     @cached_property
     def original(self) -> Json:
@@ -98,7 +99,10 @@ class Studied:
             return {"state": "same", "reasons": []}
         if not plan.keep_weights:
             return {"state": "retrain", "reasons": []}
-        found = certify(dilation(self.graph, plan))
+        dilated = dilation(self.graph, plan)
+        if self.live:
+            check_shared(dilated)
+        found = certify(dilated)
         return {"state": "exact" if found.exact else "means", "reasons": list(found.reasons)}
 
     def rules(self, request: Json) -> Json:
