@@ -4,7 +4,7 @@ import { number } from "sw/format";
 import { post } from "sw/net";
 import { base, layer, look, network, picture, row, settings } from "sw/store";
 import { Grid, outline } from "sw/grid";
-import { html, Twin, useEffect, useMemo, useState } from "sw/ui";
+import { html, NumberField, Twin, useEffect, useMemo, useState } from "sw/ui";
 
 const clamp = (v, low, high) => Math.min(high, Math.max(low, v));
 const round = (v) => (Math.abs(v) < 5e-4 ? "0" : Math.abs(v) < 10 ? v.toFixed(2) : v.toFixed(1));
@@ -80,13 +80,13 @@ export function OneConvolution() {
       <label>filter <select id="filter" value=${family} onChange=${(e) => set({ kernel: e.target.value })}>
         ${[...new Set([...(found?.kernels ?? []), family])].filter((k) => k !== "own").map((k) => html`<option value=${k} selected=${k === family}>${k}</option>`)}
         ${own && html`<option value="own" selected=${asked.kernel === "own"}>${layer.value}'s own</option>`}</select></label>
-      ${asked.kernel === "own" && row.value?.channels && html`<label>channel <input type="number" min="0" max=${row.value.channels[1] - 1} value=${asked.channel ?? 0} onChange=${(e) => set({ channel: clamp(Math.round(Number(e.target.value)) || 0, 0, row.value.channels[1] - 1) })} /></label>`}
-      ${size && html`<label>size <input type="number" id="filter-size" min=${family === "gabor" ? 3 : 1} max="33" value=${taps ?? size} onChange=${(e) => set({ kernel: `${family}:${clamp(Math.round(Number(e.target.value)) || size, family === "gabor" ? 3 : 1, 33)}` })} /></label>`}
-      ${asked.strides.map((s, i) => html`<fieldset key=${i} class="pair"><legend>${asked.strides.length > 1 ? `stride ${i ? "right" : "left"}` : "stride"}</legend>${s.map((v, axis) => html`<label key=${axis}><span class="unseen">${axis ? "columns" : "rows"}</span><input type="number" min="1" max="16" value=${v} onChange=${(e) => stride(i, axis, Number(e.target.value))} /></label>`)}</fieldset>`)}
+      ${asked.kernel === "own" && row.value?.channels && html`<label>channel <${NumberField} min="0" max=${row.value.channels[1] - 1} value=${asked.channel ?? 0} onCommit=${(n) => set({ channel: clamp(Math.round(n), 0, row.value.channels[1] - 1) })} /></label>`}
+      ${size && html`<label>size <${NumberField} id="filter-size" min=${family === "gabor" ? 3 : 1} max="33" value=${taps ?? size} onCommit=${(n) => set({ kernel: `${family}:${clamp(Math.round(n), family === "gabor" ? 3 : 1, 33)}` })} /></label>`}
+      ${asked.strides.map((s, i) => html`<fieldset key=${i} class="pair"><legend>${asked.strides.length > 1 ? `stride ${i ? "right" : "left"}` : "stride"}</legend>${s.map((v, axis) => html`<label key=${axis}><span class="unseen">${axis ? "columns" : "rows"}</span><${NumberField} min="1" max="16" value=${v} onCommit=${(n) => stride(i, axis, n)} /></label>`)}</fieldset>`)}
       <button type="button" class="small" onClick=${() => set({ strides: asked.strides.length > 1 ? asked.strides.slice(0, 1) : [...asked.strides, asked.strides[0].map((v) => v * 2)] })}>${asked.strides.length > 1 ? "one stride" : "two side by side"}</button>
-      <label>dilation <input type="number" min="1" max="8" value=${asked.dilation} onChange=${(e) => set({ dilation: clamp(Number(e.target.value) || 1, 1, 8) })} /></label>
+      <label>dilation <${NumberField} min="1" max="8" value=${asked.dilation} onCommit=${(n) => set({ dilation: clamp(Math.round(n), 1, 8) })} /></label>
       <label>padding <select value=${pads === "custom" ? "own" : pads} id="padding" onChange=${(e) => set({ padding: e.target.value === "own" ? (map?.axes.map((a) => [a.begin, a.end]) ?? [[1, 1], [1, 1]]) : e.target.value })}><option value="same">same</option><option value="valid">none</option><option value="own">by number</option></select></label>
-      ${pads === "custom" && asked.padding.map((pair, axis) => html`<fieldset key=${axis} class="pair"><legend>${axis ? "left, right" : "top, bottom"}</legend>${pair.map((n, end) => html`<label key=${end}><span class="unseen">${[["top", "bottom"], ["left", "right"]][axis][end]}</span><input type="number" min="0" max="33" value=${n} onChange=${(e) => padding(axis, end, Number(e.target.value))} /></label>`)}</fieldset>`)}
+      ${pads === "custom" && asked.padding.map((pair, axis) => html`<fieldset key=${axis} class="pair"><legend>${axis ? "left, right" : "top, bottom"}</legend>${pair.map((n, end) => html`<label key=${end}><span class="unseen">${[["top", "bottom"], ["left", "right"]][axis][end]}</span><${NumberField} min="0" max="33" value=${n} onCommit=${(typed) => padding(axis, end, typed)} /></label>`)}</fieldset>`)}
       ${geometry && html`<button type="button" class="small" onClick=${() => set(geometry)}>as ${layer.value}</button>`}
     </div>
     ${why && html`<p class="note" role="alert">${why}</p>`}

@@ -30,7 +30,11 @@ export const looks = signal({});
 
 // A small value of how things are looked at, and how to set it; as `useState`, but kept in the address.
 export const look = (name, start) => {
-  const set = (value) => (looks.value = looked(looks.value, name, start, typeof value === "function" ? value(lookOf(looks.value, name, start)) : value));
+  const set = (value) => {
+    const old = lookOf(looks.value, name, start);
+    const wanted = typeof value === "function" ? value(old) : value;
+    if (wanted !== old) looks.value = looked(looks.value, name, start, wanted); // the same again draws nothing anew
+  };
   return [lookOf(looks.value, name, start), set];
 };
 

@@ -41,7 +41,7 @@ export function ErrorCard({ text, onClose, fix }) {
 export function NumberField({ value, token, onCommit, ...rest }) {
   const [text, setText] = useState(String(value));
   useEffect(() => setText(String(value)), [value, token]);
-  return html`<input type="number" ...${rest} value=${text} onInput=${(e) => setText(e.target.value)} onChange=${(e) => e.target.value >= 1 && onCommit(Number(e.target.value))} />`;
+  return html`<input type="number" ...${rest} value=${text} onInput=${(e) => setText(e.target.value)} onChange=${(e) => e.target.value !== "" && e.target.value >= Number(rest.min ?? 1) && onCommit(Number(e.target.value))} />`;
 }
 
 // The width of an element, kept as it changes.
