@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
+from itertools import accumulate
 from typing import Any
 
 from stridewise.analyses import cost
@@ -125,6 +126,7 @@ def _marks(state: State) -> tuple[Mark, ...]:
     """What changes the stride or joins off centre without being a layer, in executed order."""
     graph, found = state.graph, []
     forks = {grid for grid, _, _ in state.fields.misaligned}
+    before = list(accumulate(map(is_layer, graph.nodes), initial=0))
     for grid in graph.grids:
         if grid.node is None or not grid.sources or not all(grid.local) or is_layer(graph.nodes[grid.node]):
             continue
@@ -133,8 +135,7 @@ def _marks(state: State) -> tuple[Mark, ...]:
         if len(came) == len(stride) and (came != stride or grid.index in forks):
             fork = grid.index in forks
             name, size = where(graph, grid), state.sizes[grid.index]
-            before = sum(is_layer(node) for node in graph.nodes[: grid.node])
-            found.append(Mark(at=before, name=name, came=came, stride=stride, size=size, fork=fork))
+            found.append(Mark(at=before[grid.node], name=name, came=came, stride=stride, size=size, fork=fork))
     return tuple(found)
 
 
@@ -188,7 +189,7 @@ def _size(state: State, tensor: Tensor) -> Sizes:
 
 def _is_placeless(tensor: Tensor) -> bool:
     """Whether a tensor is one vector; tokens cut into windows may be many and still name no axis."""
-    vector = sum(n > 1 for n in tensor.shape) < 2
+    vector = len(tensor.shape) - tensor.shape.count(1) < 2
     return vector and tensor.known and not any(part.over for part in (tensor.volume, *tensor.volume.plus))
 
 
