@@ -50,6 +50,14 @@ def rises(page: Any) -> list[str]:
     return [r.get_attribute("data-key") for r in page.locator("#ladder .rise").all()]
 
 
+def settled(page: Any, read: Callable[[Any], Any]) -> None:
+    """Wait until what is read stays the same: the last answer to a drag comes after the hand has let go."""
+    before = None
+    while (now := read(page)) != before:
+        before = now
+        page.wait_for_timeout(300)
+
+
 def answered(page: Any, act: Any) -> None:
     with page.expect_response(lambda r: "/api/what-if" in r.url):
         act()

@@ -8,7 +8,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from browsing import answered, fact, needs_chromium, opened, place, rises, until
+from browsing import answered, fact, needs_chromium, opened, place, rises, settled, until
 
 import stridewise as sw
 from stridewise.web.runs import Runs
@@ -29,6 +29,7 @@ def test_a_person_finds_a_plan_and_takes_it_home(page: Any, address: str, tmp_pa
     page.mouse.move(x - 120, y + 3, steps=6)
     page.mouse.up()
     until(page, lambda: rises(page)[1:] != ["+layers.6"])
+    settled(page, rises)
     page.locator("#ladder .rise").last.focus()
     page.locator("#step-1").fill("1")
     answered(page, lambda: page.locator("#step-1").press("Tab"))
@@ -96,7 +97,7 @@ def test_the_shift_test_is_dragged_and_found_again_after_a_reload(page: Any, add
     page.locator("#room-shift").click()
     page.get_by_role("button", name=re.compile("^run (the shift test|again)")).click()
     page.reload()
-    page.locator(".curve").first.wait_for()
+    page.locator(".curve").first.wait_for(state="attached")  # of a plain picture, another test's, it is flat
     frame = place(page, page.locator(".moved .frame"))
     pixel = frame["width"] / 32
     page.mouse.move(frame["x"] + 150, frame["y"] + 50)
