@@ -505,7 +505,7 @@ class Repeat(_Map):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Coarse(_Map):
+class Phased(_Map):
     """`inner` on every `came`-th position, once for each of `goes` phases of the output.
 
     Phase b reads from position b * `hop` on. How what enlarges runs where dilation has taken steps over.
@@ -540,5 +540,5 @@ class Coarse(_Map):
         return _shortest(Field(advance=advance, spans=spans, approximate=any(each.approximate for each in made)))
 
 
-AxisMap: TypeAlias = Window | Transposed | Resize | Adaptive | Slice | Whole | Repeat | Coarse
+AxisMap: TypeAlias = Window | Transposed | Resize | Adaptive | Slice | Whole | Repeat | Phased
 IDENTITY = Window()

@@ -9,7 +9,7 @@ import torch.nn.functional as F  # noqa: N812
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from stridewise.axis import SELF, Adaptive, Coarse, Repeat, Resize, Slice, Transposed, Window, same_padding
+from stridewise.axis import SELF, Adaptive, Phased, Repeat, Resize, Slice, Transposed, Window, same_padding
 from stridewise.errors import GeometryError
 
 many = settings(max_examples=150, deadline=None, derandomize=True)
@@ -82,7 +82,7 @@ def test_what_reads_a_coarse_grid_reads_its_positions_alone(size, kernel, stride
     """Phase b of the output is what the map makes of x[b * hop :: came]."""
     came = (goes - 1) * hop + 2
     inner = Transposed(kernel=kernel, stride=stride)
-    coarse = Coarse(inner=inner, came=came, goes=goes, hop=hop)
+    coarse = Phased(inner=inner, came=came, goes=goes, hop=hop)
     assert coarse.out_size(size * came) == goes * inner.out_size(size)
     assert coarse.step(size * came) == inner.step(size) * came / goes
     advance, taps = coarse.taps(size * came)

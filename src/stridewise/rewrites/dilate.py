@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from stridewise.analyses.sizes import grid_sizes
-from stridewise.axis import IDENTITY, Adaptive, AxisMap, Coarse, Resize, Slice, Transposed, Window
+from stridewise.axis import IDENTITY, Adaptive, AxisMap, Phased, Resize, Slice, Transposed, Window
 from stridewise.errors import PlanError
 from stridewise.ir import Graph, Grid, Node, Sizes
 from stridewise.plans import Plan
@@ -187,7 +187,7 @@ def _map(change: AxisMap, act: Act, axis: int, axes: int, size: int, out: int) -
     if isinstance(change, Transposed | Resize | Adaptive):
         if isinstance(change, Resize) and change.to is not None:  # to another tensor's size: to the old one now
             change = replace(change, factor=Fraction(out // goes, size // came), to=None)
-        return Coarse(inner=change, came=came, goes=goes, hop=act.hop[len(act.hop) - axes + axis])
+        return Phased(inner=change, came=came, goes=goes, hop=act.hop[len(act.hop) - axes + axis])
     return change
 
 
