@@ -132,6 +132,40 @@ class SpaceToDepth(nn.Module):
         return self.conv(x)
 
 
+class PatchMerging(nn.Module):
+    """Blocks of 2x2 tokens become channels of one, by views, as in Swin; `norm`: before the linear layer or after."""
+
+    def __init__(self, norm="before"):
+        super().__init__()
+        self.first = nn.Conv2d(3, 4, 3, 1, 1)
+        self.before = nn.LayerNorm(16) if norm == "before" else nn.Identity()
+        self.reduction = nn.Linear(16, 8)
+        self.after = nn.LayerNorm(8) if norm == "after" else nn.Identity()
+        self.conv = nn.Conv2d(8, 8, 3, 1, 1)
+
+    def forward(self, x):
+        x = self.first(x).permute(0, 2, 3, 1)
+        n, h, w, c = x.shape
+        x = x.reshape(n, h // 2, 2, w // 2, 2, c).permute(0, 1, 3, 4, 2, 5).flatten(3)
+        return self.conv(self.after(self.reduction(self.before(x))).permute(0, 3, 1, 2))
+
+
+class TwoScales(nn.Module):
+    """The class tokens of two maps of different sizes, averaged, as in CrossViT."""
+
+    def __init__(self):
+        super().__init__()
+        self.coarse, self.fine = nn.Conv2d(3, 8, 8, 8), nn.Conv2d(3, 8, 4, 4)
+        self.token = nn.Parameter(torch.randn(1, 1, 8))
+
+    def forward(self, x):
+        found = []
+        for conv in (self.coarse, self.fine):
+            t = torch.cat([self.token.expand(len(x), -1, -1), conv(x).flatten(2).transpose(1, 2)], 1)
+            found.append(F.scaled_dot_product_attention(t, t, t)[:, 0])
+        return torch.stack(found).mean(0)
+
+
 class DepthToSpace(nn.Module):
     def __init__(self):
         super().__init__()
@@ -382,6 +416,9 @@ NETS = {
     "space to depth, view": (lambda: SpaceToDepth("view"), (3, 32, 32)),
     "space to depth, slices": (lambda: SpaceToDepth("slices"), (3, 32, 32)),
     "space to depth, shuffle": (lambda: SpaceToDepth("shuffle"), (3, 32, 32)),
+    "patch merging": (PatchMerging, (3, 32, 48)),
+    "patch merging, norm after": (lambda: PatchMerging("after"), (3, 32, 48)),
+    "class tokens of two maps": (TwoScales, (3, 32, 32)),
     "depth to space": (DepthToSpace, (3, 32, 32)),
     "windows": (Windows, (3, 64, 64)),
     "tokens": (Tokens, (3, 64, 64)),

@@ -95,6 +95,8 @@ LAST = {
     "space to depth, view": ((2, 2), (8, 8), False),
     "space to depth, slices": ((2, 2), (8, 8), False),
     "space to depth, shuffle": ((2, 2), (8, 8), False),
+    "patch merging": ((2, 2), (8, 8), False),
+    "patch merging, norm after": ((2, 2), (8, 8), False),
     "windows": ((8, 8), (8, 8), True),
     "tokens": ((8, 8), (24, 24), True),
     "relative positions": ((8, 8), (24, 24), True),

@@ -261,6 +261,28 @@ class Call:
                 out[d] = (value.shape[d],)
         return Value(value.shape, tuple(out), made, value.index, value.origin)
 
+    def gathered(self, value: Value, over: int) -> Value:
+        """The value with what its dim `over` holds of positions as channels, where that is the inside of blocks whose
+        numbers are the other dims' positions (space-to-depth, patch merging); elsewhere the value as it is."""
+        dims = value.known
+        blocks = {d.axis: d for i, dim in enumerate(dims) if i != over for d in digits(dim)}
+        inner, rest = digits(dims[over]), [d for i, dim in enumerate(dims) if i != over for d in digits(dim)]
+        if not inner or len(rest) != len(blocks) or len({d.grid for d in (*inner, *rest)}) != 1:
+            return value
+        grid, axes = inner[0].grid, {d.axis for d in inner}
+        sizes = self.draft.grids[grid].sizes
+        if any(d.unit * d.count != sizes[d.axis] or (d.unit > 1) != (d.axis in axes) for d in rest):
+            return value
+        if not axes <= set(blocks):
+            return value
+        maps = [Repeat(times=1, window=blocks[a].unit) if a in axes else IDENTITY for a in range(len(sizes))]
+        made = self.mapped(grid, maps)
+        out: list[Dim] = []
+        for i, dim in enumerate(dims):
+            kept = tuple(Digit(made, a.axis, 1, a.count) if isinstance(a, Digit) else a for a in dim)
+            out.append((value.shape[i],) if i == over else kept)
+        return Value(value.shape, tuple(out), made, value.index, value.origin)
+
     def mapped(self, source: int, maps: Sequence[AxisMap], mixes: bool = False) -> int:
         """A new grid: `maps` applied to grid `source`, one an axis (axes without positions stay as they are)."""
         grid = self.draft.grids[source]
@@ -362,6 +384,8 @@ class Call:
                 gates.append(value.grid)
         self._pin_tables(values, dims)
         if not groups:
+            if len({self.draft.grids[g].sizes for g in gates}) > 1:  # tokens of maps of several sizes (CrossViT)
+                gates = [self.mapped(g, [Whole()] * len(self.draft.grids[g].sizes)) for g in gates]
             return tuple(dims), self._join(gates) if len(gates) > 1 else gates[0] if gates else None
         new: dict[int, int] = {}
         last = max(max(group) for group in groups)

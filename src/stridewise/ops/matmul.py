@@ -57,6 +57,8 @@ def _read(call: Call) -> Reading:
         if name in ("addmm", "baddbmm", "addbmm", "addmv")
         else (call.value(0), call.value(1))
     )
+    if b.origin == "weight":
+        a = call.gathered(a, len(a.shape) - 1)
     out = (*_batch(a, b), a.known[-2], b.known[-1])
     return product(call, a, b, out, (a.known[-1] if digits(a.known[-1]) else b.known[-2], a.shape[-1]))
 
@@ -71,6 +73,8 @@ _QUANTISED = {"QLinearMatMul": (0, 3), "MatMulInteger": (0, 1)}
 def _read_onnx(call: Call) -> Reading:
     first, second = _QUANTISED.get(call.target, (0, 1))
     a, b = call.value(first), call.value(second)
+    if b.origin == "weight" and not call.kwargs.get("transA", 0):
+        a = call.gathered(a, len(a.shape) - 1)
     left = a.known if len(a.shape) > 1 else ((1,), *a.known)
     right = b.known if len(b.shape) > 1 else (*b.known, (1,))
     if call.kwargs.get("transA", 0):

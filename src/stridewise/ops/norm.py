@@ -20,6 +20,8 @@ def _read_batch(call: Call) -> Reading:
 def _read_layer(call: Call) -> Reading:
     x = call.value(0)
     over = len(call.arg(1, "normalized_shape"))
+    if over == 1:
+        x = call.gathered(x, len(x.shape) - 1)
     if all(is_plain(dim) for dim in x.known[len(x.shape) - over :]):
         reading = call.same(x, keeps="all")
     else:
@@ -51,6 +53,8 @@ def _read_onnx_layer(call: Call) -> Reading:
     x = call.value(0)
     axis = call.kwargs.get("axis", -1) % len(x.shape)
     over = range(axis, axis + 1 if call.target == "LpNormalization" else len(x.shape))
+    if len(over) == 1:
+        x = call.gathered(x, axis)
     reading = call.same(x) if all(is_plain(x.known[i]) for i in over) else call.mixed(x)
     reading.outs = reading.outs[:1] + [(None, None)] * (len(call.outs) - 1)
     reading.keeps = "input"
