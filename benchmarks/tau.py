@@ -1,12 +1,13 @@
 """How well short trainings rank plans: Kendall's tau between the scores at a part of the budget and at the whole of it.
 
-    python benchmarks/tau.py MODEL DATA [--plans 12] [--budget 9] [--parts 9 3]
+    python benchmarks/tau.py MODEL DATA [--plans 12] [--budget 9] [--parts 9 3 1]
     python benchmarks/tau.py builtin:resnet20 FOLDER/cifar10/cifar10.npz --published truth/resnet20_cifar10_pooling.csv
 
 One JSON line a training, so that a run that was stopped still tells something, and a line of taus after each plan from
 the third on. Every training begins from random weights of seed 0, on one thread. The plans are the shortlist of
 `search`; with --published they are rows of that table, the default first, then evenly along their multiply-adds, and
-taus to the published accuracies are printed as well. --keep FILE takes up the lines of a run that was stopped.
+taus to the published accuracies are printed as well: without part 1 those stand for the whole budget, which is then
+not trained. --keep FILE takes up the lines of a run that was stopped.
 """
 
 from __future__ import annotations
@@ -57,10 +58,11 @@ def published(graph: Graph, table: Path, count: int) -> list[dict[str, Any]]:
 
 def taus(scores: Mapping[tuple[str, int], float], plans: Sequence[dict[str, Any]], budget: int) -> dict[str, float]:
     """By part of the budget the tau to the whole of it and to the published; "multiply-adds": of the cost alone."""
-    by = {f"{part}/{budget}": [scores[p["name"], part] for p in plans] for part in sorted({b for _, b in scores})}
+    parts = sorted({part for _, part in scores if all((p["name"], part) in scores for p in plans)})
+    by = {f"{part}/{budget}": [scores[p["name"], part] for p in plans] for part in parts}
     by["multiply-adds"] = [p["macs"] for p in plans]
-    full = by[f"{budget}/{budget}"]
-    found = {name: _tau(values, full) for name, values in by.items() if values is not full}
+    full = by.get(f"{budget}/{budget}")
+    found = {name: _tau(values, full) for name, values in by.items() if full and values is not full}
     if all("published" in p for p in plans):
         table = [p["published"] for p in plans]
         found |= {f"{name} to the published": _tau(values, table) for name, values in by.items()}
@@ -88,7 +90,7 @@ def main() -> None:
     parser.add_argument("data")
     parser.add_argument("--plans", type=int, default=12)
     parser.add_argument("--budget", type=int, default=9)
-    parser.add_argument("--parts", type=int, nargs="+", default=[9, 3])
+    parser.add_argument("--parts", type=int, nargs="+", default=[9, 3, 1])
     parser.add_argument("--published", type=Path)
     parser.add_argument("--pictures", type=int, help="To learn from; all unless given.")
     parser.add_argument("--batch", type=int, default=32)
@@ -98,6 +100,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--keep", type=Path)
     asked = parser.parse_args()
+    if not asked.published and 1 not in asked.parts:
+        parser.error("part 1, the whole budget, can be left out where --published stands for it")
     torch.set_num_threads(1)
     recipe = Recipe(batch=asked.batch, rate=asked.rate, precision=asked.precision, augment=tuple(asked.augment))
     score = TrainScore("classify", asked.model, part_of(asked.data, asked.pictures), recipe=recipe)
@@ -107,7 +111,7 @@ def main() -> None:
     else:
         listed, _ = shortlisted(graph, count=asked.plans)
         chosen = [{"name": c.name, "plan": c.plan, "macs": c.macs, "steps": c.steps} for c in listed]
-    budgets = sorted({asked.budget, *(ceil(asked.budget / part) for part in asked.parts)})
+    budgets = sorted({ceil(asked.budget / part) for part in asked.parts})
     scores: dict[tuple[str, int], float] = {}
     if asked.keep and asked.keep.exists():
         rows = [json.loads(line) for line in asked.keep.read_text().splitlines()]
