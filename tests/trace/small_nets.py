@@ -150,6 +150,21 @@ class PatchMerging(nn.Module):
         return self.conv(self.after(self.reduction(self.before(x))).permute(0, 3, 1, 2))
 
 
+class BlockMaximum(nn.Module):
+    """The maximum of blocks of 2x2 tokens that were put beside each other, as in Hiera."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.after, self.conv = nn.Conv2d(3, 4, 3, 2, 1), nn.Linear(4, 8), nn.Conv2d(8, 8, 3, 1, 1)
+
+    def forward(self, x):
+        x = self.first(x)
+        n, c, h, w = x.shape
+        x = x.view(n, c, h // 2, 2, w // 2, 2).permute(0, 3, 5, 2, 4, 1).reshape(n, 4, h * w // 4, c)
+        x = self.after(x.max(1).values).transpose(1, 2).reshape(n, 8, h // 2, w // 2)
+        return self.conv(x)
+
+
 class TwoScales(nn.Module):
     """The class tokens of two maps of different sizes, averaged, as in CrossViT."""
 
@@ -418,6 +433,7 @@ NETS = {
     "space to depth, shuffle": (lambda: SpaceToDepth("shuffle"), (3, 32, 32)),
     "patch merging": (PatchMerging, (3, 32, 48)),
     "patch merging, norm after": (lambda: PatchMerging("after"), (3, 32, 48)),
+    "maximum of blocks": (BlockMaximum, (3, 32, 48)),
     "class tokens of two maps": (TwoScales, (3, 32, 32)),
     "depth to space": (DepthToSpace, (3, 32, 32)),
     "windows": (Windows, (3, 64, 64)),

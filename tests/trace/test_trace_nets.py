@@ -97,6 +97,7 @@ LAST = {
     "space to depth, shuffle": ((2, 2), (8, 8), False),
     "patch merging": ((2, 2), (8, 8), False),
     "patch merging, norm after": ((2, 2), (8, 8), False),
+    "maximum of blocks": ((4, 4), (13, 13), False),
     "windows": ((8, 8), (8, 8), True),
     "tokens": ((8, 8), (24, 24), True),
     "relative positions": ((8, 8), (24, 24), True),

@@ -265,23 +265,40 @@ class Call:
         """The value with what its dim `over` holds of positions as channels, where that is the inside of blocks whose
         numbers are the other dims' positions (space-to-depth, patch merging); elsewhere the value as it is."""
         dims = value.known
-        blocks = {d.axis: d for i, dim in enumerate(dims) if i != over for d in digits(dim)}
         inner, rest = digits(dims[over]), [d for i, dim in enumerate(dims) if i != over for d in digits(dim)]
-        if not inner or len(rest) != len(blocks) or len({d.grid for d in (*inner, *rest)}) != 1:
+        made = self._by_blocks(inner, rest)
+        if made is None:
             return value
-        grid, axes = inner[0].grid, {d.axis for d in inner}
-        sizes = self.draft.grids[grid].sizes
-        if any(d.unit * d.count != sizes[d.axis] or (d.unit > 1) != (d.axis in axes) for d in rest):
-            return value
-        if not axes <= set(blocks):
-            return value
-        maps = [Repeat(times=1, window=blocks[a].unit) if a in axes else IDENTITY for a in range(len(sizes))]
-        made = self.mapped(grid, maps)
-        out: list[Dim] = []
-        for i, dim in enumerate(dims):
-            kept = tuple(Digit(made, a.axis, 1, a.count) if isinstance(a, Digit) else a for a in dim)
-            out.append((value.shape[i],) if i == over else kept)
+        out = list(self._renumbered(dims, inner, made))
+        out[over] = (value.shape[over],)
         return Value(value.shape, tuple(out), made, value.index, value.origin)
+
+    def _by_blocks(self, inner: Sequence[Digit], rest: Sequence[Digit]) -> int | None:
+        """A grid with one position for each block of its source, where `inner` are the places inside the blocks and
+        `rest` all other digits, the blocks' numbers among them; None where they are not that."""
+        if not inner or not rest or len({d.grid for d in (*inner, *rest)}) != 1:
+            return None
+        grid = inner[0].grid
+        sizes = self.draft.grids[grid].sizes
+        maps: list[AxisMap] = [IDENTITY] * len(sizes)
+        for axis in {d.axis for d in inner}:
+            block = math.prod(d.count for d in inner if d.axis == axis)
+            numbers = [d for d in rest if d.axis == axis]
+            if any(d.unit % block for d in numbers) or math.prod(d.count for d in numbers) * block != sizes[axis]:
+                return None
+            maps[axis] = Repeat(times=1, window=block)
+        return self.mapped(grid, maps)
+
+    def _renumbered(self, dims: Dims, inner: Sequence[Digit], made: int) -> Dims:
+        """Dims whose digits count the blocks of `_by_blocks`."""
+        block = {a: math.prod(d.count for d in inner if d.axis == a) for a in {d.axis for d in inner}}
+        return tuple(
+            tuple(
+                a._replace(grid=made, unit=max(1, a.unit // block.get(a.axis, 1))) if isinstance(a, Digit) else a
+                for a in dim
+            )
+            for dim in dims
+        )
 
     def mapped(self, source: int, maps: Sequence[AxisMap], mixes: bool = False) -> int:
         """A new grid: `maps` applied to grid `source`, one an axis (axes without positions stay as they are)."""
@@ -352,7 +369,11 @@ class Call:
         dims = value.known
         gone = [d for w in where for d in digits(dims[w])]
         grid, out = value.grid, list(dims)
-        if gone:
+        rest = [d for i, dim in enumerate(dims) if i not in where for d in digits(dim)]
+        blocks = self._by_blocks(gone, rest) if {d.axis for d in gone} <= {d.axis for d in rest} else None
+        if blocks is not None:
+            grid, out = blocks, list(self._renumbered(dims, gone, blocks))
+        elif gone:
             new: dict[int, int] = {}
             for source in sorted({d.grid for d in gone}):
                 axes = {d.axis for d in gone if d.grid == source}
