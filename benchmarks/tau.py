@@ -73,7 +73,7 @@ def _tau(ours: Sequence[float], other: Sequence[float]) -> float:
     return round(float(kendalltau(ours, other)[0]), 3)
 
 
-def part_of(data: str, pictures: int | None) -> Dataset:
+def part_of(data: str | Path, pictures: int | None) -> Dataset:
     """The data set, its training split cut to evenly taken pictures."""
     dataset = open_dataset(data, "classify")
     if pictures is None:
