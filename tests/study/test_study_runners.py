@@ -1,9 +1,10 @@
-"""Worker processes and Ctrl-C, which reaches them with their coordinator."""
+"""Worker processes: Ctrl-C, which reaches them with their coordinator; their threads."""
 
 import os
 import signal
 
 import pytest
+import torch
 
 import stridewise as sw
 from stridewise.study.jobs import Job
@@ -24,3 +25,16 @@ def test_an_interrupt_while_a_worker_begins_says_nothing_and_stops_nothing(capfd
         assert outcome is not None
         assert outcome.value == worker.process.pid
     assert "KeyboardInterrupt" not in capfd.readouterr().err
+
+
+def threads_of(plan, budget, seed):
+    return float(torch.get_num_threads())
+
+
+def test_a_worker_takes_no_more_threads_than_the_environment_allows(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    target = sw.Plan(model="none", input=(3, 8, 8))
+    with Workers(threads_of, [target], count=1, threads=2, checkpoints=None) as workers:
+        ((_, outcome),) = workers.run([Job(plan=0, budget=1, seed=0)], lambda *_: None)
+    assert outcome is not None
+    assert outcome.value == 1

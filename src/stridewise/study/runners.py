@@ -140,7 +140,7 @@ def _work(pipe: Connection, score: Score, threads: int, checkpoints: Path | None
     with contextlib.suppress(ModuleNotFoundError):
         import torch
 
-        torch.set_num_threads(threads)
+        torch.set_num_threads(min(threads, torch.get_num_threads()))  # fewer where OMP_NUM_THREADS says so
     last = 0.0
 
     def progress(done: int, total: int) -> None:
