@@ -1,6 +1,7 @@
 """What the procedure of `search` finds at a given cost, simulated on a published table of trained placements.
 
     python benchmarks/choose.py [--runs 1000]      one JSON line a case, and the table benchmarks/results/choose.md
+    python benchmarks/choose.py --replay benchmarks/results/tau.jsonl      one JSON line a case, nothing written
 
 The table (truth/resnet20_cifar10_pooling.csv, in the folder that STRIDEWISE_TRUTH names) has the accuracy of all 36
 placements of two /2 steps in ResNet-20 on CIFAR-10. A simulated training draws a score from it; `selection`, the code
@@ -13,6 +14,8 @@ a   the ranking has Kendall's tau 0.5, 0.7 and 0.85 to the published one, errors
 b   errors follow cost: at 1/27 the score is a line along the logarithm of the multiply-adds, at 1/9 the mean of that
     line and the accuracy, both with the table's deviation; at 1/3 as in (a).
 b'  as b, the error at 1/3 along the same line (0.72 accuracy, 0.28 line: tau 0.83).
+
+With --replay shorter trainings give what benchmarks/tau.py measured, among the plans that it trained.
 """
 
 from __future__ import annotations
@@ -57,20 +60,33 @@ class Table:
         self.accuracy = np.array([float(row["accuracy_mean"]) for row in rows])
         self.deviation = np.array([float(row["accuracy_sd"]) for row in rows])
         self.macs = [int(row["macs"]) for row in rows]
+        self.names = [row["downsample_before_layer"] for row in rows]
+        self.measured: dict[int, np.ndarray] = {}
         self.places = []
         for row in rows:
             before = sorted(int(layer) for layer in row["downsample_before_layer"].split())
             request = {"+layers.3": 1, "+layers.6": 1} | {f"+layers.{layer - 1}": 2 for layer in before}
             under = restride(graph, sw.plan(graph, request)).graph
             self.places.append(place_of(graph, under, int(row["macs"])))
-        self.default = next(i for i, row in enumerate(rows) if row["downsample_before_layer"] == "4 7")
+        self.default = self.names.index("4 7")
         logs = np.log(self.macs)
         self.line = (logs - logs.mean()) / logs.std() * self.accuracy.std() + self.accuracy.mean()
+
+    def replay(self, path: Path) -> list[int]:
+        """Take up measured scores; the plans that were trained for all of 1/27, 1/9 and 1/3, the default first."""
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        scores = {(row["name"], row["epochs"]): 100 * row["accuracy"] for row in rows if "epochs" in row}
+        for budget in TAUS:
+            self.measured[budget] = np.array([scores.get((name, budget), np.nan) for name in self.names])
+        whole = np.isfinite(sum(self.measured.values()))
+        return [self.default, *(i for i in np.flatnonzero(whole).tolist() if i != self.default)]
 
     def world(self, model: str, rng: np.random.Generator) -> dict[int, np.ndarray]:
         """By budget the score that each plan's training gives."""
         count = len(self.accuracy)
         found = {FULL: self.accuracy + self.deviation * rng.normal(size=count)}
+        if model == "measured":
+            return found | self.measured
         for budget, tau in TAUS.items():
             # Kendall's tau of a normal pair is 2/pi asin(correlation); what correlation leaves is the error.
             share = np.sin(tau * np.pi / 2)
@@ -194,8 +210,16 @@ def main() -> None:
     """Simulate, print, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=int, default=1000)
-    runs = parser.parse_args().runs
+    parser.add_argument("--replay", type=Path)
+    asked = parser.parse_args()
+    runs = asked.runs
     table = Table(Path(os.environ["STRIDEWISE_TRUTH"]) / "resnet20_cifar10_pooling.csv")
+    if asked.replay:
+        among = table.replay(asked.replay)
+        for name in (name for name in CHOOSERS if not name.startswith("plain")):
+            for cost in COSTS[:2]:
+                print(json.dumps(case(table, name, "measured", among, cost, runs)), flush=True)
+        return
     macs, base = np.array(table.macs), table.macs[table.default]
     rest = [i for i in range(len(macs)) if i != table.default]
     sets = {
