@@ -166,6 +166,17 @@ def test_when_every_plan_fails_the_first_reason_is_said(tmp_path):
     assert json.loads((tmp_path / "result.json").read_text())["recommended"]["kind"] == "none"
 
 
+@pytest.mark.parametrize(("flat", "said"), [((1,), "length 1:"), ((1, 2), "length 1 and 2:"), ((), "")])
+def test_short_trainings_that_tell_nothing_are_named(tmp_path, flat, said):
+    def score(plan, budget, seed):
+        return 0.1 if budget in flat else drawn(plan, budget, seed)
+
+    reasons = sw.search(graph(), score=score, plans=plans(), budget=4, run=tmp_path).verdict.reasons
+    told = [reason for reason in reasons if "told nothing" in reason]
+    assert len(told) == bool(flat)
+    assert all(said in reason for reason in told)
+
+
 def test_a_plan_of_another_network_is_refused_before_anything_runs():
     score, calls = counted()
     with pytest.raises(sw.PlanError, match="no such site"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from stridewise.study.candidates import CostFront
@@ -16,6 +16,9 @@ from stridewise.study.verdict import Contender, Verdict, verdict
 
 if TYPE_CHECKING:
     from stridewise.measure.latency import Latency
+
+_SAME = 1e-3
+"""Scores no further apart than this share of the largest are the same."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,10 +71,29 @@ def _contender(study: Coordinator, plan: int) -> Contender:
 
 def _verdict(study: Coordinator, contenders: Mapping[int, Contender]) -> Verdict:
     others = [(study.candidates[plan].rival, found) for plan, found in contenders.items() if plan]
-    return verdict(
+    found = verdict(
         contenders.get(0),
         [found for rival, found in others if not rival],
         rivals=[found for rival, found in others if rival],
+    )
+    return replace(found, reasons=(*found.reasons, *_told_nothing(study.store.outcomes)))
+
+
+def _told_nothing(outcomes: Mapping[Job, Outcome]) -> tuple[str, ...]:
+    """A sentence on the lengths at which all plans scored the same, so that nothing learnt led the choice."""
+    scores: dict[int, list[float]] = {}
+    for job, outcome in outcomes.items():
+        if job.seed == 0 and not outcome.failed:  # a selection's; finalists have the seeds from 1 on
+            scores.setdefault(job.budget, []).append(outcome.value)
+    flat = sorted(
+        b for b, found in scores.items() if len(found) > 2 and max(found) - min(found) <= _SAME * max(map(abs, found))
+    )
+    if not flat:
+        return ()
+    lengths = ", ".join(map(str, flat[:-1])) + (" and " if len(flat) > 1 else "") + str(flat[-1])
+    return (
+        f"All plans scored the same after trainings of length {lengths}: those told nothing, and what was trained "
+        "further was chosen by cost and place alone. A longer budget would tell more.",
     )
 
 
