@@ -1,8 +1,13 @@
 """`stridewise serve`: the local page."""
 
+import atexit
 import json
 import logging
+import os
+import sys
 import webbrowser
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +70,27 @@ def command(
             webbrowser.open(address)
 
     app = server.make_app(bench, token=token, port=number, extras=extras, runs=runs.Runs(folders))
-    server.run(app, listener, ready)
+    with _left_at_once():
+        server.run(app, listener, ready)
+
+
+@contextmanager
+def _left_at_once() -> Iterator[None]:
+    """Ctrl-C ends the process once all exit handlers have run, without taking the interpreter down: a thread that is
+    inside torch meanwhile (importing, tracing) can abort the process there."""
+    interrupted: list[bool] = []
+    atexit.register(lambda: _leave(130) if interrupted else None)  # what is registered first runs last
+    try:
+        yield
+    except KeyboardInterrupt:
+        interrupted.append(True)
+        raise
+
+
+def _leave(code: int) -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _read(path: str) -> Any:
