@@ -76,8 +76,8 @@ def command(
 
 @contextmanager
 def _left_at_once() -> Iterator[None]:
-    """Ctrl-C ends the process once all exit handlers have run, without taking the interpreter down: a thread that is
-    inside torch meanwhile (importing, tracing) can abort the process there."""
+    """Ctrl-C ends the process once the exit handlers of what was loaded meanwhile have run, without taking the
+    interpreter down: a thread that is inside torch then (importing, tracing) can abort the process."""
     interrupted: list[bool] = []
     atexit.register(lambda: _leave(130) if interrupted else None)  # what is registered first runs last
     try:
