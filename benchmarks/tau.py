@@ -58,7 +58,7 @@ def published(graph: Graph, table: Path, count: int) -> list[dict[str, Any]]:
 
 def taus(scores: Mapping[tuple[str, int], float], plans: Sequence[dict[str, Any]], budget: int) -> dict[str, float]:
     """By part of the budget the tau to the whole of it and to the published; "multiply-adds": of the cost alone."""
-    parts = sorted({part for _, part in scores if all((p["name"], part) in scores for p in plans)})
+    parts = sorted({part for _, part in scores if part <= budget and all((p["name"], part) in scores for p in plans)})
     by = {f"{part}/{budget}": [scores[p["name"], part] for p in plans] for part in parts}
     by["multiply-adds"] = [p["macs"] for p in plans]
     full = by.get(f"{budget}/{budget}")

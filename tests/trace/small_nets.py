@@ -165,6 +165,17 @@ class BlockMaximum(nn.Module):
         return self.conv(x)
 
 
+class Rows(nn.Module):
+    """A linear layer over the channels and the columns of each row: no block of columns is left to number."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.linear = nn.Conv2d(3, 4, 3, 2, 1), nn.Linear(64, 8)
+
+    def forward(self, x):
+        return self.linear(self.first(x).permute(0, 2, 3, 1).flatten(2))
+
+
 class TwoScales(nn.Module):
     """The class tokens of two maps of different sizes, averaged, as in CrossViT."""
 
@@ -434,6 +445,7 @@ NETS = {
     "patch merging": (PatchMerging, (3, 32, 48)),
     "patch merging, norm after": (lambda: PatchMerging("after"), (3, 32, 48)),
     "maximum of blocks": (BlockMaximum, (3, 32, 48)),
+    "rows": (Rows, (3, 24, 32)),
     "class tokens of two maps": (TwoScales, (3, 32, 32)),
     "depth to space": (DepthToSpace, (3, 32, 32)),
     "windows": (Windows, (3, 64, 64)),

@@ -11,7 +11,7 @@ from stridewise.analyses.fields import fields
 from stridewise.analyses.sizes import grid_sizes
 from stridewise.frontends.torch import trace
 
-FIXED = {"flattened", "table", "resized to a number", "relative positions"}
+FIXED = {"flattened", "rows", "table", "resized to a number", "relative positions"}
 PLAIN = {"tokens": "tokens, plain attention", "pooled tokens": "pooled tokens, plain attention"}
 
 
@@ -98,6 +98,7 @@ LAST = {
     "patch merging": ((2, 2), (8, 8), False),
     "patch merging, norm after": ((2, 2), (8, 8), False),
     "maximum of blocks": ((4, 4), (13, 13), False),
+    "rows": ((2, 2), (3, 3), True),
     "windows": ((8, 8), (8, 8), True),
     "tokens": ((8, 8), (24, 24), True),
     "relative positions": ((8, 8), (24, 24), True),
@@ -156,6 +157,7 @@ def test_a_size_that_follows_another_tensor_is_free():
     [
         ("resized to a number", "size", "resized to 14x14, a constant"),
         ("flattened", "flatten", "flattened into 1024 features"),
+        ("rows", "flatten", "flattened into 64 features"),
         ("table", "position table", "a parameter of shape 1x4x8x8"),
         ("windows", "window", "split into parts (4x4 on axis 0)"),
         ("relative positions", "window", "put in an order of their own, made for this many of them"),

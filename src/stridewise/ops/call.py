@@ -10,7 +10,20 @@ from typing import Any, Literal
 from stridewise.axis import IDENTITY, AxisMap, Repeat, Resize, Slice, Transposed, Whole, Window
 from stridewise.errors import by
 from stridewise.ir import NOTHING, Grid, Pin, Volume
-from stridewise.ops.layout import Digit, Dim, Dims, Extra, LayoutError, digits, is_plain, plain, relabelled, whole_axis
+from stridewise.ops.layout import (
+    Digit,
+    Dim,
+    Dims,
+    Extra,
+    LayoutError,
+    blocks,
+    by_blocks,
+    digits,
+    is_plain,
+    plain,
+    relabelled,
+    whole_axis,
+)
 
 
 @dataclass(slots=True)
@@ -264,41 +277,30 @@ class Call:
     def gathered(self, value: Value, over: int) -> Value:
         """The value with what its dim `over` holds of positions as channels, where that is the inside of blocks whose
         numbers are the other dims' positions (space-to-depth, patch merging); elsewhere the value as it is."""
-        dims = value.known
-        inner, rest = digits(dims[over]), [d for i, dim in enumerate(dims) if i != over for d in digits(dim)]
-        made = self._by_blocks(inner, rest)
-        if made is None:
+        found = self._in_blocks(value.known, (over,))
+        if found is None:
             return value
-        out = list(self._renumbered(dims, inner, made))
-        out[over] = (value.shape[over],)
-        return Value(value.shape, tuple(out), made, value.index, value.origin)
-
-    def _by_blocks(self, inner: Sequence[Digit], rest: Sequence[Digit]) -> int | None:
-        """A grid with one position for each block of its source, where `inner` are the places inside the blocks and
-        `rest` all other digits, the blocks' numbers among them; None where they are not that."""
-        if not inner or not rest or len({d.grid for d in (*inner, *rest)}) != 1:
-            return None
-        grid = inner[0].grid
-        sizes = self.draft.grids[grid].sizes
-        maps: list[AxisMap] = [IDENTITY] * len(sizes)
-        for axis in {d.axis for d in inner}:
-            block = math.prod(d.count for d in inner if d.axis == axis)
-            numbers = [d for d in rest if d.axis == axis]
-            if any(d.unit % block for d in numbers) or math.prod(d.count for d in numbers) * block != sizes[axis]:
-                return None
-            maps[axis] = Repeat(times=1, window=block)
-        return self.mapped(grid, maps)
-
-    def _renumbered(self, dims: Dims, inner: Sequence[Digit], made: int) -> Dims:
-        """Dims whose digits count the blocks of `_by_blocks`."""
-        block = {a: math.prod(d.count for d in inner if d.axis == a) for a in {d.axis for d in inner}}
-        return tuple(
-            tuple(
-                a._replace(grid=made, unit=max(1, a.unit // block.get(a.axis, 1))) if isinstance(a, Digit) else a
-                for a in dim
-            )
-            for dim in dims
+        dims, made = found
+        return Value(
+            value.shape, (*dims[:over], (value.shape[over],), *dims[over + 1 :]), made, value.index, value.origin
         )
+
+    def _in_blocks(self, dims: Dims, over: Sequence[int]) -> tuple[Dims, int] | None:
+        """Where the dims `over` hold the inside of blocks that the others number: the others' dims on a grid with one
+        position a block (those of `over` plain, size 1), and that grid. Else None."""
+        inner = [d for i in over for d in digits(dims[i])]
+        rest = [d for i, dim in enumerate(dims) if i not in over for d in digits(dim)]
+        if not inner or len({d.grid for d in (*inner, *rest)}) != 1:
+            return None
+        source = inner[0].grid
+        sizes = self.draft.grids[source].sizes
+        block = blocks(inner, rest, sizes)
+        if block is None:
+            return None
+        made = self.mapped(
+            source, [Repeat(times=1, window=block[a]) if a in block else IDENTITY for a in range(len(sizes))]
+        )
+        return tuple((1,) if i in over else by_blocks(dim, made, block) for i, dim in enumerate(dims)), made
 
     def mapped(self, source: int, maps: Sequence[AxisMap], mixes: bool = False) -> int:
         """A new grid: `maps` applied to grid `source`, one an axis (axes without positions stay as they are)."""
@@ -369,10 +371,9 @@ class Call:
         dims = value.known
         gone = [d for w in where for d in digits(dims[w])]
         grid, out = value.grid, list(dims)
-        rest = [d for i, dim in enumerate(dims) if i not in where for d in digits(dim)]
-        blocks = self._by_blocks(gone, rest) if {d.axis for d in gone} <= {d.axis for d in rest} else None
-        if blocks is not None:
-            grid, out = blocks, list(self._renumbered(dims, gone, blocks))
+        found = self._in_blocks(dims, where)
+        if found is not None:
+            out, grid = list(found[0]), found[1]
         elif gone:
             new: dict[int, int] = {}
             for source in sorted({d.grid for d in gone}):

@@ -168,3 +168,24 @@ def relabelled(dims: Dims, grids: Mapping[int, int]) -> Dims:
             for dim in dims
         ]
     )
+
+
+def blocks(inner: Sequence[Digit], rest: Sequence[Digit], sizes: Sequence[int]) -> dict[int, int] | None:
+    """By axis the size of the blocks whose places are `inner` and whose numbers are among `rest`, all other digits of
+    the same grid; None where they are not that, also where an axis is a place alone. sizes: of the grid's axes."""
+    found: dict[int, int] = {}
+    for axis in {d.axis for d in inner}:
+        block = math.prod(d.count for d in inner if d.axis == axis)
+        numbers = [d for d in rest if d.axis == axis]
+        counted = math.prod(d.count for d in numbers) * block == sizes[axis]
+        if not numbers or not counted or any(d.unit % block for d in numbers):
+            return None
+        found[axis] = block
+    return found or None
+
+
+def by_blocks(dim: Dim, grid: int, block: Mapping[int, int]) -> Dim:
+    """A dimension whose digits number blocks, as digits of `grid`, which has one position a block."""
+    return tuple(
+        Digit(grid, a.axis, a.unit // block.get(a.axis, 1), a.count) if isinstance(a, Digit) else a for a in dim
+    )

@@ -22,6 +22,9 @@ def product(call: Call, a: Value, b: Value, out: Dims, summed: tuple[Dim, int]) 
     kept = {d.grid for dim in out for d in digits(dim)}
     sources = [v.grid for v in data if v.grid is not None]
     grid: int | None = sources[0] if sources else None
+    if gone and len(data) == 1:
+        fixed = max(d.grid for d in gone)
+        call.pin("flatten", fixed, f"positions are flattened into {summed[1]} features of a linear layer")
     if gone and kept:
         base = max(kept)
         grid = call.draft.add(
@@ -32,8 +35,6 @@ def product(call: Call, a: Value, b: Value, out: Dims, summed: tuple[Dim, int]) 
         source = max(d.grid for d in gone)
         axes = {d.axis for d in gone}
         maps: list[AxisMap] = [Whole() if i in axes else IDENTITY for i in range(len(grids[source].sizes))]
-        if len(data) == 1:
-            call.pin("flatten", source, f"positions are flattened into {summed[1]} features of a linear layer")
         grid = call.mapped(source, maps)
     elif len(data) == 2 and len(set(sources)) > 1 and kept:
         # A product with something that has no positions left (or of two maps): it lets in what that let in.
