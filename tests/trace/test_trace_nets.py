@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from small_nets import NETS, Flattened, Relative, Resized, Shared, Tokens, build
+from small_nets import NETS, Flattened, Resized, Shared, build
+from token_nets import Relative, Tokens
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 

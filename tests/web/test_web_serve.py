@@ -50,3 +50,17 @@ def test_it_starts_in_a_second_prints_its_address_and_stops_quietly(program: sub
     assert program.returncode == 130
     assert out == ""
     assert err.split() == ["stop", "with", "Ctrl+C", "interrupted"]
+
+
+def test_ctrl_c_leaves_without_taking_the_interpreter_down():
+    """Which aborts where another thread is inside torch; handlers of what was loaded meanwhile still run."""
+    code = """
+import atexit
+from stridewise.cli.serve import _left_at_once
+atexit.register(print, "torn down")
+with _left_at_once():
+    atexit.register(print, "handled")
+    raise KeyboardInterrupt
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (130, "handled\n")
