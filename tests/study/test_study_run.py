@@ -39,9 +39,10 @@ def counted():
 
 def test_rungs_lengthen_within_the_cost():
     found = Schedule.within(36, budget=27, cost=5)
-    assert found.rungs == tuple(Rung(budget=b, plans=p) for b, p in ((1, 9), (3, 9), (9, 5), (27, 2)))
+    assert found.rungs == tuple(Rung(budget=b, plans=p) for b, p in ((3, 12), (9, 5), (27, 2)))
     assert sum(found.trainings(36)) == 27 * (5 + 3 * 3)
     assert Schedule.within(3, budget=4).rungs == ()
+    assert Schedule.within(5, budget=27, cost=5).rungs == (Rung(budget=27, plans=5),)
     assert Schedule.within(2, budget=4).trainings(2) == [4] * 6
     with pytest.raises(UsageError, match="from 1"):
         Schedule.within(3, budget=0)

@@ -46,8 +46,9 @@ class Outcome:
         return bool(self.error)
 
 
-# Lengths of trainings as parts of the budget, and each one's share of what a selection may cost.
-_SHARES = ((27, Fraction(1, 15)), (9, Fraction(1, 5)), (3, Fraction(1, 3)), (1, Fraction(2, 5)))
+# Lengths of trainings as parts of the budget, and each one's share of what a selection may cost. None is shorter than
+# a ninth: 1/27 was measured to rank plans the wrong way round (docs/results.md).
+_SHARES = ((9, Fraction(4, 15)), (3, Fraction(1, 3)), (1, Fraction(2, 5)))
 
 
 _MOST = 1e6
@@ -81,11 +82,12 @@ class Schedule:
     def within(
         plans: int, *, budget: int, cost: float = 5.0, seeds: int = 3, finalists: int = 3, untrained: bool = False
     ) -> Schedule:
-        """Rungs of 1/27, 1/9, 1/3 and the whole of the budget that together cost `cost` full trainings at most.
+        """Rungs of 1/9, 1/3 and the whole of the budget that together cost `cost` full trainings at most.
 
         untrained: before them one of budget 0, which judges every plan with the weights it begins with.
         Each rung is trained anew, so that every training ends its own learning-rate schedule. What a rung leaves of its
-        share goes to the next. No rungs where every plan is a finalist. Source: the split of benchmarks/choose.py.
+        share goes to the next. Where the cost is enough for all plans, the whole budget is the only rung; no rungs
+        where every plan is a finalist. Source: the split of benchmarks/choose.py.
         """
         if min(budget, seeds, finalists) < 1 or not 1 <= cost <= _MOST:
             raise UsageError(
@@ -93,7 +95,8 @@ class Schedule:
             )
         rungs: dict[int, int] = {}
         left = Fraction(0)
-        for part, share in _SHARES if plans > finalists else ():
+        shares = _SHARES if plans > cost else ((1, Fraction(1)),)
+        for part, share in shares if plans > finalists else ():
             length = math.ceil(budget / part)
             left += Fraction(cost).limit_denominator(1000) * share
             count = min(plans - rungs.get(length, 0), left * budget // length)

@@ -2,8 +2,8 @@
 
 A training is taken as the plan's final score, plus an offset that all trainings of its budget share, a part that
 follows the multiply-adds, and a draw that shrinks as the budget grows. The constants were set on the published
-ResNet-20 table (benchmarks/choose.py, which also shows what the surrogate is worth there); the posterior is that of
-scikit-learn.
+ResNet-20 table under four models of what short trainings tell, two of them measured (benchmarks/choose.py, which also
+shows what the surrogate is worth there); the posterior is that of scikit-learn.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from stridewise.study.jobs import Job
 LEAST = 4
 """Scores below which nothing is learned from them."""
 
-# In units of the spread of the scores, and of the places' mean distance along a coordinate.
-_AMPLITUDE, _REACH = 3.0, 3.3  # of what neighbours share
-_OWN = 0.1  # variance of what a plan shares with none
+# In units of the places' mean distance along a coordinate; the unit of the scores makes no difference.
+_AMPLITUDE, _REACH = 3.0, 5.0  # of what neighbours share
+_OWN = 0.2  # variance of what a plan shares with none
 _OFFSET, _ALONG_COST = 10.0, 0.1  # variances of a lower budget's offset and of its slope along the multiply-adds
-_MOST_FADING = 27.0  # full / budget beyond which a training says no less
-_NOISE, _FADING = 0.1, 0.7  # standard deviation at the full budget, and how it grows with full / budget
+_MOST_FADING = 9.0  # full / budget beyond which a training says no less
+_NOISE = 0.1  # standard deviation at the full budget; it grows as full / budget
 
 
 def beliefs(places: Sequence[Place], scores: Mapping[Job, float], budget: int) -> list[float]:
@@ -37,7 +37,6 @@ def beliefs(places: Sequence[Place], scores: Mapping[Job, float], budget: int) -
     """
     jobs = sorted(scores)
     values = np.array([scores[job] for job in jobs])
-    scale = float(values.std()) or 1.0
     at = np.array(places, dtype=float)
     spread = float(at.std(axis=0).mean()) or 1.0
     at = (at - at.mean(axis=0)) / (spread * at.shape[1] ** 0.5)
@@ -46,12 +45,12 @@ def beliefs(places: Sequence[Place], scores: Mapping[Job, float], budget: int) -
     wanted = np.array([[plan, 0, top, *at[plan]] for plan in range(len(places))])
     highest = values[[job.budget == top for job in jobs]].mean()
     # Weights judged without training say no more than the shortest training does.
-    noise = np.array([(_NOISE * min(budget / max(job.budget, 1e-9), _MOST_FADING) ** _FADING) ** 2 for job in jobs])
+    noise = np.array([(_NOISE * min(budget / max(job.budget, 1e-9), _MOST_FADING)) ** 2 for job in jobs])
     process, kernel = _library()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        fitted = process(kernel, alpha=noise, optimizer=None).fit(rows, (values - highest) / scale)
-        return [float(v) * scale + float(highest) for v in fitted.predict(wanted)]
+        fitted = process(kernel, alpha=noise, optimizer=None).fit(rows, values - highest)
+        return [float(v) + float(highest) for v in fitted.predict(wanted)]
 
 
 @lru_cache(maxsize=1)
