@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from stridewise.frontends.answers import answer_for, empty
 from stridewise.frontends.torch import trace
 from stridewise.ops import find_torch
-from stridewise.ops.call import Value
+from stridewise.ops.draft import Value
 
 META = torch.device("meta")
 aten = torch.ops.aten

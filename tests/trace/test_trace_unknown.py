@@ -11,7 +11,7 @@ from stridewise.analyses.sizes import grid_sizes
 from stridewise.axis import Window
 from stridewise.cli import main
 from stridewise.frontends.torch import trace
-from stridewise.ops.call import Reading
+from stridewise.ops.draft import Reading
 from stridewise.ops.registry import unregister
 
 

@@ -9,8 +9,9 @@ from typing import Any
 from stridewise.errors import GeometryError
 from stridewise.frontends.seen import ModuleCall, Seen, keys_of, node_of
 from stridewise.ir import Graph, Grid, Node, Tensor, Unknown
-from stridewise.ops.call import Call, Draft, Reading, Value
+from stridewise.ops.call import Call
 from stridewise.ops.concat import LISTED
+from stridewise.ops.draft import Draft, Reading, Value
 from stridewise.ops.layout import Digit, LayoutError
 from stridewise.ops.registry import Op
 

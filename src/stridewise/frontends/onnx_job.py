@@ -12,7 +12,7 @@ from onnx import helper
 from stridewise.errors import PlanError
 from stridewise.frontends.onnx_edit import OPERANDS, Spot
 from stridewise.ir import Grid, Node, Sizes
-from stridewise.ops.call import Value
+from stridewise.ops.draft import Value
 from stridewise.ops.layout import whole_axis
 from stridewise.rewrites.acts import Act
 from stridewise.rewrites.times import Times

@@ -13,7 +13,7 @@ from onnx import shape_inference
 from stridewise.errors import TraceError
 from stridewise.frontends.onnx_nodes import by
 from stridewise.frontends.onnx_shapes import Array, as_tensor, resized
-from stridewise.ops.call import Value
+from stridewise.ops.draft import Value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from stridewise.ir import Grid
 from stridewise.ops import extent
-from stridewise.ops.call import Value
+from stridewise.ops.draft import Value
 from stridewise.ops.extent import Extent, number, whole
 from stridewise.ops.layout import is_plain, whole_axis
 

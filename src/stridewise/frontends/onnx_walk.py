@@ -31,7 +31,7 @@ from stridewise.frontends.onnx_nodes import (
 from stridewise.frontends.onnx_shapes import LIMIT, folded, shape_entries
 from stridewise.frontends.seen import ModuleCall
 from stridewise.ops import find_onnx
-from stridewise.ops.call import Value
+from stridewise.ops.draft import Value
 from stridewise.rewrites.places import is_within
 
 _PRODUCT = helper.make_node("ReduceProd", ["x"], ["y"], keepdims=0)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from stridewise.ir import Node
-from stridewise.ops.call import Reading
+from stridewise.ops.draft import Reading
 
 
 @dataclass(slots=True)

@@ -22,7 +22,7 @@ from stridewise.frontends.step import Step
 from stridewise.frontends.targets import Target, target_of
 from stridewise.frontends.writes import place_of, whole_of
 from stridewise.ops import find_torch
-from stridewise.ops.call import Value
+from stridewise.ops.draft import Value
 from stridewise.ops.layout import LayoutError, reshaped
 from stridewise.ops.step import op_of
 

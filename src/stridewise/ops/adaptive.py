@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from stridewise.axis import Adaptive, AxisMap, Whole
-from stridewise.ops.call import Call, Reading
+from stridewise.ops.call import Call
+from stridewise.ops.draft import Reading
 from stridewise.ops.layout import is_plain
 from stridewise.ops.pool import each_axis
 from stridewise.ops.registry import Op, register

@@ -9,7 +9,8 @@ from typing import TypeAlias
 
 from stridewise.axis import AxisMap, Transposed, Window
 from stridewise.errors import TraceError, by
-from stridewise.ops.call import Call, Reading
+from stridewise.ops.call import Call
+from stridewise.ops.draft import Reading
 from stridewise.ops.layout import digits
 from stridewise.ops.pool import each_axis, onnx_windows
 from stridewise.ops.registry import Op, register

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from stridewise.ops.call import Call, Reading, Value
+from stridewise.ops.call import Call
+from stridewise.ops.draft import Reading, Value
 from stridewise.ops.extent import whole
 from stridewise.ops.layout import Extra, LayoutError, digits
 from stridewise.ops.registry import Op, register

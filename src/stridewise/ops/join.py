@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from stridewise.ops.call import Call, Reading
+from stridewise.ops.call import Call
+from stridewise.ops.draft import Reading
 from stridewise.ops.registry import Op, register
 
 _NAMES = (

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from stridewise.axis import IDENTITY, AxisMap, Whole
 from stridewise.ir import Volume
-from stridewise.ops.call import Call, Reading, Value, volume_of
+from stridewise.ops.call import Call
+from stridewise.ops.draft import Reading, Value, volume_of
 from stridewise.ops.layout import Dim, Dims, LayoutError, digits, is_plain, merged, relabelled
 from stridewise.ops.registry import Op, register
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from stridewise.axis import AxisMap, Window
-from stridewise.ops.call import Call, Reading
+from stridewise.ops.call import Call
+from stridewise.ops.draft import Reading
 from stridewise.ops.registry import Op, register
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from stridewise.ops.call import Call, Reading, Value
+from stridewise.ops.call import Call
+from stridewise.ops.draft import Reading, Value
 from stridewise.ops.extent import whole
 from stridewise.ops.layout import digits, is_plain
 from stridewise.ops.registry import Op, register

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from stridewise.errors import UsageError
-from stridewise.ops.call import Call, Reading
+from stridewise.ops.call import Call
+from stridewise.ops.draft import Reading
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,8 @@ from fractions import Fraction
 from typing import Any
 
 from stridewise.axis import IDENTITY, AxisMap, Resize, Window
-from stridewise.ops.call import Call, Reading, Value
+from stridewise.ops.call import Call
+from stridewise.ops.draft import Reading, Value
 from stridewise.ops.extent import Extent, whole
 from stridewise.ops.layout import Digit, Dim, LayoutError, digits, is_plain, plain
 from stridewise.ops.registry import Op, register

@@ -6,7 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 from stridewise.axis import IDENTITY, AxisMap, Slice, Whole
-from stridewise.ops.call import Call, Reading, Value
+from stridewise.ops.call import Call
+from stridewise.ops.draft import Reading, Value
 from stridewise.ops.extent import Extent, whole
 from stridewise.ops.layout import Digit, Dim, Dims, Extra, LayoutError, digits
 from stridewise.ops.registry import Op, register

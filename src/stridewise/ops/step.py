@@ -9,7 +9,8 @@ from typing import Any, Literal
 
 from stridewise.axis import AxisMap, Window
 from stridewise.ir import Volume
-from stridewise.ops.call import Call, Reading
+from stridewise.ops.call import Call
+from stridewise.ops.draft import Reading
 from stridewise.ops.registry import Op, register
 
 STEPS = ("blur", "polyphase", "mean", "max")

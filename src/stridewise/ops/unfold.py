@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from stridewise.axis import AxisMap, Transposed, Window
-from stridewise.ops.call import Call, Reading
+from stridewise.ops.call import Call
+from stridewise.ops.draft import Reading
 from stridewise.ops.layout import Digit, Dims, LayoutError, digits
 from stridewise.ops.registry import Op, register
 

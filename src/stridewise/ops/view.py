@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from stridewise.ops.call import Call, Reading, Value
+from stridewise.ops.call import Call
+from stridewise.ops.draft import Reading, Value
 from stridewise.ops.extent import Extent, whole
 from stridewise.ops.layout import Dims, LayoutError, digits, is_plain, reshaped
 from stridewise.ops.registry import Op, register

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from stridewise.axis import IDENTITY, AxisMap, Window
-from stridewise.ops.call import Call, Reading, Value
+from stridewise.ops.call import Call
+from stridewise.ops.draft import Reading, Value
 from stridewise.ops.layout import Dim, LayoutError, digits
 from stridewise.ops.registry import Op, register
 
