@@ -4,6 +4,8 @@ import json
 import os
 import signal
 import sqlite3
+import subprocess
+import sys
 import time
 from collections import Counter
 from itertools import pairwise
@@ -204,6 +206,25 @@ def test_an_interrupt_leaves_the_files_and_the_study_goes_on(tmp_path, after):
     result = sw.search(graph(), score=score, plans=plans(), budget=4, run=tmp_path)
     assert result.state == "finished"
     assert len(calls) == len(set(calls)) == TRAININGS
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_batch_system_that_ends_the_command_leaves_what_ctrl_c_leaves(tmp_path, workers):
+    (tmp_path / "mine.py").write_text(
+        "import time, pathlib\ndef score(plan, budget, seed):\n    pathlib.Path('begun').touch()\n    time.sleep(60)\n"
+    )
+    command = ("search", "builtin:resnet20-narrow", "--score", "mine.py:score", "--run", "run", "--workers", workers)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "stridewise", *map(str, command)], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+    )
+    while not (tmp_path / "begun").exists():
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.05)
+    process.terminate()
+    _, said = process.communicate(timeout=60)
+    assert (process.returncode, said.splitlines()[-1]) == (130, "interrupted")
+    assert all((tmp_path / "run" / name).stat().st_size for name in FILES)
+    assert json.loads((tmp_path / "run" / "result.json").read_text())["state"] == "interrupted"
 
 
 def test_the_folder_of_another_study_is_refused_naming_what_differs(tmp_path):

@@ -5,7 +5,9 @@ at the asked level, 130 interrupted. A command's file is imported only when the 
 """
 
 import importlib
+import signal
 import sys
+import threading
 from collections.abc import Sequence
 
 import click
@@ -68,6 +70,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
+    if threading.current_thread() is threading.main_thread():
+        # Batch systems end a job so: the same is kept as after Ctrl-C.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         result = cli.main(args=[a for a in arguments if a != "--debug"], prog_name="stridewise", standalone_mode=False)
         sys.exit(result if isinstance(result, int) else 0)

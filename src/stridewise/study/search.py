@@ -267,12 +267,13 @@ def _subfolder(folder: Path, name: str) -> Path:
 
 @contextmanager
 def _unbroken() -> Iterator[None]:
-    """A second Ctrl-C waits until the files are whole."""
+    """A second Ctrl-C or SIGTERM is not heard until the files are whole."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
