@@ -98,6 +98,21 @@ def test_what_is_not_settled_is_said():
     assert verdict(None, [contender("A", 90, BETTER)]).kind == "none"
 
 
+def test_a_cheaper_plan_that_may_be_as_good_is_compared_with_the_rivals_too():
+    default, rival = contender("default", 100, (0.8, 0.9, 0.85)), contender("input 8x8", 50, (0.5, 0.51, 0.49))
+    others = [
+        contender("A", 55, (0.81, 0.93, 0.84)),
+        contender("B", 55, (0.4, 0.41, 0.39)),
+        contender("C", 105, BETTER),
+    ]
+    found = verdict(default, others, rivals=[rival])
+    assert found.plan == "default"
+    said = [reason for reason in found.reasons if "against the rival" in reason]
+    assert [reason.split()[0] for reason in said] == ["default", "A"]
+    assert "A against the rival input 8x8 at 0.91x its multiply-adds: +36.0 points" in said[1]
+    assert said[1].endswith("surely more accurate, but dearer.")
+
+
 def test_the_files_hold_the_answer(tmp_path):
     def score(plan, budget, seed):
         return (0.9 if plan == plans()[0] else 0.8) + drawn(plan, budget, seed) / 1000

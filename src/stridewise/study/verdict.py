@@ -45,13 +45,14 @@ def verdict(
     "Better" wants equal or lower cost, at least three seeds each, and an interval of the difference above zero. Next
     comes the cheapest plan whose loss is surely below one point. Otherwise the network stays as it is, unless it breaks
     the limits: then the plan with the highest mean is the best within them. rivals: other networks, never recommended,
-    each compared with what is.
+    each compared with what is, and with the cheaper plans that may be as good.
     """
     found = _among(default, others, unit)
     taken = next((c for c in (*others, *([default] if default else [])) if c.name == found.plan), None)
     if taken is None:
         return found
-    return replace(found, reasons=(*found.reasons, *(_against(taken, rival, unit) for rival in rivals)))
+    beside = [taken, *(c for c in others if c.within and c.macs < taken.macs and _may_equal(c, taken))]
+    return replace(found, reasons=(*found.reasons, *(_against(c, rival, unit) for c in beside for rival in rivals)))
 
 
 def _among(default: Contender | None, others: Sequence[Contender], unit: float) -> Verdict:
@@ -92,8 +93,14 @@ def _among(default: Contender | None, others: Sequence[Contender], unit: float) 
     return Verdict(kind="not settled", plan="default", reasons=(*reasons, *_rest(None, compared, default, unit)))
 
 
+def _may_equal(contender: Contender, taken: Contender) -> bool:
+    """Whether three seeds or more of both leave open that it is as accurate."""
+    by = difference(contender.outcomes, taken.outcomes)
+    return by.seeds >= SEEDS_TO_SAY_BETTER and by.high is not None and by.high >= 0
+
+
 def _against(taken: Contender, rival: Contender, unit: float) -> str:
-    """A sentence on what is recommended beside another way to save."""
+    """A sentence on a plan beside another way to save."""
     by = difference(taken.outcomes, rival.outcomes)
     said = f"{taken.name} against the rival {rival.name} at {rival.macs / taken.macs:.2f}x its multiply-adds"
     said += f": {_by(by, unit)}"
