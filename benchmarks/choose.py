@@ -13,9 +13,9 @@ a   the ranking has Kendall's tau 0.5, 0.7 and 0.85 to the published one, errors
     an error belongs to the plan and the length, so that another seed would not average it away;
 b   errors follow cost: at 1/27 the score is a line along the logarithm of the multiply-adds, at 1/9 the mean of that
     line and the accuracy, both with the table's deviation; at 1/3 as in (a).
-c   as a, with the taus that benchmarks/tau.py measured on CIFAR-10 (-0.42, 0.27, 0.52), and scores as far apart as
-    there: 1.4, 1.8 and 2.0 times the final ones;
-d   the same as measured on digits: 0.26, 0.37, 0.81, and 3.0, 7.6 and 2.1 times.
+c   as a, with the taus and the spreads of scores that benchmarks/tau.py measured on CIFAR-10, against the published
+    accuracies (results/tau.jsonl);
+d   the same as measured on digits, against trainings of the full length (results/tau_digits.jsonl).
 
 With --replay shorter trainings give what benchmarks/tau.py measured, among the plans that it trained.
 """
@@ -29,13 +29,14 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import sklearn
+from scipy.stats import kendalltau
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 
@@ -48,14 +49,7 @@ from stridewise.study.surrogate import beliefs
 
 RESULTS = Path(__file__).parent / "results" / "choose.md"
 FULL = 27  # the budget of a full training, so that 1/27, 1/9 and 1/3 of it are whole
-# By model and budget: Kendall's tau to the final accuracy, and the spread of the scores as a multiple of that of the
-# final ones (None: what the errors make of it).
-SHORT: dict[str, dict[int, tuple[float, float | None]]] = {
-    "a": {1: (0.5, None), 3: (0.7, None), 9: (0.85, None)},
-    "c": {1: (-0.42, 1.4), 3: (0.27, 1.8), 9: (0.52, 2.0)},
-    "d": {1: (0.26, 3.0), 3: (0.37, 7.6), 9: (0.81, 2.1)},
-}
-SHORT["b"] = SHORT["a"]
+TAUS = {1: 0.5, 3: 0.7, 9: 0.85}
 MODELS = ("a", "b", "c", "d")
 COSTS = (5, 8, 12)
 
@@ -72,6 +66,14 @@ class Table:
         self.macs = [int(row["macs"]) for row in rows]
         self.names = [row["downsample_before_layer"] for row in rows]
         self.measured: dict[int, np.ndarray] = {}
+        published = dict(zip(self.names, self.accuracy.tolist(), strict=True))
+        guessed = {budget: (tau, 1 / _share(tau)) for budget, tau in TAUS.items()}
+        self.short = {
+            "a": guessed,
+            "b": guessed,
+            "c": _told(_scores(RESULTS.parent / "tau.jsonl"), published),
+            "d": _told(_scores(RESULTS.parent / "tau_digits.jsonl")),
+        }
         self.places = []
         for row in rows:
             before = sorted(int(layer) for layer in row["downsample_before_layer"].split())
@@ -84,9 +86,8 @@ class Table:
 
     def replay(self, path: Path) -> list[int]:
         """Take up measured scores; the plans that were trained for all of 1/27, 1/9 and 1/3, the default first."""
-        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        scores = {(row["name"], row["epochs"]): 100 * row["accuracy"] for row in rows if "epochs" in row}
-        for budget in SHORT["a"]:
+        scores = _scores(path)
+        for budget in TAUS:
             self.measured[budget] = np.array([scores.get((name, budget), np.nan) for name in self.names])
         whole = np.isfinite(sum(self.measured.values()))
         return [self.default, *(i for i in np.flatnonzero(whole).tolist() if i != self.default)]
@@ -98,17 +99,38 @@ class Table:
         if model == "measured":
             return found | self.measured
         mean, spread = self.accuracy.mean(), self.accuracy.std()
-        for budget, (tau, times) in SHORT[model].items():
-            # Kendall's tau of a normal pair is 2/pi asin(correlation); what correlation leaves is the error.
-            share = np.sin(tau * np.pi / 2)
-            scale = (1 / share if times is None else times) * spread
+        for budget, (tau, times) in self.short[model].items():
+            share = _share(tau)
             drawn = share * (self.accuracy - mean) / spread + np.sqrt(1 - share**2) * rng.normal(size=count)
-            found[budget] = mean + scale * drawn
+            found[budget] = mean + times * spread * drawn
         if model == "b":
             little = self.deviation * rng.normal(size=(2, count))
             found[1] = self.line + little[0]
             found[3] = (self.line + self.accuracy) / 2 + little[1]
         return found
+
+
+def _share(tau: float) -> float:
+    """The correlation of a normal pair of that Kendall's tau, which is 2/pi asin(correlation); the rest is error."""
+    return float(np.sin(tau * np.pi / 2))
+
+
+def _scores(path: Path) -> dict[tuple[str, int], float]:
+    """Accuracies that benchmarks/tau.py kept, by plan and epochs."""
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return {(row["name"], row["epochs"]): 100 * row["accuracy"] for row in rows if "epochs" in row}
+
+
+def _told(
+    scores: Mapping[tuple[str, int], float], final: Mapping[str, float] | None = None
+) -> dict[int, tuple[float, float]]:
+    """By budget Kendall's tau to the `final` accuracies (None: those of the full length), and how many times as far
+    apart the scores are; over the plans that have them all."""
+    final = {name: score for (name, epochs), score in scores.items() if epochs == FULL} if final is None else final
+    names = sorted(name for name in final if all((name, budget) in scores for budget in TAUS))
+    whole = [final[name] for name in names]
+    short = {budget: [scores[name, budget] for name in names] for budget in TAUS}
+    return {b: (float(kendalltau(s, whole).statistic), float(np.std(s) / np.std(whole))) for b, s in short.items()}
 
 
 Chooser = Callable[[Table, dict[int, np.ndarray], Sequence[int], int, np.random.Generator], tuple[int, float]]

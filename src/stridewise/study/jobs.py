@@ -46,9 +46,11 @@ class Outcome:
         return bool(self.error)
 
 
-# Lengths of trainings as parts of the budget, and each one's share of what a selection may cost. None is shorter than
-# a ninth: 1/27 was measured to rank plans the wrong way round (docs/results.md).
-_SHARES = ((9, Fraction(4, 15)), (3, Fraction(1, 3)), (1, Fraction(2, 5)))
+SHORTEST = 9
+"""No training is shorter than this part of the budget: 1/27 was measured to rank plans the wrong way round
+(docs/results.md)."""
+# Lengths of trainings as parts of the budget, and each one's share of what a selection may cost.
+_SHARES = ((SHORTEST, Fraction(4, 15)), (3, Fraction(1, 3)), (1, Fraction(2, 5)))
 
 
 _MOST = 1e6

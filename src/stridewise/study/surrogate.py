@@ -17,7 +17,7 @@ import numpy as np
 
 from stridewise.errors import MissingExtraError
 from stridewise.search.distance import Place
-from stridewise.study.jobs import Job
+from stridewise.study.jobs import SHORTEST, Job
 
 LEAST = 4
 """Scores below which nothing is learned from them."""
@@ -26,7 +26,6 @@ LEAST = 4
 _AMPLITUDE, _REACH = 3.0, 5.0  # of what neighbours share
 _OWN = 0.2  # variance of what a plan shares with none
 _OFFSET, _ALONG_COST = 10.0, 0.1  # variances of a lower budget's offset and of its slope along the multiply-adds
-_MOST_FADING = 9.0  # full / budget beyond which a training says no less
 _NOISE = 0.1  # standard deviation at the full budget; it grows as full / budget
 
 
@@ -45,7 +44,7 @@ def beliefs(places: Sequence[Place], scores: Mapping[Job, float], budget: int) -
     wanted = np.array([[plan, 0, top, *at[plan]] for plan in range(len(places))])
     highest = values[[job.budget == top for job in jobs]].mean()
     # Weights judged without training say no more than the shortest training does.
-    noise = np.array([(_NOISE * min(budget / max(job.budget, 1e-9), _MOST_FADING)) ** 2 for job in jobs])
+    noise = np.array([(_NOISE * min(budget / max(job.budget, 1e-9), SHORTEST)) ** 2 for job in jobs])
     process, kernel = _library()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
