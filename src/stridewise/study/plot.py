@@ -54,7 +54,7 @@ def _look(row: Row, result: SearchResult) -> tuple[str, str, str]:
         return _CHOSEN, f"recommended ({result.verdict.kind})", "*"
     if row.final:
         return _FINAL, f"finalist: {budget} epochs, {result.schedule.seeds} seeds", "o"
-    return _EARLY, "left early: fewer epochs, one seed", "o"
+    return _EARLY, "left early: fewer epochs or one seed", "o"
 
 
 def _front(axes: Any, result: SearchResult) -> None:

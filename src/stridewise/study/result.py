@@ -184,7 +184,8 @@ def notes(result: SearchResult) -> list[str]:
     final = [row for row in result.rows if row.final]
     if len(final) < len(result.rows):
         out.append(
-            "Plans with fewer epochs left the study early: their accuracies compare only with those of equal epochs."
+            "Plans with fewer epochs or one seed left the study early: their accuracies compare only with those of "
+            "equal epochs."
         )
     if result.known != "exact":
         out.append(f"{_thinned(result)}.")
