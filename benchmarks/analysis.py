@@ -26,9 +26,9 @@ from typing import Any
 
 import torch
 
-from stridewise.frontends.load import load, load_shapes
-from stridewise.frontends.torch import trace
+from stridewise.models.load import load, load_shapes
 from stridewise.report.show import show
+from stridewise.tracing.trace import trace
 
 MODELS = """
 torchvision:alexnet torchvision:vgg11 torchvision:resnet18 torchvision:resnet50 torchvision:resnet101

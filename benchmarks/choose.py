@@ -41,8 +41,8 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 
 import stridewise as sw
+from stridewise.fronts.distance import place_of
 from stridewise.rewrites.restride import restride
-from stridewise.search.distance import place_of
 from stridewise.study.jobs import Rung, Schedule
 from stridewise.study.procedure import by_score, selection
 from stridewise.study.surrogate import beliefs

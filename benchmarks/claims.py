@@ -26,18 +26,18 @@ from torch import nn
 from torch.nn import functional
 
 import stridewise as sw
-from stridewise.builtin import Block
 from stridewise.data import digits
-from stridewise.frontends.step import Step
-from stridewise.measure.capture import run_watched
-from stridewise.measure.detail import detail, lost_at
-from stridewise.measure.field import effective_fields
-from stridewise.measure.ladder import maps
-from stridewise.measure.memory import peak_memory
-from stridewise.measure.pictures import load_pictures
-from stridewise.measure.variants import variants
+from stridewise.measuring.capture import run_watched
+from stridewise.measuring.detail import detail, lost_at
+from stridewise.measuring.field import effective_fields
+from stridewise.measuring.ladder import maps
+from stridewise.measuring.memory import peak_memory
+from stridewise.measuring.pictures import load_pictures
+from stridewise.measuring.variants import variants
+from stridewise.models.builtin import Block
 from stridewise.tasks.classify import Classify
 from stridewise.tasks.trained import load_trained
+from stridewise.tracing.steps import Step
 
 RESULTS = Path(__file__).parent / "results" / "claims.json"
 REQUESTS: dict[str, dict[str, dict[str, Any]]] = {

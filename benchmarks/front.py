@@ -26,10 +26,10 @@ from torch.nn import functional
 
 import stridewise as sw
 from stridewise.analyses import cost
-from stridewise.frontends.zoo import declare_missing_ops
+from stridewise.fronts.front import Front
+from stridewise.fronts.space import space
+from stridewise.models.zoo import declare_missing_ops
 from stridewise.rewrites.restride import restride
-from stridewise.search.front import Front
-from stridewise.search.space import space
 
 RESULTS = Path(__file__).parent / "results" / "front.md"
 ROUNDS = 5

@@ -19,9 +19,9 @@ import torch
 from torch import nn
 
 import stridewise as sw
-from stridewise.measure.offsets import grid_offsets
-from stridewise.measure.pictures import load_pictures
-from stridewise.measure.shift import run_views
+from stridewise.measuring.offsets import grid_offsets
+from stridewise.measuring.pictures import load_pictures
+from stridewise.measuring.shift import run_views
 
 RESULTS = Path(__file__).parent / "results" / "measure.json"
 # model, input size, pictures, offsets a picture, coarsest step

@@ -28,11 +28,11 @@ import torch
 
 import stridewise as sw
 from stridewise.errors import StridewiseError
-from stridewise.frontends.compare import compare, randomise
-from stridewise.frontends.load import default_input, load, load_shapes
-from stridewise.frontends.zoo import declare_missing_ops
+from stridewise.models.load import default_input, load, load_shapes
+from stridewise.models.zoo import declare_missing_ops
 from stridewise.rewrites.certify import certify
 from stridewise.rewrites.dilate import dilation
+from stridewise.surgery.verify import compare, randomise
 
 declare_missing_ops()
 import timm  # noqa: E402 - wants torchvision's ops declared

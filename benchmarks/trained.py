@@ -22,7 +22,7 @@ import stridewise as sw
 from stridewise.analyses.cost import macs
 from stridewise.analyses.state import evaluate
 from stridewise.data import digits as digits_set
-from stridewise.measure.latency import latency
+from stridewise.measuring.latency import latency
 from stridewise.study.training import TrainScore
 from stridewise.tasks.recipe import told_apart
 from stridewise.tasks.trained import load_trained

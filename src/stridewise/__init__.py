@@ -4,8 +4,6 @@ Importing this package loads neither torch nor onnx: each public name is fetched
 """
 
 import importlib
-import sys
-import types
 from typing import TYPE_CHECKING
 
 from stridewise.errors import DataError as DataError
@@ -23,20 +21,20 @@ if TYPE_CHECKING:
     from stridewise.api import apply as apply
     from stridewise.api import plan as plan
     from stridewise.convolution import slide as slide
-    from stridewise.fit import fit as fit
-    from stridewise.frontends.features import features as features
-    from stridewise.frontends.load import load as load
-    from stridewise.frontends.onnx import read_onnx as read_onnx
-    from stridewise.frontends.torch import trace as trace
-    from stridewise.measure.run import measure as measure
+    from stridewise.datafit import fit as fit
+    from stridewise.fronts.front import front as front
+    from stridewise.measuring.run import measure as measure
+    from stridewise.models.load import load as load
+    from stridewise.onnxfile.read import read_onnx as read_onnx
     from stridewise.ops.registry import Op as Op
     from stridewise.ops.registry import register as register
     from stridewise.plans import Plan as Plan
     from stridewise.report.show import show as show
-    from stridewise.search.front import front as front
     from stridewise.study.search import search as search
+    from stridewise.surgery.features import features as features
     from stridewise.tasks.train import train as train
     from stridewise.tasks.trained import load_trained as load_trained
+    from stridewise.tracing.trace import trace as trace
 
 __version__ = "0.1.0"
 
@@ -47,19 +45,22 @@ _ROOMS = {
     "plan": "stridewise.api",
     "Plan": "stridewise.plans",
     "slide": "stridewise.convolution",
-    "fit": "stridewise.fit",
-    "measure": "stridewise.measure.run",
-    "features": "stridewise.frontends.features",
-    "load": "stridewise.frontends.load",
-    "trace": "stridewise.frontends.torch",
-    "read_onnx": "stridewise.frontends.onnx",
+    "fit": "stridewise.datafit",
+    "measure": "stridewise.measuring.run",
+    "features": "stridewise.surgery.features",
+    "load": "stridewise.models.load",
+    "trace": "stridewise.tracing.trace",
+    "read_onnx": "stridewise.onnxfile.read",
     "Op": "stridewise.ops.registry",
     "register": "stridewise.ops.registry",
-    "front": "stridewise.search.front",
+    "front": "stridewise.fronts.front",
     "search": "stridewise.study.search",
     "train": "stridewise.tasks.train",
     "load_trained": "stridewise.tasks.trained",
 }
+
+
+__all__ = sorted([*(n for n, v in globals().items() if isinstance(v, type) and issubclass(v, Exception)), *_ROOMS])
 
 
 def __getattr__(name: str) -> object:
@@ -71,16 +72,4 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_ROOMS})
-
-
-class _Package(types.ModuleType):
-    """Keeps `stridewise.fit` the function also after the room of that name was imported: the import system would
-    otherwise put the room in its place."""
-
-    def __setattr__(self, name: str, value: object) -> None:
-        if not (name in _ROOMS and isinstance(value, types.ModuleType)):
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package
+    return sorted([*__all__, "__all__", "__doc__", "__file__", "__name__", "__path__", "__version__"])

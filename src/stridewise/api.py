@@ -12,8 +12,8 @@ from stridewise.plans import Plan
 from stridewise.rewrites.complete import make_plan
 
 if TYPE_CHECKING:
-    from stridewise.frontends.apply import Done
-    from stridewise.frontends.onnx_apply import Rewritten
+    from stridewise.onnxfile.apply import Rewritten
+    from stridewise.surgery.apply import Done
 
 
 def plan(
@@ -57,11 +57,11 @@ def apply(model: Any, plan: Plan, *, input: Any = None, out: str | Path | None =
             raise PlanError(
                 f"{model}: a file is not changed in place; name the new one: out='{Path(model).stem}-new.onnx'"
             )
-        from stridewise.frontends.onnx_apply import apply_to_file
+        from stridewise.onnxfile.apply import apply_to_file
 
         return apply_to_file(str(model).removeprefix("onnx:"), plan, out, input=input)
     if out is not None:
         raise PlanError("out: names the file an ONNX model is written to; a live model is changed in place")
-    from stridewise.frontends.apply import apply_to_model
+    from stridewise.surgery.apply import apply_to_model
 
     return apply_to_model(model, plan, input=input)

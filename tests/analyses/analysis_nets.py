@@ -11,8 +11,8 @@ from torch import nn
 
 from stridewise.analyses.findings import check
 from stridewise.findings import Finding
-from stridewise.frontends.load import load
-from stridewise.frontends.torch import trace
+from stridewise.models.load import load
+from stridewise.tracing.trace import trace
 
 
 class Fn(nn.Module):

@@ -4,8 +4,8 @@ import torch
 from torch import nn
 
 from stridewise.analyses import cost
-from stridewise.frontends.torch import trace
 from stridewise.rewrites.restride import with_sizes
+from stridewise.tracing.trace import trace
 
 
 class Attention(nn.Module):

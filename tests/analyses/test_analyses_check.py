@@ -8,7 +8,7 @@ from torch import nn
 import stridewise as sw
 from stridewise.analyses.findings import check
 from stridewise.axis import Window
-from stridewise.frontends.torch import trace
+from stridewise.tracing.trace import trace
 
 
 def add(net, x):

@@ -7,7 +7,7 @@ from torch import nn
 
 from stridewise.analyses.cost import kept_bytes, peak_bytes
 from stridewise.analyses.sizes import grid_sizes
-from stridewise.frontends.torch import trace
+from stridewise.tracing.trace import trace
 
 
 def really_kept(net: nn.Module, x: torch.Tensor) -> int:

@@ -6,7 +6,7 @@ from analysis_nets import Fn, chain, zoo
 from torch import nn
 
 from stridewise.analyses.limits import lossless_inputs, smallest_input
-from stridewise.frontends.torch import trace
+from stridewise.tracing.trace import trace
 
 
 def unet() -> nn.Module:

@@ -9,7 +9,7 @@ from torch import nn
 
 from stridewise.analyses.sites import coverage
 from stridewise.analyses.state import evaluate
-from stridewise.frontends.torch import trace
+from stridewise.tracing.trace import trace
 
 
 @pytest.mark.parametrize(

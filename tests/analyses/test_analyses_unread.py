@@ -9,7 +9,7 @@ from stridewise.analyses.cost import macs
 from stridewise.analyses.sizes import grid_sizes
 from stridewise.analyses.state import evaluate
 from stridewise.analyses.unread import waste
-from stridewise.frontends.torch import trace
+from stridewise.tracing.trace import trace
 
 
 def conv(kernel: int = 3, stride: int = 1, channels: int = 2) -> nn.Conv2d:

@@ -142,7 +142,7 @@ def test_what_nobody_foresaw_is_one_line_too(net, capsys, monkeypatch):
     def fail(*_args, **_kwargs):
         raise ZeroDivisionError("of all things")
 
-    monkeypatch.setattr("stridewise.frontends.load.open_graph", fail)
+    monkeypatch.setattr("stridewise.models.load.open_graph", fail)
     code, out, err = run(capsys, "show", net)
     assert (code, out) == (1, "")
     assert err == "error: not foreseen, ZeroDivisionError: of all things; --debug shows where\n"
@@ -154,7 +154,7 @@ def test_a_missing_torch_is_named_with_its_extra(net, capsys, monkeypatch):
     def fail(*_args, **_kwargs):
         raise ModuleNotFoundError("No module named 'torch'", name="torch")
 
-    monkeypatch.setattr("stridewise.frontends.load.open_graph", fail)
+    monkeypatch.setattr("stridewise.models.load.open_graph", fail)
     code, _, err = run(capsys, "show", net)
     assert code == 1
     assert err == "error: this needs torch, which is not installed: pip install 'stridewise[torch]'\n"

@@ -7,12 +7,12 @@ from torch import nn
 from stridewise.analyses import cost
 from stridewise.analyses.sizes import grid_sizes
 from stridewise.analyses.strides import components, groups
-from stridewise.builtin import ResNet20
 from stridewise.errors import PlanError
-from stridewise.frontends.apply import apply_to_model
-from stridewise.frontends.torch import trace
+from stridewise.models.builtin import ResNet20
 from stridewise.rewrites.complete import make_plan
 from stridewise.rewrites.restride import restride
+from stridewise.surgery.apply import apply_to_model
+from stridewise.tracing.trace import trace
 
 
 class Bottleneck(nn.Module):

@@ -6,11 +6,11 @@ from torch import nn
 
 from stridewise.axis import Slice, Window
 from stridewise.errors import PlanError
-from stridewise.frontends.apply import apply_to_model
-from stridewise.frontends.torch import trace
 from stridewise.plans import Plan, Setting
 from stridewise.rewrites.meet import keeps_size, meetings, short
 from stridewise.rewrites.restride import restride
+from stridewise.surgery.apply import apply_to_model
+from stridewise.tracing.trace import trace
 
 
 class Two(nn.Module):

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from torch import nn
 
-from stridewise.frontends.torch import trace
 from stridewise.plans import Plan, Setting
 from stridewise.rewrites.complete import make_plan
+from stridewise.tracing.trace import trace
 
 HERE = Path(__file__).parent
 

@@ -10,7 +10,7 @@ from study_nets import drawn, graph, plans
 
 import stridewise as sw
 from stridewise.errors import LoadError, PlanError, StudyError, UsageError
-from stridewise.search import attempt
+from stridewise.fronts import attempt
 from stridewise.study.candidates import given
 from stridewise.study.interval import difference
 from stridewise.study.jobs import Outcome

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import stridewise as sw
+from stridewise.fronts.distance import farthest, place_of
 from stridewise.rewrites.restride import restride
-from stridewise.search.distance import farthest, place_of
 from stridewise.study.jobs import Job, Rung, Schedule
 from stridewise.study.procedure import by_score, finals, selection
 from stridewise.study.surrogate import beliefs

@@ -13,8 +13,8 @@ from task_scenes import SIZE, Stages, scenes
 
 import stridewise as sw
 from stridewise.errors import DataError, PlanError, UsageError
-from stridewise.frontends.features import levels
 from stridewise.plans import Plan, Setting
+from stridewise.surgery.features import levels
 from stridewise.tasks.assign import Cells, assigned, level_of
 from stridewise.tasks.box_loss import pair_overlaps, quality_focal
 from stridewise.tasks.detect import Detect
@@ -126,7 +126,7 @@ def test_the_smaller_of_two_boxes_wins_a_cell_but_leaves_the_other_one():
 @settings(max_examples=40, deadline=None, derandomize=True)
 @given(st.integers(1, 20), st.integers(0, 2**32 - 1))
 def test_overlaps_equal_torchmetrics(count, seed):
-    from stridewise.frontends.zoo import declare_missing_ops
+    from stridewise.models.zoo import declare_missing_ops
 
     declare_missing_ops()
     from torchvision.ops import box_iou, generalized_box_iou

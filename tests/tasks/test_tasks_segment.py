@@ -79,7 +79,7 @@ def test_wrong_options_are_refused(options):
 @settings(max_examples=40, deadline=None, derandomize=True)
 @given(st.integers(2, 6), st.integers(1, 5), st.integers(0, 2**32 - 1))
 def test_mean_iou_equals_torchmetrics(classes, pictures, seed):
-    from stridewise.frontends.zoo import declare_missing_ops
+    from stridewise.models.zoo import declare_missing_ops
 
     declare_missing_ops()
     from torchmetrics.classification import MulticlassJaccardIndex

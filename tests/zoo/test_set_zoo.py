@@ -14,10 +14,10 @@ import torch
 
 import stridewise as sw
 from stridewise.errors import StridewiseError
-from stridewise.frontends.compare import Comparison, compare, randomise
-from stridewise.frontends.load import default_input, load, load_shapes
+from stridewise.models.load import default_input, load, load_shapes
 from stridewise.rewrites.certify import certify
 from stridewise.rewrites.dilate import dilation
+from stridewise.surgery.verify import Comparison, compare, randomise
 
 pytestmark = [pytest.mark.zoo, pytest.mark.filterwarnings("ignore")]
 

@@ -38,8 +38,8 @@ def graph_at(name, size):
     try:
         return graph_of(f"timm:{name}", (3, size, size))[1]
     except TraceError:
-        from stridewise.frontends.load import load_shapes
-        from stridewise.frontends.torch import trace
+        from stridewise.models.load import load_shapes
+        from stridewise.tracing.trace import trace
 
         return trace(load_shapes(f"timm:{name}", img_size=size), (3, size, size))
 
@@ -64,8 +64,8 @@ def test_multiply_adds_of_torchvisions_classifiers(row):
     try:
         _, graph = graph_of(f"torchvision:{row['model']}", (3, size, size))
     except TraceError:
-        from stridewise.frontends.load import load_shapes
-        from stridewise.frontends.torch import trace
+        from stridewise.models.load import load_shapes
+        from stridewise.tracing.trace import trace
 
         graph = trace(load_shapes(f"torchvision:{row['model']}", image_size=size), (3, size, size))
     count, wanted = macs(graph, grid_sizes(graph)) / 1e9, float(row["gmacs"])

@@ -10,9 +10,9 @@ import pytest
 from stridewise.analyses.sizes import grid_sizes
 from stridewise.axis import IDENTITY
 from stridewise.errors import StridewiseError
-from stridewise.frontends import zoo
-from stridewise.frontends.load import load_shapes
-from stridewise.frontends.torch import _trace_once, trace  # one forward alone: what there is at that size
+from stridewise.models import zoo
+from stridewise.models.load import load_shapes
+from stridewise.tracing.trace import _trace_once, trace  # one forward alone: what there is at that size
 
 FOLDER = Path(os.environ.get("STRIDEWISE_TRUTH", "/nonexistent"))
 needs_truth = pytest.mark.skipif(not FOLDER.is_dir(), reason="STRIDEWISE_TRUTH names no folder of tables")

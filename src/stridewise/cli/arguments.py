@@ -82,7 +82,7 @@ def parse_strides(text: str | None, option: str = "--declared") -> list[int | Sh
 
 def open_model(model: str, inputs: Sequence[str], trust: bool, opaque: Sequence[str] = ()) -> "Graph":
     """The graph of the model that was named; what a bare name was taken for goes to standard error."""
-    from stridewise.frontends.load import open_graph, resolve
+    from stridewise.models.load import open_graph, resolve
 
     given = parse_inputs(inputs)
     spec = resolve(model)

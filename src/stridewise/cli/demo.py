@@ -37,7 +37,7 @@ def command(run: Path, workers: int | None) -> None:
     Takes a few minutes on two cores. Ctrl-C leaves what is known by then; the same command goes on.
     """
     from stridewise.cli.standing import standing
-    from stridewise.frontends.load import open_graph
+    from stridewise.models.load import open_graph
     from stridewise.study.places import cores
     from stridewise.study.search import search
 

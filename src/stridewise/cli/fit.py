@@ -12,10 +12,10 @@ import click
 from stridewise.data import FORMATS
 from stridewise.data.picture import Size
 from stridewise.data.records import Progress, Task
+from stridewise.datafit import Limits, findings, fit, stride_set
+from stridewise.datafit.strides import DEFAULT, Stride, StrideSet, written
 from stridewise.errors import DataError
 from stridewise.findings import Finding
-from stridewise.fit import Limits, findings, fit, stride_set
-from stridewise.fit.strides import DEFAULT, Stride, StrideSet, written
 
 
 def _pair(ctx: click.Context, option: click.Parameter, value: str | None) -> Stride | None:
@@ -107,8 +107,8 @@ def command(
 
 def _network(model: str, resize: Size | None) -> tuple[StrideSet, Size | None]:
     """The real output strides and the receptive field of a network, at the size the pictures are brought to."""
-    from stridewise.fit.network import output_strides, receptive_field
-    from stridewise.frontends.load import default_input, open_graph, resolve
+    from stridewise.datafit.network import output_strides, receptive_field
+    from stridewise.models.load import default_input, open_graph, resolve
 
     spec = resolve(model)
     if spec.note:

@@ -57,7 +57,7 @@ def command(
     **settings: Any,
 ) -> None:
     """Parse, measure, print."""
-    from stridewise.measure.run import measure
+    from stridewise.measuring.run import measure
 
     given = parse_inputs(inputs)
     if isinstance(given, dict):
@@ -81,7 +81,7 @@ def command(
             **settings,
         )
     if sheet_path:
-        from stridewise.measure.show_maps import draw_maps
+        from stridewise.measuring.show_maps import draw_maps
 
         draw_maps(name, changes, sheet_path, picture, given, settings["weights"], trust)
         click.echo(f"wrote {sheet_path}", err=True)
@@ -92,7 +92,7 @@ def command(
 
 def _subject(model: str, beside: tuple[str, ...], device: str) -> tuple[Any, str]:
     """What to measure: the name of a network, or trained ones; and how it is called."""
-    from stridewise.frontends.load import resolve
+    from stridewise.models.load import resolve
     from stridewise.tasks.measured import is_trained, ready
 
     if is_trained(model):

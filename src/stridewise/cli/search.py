@@ -176,7 +176,7 @@ def _rivals(given: tuple[str, ...]) -> list[str] | None:
 def _check_input(model: str, given: dict[str, Any]) -> None:
     """The input of a network that a person's own score trains."""
     if "input" not in given and model.startswith("builtin:"):
-        from stridewise.builtin import input_of
+        from stridewise.models.builtin import input_of
 
         given["input"] = input_of(model.removeprefix("builtin:"))
     if "input" not in given:

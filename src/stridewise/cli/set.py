@@ -15,7 +15,7 @@ from stridewise.errors import PlanError, UsageError
 if TYPE_CHECKING:
     from torch import nn
 
-    from stridewise.frontends.load import ModelSpec
+    from stridewise.models.load import ModelSpec
     from stridewise.plans import Plan
 
 
@@ -50,7 +50,7 @@ def command(
 ) -> None:
     """Parse, plan, print, and do with the plan what is asked for."""
     from stridewise.api import plan
-    from stridewise.frontends.load import resolve
+    from stridewise.models.load import resolve
     from stridewise.rewrites.certify import certify
     from stridewise.rewrites.dilate import check_shared, dilation
     from stridewise.rewrites.preview import preview
@@ -114,7 +114,7 @@ def _request(changes: Sequence[str]) -> dict[str, str]:
 
 
 def _live(spec: ModelSpec, trust: bool, option: str) -> nn.Module:
-    from stridewise.frontends.load import load
+    from stridewise.models.load import load
 
     if spec.kind == "onnx":
         raise PlanError(f"{spec}: {option} needs a live PyTorch model, and this is a file; --export writes a new one")
@@ -123,8 +123,8 @@ def _live(spec: ModelSpec, trust: bool, option: str) -> nn.Module:
 
 def _verify(spec: ModelSpec, made: Plan, trust: bool) -> str:
     """Apply the plan to a live model, look at it again, and with kept weights compare old and new numbers; in words."""
-    from stridewise.frontends.apply import apply_to_model
-    from stridewise.frontends.compare import compare
+    from stridewise.surgery.apply import apply_to_model
+    from stridewise.surgery.verify import compare
 
     model = _live(spec, trust, "--verify")
     if made.keep_weights:
@@ -139,8 +139,8 @@ def _verify(spec: ModelSpec, made: Plan, trust: bool) -> str:
 def _lines(spec: ModelSpec, made: Plan, trust: bool) -> str:
     import copy
 
-    from stridewise.frontends.apply import apply_to_model
-    from stridewise.frontends.lines import code
+    from stridewise.surgery.apply import apply_to_model
+    from stridewise.surgery.code import code
 
     model = _live(spec, trust, "--code")
     changed = copy.deepcopy(model)
@@ -149,8 +149,8 @@ def _lines(spec: ModelSpec, made: Plan, trust: bool) -> str:
 
 def _export(spec: ModelSpec, made: Plan, trust: bool, path: Path) -> None:
     """The changed live model as an ONNX file."""
-    from stridewise.frontends.apply import apply_to_model
-    from stridewise.frontends.export import export_onnx
+    from stridewise.surgery.apply import apply_to_model
+    from stridewise.surgery.export import export_onnx
 
     model = _live(spec, trust, "--export")
     apply_to_model(model, made)
@@ -171,7 +171,7 @@ def _rewrite(spec: ModelSpec, made: Plan, verify: bool, path: Path | None) -> st
         if verify:
             said += done.changes
             if made.keep_weights:
-                from stridewise.frontends.onnx_compare import compare_files
+                from stridewise.onnxfile.verify import compare_files
 
                 said.append(str(compare_files(spec.name, out, input=made.input)))
             said.append("verified: the changed file was read again, and every size is the promised one")

@@ -73,7 +73,7 @@ def command(
         import torch
 
         torch.set_num_threads(threads)
-    from stridewise.frontends.load import resolve
+    from stridewise.models.load import resolve
 
     spec = resolve(model)
     if spec.note:

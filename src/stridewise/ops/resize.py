@@ -61,7 +61,7 @@ def resizing(call: Call, axes: int, factors: list[float | None], mode: str, alig
         if axis is not None:
             by_axis[axis] = Resize(to=to, mode=mode, align_corners=align, antialias=antialias)
             sizes[axis] = to
-    # Whether these sizes follow another tensor is settled after a second trace (frontends).
+    # Whether these sizes follow another tensor is settled after a second trace (`tracing.links`).
     grid = call.draft.add("fixed", tuple(sizes), (source,), tuple(by_axis))
     dims: list[Dim] = [(s,) for s in call.outs[0]]
     for w, axis in zip(where, axes_of, strict=True):

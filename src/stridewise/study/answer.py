@@ -15,7 +15,7 @@ from stridewise.study.settings import LIMITS
 from stridewise.study.verdict import Contender, Verdict, verdict
 
 if TYPE_CHECKING:
-    from stridewise.measure.latency import Latency
+    from stridewise.measuring.latency import Latency
 
 _SAME = 1e-3
 """Scores no further apart than this share of the largest are the same."""

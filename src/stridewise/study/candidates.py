@@ -11,10 +11,10 @@ from typing import Any, TypeAlias
 from stridewise.analyses import cost
 from stridewise.analyses.strides import groups
 from stridewise.errors import PlanError
+from stridewise.fronts.distance import Place, place_of
 from stridewise.ir import Graph
 from stridewise.plans import Plan
 from stridewise.rewrites.restride import restride
-from stridewise.search.distance import Place, place_of
 
 Costs: TypeAlias = tuple[int, int, int]
 """Multiply-adds, activations, peak bytes."""
@@ -97,8 +97,8 @@ def shortlisted(
 
     Raises: PlanError where nothing is free to choose, or no plan meets the limits or serves.
     """
-    from stridewise.search.front import front
-    from stridewise.search.shortlist import shortlist
+    from stridewise.fronts.front import front
+    from stridewise.fronts.shortlist import shortlist
 
     found = front(graph, **limits)
     wanted = found.limits.get("output_stride")

@@ -46,7 +46,7 @@ def graph_of(model: Any, score: Score, input: Sequence[int] | None) -> Graph:
         return score.graph()
     if not isinstance(model, str) or input is None:
         raise UsageError("search: a score of your own wants the network as a graph: sw.trace(model, (3, 224, 224))")
-    from stridewise.frontends.load import load
-    from stridewise.frontends.torch import trace
+    from stridewise.models.load import load
+    from stridewise.tracing.trace import trace
 
     return trace(load(model), tuple(input), name=model)

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from stridewise.frontends.load import function_in
+from stridewise.models.load import function_in
 
 
 class NamedScore:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import TypeAlias
 
-from stridewise.search.distance import Place, farthest
+from stridewise.fronts.distance import Place, farthest
 from stridewise.study.jobs import Job, Schedule
 from stridewise.study.surrogate import LEAST, beliefs
 

@@ -14,7 +14,7 @@ from stridewise.study.jobs import Job, Outcome, Schedule
 from stridewise.study.verdict import Verdict
 
 if TYPE_CHECKING:
-    from stridewise.measure.latency import Latency
+    from stridewise.measuring.latency import Latency
 
 SCHEMA = "stridewise.search/1"
 

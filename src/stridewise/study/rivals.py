@@ -36,7 +36,7 @@ class Variant:
     value: float
 
     def __call__(self, num_classes: int) -> nn.Module:
-        from stridewise.frontends.load import load, resolve
+        from stridewise.models.load import load, resolve
 
         spec = resolve(self.model)
         name = "classes" if spec.kind == "builtin" else "num_classes"
@@ -89,8 +89,8 @@ def _fits(score: TrainScore, rival: Rival) -> bool:
 
 def _costed(score: TrainScore, rival: Rival) -> Candidate:
     """The rival with its costs, at the size its pictures are brought to."""
-    from stridewise.frontends.torch import trace
     from stridewise.tasks.backbone import build
+    from stridewise.tracing.trace import trace
 
     channels, *size = score.splits.shape
     model = build(rival.model, len(score.splits.classes))
@@ -125,7 +125,7 @@ def _lowered(model: str, argument: str, today: int) -> Iterator[Rival]:
 
 def _numbers(model: str) -> list[tuple[str, int]]:
     """(argument, today's value) of the factory's whole numbers that make a network smaller."""
-    from stridewise.frontends.load import factory_of
+    from stridewise.models.load import factory_of
 
     factory: tuple[Callable[..., Any], dict[str, Any]] | None = factory_of(model)
     if factory is None:

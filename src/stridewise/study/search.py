@@ -35,7 +35,7 @@ from stridewise.study.store import CHECKPOINTS, Store
 from stridewise.study.training import TrainScore
 
 if TYPE_CHECKING:
-    from stridewise.measure.latency import Latency
+    from stridewise.measuring.latency import Latency
 
 
 def search(
@@ -245,7 +245,7 @@ def _silent(standing: Standing) -> None:
 
 def _latencies(score: TrainScore, study: Coordinator) -> dict[str, Latency]:
     """Measured latency of the finalists, once a study: kept with its records."""
-    from stridewise.measure.latency import Latency
+    from stridewise.measuring.latency import Latency
 
     chosen = {study.candidates[i].name: study.targets[i] for i in study.finalists()}
     if study.candidates[0].name not in chosen:

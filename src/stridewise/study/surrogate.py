@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from stridewise.errors import MissingExtraError
-from stridewise.search.distance import Place
+from stridewise.fronts.distance import Place
 from stridewise.study.jobs import SHORTEST, Job
 
 LEAST = 4

@@ -17,7 +17,7 @@ from stridewise.tasks.record import TrainRecord
 if TYPE_CHECKING:
     from torch import nn
 
-    from stridewise.measure.latency import Latency
+    from stridewise.measuring.latency import Latency
     from stridewise.tasks.pictures import Splits
     from stridewise.tasks.recipe import Recipe
     from stridewise.tasks.task import Source, Task
@@ -71,9 +71,9 @@ class TrainScore:
 
     def graph(self) -> Graph:
         """The network as it is trained: with the data's picture size and number of classes."""
-        from stridewise.frontends.torch import trace
         from stridewise.tasks.backbone import build
         from stridewise.tasks.task import name_of
+        from stridewise.tracing.trace import trace
 
         return trace(build(self.model, len(self.splits.classes)), self.splits.shape, name=name_of(self.model))
 
@@ -161,7 +161,7 @@ class TrainScore:
     ) -> tuple[Latency, ...]:
         """Latency of one picture through the network under each plan and through each rival, measured in turn on one
         thread."""
-        from stridewise.measure.latency import latency
+        from stridewise.measuring.latency import latency
 
         task, held_out = self.task, self.splits.held_out
         one = held_out.standard(held_out.pixels[:1]).contiguous()

@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 from stridewise.errors import LoadError
-from stridewise.frontends.apply import apply_to_model
-from stridewise.frontends.load import load, resolve
+from stridewise.models.load import load, resolve
 from stridewise.plans import Plan
+from stridewise.surgery.apply import apply_to_model
 from stridewise.tasks.task import Factory, Source, name_of
 
 Prepare = Callable[[nn.Module], None]

@@ -15,8 +15,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from stridewise.frontends.features import Features, Level
-from stridewise.measure.matching import overlaps
+from stridewise.measuring.matching import overlaps
+from stridewise.surgery.features import Features, Level
 from stridewise.tasks.assign import IDEAL, Cells
 from stridewise.tasks.pyramid import Pyramid
 

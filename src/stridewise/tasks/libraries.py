@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from stridewise.errors import MissingExtraError
-from stridewise.frontends.zoo import declare_missing_ops
+from stridewise.models.zoo import declare_missing_ops
 
 
 def fabric_class() -> Any:

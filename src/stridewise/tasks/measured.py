@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from stridewise.data import Dataset, open_dataset
-from stridewise.measure.intervals import Interval
-from stridewise.measure.variants import Ready
+from stridewise.measuring.intervals import Interval
+from stridewise.measuring.variants import Ready
 from stridewise.tasks.train import evaluated
 from stridewise.tasks.trained import Trained, load_trained
 

@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 from stridewise.data.mask import IGNORE
 from stridewise.data.picture import Bytes
+from stridewise.datafit.masks import boundary, boundary_f1, boundary_tolerance
 from stridewise.errors import DataError
-from stridewise.fit.masks import boundary, boundary_f1, boundary_tolerance
 from stridewise.tasks.task import Evaluation
 
 _DRAWS = 1000

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stridewise.errors import MissingExtraError
-from stridewise.measure.intervals import Floats
+from stridewise.measuring.intervals import Floats
 
 SIZES = (32.0, 96.0)
 """Sides in pixels (root of the area) below which an object is small, and from which it is large: COCO's."""

@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional
 
 from stridewise.errors import PlanError
-from stridewise.frontends.features import Features, Level, Stride, features, levels, strides_told, told
+from stridewise.surgery.features import Features, Level, Stride, features, levels, strides_told, told
 
 _USUAL = 4  # the finest stride that is read unasked: one at 2 costs as much as all others together, four times over
 

@@ -14,8 +14,8 @@ from torch.nn import functional
 from stridewise.data import IGNORE, Dataset
 from stridewise.data.picture import Size
 from stridewise.errors import DataError, PlanError, StridewiseError, UsageError
-from stridewise.frontends.features import told
 from stridewise.plans import Plan
+from stridewise.surgery.features import told
 from stridewise.tasks.backbone import Prepare, backbone, freeze_unreached
 from stridewise.tasks.overlap import Overlap
 from stridewise.tasks.pictures import Pictures, Splits, as_pictures, common_size, divided, standard_of

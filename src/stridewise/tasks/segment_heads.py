@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from stridewise.frontends.features import Features
+from stridewise.surgery.features import Features
 from stridewise.tasks.pyramid import Pyramid
 
 Rates = tuple[tuple[int, int], ...]

@@ -14,7 +14,7 @@ from torch import nn
 
 from stridewise.data.picture import Size
 from stridewise.data.records import Dataset
-from stridewise.frontends.load import ModelSpec
+from stridewise.models.load import ModelSpec
 from stridewise.plans import Plan
 from stridewise.tasks.pictures import Pictures, Splits
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from stridewise.errors import LoadError
-from stridewise.frontends.weights import read_weights
+from stridewise.models.weights import read_weights
 from stridewise.tasks.pictures import Pictures
 
 _INNER = "features.model."  # where a segmenter or detector of a run folder keeps its backbone

@@ -13,7 +13,7 @@ from stridewise.web.jobs import Report
 from stridewise.web.workbench import Opened
 
 if TYPE_CHECKING:
-    from stridewise.measure.variants import Variant
+    from stridewise.measuring.variants import Variant
 
 Json = dict[str, Any]
 ORIGINAL = "original"
@@ -55,7 +55,7 @@ def kinds_here(opened: Opened) -> Json:
     found: Json = opened.wait().original["kinds"]
     if not opened.is_file:
         return found
-    from stridewise.frontends.onnx_steps import IN_FILES, POOLS
+    from stridewise.onnxfile.steps import IN_FILES, POOLS
 
     out = {key: [kind for kind in kinds if kind in IN_FILES] for key, kinds in found.items()}
     standing = [slot.key for slot in opened.wait().graph.slots if slot.node is not None]
@@ -105,7 +105,7 @@ def _label(name: str) -> str:
 @contextmanager
 def running(opened: Opened, asked: Json) -> Iterator[list[tuple[str, Plan | None, Variant]]]:
     """(name, plan, what runs) for each plan that is compared; what was written for it goes afterwards."""
-    from stridewise.measure.variants import variants
+    from stridewise.measuring.variants import variants
 
     plans = compared(opened, asked)
     source = opened.name if opened.is_file else opened.model()

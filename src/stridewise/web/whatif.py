@@ -12,6 +12,8 @@ from stridewise.analyses.findings import as_json, findings
 from stridewise.analyses.state import evaluate
 from stridewise.analyses.strides import site_grids
 from stridewise.errors import UsageError, once
+from stridewise.fronts.front import front
+from stridewise.fronts.result import Front
 from stridewise.ir import Graph
 from stridewise.plans import Plan, Setting, asked_of
 from stridewise.report.json import view_json
@@ -22,8 +24,6 @@ from stridewise.rewrites.complete import make_plan
 from stridewise.rewrites.dilate import check_shared, dilation
 from stridewise.rewrites.kinds import kinds_at
 from stridewise.rewrites.restride import restride
-from stridewise.search.front import front
-from stridewise.search.result import Front
 
 Json = dict[str, Any]
 _MOST_CHANGES = 200

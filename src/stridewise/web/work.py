@@ -18,7 +18,7 @@ from stridewise.web.running import check, running
 from stridewise.web.workbench import Opened
 
 if TYPE_CHECKING:
-    from stridewise.measure.variants import Variant
+    from stridewise.measuring.variants import Variant
 
 Json = dict[str, Any]
 _MAPS, _ROUNDS, _MOST_SHIFT, _OTHERS = 12, 15, 64, 4
@@ -60,8 +60,8 @@ def feature_maps(opened: Opened, pictures: Pictures, asked: Json, report: Report
 
 def _map(variant: Variant, promised: Graph, key: str, x: Any) -> NDArray[Any] | None:
     """What a layer makes of one picture, (channels, rows, columns); None where it has no such map."""
-    from stridewise.measure.inside import node_maps
-    from stridewise.measure.onnx_run import file_maps
+    from stridewise.measuring.inside import node_maps
+    from stridewise.measuring.onnx_run import file_maps
 
     node = promised.node_named(key)
     if node is None or node.grid is None:
@@ -99,7 +99,7 @@ def _data(levels: NDArray[Any]) -> str:
 
 def measured_field(opened: Opened, pictures: Pictures, asked: Json, report: Report) -> Json:
     """Where the input moves one position of a layer: its gradient's size, as a picture of heat. Of the last plan."""
-    from stridewise.measure.field import HOLDS, field_energy
+    from stridewise.measuring.field import HOLDS, field_energy
 
     key, at = str(asked.get("layer", "")), asked.get("position")
     if not isinstance(at, list) or len(at) != 2 or any(not isinstance(n, int) for n in at):
@@ -126,7 +126,7 @@ def latency(opened: Opened, pictures: Pictures, asked: Json, report: Report) -> 
     """One forward under each of the plans that are compared, taken in turn: `measure`'s record of each."""
     import torch
 
-    from stridewise.measure.latency import latency as timed
+    from stridewise.measuring.latency import latency as timed
 
     check(opened, "latency", report)
     x = torch.rand(1, *opened.shape())  # what is on it takes no part in how long it takes
@@ -149,8 +149,8 @@ def shift_test(opened: Opened, pictures: Pictures, asked: Json, report: Report) 
     """
     import torch
 
-    from stridewise.measure.curve import change_curve
-    from stridewise.measure.pictures import load_pictures
+    from stridewise.measuring.curve import change_curve
+    from stridewise.measuring.pictures import load_pictures
 
     axis = asked.get("axis", 1)
     if axis not in (0, 1):

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from stridewise.errors import StridewiseError, UsageError
-from stridewise.frontends.load import load, open_graph, resolve
 from stridewise.ir import Graph
+from stridewise.models.load import load, open_graph, resolve
 from stridewise.web.whatif import Studied
 
 _OBJECTS = 50_000  # objects between two looks of the garbage collector; a what-if makes some thousands
@@ -88,7 +88,7 @@ class Opened:
     def filter(self, key: str) -> Any:
         """A convolution's weights, (channels out, channels in / groups, *kernel). Raises: UsageError for none."""
         if self.is_file:
-            from stridewise.measure.onnx_run import file_filter
+            from stridewise.measuring.onnx_run import file_filter
 
             return file_filter(resolve(self.name).name, key)
         try:
@@ -98,8 +98,8 @@ class Opened:
 
     def standardised(self, x: Any) -> Any:
         """Pictures (N, channels, *sizes) of 0..1 as this network's library feeds it."""
-        from stridewise.measure.pictures import standardised
-        from stridewise.measure.variants import standard_of
+        from stridewise.measuring.pictures import standardised
+        from stridewise.measuring.variants import standard_of
 
         return standardised(x, standard_of(resolve(self.name)))
 

@@ -1,0 +1,1 @@
+"""From recorded calls to a Graph: what tracing and onnxfile share."""

@@ -1,0 +1,301 @@
+"""Turns a stream of calls into a Graph: what both front ends share. No torch, no onnx."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from stridewise.building.recorded import ModuleCall, Seen, keys_of, node_of
+from stridewise.errors import GeometryError
+from stridewise.ir import Graph, Grid, Node, Tensor, Unknown
+from stridewise.ops.call import Call
+from stridewise.ops.concat import LISTED
+from stridewise.ops.draft import Draft, Reading, Value
+from stridewise.ops.layout import Digit, LayoutError
+from stridewise.ops.registry import Op
+
+# Ops that move, pick or weigh what is there: behind them positions may have lost their order, but nothing more.
+_MOVES = frozenset(
+    "view permute transpose slice select split unbind pad concat expand unsqueeze squeeze copy activation saturating "
+    "avg_pool batch_norm layer_norm matmul join softmax flip".split()
+)
+
+
+@dataclass(slots=True)
+class Builder:
+    """Collects tensors, nodes and grids while calls arrive in executed order."""
+
+    tensors: list[Tensor] = field(default_factory=list)
+    nodes: list[Seen] = field(default_factory=list)
+    draft: Draft = field(default_factory=Draft)
+    unknown: list[tuple[int, str, str]] = field(default_factory=list)
+    inputs: list[tuple[str, int]] = field(default_factory=list)
+    layouts: list[Any] = field(default_factory=list)
+    opaque: tuple[str, ...] = ()
+    lost: dict[int, tuple[int, tuple[int, str, str]]] = field(default_factory=dict)
+    names: dict[int, str] = field(default_factory=dict)
+
+    def input(self, name: str, shape: Sequence[int], itemsize: int) -> Value:
+        """An input tensor: batch, channels, then one position axis for each further dimension."""
+        shape = tuple(shape)
+        grid = None
+        dims: tuple[Any, ...] = tuple((s,) for s in shape)
+        if len(shape) > 2:
+            sizes = shape[2:]
+            grid = self.draft.add("input", sizes, input_=True)
+            dims = ((shape[0],), (shape[1],), *((Digit(grid, a, 1, s),) for a, s in enumerate(sizes)))
+        value = Value(shape, dims, grid, len(self.tensors))
+        self.inputs.append((name, self._tensor(value, itemsize, None)))
+        return value
+
+    def _tensor(self, value: Value, itemsize: int, storage: int | None, like: Value | None = None) -> int:
+        """Add the tensor of `value`; its index. `like`: an operand, whose volume it has where it lies as that does."""
+        index = len(self.tensors)
+        if like is not None and like.index is not None and like.dims is value.dims and like.shape == value.shape:
+            volume = self.tensors[like.index].volume
+        else:
+            volume = self.draft.volume(value.dims, value.shape)
+        value.index = index
+        self.layouts.append(value.dims)
+        self.tensors.append(
+            Tensor(
+                index=index,
+                shape=value.shape,
+                itemsize=itemsize,
+                storage=index if storage is None else storage,
+                grid=value.grid,
+                volume=volume,
+                known=value.dims is not None,
+            )
+        )
+        return index
+
+    def measure_as(self, index: int, other: int) -> None:
+        """Give an empty tensor the volume of what it became when it was written to: it grows alike."""
+        self.tensors[index] = replace(self.tensors[index], volume=self.tensors[other].volume)
+
+    def add(
+        self,
+        op: Op | None,
+        target: str,
+        args: Sequence[Any],
+        kwargs: dict[str, Any],
+        outs: Sequence[tuple[tuple[int, ...], int, int | None]],
+        owner: ModuleCall | None,
+        operands: Sequence[Value],
+        onnx: bool = False,
+        name: str = "",
+    ) -> list[Value]:
+        """The outputs of one call; `outs` are (shape, itemsize, index of the operand whose memory it shares).
+
+        name: the node's own, of an op that is no part of its module's work.
+        """
+        index = len(self.nodes)
+        self.draft.node = index
+        reading = self._read(op, target, args, kwargs, [o[0] for o in outs], owner, operands, onnx)
+        facts = reading.outs
+        if len(facts) < len(outs):
+            facts = [*facts, *[(None, None)] * (len(outs) - len(facts))]
+        values, made = [], []
+        first = operands[0] if operands else None
+        for (shape, itemsize, alias), (dims, grid) in zip(outs, facts, strict=False):
+            value = Value(shape, dims, grid, None, "data", reading.spread, 0, None, reading.lost)
+            made.append(self._tensor(value, itemsize, None if alias is None else self.tensors[alias].storage, first))
+            if reading.lost is not None:
+                self.lost[made[-1]] = reading.lost
+            values.append(value)
+        if owner is not None and (reading.site or reading.counted) and not name:
+            owner.direct += 1
+            above = owner.parent
+            while above is not None and not above.below:
+                above.below = True
+                above = above.parent
+        inputs, params = [], 0
+        for operand in operands:
+            if operand.index is None:
+                params += operand.weights
+            else:
+                inputs.append(operand.index)
+        seen = Seen(op.name if op else "unknown", target, tuple(inputs), tuple(made), params, reading, owner)
+        self.nodes.append(seen)
+        if name:
+            self.names[index] = name
+        return values
+
+    def _read(
+        self,
+        op: Op | None,
+        target: str,
+        args: Sequence[Any],
+        kwargs: dict[str, Any],
+        shapes: list[tuple[int, ...]],
+        owner: ModuleCall | None,
+        operands: Sequence[Value],
+        onnx: bool,
+    ) -> Reading:
+        path = owner.path if owner else ""
+        marks = len(self.draft.grids), len(self.draft.pins)
+        try:
+            if op is None:
+                raise LayoutError(f"no op describes '{target}'")
+            read = (op.read_onnx or op.read) if onnx else op.read
+            return read(Call(target, args, kwargs, shapes, self.draft, path))
+        except (LayoutError, GeometryError) as error:
+            if onnx and isinstance(error, GeometryError):
+                raise  # no framework ran before: a size that does not fit is found here
+            del self.draft.grids[marks[0] :], self.draft.pins[marks[1] :]
+            return self._unread(op, target, shapes, operands, str(error), path)
+
+    def _unread(
+        self, op: Op | None, target: str, shapes: list[tuple[int, ...]], operands: Sequence[Value], why: str, path: str
+    ) -> Reading:
+        """The reading of a call that no rule covers: unknown where positions are at stake, plain otherwise."""
+        counted = op is not None and op.name in ("conv", "matmul", "attention")
+        touched = [v for v in operands if v.origin == "data" and (v.dims is None or _positions(v))]
+        grids = [v.grid for v in operands if v.grid is not None]
+        if not touched and op is None:
+            return Reading(outs=[(tuple((s,) for s in shape), grids[0] if grids else None) for shape in shapes])
+        lost = self._lost(op, target, touched, why, operands)
+        if lost is None:
+            for report in [v.lost[1] for v in touched if v.lost is not None]:
+                self._report(report, path)
+            if all(v.dims is not None for v in touched):
+                self._report((len(self.nodes), target, why), path)
+        reading = Reading(outs=[(None, None)] * len(shapes), counted=counted, lost=lost)
+        if counted:
+            reading.macs = _plain_macs(op, operands, shapes)
+        return reading
+
+    def _lost(
+        self, op: Op | None, target: str, touched: Sequence[Value], why: str, operands: Sequence[Value]
+    ) -> tuple[int, tuple[int, str, str]] | None:
+        """Where positions came from that were only put in another order, None where it is more than that."""
+        if (
+            op is None
+            or not (op.name in _MOVES or _is_pointwise(op, operands))
+            or not touched
+            or any(v.dims is None and v.lost is None for v in touched)
+        ):
+            return None
+        before = next((v.lost for v in touched if v.lost is not None), None)
+        grid = next((v.grid for v in touched if v.grid is not None), None)
+        if before is not None or grid is None:
+            return before
+        return grid, (len(self.nodes), target, why)
+
+    def _report(self, report: tuple[int, str, str], path: str) -> None:
+        """Remember an unknown op, once, unless it was announced."""
+        node, target, _ = report
+        owner = self.nodes[node].owner if node < len(self.nodes) else None
+        if owner is not None:
+            path = owner.path
+        if report not in self.unknown and not self._is_opaque(path, target):
+            self.unknown.append(report)
+
+    def _is_opaque(self, path: str, target: str) -> bool:
+        """Whether unknown ops of this module, or of this name, were announced."""
+        return any(
+            path == o or path.startswith(f"{o}.") or target == o or target.startswith(f"{o}.") for o in self.opaque
+        )
+
+    def graph(self, model: str, outputs: Sequence[int], params: int, **more: Any) -> Graph:
+        """The finished graph."""
+        listed = {index: report for index, (_, report) in self.lost.items() if report[2] == LISTED}
+        for index in outputs:
+            if index in self.lost and index not in listed:
+                self._report(self.lost[index][1], "")
+        keys = keys_of(self.nodes, self.names)
+        nodes = tuple([node_of(i, seen, key) for i, (seen, key) in enumerate(zip(self.nodes, keys, strict=True))])
+        unknown = tuple(
+            Unknown(
+                key=nodes[i].key or nodes[i].path,
+                op=target,
+                node=i,
+                message=_unknown_message(nodes[i], target, why, self.tensors),
+            )
+            for i, target, why in self.unknown
+        )
+        return Graph(
+            model=model,
+            inputs=tuple(self.inputs),
+            outputs=tuple(outputs),
+            tensors=tuple(self.tensors),
+            nodes=nodes,
+            grids=tuple(self.draft.grids),
+            pins=tuple(self.draft.pins),
+            unknown=unknown,
+            params=params,
+            last=_last_spatial(self.tensors, nodes, outputs, self.draft.grids, listed),
+            notes=tuple(dict.fromkeys(_listed_note(nodes[listed[i][0]]) for i in outputs if i in listed)),
+            **more,
+        )
+
+
+def _is_pointwise(op: Op, operands: Sequence[Value]) -> bool:
+    """Whether it is a convolution that leaves every position where it is."""
+    weight = next((v for v in operands if v.origin != "data" and len(v.shape) > 2), None)
+    return op.name == "conv" and weight is not None and set(weight.shape[2:]) == {1}
+
+
+def _positions(value: Value) -> bool:
+    return value.dims is None or any(isinstance(a, Digit) for dim in value.dims for a in dim)
+
+
+def _plain_macs(op: Op | None, operands: Sequence[Value], shapes: list[tuple[int, ...]]) -> Any:
+    """Multiply-adds where the geometry is unknown, from the traced shapes alone."""
+    import math
+
+    from stridewise.ir import Volume
+
+    weight = next((v for v in operands if v.origin != "data" and len(v.shape) > 1), None)
+    if op is not None and op.name == "conv" and weight is not None:
+        return Volume(math.prod(shapes[0]) * math.prod(weight.shape[1:]))
+    inner = operands[-2].shape[-1] if len(operands) > 1 else 1
+    return Volume(math.prod(shapes[0]) * inner)
+
+
+def _unknown_message(node: Node, target: str, why: str, tensors: Sequence[Tensor]) -> str:
+    shapes = tuple(tensors[i].shape for i in node.inputs)
+    where = node.key or node.path or "the model itself"
+    opaque = node.path or target
+    if why.startswith("no op describes"):
+        return f"{where}: {why} on {shapes}. Describe it with sw.register, or pass --opaque {opaque}"
+    return f"{where}: '{target}' on {shapes} is not followed: {why}"
+
+
+def _listed_note(node: Node) -> str:
+    return f"{node.path or 'output'}: {LISTED}, a list of predictions, which has no stride of its own"
+
+
+def _last_spatial(
+    tensors: Sequence[Tensor],
+    nodes: Sequence[Node],
+    outputs: Sequence[int],
+    grids: Sequence[Grid],
+    listed: Container[int],
+) -> int | None:
+    """The last tensor with positions on the way to the first output, before global pooling; `listed`: tensors that
+    list the positions of several maps.
+
+    None where an op without a rule lies between: what comes before it says nothing of the output.
+    """
+    if not outputs:
+        return None
+    made_by = {t: node for node in nodes for t in node.outputs}
+    best, seen, todo = None, set(), [outputs[0]]
+    while todo:
+        tensor = todo.pop()
+        if tensor in seen:
+            continue
+        seen.add(tensor)
+        if not tensors[tensor].known and tensor not in listed:
+            return None
+        grid = tensors[tensor].grid
+        if grid is not None and grids[grid].local and all(grids[grid].local) and tensors[tensor].volume.over:
+            best = tensor if best is None else max(best, tensor)
+            continue
+        node = made_by.get(tensor)
+        if node is not None:
+            todo.extend(node.inputs)
+    return best

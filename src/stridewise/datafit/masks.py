@@ -1,0 +1,175 @@
+"""Masks against strides: what is left of the labels when every cell of a stride gets one label, the most frequent one.
+
+Rounding takes the majority of the pixels that count (ties: the smaller class index) and writes it over the whole cell.
+It bounds what a map of that stride can say when nothing refines it; a decoder that interpolates scores can do better.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from stridewise.data.mask import IGNORE
+from stridewise.data.picture import Bytes, Size
+from stridewise.datafit.boxes import LOST_SHOWN, mean_positions
+from stridewise.datafit.result import Lost, MaskRow, RegionFigures
+from stridewise.datafit.strides import Stride, grid
+from stridewise.errors import MissingExtraError
+
+Bools = npt.NDArray[np.bool_]
+Ints = npt.NDArray[np.int64]
+
+
+def rounded(mask: Bytes, stride: Stride, classes: int) -> Bytes:
+    """The mask after majority rounding to `stride` and back, (height, width); ignored pixels stay ignored."""
+    if stride == (1, 1):
+        return mask
+    rows, columns = (np.arange(extent) // step for extent, step in zip(mask.shape, stride, strict=True))
+    shape = grid(mask.shape, stride)
+    counted = mask != IGNORE
+    votes = (rows[:, None] * shape[1] + columns) * classes + mask
+    winner = (
+        np.bincount(votes[counted], minlength=shape[0] * shape[1] * classes).reshape(*shape, classes).argmax(axis=2)
+    )
+    return np.where(counted, winner.astype(np.uint8)[rows[:, None], columns], np.uint8(IGNORE))
+
+
+def boundary(mask: Bytes) -> Bools:
+    """Pixels with a right, left, upper or lower neighbour of another class; ignored neighbours do not count."""
+    edge = np.zeros(mask.shape, bool)
+    for near, far in ((np.s_[:-1], np.s_[1:]), (np.s_[:, :-1], np.s_[:, 1:])):
+        differ = (mask[near] != mask[far]) & (mask[near] != IGNORE) & (mask[far] != IGNORE)
+        edge[near] |= differ
+        edge[far] |= differ
+    return edge
+
+
+def boundary_f1(true: Bools, other: Bools, tolerance: int) -> float | None:
+    """F1 of two boundaries: a pixel is met when the other boundary is within `tolerance` (chessboard) pixels.
+
+    None when neither has a pixel. Source: the boundary F1 of Csurka et al. 2013, "What is a good evaluation measure for
+    semantic segmentation?", with the chessboard distance in place of the Euclidean one.
+    """
+    if not true.any() and not other.any():
+        return None
+    if not true.any() or not other.any():
+        return 0.0
+    precision = float(_widened(true, tolerance)[other].mean())
+    recall = float(_widened(other, tolerance)[true].mean())
+    return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
+
+
+def components(mask: Bytes) -> tuple[npt.NDArray[np.int32], Ints, Ints]:
+    """Connected components (8 neighbours) of every class: number of each pixel (0: ignored), classes (N,), areas (N,).
+
+    Raises: MissingExtraError without scipy.
+    """
+    ndimage = _ndimage()
+    numbers = np.zeros(mask.shape, np.int32)
+    classes: list[int] = []
+    shifted = mask.astype(np.int32) + 1
+    shifted[mask == IGNORE] = 0
+    for index, place in enumerate(ndimage.find_objects(shifted)):
+        if place is not None:
+            found, count = ndimage.label(mask[place] == index, structure=np.ones((3, 3)))
+            numbers[place] += np.where(found > 0, found + len(classes), 0).astype(np.int32)
+            classes += [index] * count
+    areas = np.bincount(numbers.reshape(-1), minlength=len(classes) + 1)[1:]
+    return numbers, np.array(classes, np.int64), areas.astype(np.int64)
+
+
+def boundary_tolerance(size: Size) -> int:
+    """0.75 % of the picture's diagonal, at least one pixel. Source: Csurka et al. 2013."""
+    return max(1, round(0.0075 * float(np.hypot(*size))))
+
+
+class MaskTotals:
+    """Sums over masks, one at a time, so that a data set may be larger than memory. `rows` gives the figures."""
+
+    def __init__(self, strides: Sequence[Stride], classes: Sequence[str]) -> None:
+        self._strides, self._classes = tuple(strides), tuple(classes)
+        shape = (len(self._strides), len(self._classes))
+        self._overlap, self._union = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
+        self._vanished, self._components = np.zeros(shape, np.int64), np.zeros(len(self._classes), np.int64)
+        self._boundary: list[list[float]] = [[] for _ in self._strides]
+        self._lost: list[list[Lost]] = [[] for _ in self._strides]
+        self._sizes: list[Size] = []
+        self._areas: list[Ints] = []
+
+    def add(self, name: str, mask: Bytes) -> None:
+        """Count one mask, (height, width) of class indices."""
+        numbers, kinds, areas = components(mask)
+        edge, tolerance = boundary(mask), boundary_tolerance(mask.shape)
+        self._components += np.bincount(kinds, minlength=len(self._classes))
+        self._sizes.append(mask.shape)
+        self._areas.append(areas)
+        for place, stride in enumerate(self._strides):
+            other = rounded(mask, stride, len(self._classes))
+            self._add_overlap(place, mask, other)
+            f1 = boundary_f1(edge, boundary(other), tolerance)
+            if f1 is not None:
+                self._boundary[place].append(f1)
+            kept = np.bincount(numbers[(mask == other) & (mask != IGNORE)], minlength=len(kinds) + 1)[1:] > 0
+            self._vanished[place] += np.bincount(kinds[~kept], minlength=len(self._classes))
+            if not kept.all():
+                worst = [*self._lost[place], Lost(name=name, count=int((~kept).sum()))]
+                self._lost[place] = sorted(worst, key=lambda lost: -lost.count)[:LOST_SHOWN]
+
+    def _add_overlap(self, place: int, mask: Bytes, other: Bytes) -> None:
+        counted, count = mask != IGNORE, len(self._classes)
+        true, said, both = (
+            np.bincount(part, minlength=count)
+            for part in (mask[counted], other[counted], mask[counted & (mask == other)])
+        )
+        self._overlap[place] += both
+        self._union[place] += true + said - both
+
+    @property
+    def areas(self) -> npt.NDArray[np.float64]:
+        """The area of every component, (N,) pixels."""
+        return np.concatenate([np.zeros(0), *self._areas])
+
+    def rows(self) -> tuple[MaskRow, ...]:
+        """The figures of every stride, in the order given."""
+        return tuple(self._row(place, stride) for place, stride in enumerate(self._strides))
+
+    def _row(self, place: int, stride: Stride) -> MaskRow:
+        seen = self._union[place] > 0
+        iou = self._overlap[place] / np.maximum(self._union[place], 1)
+        return MaskRow(
+            strides=(stride,),
+            positions=mean_positions(self._sizes, (stride,)),
+            miou=float(iou[seen].mean()) if seen.any() else 0.0,
+            boundary_f1=float(np.mean(self._boundary[place])) if self._boundary[place] else None,
+            components=int(self._components.sum()),
+            vanished=_share(self._vanished[place].sum(), self._components.sum()),
+            classes=tuple(
+                RegionFigures(
+                    name=name,
+                    iou=float(iou[index]) if seen[index] else None,
+                    components=int(self._components[index]),
+                    vanished=_share(self._vanished[place, index], self._components[index]),
+                )
+                for index, name in enumerate(self._classes)
+            ),
+            lost=tuple(self._lost[place]),
+        )
+
+
+def _share(part: np.int64, whole: np.int64) -> float | None:
+    return float(part / whole) if whole else None
+
+
+def _widened(edge: Bools, by: int) -> Bools:
+    ndimage = _ndimage()
+    wide: Bools = ndimage.maximum_filter(edge, size=2 * by + 1, mode="constant")
+    return wide
+
+
+def _ndimage() -> Any:
+    try:
+        from scipy import ndimage
+    except ImportError as error:
+        raise MissingExtraError("scipy", "train", "fit of masks") from error
+    return ndimage

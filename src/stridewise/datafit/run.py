@@ -1,0 +1,197 @@
+"""A data set against stride sets: one pass, one picture at a time, no training."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypedDict
+
+import numpy as np
+
+from stridewise.data.mask import Mask
+from stridewise.data.picture import Bytes, Picture, PictureError, Size
+from stridewise.data.reading import open_dataset
+from stridewise.data.records import Dataset, Progress, Sample, Task, scaled
+from stridewise.data.report import Tally
+from stridewise.datafit.boxes import Objects, box_row, object_sizes
+from stridewise.datafit.masks import MaskTotals
+from stridewise.datafit.result import BoxRow, FitResult, Limits, MaskRow, Sizes, SpectrumRow
+from stridewise.datafit.spectrum import SpectrumTotals
+from stridewise.datafit.strides import DEFAULT, Stride, StrideSet, singles, stride_sets
+from stridewise.errors import DataError, UsageError
+
+Rows = tuple[BoxRow, ...] | tuple[MaskRow, ...] | tuple[SpectrumRow, ...]
+
+_LARGEST = 1 << 14
+
+
+class _Figures(TypedDict):
+    rows: Rows
+    singles: Rows
+    objects: int
+    sizes: Sizes | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Job:
+    dataset: Dataset
+    samples: tuple[Sample, ...]
+    resize: Size | None
+    sets: tuple[StrideSet, ...]
+    strides: tuple[Stride, ...]
+    field: Size | None
+    tally: Tally
+    progress: Progress | None
+
+    def passing(self) -> Iterator[Sample]:
+        """The samples, one after the other, with progress."""
+        for number, sample in enumerate(self.samples, 1):
+            yield sample
+            if self.progress:
+                self.progress(number, len(self.samples))
+
+    def decoded(self, source: Callable[[Sample], Picture | Mask | None]) -> Iterator[tuple[Sample, Bytes]]:
+        """The samples with what `source` picks of them, decoded; what cannot be decoded is counted and skipped.
+
+        Raises: DataError when nothing is left.
+        """
+        self.tally.kept = 0
+        for sample in self.passing():
+            picked = source(sample)
+            try:
+                pixels = picked.load(self.resize) if picked is not None else None
+            except PictureError as error:
+                self.tally.drop("mask" if isinstance(picked, Mask) else "picture", error.reason, error.name)
+                continue
+            if pixels is not None:
+                self.tally.kept += 1
+                yield sample, pixels
+        if self.tally.kept == 0:
+            why = "; ".join(str(entry) for entry in self.tally.report().dropped) or "the split is empty"
+            raise DataError(f"{self.dataset.name}: nothing is left to {self.dataset.task}: {why}. Check the files")
+
+
+def fit(
+    data: Dataset | str | Path,
+    task: Task | None = None,
+    *,
+    format: str | None = None,
+    split: str | None = None,
+    resize: Size | None = None,
+    strides: Sequence[object] | str | None = None,
+    receptive_field: int | Size | None = None,
+    limits: Limits | None = None,
+    verify: bool = False,
+    progress: Progress | None = None,
+) -> FitResult:
+    """What the strides in question can keep of a data set's objects, labels or detail; nothing is trained.
+
+    `data`: a data set, or what `stridewise.data.open_dataset` takes. `split`: one split, else all together.
+    `resize`: (height, width) every picture is brought to first, aspect not kept, in pixels. `strides`: one set
+    (`(8, 16, 32)`), or several; unequal axes as `"8x16"`. `receptive_field`: of the network, in pixels of the resized
+    picture, for boxes. `verify`: decode every picture first; boxes alone need no more than the headers.
+    `progress(done, total)` is called as pictures pass.
+
+    Boxes are judged per set; masks and pictures per stride. Pictures that cannot be used are left out and counted.
+    Raises: DataError when the data cannot be read, UsageError for a request that makes no sense, MissingExtraError.
+    """
+    sets = stride_sets(strides)
+    field = (receptive_field, receptive_field) if isinstance(receptive_field, int) else receptive_field
+    _check_size("resize", resize)
+    _check_size("receptive_field", field)
+    dataset = data if isinstance(data, Dataset) else open_dataset(data, task, format, progress=progress)
+    if task is not None and dataset.task != task:
+        raise UsageError(f"{dataset.name} was read to {dataset.task}, not to {task}: open it with task={task!r}")
+    if verify:
+        dataset = dataset.verified(progress)
+    samples, limits = dataset.split(split), limits or Limits()
+    job = _Job(
+        dataset=dataset,
+        samples=samples,
+        resize=resize,
+        sets=sets,
+        strides=singles(sets if strides is not None else (*DEFAULT, ((2, 2),))),
+        field=field,
+        tally=Tally(dataset.report),
+        progress=progress,
+    )
+    found = {"detect": _boxes, "segment": _masks, "classify": _spectrum}[dataset.task](job)
+    return FitResult(
+        task=dataset.task,
+        data=dataset.name,
+        split=split,
+        pictures=job.tally.kept,
+        classes=dataset.classes,
+        picture_size=_median_size(samples, resize),
+        resize=resize,
+        receptive_field=field,
+        limits=limits,
+        recommended=_recommended(found["rows"], limits),
+        report=job.tally.report(),
+        **found,
+    )
+
+
+def _boxes(job: _Job) -> _Figures:
+    corners, classes, picture = [np.zeros((0, 4))], [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    for number, sample in enumerate(job.passing()):
+        if sample.boxes is not None:
+            boxes = scaled(sample.boxes, sample.size, job.resize or sample.size)
+            corners.append(boxes.corners)
+            classes.append(boxes.classes)
+            picture.append(np.full(len(boxes), number))
+    objects = Objects(
+        corners=np.concatenate(corners),
+        classes=np.concatenate(classes),
+        picture=np.concatenate(picture),
+        names=tuple(sample.name for sample in job.samples),
+        sizes=tuple(job.resize or sample.size for sample in job.samples),
+    )
+    if not len(objects.classes):
+        raise DataError(
+            f"{job.dataset.name}: no boxes in {len(job.samples)} pictures: check annotations, split and task"
+        )
+    job.tally.kept = len(job.samples)
+    names = job.dataset.classes
+    alone: list[StrideSet] = [(stride,) for stride in singles(job.sets)]
+    row = {strides: box_row(objects, strides, names, job.field) for strides in {*job.sets, *alone}}
+    return {
+        "rows": tuple(row[strides] for strides in job.sets),
+        "singles": tuple(row[strides] for strides in alone),
+        "objects": len(objects.classes),
+        "sizes": object_sizes(objects.extents.prod(axis=1)),
+    }
+
+
+def _masks(job: _Job) -> _Figures:
+    totals = MaskTotals(job.strides, job.dataset.classes)
+    for sample, mask in job.decoded(lambda sample: sample.mask):
+        totals.add(sample.name, mask)
+    return {"rows": totals.rows(), "singles": (), "objects": len(totals.areas), "sizes": object_sizes(totals.areas)}
+
+
+def _spectrum(job: _Job) -> _Figures:
+    totals = SpectrumTotals(job.strides, job.dataset.classes)
+    for sample, pixels in job.decoded(lambda sample: sample.picture):
+        totals.add(sample.label or 0, pixels)
+    if totals.flat:
+        job.tally.note(f"{totals.flat:,} pictures without any detail do not count")
+    return {"rows": totals.rows(), "singles": (), "objects": 0, "sizes": None}
+
+
+def _recommended(rows: Rows, limits: Limits) -> StrideSet | None:
+    """The coarsest set within the limits: the largest finest stride, then the fewest cells."""
+    within = [row for row in rows if row.passes(limits)]
+    best = min(within, key=lambda row: (-row.strides[0][0] * row.strides[0][1], row.positions), default=None)
+    return None if best is None else best.strides
+
+
+def _median_size(samples: Sequence[Sample], resize: Size | None) -> Size:
+    if resize or not samples:
+        return resize or (0, 0)
+    high, wide = np.median([sample.size for sample in samples], axis=0)
+    return int(high), int(wide)
+
+
+def _check_size(name: str, size: Size | None) -> None:
+    if size is not None and not (len(size) == 2 and all(isinstance(n, int) and 0 < n <= _LARGEST for n in size)):
+        raise UsageError(f"{name} is {size}: give height and width as whole numbers of 1 to {_LARGEST} pixels")

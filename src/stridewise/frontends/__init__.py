@@ -1,1 +1,0 @@
-"""Framework call -> plain Call -> Node, and plans back into live models and files."""

@@ -1,0 +1,58 @@
+"""Why no plan meets what is asked: the budget that even the best plan exceeds, or what else stands in the way."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from stridewise.fronts.answer import output_stride_of
+from stridewise.fronts.asked import Asked
+from stridewise.fronts.attempt import run, tries_for
+from stridewise.fronts.space import Space
+from stridewise.fronts.sweep import Limits, Rows
+from stridewise.report.units import once
+
+
+def nothing_left(found: Space, asked: Asked) -> str:
+    """One line that says why no plan of a space meets what is asked."""
+    model, free = found.graph.model, replace(asked, limits=Limits())
+    points = run(found, free, tries_for(None)).points
+    if len(points):
+        return f"{model}: {_over_budget(found, asked, points)}"
+    if asked.output_stride is not None:
+        ran = run(found, replace(free, output_stride=None), tries_for(None))
+        strides = sorted({output_stride_of(ran.program, key) for key in ran.points.states})
+        if strides:
+            those = ", ".join(once(s) for s in strides)
+            return f"{model}: no consistent plan has {free}; possible output strides: {those}"
+    return f"{model}: no consistent plan has {free}"
+
+
+def _over_budget(found: Space, asked: Asked, points: Rows) -> str:
+    """The first budget that even the cheapest plan exceeds, or that they cannot be met together."""
+    limits = asked.limits
+    for name, limit, column in (
+        ("max_macs", limits.macs, points.macs),
+        ("max_peak_bytes", limits.peak_bytes, points.peak),
+        ("max_activations", limits.activations, points.activations),
+    ):
+        if limit is None:
+            continue
+        least = int(column.min())
+        if name == "max_activations":  # the front keeps many; the fewest are asked for here
+            least = min(least, _fewest(found, asked))
+        if least > limit:
+            return f"no plan keeps to {name} {limit}; the cheapest takes {least}"
+    return f"no plan meets all budgets at once, though each can be met alone; raise one of {asked}"
+
+
+def _fewest(found: Space, asked: Asked) -> int:
+    """The fewest activations of any plan: the last that a falling limit leaves."""
+    low, high = 0, None
+    while high is None or high - low > 1:
+        limit = None if high is None else (low + high) // 2
+        points = run(found, replace(asked, limits=Limits(activations=limit)), tries_for(None)).points
+        if len(points):
+            high = int(points.activations.min())
+        else:
+            low = limit or 0
+    return high

@@ -1,0 +1,174 @@
+"""The dynamic programming behind a front: states from block to block, and of each state the points that none beats.
+
+A state holds every size and cumulative stride that something later reads, so that two plans in one state have the same
+future. Multiply-adds and activations of the future add the same to both, and a peak is the larger of past and future:
+what is beaten in a state stays beaten. Nothing else is dropped, so the front is whole.
+
+Where that is too much it is *thinned* to a stated tolerance t: for every plan the points then hold one of the same
+output stride with at most 1 + t times its multiply-adds and peak and at least 1 / (1 + t) of its activations. Points
+are compared by boxes of their logarithms. Peaks lie in boxes of 1 + t throughout: a larger of two keeps their order,
+so that no error adds up. Each thinning makes sums wrong by a factor of its own, and the factors' product is 1 + t.
+Source: Papadimitriou and Yannakakis 2000 (shares of a tolerance), Laumanns et al. 2002 (boxes).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from stridewise.fronts.pareto import Ints, undominated
+from stridewise.fronts.paths import Stage, State
+
+THINNED_FROM = 400_000  # points behind a block are thinned where that is allowed
+_SHARE = 0.2  # of the tolerance left, for one thinning: few coarse ones drop far more than many fine ones
+# A block is passed over, its points not compared, unless there are few states behind it or so many times more points.
+_COMPARED_AT = 4
+_ROUNDING = 1 - 1e-9  # boxes are narrower than they may be by more than floating-point numbers err
+
+
+class TooManyPointsError(Exception):
+    """A sweep was given up; `count` points were there."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__(count)
+        self.count = count
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a plan may cost and must keep, in whole numbers; None where nothing is asked."""
+
+    macs: int | None = None
+    activations: int | None = None
+    peak_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """The kept points behind one block: of which point of the block before, and by which option."""
+
+    parent: Ints
+    option: Ints
+
+
+@dataclass(slots=True)
+class Rows:
+    """Points in columns; the rows of state number i lie together, from starts[i] to starts[i + 1]."""
+
+    states: tuple[State, ...]
+    starts: Ints
+    macs: Ints
+    peak: Ints
+    activations: Ints
+    changes: Ints
+
+    def __len__(self) -> int:
+        return len(self.macs)
+
+
+_NOTHING = np.zeros(0, dtype=np.int64)
+NO_ROWS = Rows((), np.zeros(1, dtype=np.int64), _NOTHING, _NOTHING, _NOTHING, _NOTHING)
+
+
+def swept(stages: Sequence[Stage], limits: Limits, *, most: int, tolerance: float = 0.0) -> tuple[list[Layer], Rows]:
+    """The kept points of each block from first to last, and those of the last; tolerance: 0 for the whole front.
+
+    Raises: TooManyPointsError where a block is reached by more than `most`.
+    """
+    points = Rows(((),), np.array([0, 1]), *(np.zeros(1, dtype=np.int64) for _ in range(4)))
+    layers: list[Layer] = []
+    narrow = _narrow(stages)
+    width = left = math.log1p(tolerance) * _ROUNDING
+    compared = 1
+    for number, stage in enumerate(stages):
+        layer, points = _arrived(stage, points, limits, most)
+        final = number == len(stages) - 1
+        if final or number in narrow or len(points) > _COMPARED_AT * compared:
+            layer, points = _taken(layer, points, _best(stage, points, limits, width, final=final))
+            if left and len(points) > THINNED_FROM and not final:
+                share = left * _SHARE
+                left -= share
+                layer, points = _taken(layer, points, _thinned(stage, points, limits, width, share))
+            compared = max(len(points), 1)
+        layers.append(layer)
+        if not len(points):
+            break
+    return layers, points
+
+
+def _narrow(stages: Sequence[Stage]) -> frozenset[int]:
+    """The blocks behind which there are fewer states than before and after them: there most points can be compared."""
+    many = [1, *(len(s.states) for s in stages)]
+    return frozenset(n for n in range(len(stages) - 1) if many[n] > many[n + 1] <= many[n + 2])
+
+
+def _arrived(stage: Stage, points: Rows, limits: Limits, most: int) -> tuple[Layer, Rows]:
+    """Every point taken along every way of a block, but for those that must exceed a limit."""
+    first, last = points.starts[stage.source], points.starts[stage.source + 1]
+    many = last - first
+    if many.sum() > most:
+        raise TooManyPointsError(int(many.sum()))
+    way = np.repeat(np.arange(len(many)), many)
+    parent = np.arange(len(way)) + np.repeat(first - (np.cumsum(many) - many), many)
+    state, ahead = stage.target[way], stage.ahead
+    macs = points.macs[parent] + stage.macs[way]
+    # A peak below any that must come is as good as that one.
+    peak = np.maximum(points.peak[parent], np.maximum(stage.peak, ahead.peak[stage.target])[way])
+    made = points.activations[parent] + stage.activations[way]
+    changes = points.changes[parent] + stage.changes[way]
+    rows = Rows(stage.states, np.searchsorted(state, np.arange(len(stage.states) + 1)), macs, peak, made, changes)
+    layer = Layer(parent, stage.option[way])
+    within = np.ones(len(state), dtype=bool)
+    if limits.macs is not None:
+        within &= macs + ahead.macs[state] <= limits.macs
+    if limits.activations is not None:
+        within &= made + ahead.activations[state] <= limits.activations
+    if limits.peak_bytes is not None:
+        within &= peak <= limits.peak_bytes
+    return (layer, rows) if within.all() else _taken(layer, rows, np.flatnonzero(within))
+
+
+def _taken(layer: Layer, points: Rows, rows: Ints) -> tuple[Layer, Rows]:
+    """Some of the points, by state."""
+    columns = (points.macs, points.peak, points.activations, points.changes)
+    starts = np.searchsorted(_states(points)[rows], np.arange(len(points.states) + 1))
+    return Layer(layer.parent[rows], layer.option[rows]), Rows(points.states, starts, *(c[rows] for c in columns))
+
+
+def _states(points: Rows) -> Ints:
+    """The number of each point's state."""
+    return np.repeat(np.arange(len(points.states)), np.diff(points.starts))
+
+
+def _best(stage: Stage, points: Rows, limits: Limits, width: float, *, final: bool) -> Ints:
+    """The points that none of their state beats. width: of a peak's box, 0 where peaks are compared as they are."""
+    state = _states(points)
+    peak = _boxes(points.peak, width) if width else points.peak
+    columns = (state, points.macs, peak, points.activations, points.changes)
+    return undominated(*columns, final=final, sure=_sure(stage, state, points, limits))
+
+
+def _thinned(stage: Stage, points: Rows, limits: Limits, width: float, share: float) -> Ints:
+    """One point of each box that no other box beats: of what each will cost at least, all ways to the end."""
+    state = _states(points)
+    macs = _boxes(points.macs + stage.ahead.macs[state], share)
+    made = _boxes(points.activations + stage.ahead.activations[state], share)
+    columns = (state, macs, _boxes(points.peak, width), made, points.changes)
+    return undominated(*columns, final=True, sure=_sure(stage, state, points, limits))
+
+
+def _boxes(values: Ints, width: float) -> Ints:
+    """The number of the box that each value's logarithm lies in."""
+    found: Ints = np.floor(np.log(np.maximum(values, 1)) / width).astype(np.int64)
+    return found
+
+
+def _sure(stage: Stage, state: Ints, points: Rows, limits: Limits) -> Ints | None:
+    """The points that cannot come to exceed the activations wanted at most: only they may beat others of fewer."""
+    if limits.activations is None:
+        return None
+    found: Ints = points.activations + stage.ahead.most_activations[state] <= limits.activations
+    return found

@@ -1,0 +1,1 @@
+"""Names to models: zoo, folders, own code, weights, built-in networks."""

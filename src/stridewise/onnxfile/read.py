@@ -1,0 +1,71 @@
+"""An ONNX file as a graph, at given input sizes. No torch, no weights read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from stridewise.errors import MissingExtraError, TraceError
+
+try:
+    import onnx
+except ImportError as error:
+    raise MissingExtraError("onnx", "onnx", "reading an ONNX file") from error
+
+from stridewise.building.slots import with_slots
+from stridewise.ir import Graph
+from stridewise.onnxfile.file import InputSpec, fixed_batch, input_shapes, load
+from stridewise.onnxfile.walk import Walk
+
+
+def read_onnx(
+    source: str | Path | bytes, input: InputSpec | None = None, *, name: str = "", opaque: Sequence[str] = ()
+) -> Graph:
+    """The graph of an ONNX file, or of its bytes, at these input shapes (without the batch; batch 1).
+
+    input: channels and sizes, or a mapping from input name to them; None takes the sizes the file states, and 224 where
+    it leaves them open. Weights in files of their own are not read. opaque: node or module names whose geometry is not
+    looked into. A size that the file computes from another tensor's follows it; one that is a constant is pinned.
+    Raises: LoadError where the file cannot be read, TraceError naming the node that does not take what comes in.
+    Source: ONNX operator specification.
+    """
+    model, folder, called = load(source)
+    return read_model(model, folder, input, name or called, opaque)[0]
+
+
+def read_model(
+    model: onnx.ModelProto, folder: Path | None, input: InputSpec | None, name: str, opaque: Sequence[str] = ()
+) -> tuple[Graph, Walk]:
+    """The graph of a loaded model, and what was known of each of its nodes and values. Raises: as `read_onnx`."""
+    try:
+        return _read(model, folder, input, name, opaque, None)
+    except TraceError:
+        batch = fixed_batch(model.graph)
+        if batch is None:
+            raise
+        graph, walk = _read(model, folder, input, name, opaque, batch)
+        note = f"the file is made for batches of {batch}: figures are for {batch}"
+        return replace(graph, notes=(*graph.notes, note)), walk
+
+
+def _read(
+    model: onnx.ModelProto,
+    folder: Path | None,
+    spec: InputSpec | None,
+    name: str,
+    opaque: Sequence[str],
+    batch: int | None,
+) -> tuple[Graph, Walk]:
+    walk = Walk(model, folder, name, opaque)
+    for key, (shape, last) in input_shapes(model.graph, spec, name, batch).items():
+        walk.input(key, shape, last)
+    walk.nodes(model.graph)
+    outputs = [walk.values[o.name].index for o in model.graph.output if o.name in walk.values]
+    found = [index for index in outputs if index is not None]
+    if not found:
+        raise TraceError(f"{name}: no output is made from the input")
+    graph = walk.builder.graph(name, found, sum(walk.params.values()))
+    if not any(node.site for node in graph.nodes):
+        raise TraceError(f"{name}: no convolution or pooling was met: it has no strides to show")
+    return with_slots(graph, walk.builder, walk.owners.close()), walk

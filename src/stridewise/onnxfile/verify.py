@@ -1,0 +1,85 @@
+"""Whether a rewritten ONNX file says what it said: both in onnxruntime on random input, phase 0 of the new maps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import helper
+
+from stridewise.errors import MissingExtraError, PlanError
+from stridewise.onnxfile.file import InputSpec, load
+from stridewise.onnxfile.read import read_model
+
+try:
+    import onnxruntime
+except ImportError as error:
+    raise MissingExtraError("onnxruntime", "onnx", "running an ONNX file") from error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileComparison:
+    """Largest relative difference, by name: of the last feature map and of the outputs. dtype: what they ran in."""
+
+    differences: Mapping[str, float]
+    dtype: str
+
+    def __str__(self) -> str:
+        return "\n".join(
+            f"{what}: relative difference {value:.1e} in {self.dtype}, onnxruntime"
+            for what, value in self.differences.items()
+        )
+
+
+def compare_files(
+    before: str | Path, after: str | Path, *, input: InputSpec | None = None, seed: int = 0
+) -> FileComparison:
+    """Run both files on the same random input. Raises: PlanError where an output is no multiple of the old one."""
+    model, folder, name = load(before)
+    graph, walk = read_model(model, folder, input, name)
+    random = np.random.default_rng(seed)
+    arguments = {}
+    for key, index in graph.inputs:
+        dtype = helper.tensor_dtype_to_np_dtype(walk.inputs[key] or int(onnx.TensorProto.FLOAT))
+        arguments[key] = random.standard_normal(walk.values[key].shape).astype(dtype)
+        assert walk.values[key].index == index
+    names = [info.name for info in model.graph.output]
+    last = next((n for n, v in walk.values.items() if v.index is not None and v.index == graph.last), None)
+    shown = [*names, last] if last is not None and last not in names else names
+    old, new = (_run(Path(path), arguments, shown) for path in (before, after))
+    differences = {}
+    for key, a, b in zip(shown, old, new, strict=True):
+        if np.issubdtype(a.dtype, np.floating):
+            differences["feature map" if key == last else f"output {key}"] = _worst(key, a, b)
+    return FileComparison(differences=differences, dtype=str(next(iter(arguments.values())).dtype))
+
+
+def _run(path: Path, arguments: Mapping[str, Any], names: Sequence[str]) -> list[Any]:
+    """These values of a file, in onnxruntime on the CPU."""
+    model, folder, _ = load(path)
+    there = {info.name for info in model.graph.output}
+    model.graph.output.extend(helper.make_empty_tensor_value_info(n) for n in names if n not in there)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    if folder is not None:
+        key = "session.model_external_initializers_file_folder_path"
+        options.add_session_config_entry(key, str(folder.resolve()))
+    try:
+        session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        return list(session.run(list(names), dict(arguments)))
+    except Exception as error:
+        said = str(error).strip().splitlines()[0]
+        raise PlanError(f"{path}: onnxruntime does not run it: {said}") from error
+
+
+def _worst(key: str, old: Any, new: Any) -> float:
+    """The largest relative difference, the new values taken on the old ones' grid."""
+    steps = [n // m if m and n % m == 0 else 0 for n, m in zip(new.shape, old.shape, strict=False)]
+    if old.ndim != new.ndim or 0 in steps:
+        raise PlanError(f"{key}: measures {new.shape} where it measured {old.shape}: no multiple")
+    same = new[tuple(slice(None, None, s) for s in steps)].astype(np.float64)
+    return float(np.abs(same - old).max() / max(np.abs(old).max(), 1e-300))

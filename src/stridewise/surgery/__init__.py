@@ -1,0 +1,1 @@
+"""Plans onto live models, verification, code, export, features."""

@@ -1,0 +1,229 @@
+"""Maps at chosen cumulative strides from any network, found by its graph and not by the names of its stages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import torch
+from torch import nn
+
+from stridewise.analyses.fields import Fields, fields
+from stridewise.analyses.sizes import grid_sizes
+from stridewise.errors import PlanError
+from stridewise.ir import Graph, Node
+from stridewise.tracing.patching import Run, standing_in
+from stridewise.tracing.steps import step_of
+from stridewise.tracing.trace import InputSpec, trace
+
+Stride: TypeAlias = int | tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Level:
+    """A map that a network has. stride: cumulative, an entry an axis; name: of the module it comes from; centre: where
+    the field of position 0 has its middle, in pixels from the input's edge (0.5 is the middle of the first pixel)."""
+
+    stride: tuple[int, ...]
+    name: str
+    channels: int
+    centre: tuple[float, ...]
+    copied: bool
+
+
+class _EnoughError(Exception):
+    """Every map is there: the rest of the forward is not needed."""
+
+
+class Features(nn.Module):
+    """Runs `model` and returns its maps at `strides`, a list of (N, channels, *sizes).
+
+    names: the module each map comes from; channels: of each map. The forward stops after the last of them, so a head
+    is neither paid for nor able to refuse an input size. The model is held as it is and keeps no hooks between calls.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        strides: Sequence[Stride],
+        names: Sequence[str],
+        channels: Sequence[int],
+        copies: Sequence[bool] = (),
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.strides = tuple(strides)
+        self.names = tuple(names)
+        self.channels = tuple(channels)
+        # Maps that a later in-place op writes over are copied when they are met.
+        self._copied = {name for name, copy in zip(names, copies, strict=False) if copy}
+
+    def forward(self, *args: Any, **kwargs: Any) -> list[torch.Tensor]:
+        """The maps, in the order of `strides`."""
+        found: dict[str, torch.Tensor] = {}
+        modules = {name: self.model.get_submodule(name) for name in self.names}
+
+        def keep(name: str, output: torch.Tensor) -> torch.Tensor:
+            found[name] = output.clone() if name in self._copied else output
+            if len(found) == len(modules) and not torch.compiler.is_compiling():
+                raise _EnoughError
+            return output
+
+        try:
+            with standing_in(modules, lambda name, module, run: _Kept(name, module, run, keep)):
+                self.model(*args, **kwargs)
+        except _EnoughError:
+            pass
+        return [found[name] for name in self.names]
+
+    def extra_repr(self) -> str:
+        """The strides and where each comes from."""
+        return ", ".join(f"{s}: {n} ({c})" for s, n, c in zip(self.strides, self.names, self.channels, strict=True))
+
+
+Keep: TypeAlias = Callable[[str, torch.Tensor], torch.Tensor]
+
+
+class _Kept:
+    """A module's forward that hands its output to `keep`."""
+
+    def __init__(self, name: str, module: nn.Module, run: Run, keep: Keep) -> None:
+        self.name, self.module, self.run, self.keep = name, module, run, keep
+        self.step = step_of(module)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        output: torch.Tensor = self.run(*args, **kwargs)
+        if self.step is not None:  # the map lies behind the step inserted here; the hook then does nothing new
+            self.keep(self.name, self.step(self.module, args, output))
+            return output
+        return self.keep(self.name, output)
+
+
+def features(
+    model: nn.Module, strides: Sequence[Stride] = (4, 8, 16, 32), *, input: InputSpec = (3, 224, 224)
+) -> Features:
+    """A module that returns the model's maps at these cumulative strides (an int, or one entry an axis).
+
+    Of the modules whose output has that stride the last one counts that is not part of a block which steps further
+    inside. Raises: PlanError naming the strides there are, or the call that makes a map which no module gives out.
+    """
+    graph = trace(model, input)
+    found = _levels(model, graph)
+    axes = len(next(iter(found), (0, 0)))
+    chosen = []
+    for stride in strides:
+        key = stride if isinstance(stride, tuple) else (stride,) * axes
+        if key not in found:
+            there = f"there are {strides_told(found)}"
+            maker = _called(graph, key)
+            if maker is not None:
+                raise PlanError(
+                    f"features: the map at cumulative stride {told(key)} is what the call {maker} makes, and no module "
+                    f"of its own gives it out; pass it through an nn.Identity() in the forward. Of modules {there}"
+                )
+            raise PlanError(f"features: no map at cumulative stride {told(key)}; {there}")
+        chosen.append(found[key])
+    return Features(model, strides, [c.name for c in chosen], [c.channels for c in chosen], [c.copied for c in chosen])
+
+
+def levels(model: nn.Module, input: InputSpec = (3, 224, 224)) -> dict[tuple[int, ...], Level]:
+    """The map to take at each cumulative stride that the model has maps at, by its graph; finest first."""
+    return _levels(model, trace(model, input))
+
+
+def _levels(model: nn.Module, graph: Graph) -> dict[tuple[int, ...], Level]:
+    reach = fields(graph, grid_sizes(graph))
+    out = {}
+    for stride, (name, index) in sorted(_by_stride(model, graph, reach).items()):
+        tensor = graph.tensors[index]
+        assert tensor.grid is not None
+        centre = tuple(float(f.centre) + 0.5 for f in reach.full[tensor.grid])
+        out[stride] = Level(
+            stride=stride,
+            name=name,
+            channels=tensor.shape[1],
+            centre=centre,
+            copied=_overwritten(graph, index),
+        )
+    return out
+
+
+def _called(graph: Graph, stride: Sequence[int]) -> str | None:
+    """The last site in the graph whose output has this cumulative stride, by its key."""
+    reach = fields(graph, grid_sizes(graph))
+    makers = [
+        node.key
+        for node in graph.sites
+        if node.grid is not None and [f.jump for f in reach.full[node.grid]] == list(stride)
+    ]
+    return makers[-1] if makers else None
+
+
+def told(stride: Sequence[int]) -> str:
+    """A stride as it is written: one number where the axes agree, else `8x16`."""
+    return "x".join(map(str, stride)) if len(set(stride)) > 1 else str(stride[0])
+
+
+def strides_told(found: Mapping[tuple[int, ...], Level]) -> str:
+    """The strides there are, for a message."""
+    return ", ".join(told(stride) for stride in sorted(found)) or "none"
+
+
+def _by_stride(model: nn.Module, graph: Graph, reach: Fields) -> dict[tuple[int, ...], tuple[str, int]]:
+    """Per cumulative stride the module and tensor to take."""
+    repeated = {node.path for node in graph.nodes if node.call > 1}
+    strides: dict[str, tuple[int, ...]] = {}
+    for path, index in graph.modules:
+        tensor = graph.tensors[index]
+        if tensor.grid is None or path in repeated or not tensor.known:
+            continue
+        grid = graph.grids[tensor.grid]
+        jumps = [f.jump for f in reach.full[tensor.grid]]
+        laid_out = tensor.shape[2:] == grid.sizes and len(tensor.volume.over) == len(grid.sizes)
+        if all(grid.local) and laid_out and all(j.denominator == 1 for j in jumps):
+            strides[path] = tuple(int(j) for j in jumps)
+    blocks = {b for b in {_block(model, node) for node in graph.nodes if _steps(node)} if _steps_once(b, strides)}
+    tensors = dict(graph.modules)
+    found: dict[tuple[int, ...], tuple[bool, int, int, str]] = {}
+    for path, stride in strides.items():
+        if not path:
+            continue
+        inside = any(path.startswith(f"{b}.") and strides.get(b) != stride for b in blocks)
+        found[stride] = max(found.get(stride, (False, -1, 0, "")), (not inside, tensors[path], -path.count("."), path))
+    return {stride: (path, index) for stride, (_, index, _, path) in found.items()}
+
+
+def _steps(node: Node) -> bool:
+    return node.site and any(getattr(m, "stride", 1) > 1 for m in node.attrs.get("maps", ()))
+
+
+def _block(model: nn.Module, node: Node) -> str:
+    """The innermost module that holds the stepping op among others, containers left out; empty where there is none."""
+    path = node.path
+    while path:
+        module = model.get_submodule(path)
+        windows = [m for m in module.modules() if hasattr(m, "stride") and not list(m.children())]
+        if type(module) not in (nn.Sequential, nn.ModuleList) and len(windows) > 1:
+            return path
+        path = path.rpartition(".")[0]
+    return ""
+
+
+def _steps_once(block: str, strides: Mapping[str, tuple[int, ...]]) -> bool:
+    """Whether a module's output is one step coarser than the finest map inside, and not several (a whole backbone)."""
+    if not block or block not in strides:
+        return False
+    inside = {stride for path, stride in strides.items() if path.startswith(f"{block}.")}
+    return len(inside) <= 2
+
+
+def _overwritten(graph: Graph, index: int) -> bool:
+    """Whether a later op writes into the memory of a tensor."""
+    root = graph.tensors[index].storage
+    return any(
+        node.target.split(".")[1].endswith("_") and graph.tensors[t].storage == root
+        for node in graph.nodes
+        for t in node.outputs
+        if t > index
+    )

@@ -1,0 +1,55 @@
+"""What is known of a dispatcher function, looked up once: its op, its answer, what it shares and writes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from stridewise.ops import find_torch
+from stridewise.ops.registry import Op, generation
+from stridewise.tracing.shape_functions import answer_for
+
+
+class Target:
+    """What is known of a dispatcher function, looked up once."""
+
+    __slots__ = ("alias", "answer", "counts", "makes", "name", "op", "outputs", "writes")
+
+    def __init__(self, func: Any) -> None:
+        self.name = str(func)
+        self.op: Op | None = find_torch(self.name)
+        returns, arguments = func._schema.returns, func._schema.arguments
+        info = returns[0].alias_info if returns else None
+        self.alias = -1
+        if info is not None:
+            shared = [i for i, a in enumerate(arguments) if a.alias_info and a.alias_info.before_set & info.before_set]
+            self.alias = shared[0] if shared else 0
+        in_place = bool(info is not None and info.is_write)
+        if self.alias < 0 and "_unsafe_view" in self.name:
+            self.alias = 0
+        # Where a device can be asked for, the meta device is what the forward gets.
+        self.makes = any(a.name == "device" for a in arguments)
+        # Statistics are for training; in eval they are empty.
+        self.outputs = 1 if self.op is not None and self.op.name == "batch_norm" else None
+        self.counts = self.op is not None and self.op.name in ("conv", "matmul", "attention")
+        # Pointwise ops leave positions where they are, also in a part of a tensor.
+        self.writes = in_place and not (self.op is not None and self.op.pointwise)
+        self.answer = answer_for(self.op, self.name, in_place, len(returns))
+
+
+_TARGETS: dict[Any, Target] = {}
+_known_at = [generation()]
+
+
+def target_of(func: Any) -> Target:
+    """What is known of `func`."""
+    target = _TARGETS.get(func)
+    if target is None:
+        target = _TARGETS[func] = Target(func)
+    return target
+
+
+def forget_targets() -> None:
+    """Look targets up anew when ops were registered since."""
+    if _known_at[0] != generation():
+        _TARGETS.clear()
+        _known_at[0] = generation()

@@ -1,0 +1,233 @@
+"""Tracing a PyTorch model: one forward on the meta device under a dispatch mode, on a structural copy in eval mode."""
+
+from __future__ import annotations
+
+import gc
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
+from typing import Any, TypeAlias
+
+import torch
+from torch import nn
+
+from stridewise.building.builder import Builder
+from stridewise.building.slots import with_slots
+from stridewise.errors import StridewiseError, TraceError, by
+from stridewise.ir import Graph
+from stridewise.ops.join import OWN_ORDER
+from stridewise.tracing.clone import Cloner
+from stridewise.tracing.cuts import has_open_cuts, with_cuts
+from stridewise.tracing.fast_paths import is_own_forward
+from stridewise.tracing.hints import hint, part_hint
+from stridewise.tracing.links import has_constant_sizes, with_links
+from stridewise.tracing.same import may_pad_same, with_same_padding
+from stridewise.tracing.steps import FOLLOWING
+from stridewise.tracing.targets import forget_targets
+from stridewise.tracing.tracer import Tracer
+
+InputSpec: TypeAlias = Sequence[int] | Mapping[str, Sequence[int]]
+
+
+_LONG = 200  # what torch says beyond, whole sentences, tells its own developers what to do
+
+
+def trace(model: nn.Module, input: InputSpec = (3, 224, 224), *, name: str = "", opaque: Sequence[str] = ()) -> Graph:
+    """The graph of `model` at these input shapes (without the batch; batch 1).
+
+    input: channels and sizes, or a mapping from argument name to them. opaque: paths of modules (or names of ops)
+    whose ops without a rule are unknown without being reported. The model is left as it was, also after an error: the
+    forward runs on a copy of its structure whose weights are shapes alone.
+    Raises: TraceError naming the layer where the forward failed.
+    """
+    if not isinstance(model, nn.Module):
+        raise TraceError(f"trace: a torch.nn.Module is wanted, not {type(model).__name__}")
+    shapes = _shapes(input)
+    # Inference mode would show composite ops to the tracer instead of their parts.
+    with _no_collection(), torch.inference_mode(False):
+        try:
+            graph = _trace_once(model, shapes, name, opaque)
+        except TraceError as error:
+            found = hint(model, shapes, lambda other: _trace_once(model, other, name, opaque))
+            found = found or part_hint(model, lambda part: _trace_once(part, shapes, name, opaque))
+            raise TraceError(f"{error}; {found}" if found else str(error)) from error
+        if has_constant_sizes(graph, _stated(model, graph)) or has_open_cuts(graph):
+            other = _second(model, shapes, name, opaque)
+            graph = with_cuts(with_links(graph, other), other)
+        if any(p.message == OWN_ORDER for p in graph.pins) and _second(model, shapes, name, opaque) is not None:
+            graph = replace(graph, pins=tuple(p for p in graph.pins if p.message != OWN_ORDER))
+        is_open = may_pad_same(graph)
+        for step in (1, 2, 4, 8, 16):  # each turns the remainder at one more level of strides of 2
+            twin = _second(model, shapes, name, opaque, (step,)) if is_open else None
+            if twin is not None:
+                graph, is_open = with_same_padding(graph, twin)
+    if not any(op.site for op in graph.nodes):
+        raise TraceError(
+            f"{name or type(model).__name__}: no convolution or pooling was met: it has no strides to show"
+        )
+    return graph
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """No garbage collection meanwhile: a trace makes many small objects, of which all are kept."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def _second(
+    model: nn.Module,
+    shapes: Mapping[str, tuple[int, ...]],
+    name: str,
+    opaque: Sequence[str],
+    steps: Sequence[int | None] = (64, None),
+) -> Graph | None:
+    """The graph at an input larger by one of `steps` (None: twice as large), None when the network takes none."""
+    for step in steps:
+        larger = {k: (*s[:1], *(2 * n if step is None else n + step for n in s[1:])) for k, s in shapes.items()}
+        try:
+            return _trace_once(model, larger, name, opaque)
+        except StridewiseError:
+            continue
+    return None
+
+
+def _shapes(spec: InputSpec) -> dict[str, tuple[int, ...]]:
+    named = spec if isinstance(spec, Mapping) else {"": spec}
+    shapes = {}
+    for key, shape in named.items():
+        if not isinstance(shape, Sequence) or isinstance(shape, str):
+            given = f"{by(tuple(shape.shape))} numbers" if isinstance(shape, torch.Tensor) else repr(shape)
+            raise TraceError(f"input{key and f' {key}'}: channels and sizes are wanted, as (3, 224, 224), not {given}")
+        if any(not isinstance(n, int) or isinstance(n, bool) or n < 1 for n in shape):
+            raise TraceError(
+                f"input {key or ''}: sizes are whole numbers from 1, not {tuple(shape)}".replace("  ", " ")
+            )
+        shapes[key] = tuple(shape)
+    return shapes
+
+
+def _trace_once(
+    model: nn.Module,
+    shapes: Mapping[str, tuple[int, ...]],
+    name: str,
+    opaque: Sequence[str] = (),
+    beside: Callable[[Tracer], AbstractContextManager[Any]] | None = None,
+) -> Graph:
+    """The graph at these shapes alone; `beside` is entered around the forward, to watch it too."""
+    forget_targets()
+    builder = Builder(opaque=tuple(opaque))
+    tracer = Tracer(builder)
+    cloner = Cloner(tracer.wrap, tracer.known)
+    copy = cloner.module(model)
+    params = sum(p.numel() for p in cloner.parameters.values())
+    tracer.learned = cloner.learned
+    dtype = next((p.dtype for p in cloner.parameters.values() if p.is_floating_point()), torch.float32)
+    arguments: dict[str, torch.Tensor] = {}
+    for key, shape in shapes.items():
+        tensor = torch.empty((1, *shape), dtype=dtype, device="meta")
+        value = builder.input(key or "input", (1, *shape), tensor.element_size())
+        tracer.watch(tensor, value)
+        arguments[key] = tensor
+    FOLLOWING.append(tracer.step)
+    try:
+        with beside(tracer) if beside else nullcontext():
+            out = _run(copy, tracer, arguments, shapes, name or type(model).__name__)
+    finally:
+        FOLLOWING.remove(tracer.step)
+        cloner.release()
+    outputs = [v.index for v in (tracer.values.get(id(t)) for t in _tensors(out)) if v is not None]
+    outputs = [index for index in outputs if index is not None]
+    if not outputs:
+        raise TraceError(f"{name or type(model).__name__}: its forward returns no tensor made from the input")
+    graph = builder.graph(
+        name or type(model).__name__,
+        [i for i in outputs if i is not None],
+        params,
+        declared=tuple(_declared(model, cloner.stated)),
+    )
+    return with_slots(graph, builder, tracer.calls)
+
+
+def _run(
+    copy: nn.Module,
+    tracer: Tracer,
+    arguments: Mapping[str, torch.Tensor],
+    shapes: Mapping[str, tuple[int, ...]],
+    name: str,
+) -> Any:
+    try:
+        with warnings.catch_warnings(), torch.no_grad(), tracer:
+            warnings.simplefilter("ignore")  # about speed or deprecations, and not about the shapes
+            if list(arguments) == [""]:
+                return copy(arguments[""])
+            return copy(**arguments)
+    except StridewiseError:
+        raise
+    except Exception as error:
+        where = getattr(error, "stridewise_where", "")
+        given = ", ".join(f"{k + '=' if k else ''}{'x'.join(map(str, s))}" for k, s in shapes.items())
+        said = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        if len(said) > _LONG:
+            said = said[:_LONG].rpartition(". ")[0] or said
+        raise TraceError(
+            f"{name}: the forward failed at input {given} in '{where or 'the model itself'}': {said}"
+        ) from error
+
+
+def _stated(model: nn.Module, graph: Graph) -> list[int]:
+    """Nodes of adaptive pools whose layer, one of torch's own, holds their size as numbers: the same at every input."""
+    found = []
+    for pin in graph.pins:
+        layer = _layer_at(model, graph.nodes[pin.node].path)
+        sizes = getattr(layer, "output_size", None)
+        sizes = sizes if isinstance(sizes, tuple | list) else (sizes,)
+        if is_own_forward(layer) and type(layer) in _ADAPTIVE and all(type(n) is int for n in sizes):
+            found.append(pin.node)
+    return found
+
+
+_ADAPTIVE = {getattr(nn, f"Adaptive{kind}Pool{axes}d") for kind in ("Avg", "Max") for axes in (1, 2, 3)}
+
+
+def _layer_at(model: nn.Module, path: str) -> nn.Module:
+    """The module at `path`; the model itself where it has none there."""
+    try:
+        return model.get_submodule(path)
+    except AttributeError:
+        return model
+
+
+def _tensors(out: Any) -> list[torch.Tensor]:
+    """The tensors of an output, containers flattened in order."""
+    if isinstance(out, torch.Tensor):
+        return [out]
+    if isinstance(out, Mapping):
+        return [t for v in out.values() for t in _tensors(v)]
+    if isinstance(out, list | tuple):
+        return [t for v in out for t in _tensors(v)]
+    if hasattr(out, "__dict__") and not isinstance(out, nn.Module | type):
+        return [t for v in vars(out).values() for t in _tensors(v)]
+    return []
+
+
+def _declared(model: nn.Module, stated: Sequence[tuple[str, torch.Tensor]]) -> list[tuple[str, Any]]:
+    """Strides the model states about itself: timm's `feature_info`, a YOLO-style `stride`; `stated` by its modules."""
+    found: list[tuple[str, Any]] = []
+    info = getattr(model, "feature_info", None)
+    rows = getattr(info, "info", info)
+    if isinstance(rows, list | tuple) and all(isinstance(r, Mapping) and "reduction" in r for r in rows):
+        found.extend((str(r.get("module", "")), int(r["reduction"])) for r in rows)
+    stride = getattr(model, "stride", None)
+    if isinstance(stride, list | tuple) and stride and all(isinstance(s, int | float) for s in stride):
+        found.append(("stride", tuple(int(s) for s in stride)))
+    for name, held in stated:
+        if held.dim() == 1 and held.device.type != "meta":
+            found.append((name, tuple(int(s) for s in held.tolist())))
+    return found

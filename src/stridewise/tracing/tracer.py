@@ -1,0 +1,328 @@
+"""The dispatch mode that follows a forward on the meta device and tells a Builder what it sees."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.modules.module import _has_any_global_hook
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from stridewise.building.builder import Builder
+from stridewise.building.recorded import ModuleCall
+from stridewise.ops import find_torch
+from stridewise.ops.draft import Value
+from stridewise.ops.layout import LayoutError, reshaped
+from stridewise.ops.step import op_of
+from stridewise.tracing.clone import Way
+from stridewise.tracing.fast_paths import direct
+from stridewise.tracing.lazy import untouched
+from stridewise.tracing.meta_tensors import META
+from stridewise.tracing.shape_functions import empty
+from stridewise.tracing.steps import Step
+from stridewise.tracing.targets import Target, target_of
+from stridewise.tracing.writes import place_of, whole_of
+
+
+@lru_cache(maxsize=4096)
+def _plain_dims(shape: tuple[int, ...]) -> tuple[tuple[int], ...]:
+    """Dimensions without positions; most weights of a network share a few shapes."""
+    return tuple([(size,) for size in shape])
+
+
+@lru_cache(maxsize=4096)
+def _weight(shape: tuple[int, ...], learned: int) -> Value:
+    """A weight of the model itself, of which nothing but its shape is taken."""
+    return Value(tuple(shape), _plain_dims(tuple(shape)), None, None, "weight", False, learned)
+
+
+_PLAIN = frozenset((int, bool, float, type(None)))
+_Unseen = torch._C._DisableTorchDispatch
+_EMPTY = torch.ops.aten.empty.memory_format
+# Whether somebody counts or replaces calls of torch's functions, which then have to be made.
+_watched = torch._C._len_torch_function_stack
+
+
+class Tracer(TorchDispatchMode):
+    """Feeds every dispatched call to a Builder; answers pointwise ops and batch norm without running them."""
+
+    def __init__(self, builder: Builder) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.builder = builder
+        self.values: dict[int, Value] = {}
+        self.learned: dict[int, int] = {}
+        self.moved: dict[int, torch.Tensor] = {}
+        self.alive: list[Any] = []
+        self.owner: ModuleCall | None = None
+        self.calls: list[ModuleCall] = []
+        self.counts: dict[str, int] = {}
+        self.hooked = bool(_has_any_global_hook())
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """torch wraps a mode's every call to keep its compiler out, which takes longer than the call itself."""
+        return False
+
+    def watch(self, tensor: torch.Tensor, value: Value) -> None:
+        """Follow a tensor by its identity; it is kept alive so that the identity stays its own."""
+        self.values[id(tensor)] = value
+        self.alive.append(tensor)
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is _EMPTY:
+            out = empty(args, kwargs or {})
+            if out is not None:
+                self._constant(out, ())
+                return out
+        target = target_of(func)
+        values = self.values
+        operands: list[Value] = []
+        plain = []
+        for arg in args:
+            if type(arg) in _PLAIN:
+                plain.append(arg)
+                continue
+            value = values.get(id(arg))
+            if value is None:
+                plain.append(self._plain(arg, operands))
+            else:
+                plain.append(value)
+                operands.append(value)
+        named = {k: self._plain(v, operands) for k, v in kwargs.items()} if kwargs else {}
+        asked = target.answer is not None and not self.moved and not (kwargs and "dtype" in kwargs)
+        out = target.answer(args, plain) if asked else None  # type: ignore[misc]
+        if out is None:
+            out = self._execute(func, target, args, kwargs or {})
+        for value in operands:
+            if value.index is not None:
+                self._follow(target, args, plain, named, operands, out)
+                return out
+        if target.counts and operands:
+            self._constant_work(target, plain, named, out, operands)
+        self._constant(out, operands)
+        return out
+
+    def _follow(
+        self,
+        target: Target,
+        args: Sequence[Any],
+        plain: Sequence[Any],
+        named: dict[str, Any],
+        operands: Sequence[Value],
+        out: Any,
+    ) -> None:
+        """Tell the builder of a call, and remember what it gave out."""
+        outs = [out] if isinstance(out, torch.Tensor) else _several(out)[: target.outputs]
+        if not outs:
+            return
+        shared = plain[target.alias] if target.alias >= 0 and plain else None
+        alias = shared.index if isinstance(shared, Value) else None
+        specs = [(tuple(t.shape), t.element_size(), alias) for t in outs]
+        made = self.builder.add(target.op, target.name, plain, named, specs, self.owner, operands)
+        for tensor, value in zip(outs, made, strict=True):
+            self.values[id(tensor)] = value
+        self.alive.extend(outs)
+        if target.writes and args[0]._base is not None:
+            self._written(args[0], made[0], args)
+
+    def _constant_work(
+        self, target: Target, plain: Sequence[Any], named: dict[str, Any], out: Any, operands: Sequence[Value]
+    ) -> None:
+        """Work that does not depend on the input (biases from a table) is done in every forward all the same."""
+        specs = [(tuple(t.shape), t.element_size(), None) for t in _several(out)]
+        self.builder.add(target.op, target.name, plain, named, specs, self.owner, operands)
+
+    def _written(self, view: torch.Tensor, part: Value, args: Sequence[Any]) -> None:
+        """Follow an in-place op on a view: the tensor it shows a part of has changed there."""
+        whole = whole_of(view)
+        if whole is None or any(isinstance(a, torch.Tensor) and a._base is whole for a in args[1:]):
+            return  # a border filled with the tensor's own positions (circular padding) reaches no further
+        held = self.values.get(id(whole)) or self._stranger(whole)
+        place = place_of(view, whole)
+        if place is not None and part.dims is not None:
+            try:
+                layout = reshaped(part.dims, place[1]) if part.shape != place[1] else part.dims
+            except LayoutError:  # told as an unknown write, where positions are at stake
+                layout = None
+            part = Value(place[1], layout, part.grid, part.index, part.origin)
+        write = find_torch("stridewise.write") if place is not None else None
+        operands = [held, part]
+        specs = [(tuple(whole.shape), whole.element_size(), held.index)]
+        arguments = [held, part, place[0] if place else ()]
+        made = self.builder.add(write, "stridewise.write", arguments, {}, specs, self.owner, operands)
+        self.watch(whole, made[0])
+        if held.index is not None and made[0].index is not None:
+            self.builder.measure_as(held.index, made[0].index)
+
+    def _execute(self, func: Any, target: Target, args: Any, kwargs: Mapping[str, Any]) -> Any:
+        """The call's output on the meta device, whatever device its operands or the forward name."""
+        if self.moved:
+            args, kwargs = _mapped(args, self._meta), {k: _mapped(v, self._meta) for k, v in kwargs.items()}
+        if target.makes and (kwargs.get("device") is not None or not any(isinstance(a, torch.Tensor) for a in args)):
+            kwargs = {**kwargs, "device": META}
+        return func(*args, **kwargs)
+
+    def _meta(self, tensor: torch.Tensor) -> torch.Tensor:
+        return self.moved.get(id(tensor), tensor)
+
+    def _plain(self, arg: Any, operands: list[Value]) -> Any:
+        kind = type(arg)
+        if kind in _PLAIN:
+            return arg
+        if kind is list or kind is tuple:
+            return arg if _PLAIN.issuperset(map(type, arg)) else [self._plain(a, operands) for a in arg]
+        if isinstance(arg, torch.Tensor):
+            value = self.values.get(id(arg)) or self._stranger(arg)
+            operands.append(value)
+            return value
+        return arg
+
+    def _stranger(self, tensor: torch.Tensor) -> Value:
+        """A tensor met for the first time: a weight's copy, or a constant the forward got from elsewhere.
+
+        The latter is not the model's, so it has no copy: what lives on a real device is taken as shapes alone.
+        """
+        shape = tuple(tensor.shape)
+        value = Value(shape, _plain_dims(shape), None, None, "weight", False, self.learned.get(id(tensor), 0))
+        self.values[id(tensor)] = value
+        self.alive.append(tensor)
+        if not tensor.is_meta:
+            self.moved[id(tensor)] = torch.empty(tensor.shape, dtype=tensor.dtype, device=META)
+        return value
+
+    def _constant(self, out: Any, operands: Sequence[Value]) -> None:
+        """What is made from weights is a weight; what is made from nothing is made here."""
+        origin: Any = "made"
+        weights = 0
+        for value in {id(v): v for v in operands}.values() if operands else ():
+            weights += value.weights
+            origin = "weight" if value.origin == "weight" else origin
+        for tensor in _several(out):
+            shape = tuple(tensor.shape)
+            self.values[id(tensor)] = Value(shape, _plain_dims(shape), None, None, origin, False, weights)
+            self.alive.append(tensor)
+
+    def step(self, step: Step, x: torch.Tensor) -> torch.Tensor | None:
+        """An inserted step as one op of the graph; None where its operand is not followed or nothing is done."""
+        value = self.values.get(id(x))
+        if value is None or value.index is None or all(s == 1 for s in step.stride):
+            return None
+        made = step.made
+        shape = (*x.shape[:2], *(w.out_size(n) for w, n in zip(made.windows, x.shape[2:], strict=True)))
+        out = torch.empty(shape, dtype=x.dtype, device=META)
+        beside = {"operand": [(tuple(x.shape), x.element_size(), None)], "output": [(shape, 8, None)]}
+        specs = [(shape, x.element_size(), None), *beside.get(made.beside, [])]
+        target = f"stridewise.{made.kind}"
+        values = self.builder.add(op_of(made), target, [value, made], {}, specs, self.owner, [value], name=step.key)
+        self.watch(out, values[0])
+        return out
+
+    def known(self, module: nn.Module, path: str) -> Way | None:
+        """How to run a layer whose op is known from its attributes, without its tensors; None for other modules.
+
+        Its weights are looked at, and never computed with: where the op has no answer, its forward has to run.
+        """
+        read = direct(module)
+        if read is None or self.hooked:
+            return None
+
+        def run(copy: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+            value = self.values.get(id(args[0])) if len(args) == 1 and not kwargs else None
+            if value is None or value.index is None or _watched() or not untouched(copy):
+                return None
+            found = read(copy, module, len(value.shape))
+            return None if found is None else self._read(path, args[0], value, *found)
+
+        return run
+
+    def _read(
+        self, path: str, x: torch.Tensor, value: Value, func: Any, held: Sequence[Any], numbers: Sequence[Any]
+    ) -> torch.Tensor | None:
+        """The output of a layer that runs `func` on x, its tensors and its numbers; None where that has no answer."""
+        if func is None:
+            call = self._call(path, True)
+            call.output = value.index
+            self.calls.append(call)
+            return x
+        target = target_of(func)
+        weights = [None if t is None else _weight(t.shape, t.numel() if type(t) is nn.Parameter else 0) for t in held]
+        args, plain = (x, *held, *numbers), [value, *weights, *numbers]
+        with _Unseen():  # as torch does while a mode is at work
+            out = target.answer(args, plain) if target.answer is not None else None
+        if out is None:
+            return None
+        above = self.owner
+        call = self.owner = self._call(path, True)
+        try:
+            self._follow(target, args, plain, {}, [value, *[w for w in weights if w is not None]], out)
+        except Exception as error:
+            _place(error, path)
+            raise
+        finally:
+            self.owner = above
+        first: torch.Tensor = out[0] if type(out) is tuple else out
+        call.output = self.values[id(first)].index
+        self.calls.append(call)
+        return first
+
+    def _call(self, path: str, leaf: bool) -> ModuleCall:
+        """The next call of a module."""
+        number = self.counts[path] = self.counts.get(path, 0) + 1
+        return ModuleCall(path, number, self.owner, leaf)
+
+    def wrap(self, copy: nn.Module, path: str, forward: Callable[..., Any], leaf: bool) -> Callable[..., Any]:
+        """The copy's forward, telling the tracer which module runs; a step inserted behind it runs as part of it."""
+        steps = [h for h in copy._forward_hooks.values() if isinstance(h, Step)]
+        if steps:
+            copy._forward_hooks = type(copy._forward_hooks)(
+                (k, h) for k, h in copy._forward_hooks.items() if not isinstance(h, Step)
+            )
+
+        def run(*args: Any, **kwargs: Any) -> Any:
+            above = self.owner
+            call = self.owner = self._call(path, leaf)
+            try:
+                out = forward(*args, **kwargs)
+                for step in steps:
+                    before = len(self.builder.nodes)
+                    out = step(copy, args, out)
+                    made = len(self.builder.nodes) > before
+                    if step.made.slot:
+                        call.inserted = (step.kind, step.stride, before if made else None)
+            except Exception as error:
+                _place(error, path)
+                raise
+            finally:
+                self.owner = above
+            if isinstance(out, torch.Tensor):
+                value = self.values.get(id(out))
+                call.output = value.index if value is not None else None
+                self.calls.append(call)
+            return out
+
+        return run
+
+
+def _place(error: Exception, path: str) -> None:
+    """Say at an error in which module it came up, the innermost."""
+    if not hasattr(error, "stridewise_where"):
+        error.stridewise_where = path  # type: ignore[attr-defined]
+
+
+def _several(out: Any) -> list[torch.Tensor]:
+    """The tensors an op returned; it may return other things too (a profiler's record)."""
+    if isinstance(out, torch.Tensor):
+        return [out]
+    return [o for o in out if isinstance(o, torch.Tensor)] if isinstance(out, list | tuple) else []
+
+
+def _mapped(arg: Any, change: Callable[[torch.Tensor], torch.Tensor]) -> Any:
+    """An argument with its tensors changed, lists followed."""
+    if isinstance(arg, torch.Tensor):
+        return change(arg)
+    if type(arg) in (list, tuple):
+        return type(arg)(_mapped(a, change) for a in arg)
+    return arg
