@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Container, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from stridewise.building.recorded import ModuleCall, Seen, keys_of, node_of
 from stridewise.errors import GeometryError
-from stridewise.ir import Graph, Grid, Node, Tensor, Unknown
+from stridewise.ir import Graph, Grid, Node, Tensor, Unknown, Volume
 from stridewise.ops.call import Call
 from stridewise.ops.concat import LISTED
 from stridewise.ops.draft import Draft, Reading, Value
@@ -99,8 +100,10 @@ class Builder:
             facts = [*facts, *[(None, None)] * (len(outs) - len(facts))]
         values, made = [], []
         first = operands[0] if operands else None
+        loose = reading.loose or any(v.loose for v in operands)
         for (shape, itemsize, alias), (dims, grid) in zip(outs, facts, strict=False):
             value = Value(shape, dims, grid, None, "data", reading.spread, 0, None, reading.lost)
+            value.loose = loose
             made.append(self._tensor(value, itemsize, None if alias is None else self.tensors[alias].storage, first))
             if reading.lost is not None:
                 self.lost[made[-1]] = reading.lost
@@ -145,10 +148,17 @@ class Builder:
             if onnx and isinstance(error, GeometryError):
                 raise  # no framework ran before: a size that does not fit is found here
             del self.draft.grids[marks[0] :], self.draft.pins[marks[1] :]
-            return self._unread(op, target, shapes, operands, str(error), path)
+            return self._unread(op, target, args, shapes, operands, str(error), path)
 
     def _unread(
-        self, op: Op | None, target: str, shapes: list[tuple[int, ...]], operands: Sequence[Value], why: str, path: str
+        self,
+        op: Op | None,
+        target: str,
+        args: Sequence[Any],
+        shapes: list[tuple[int, ...]],
+        operands: Sequence[Value],
+        why: str,
+        path: str,
     ) -> Reading:
         """The reading of a call that no rule covers: unknown where positions are at stake, plain otherwise."""
         counted = op is not None and op.name in ("conv", "matmul", "attention")
@@ -164,7 +174,7 @@ class Builder:
                 self._report((len(self.nodes), target, why), path)
         reading = Reading(outs=[(None, None)] * len(shapes), counted=counted, lost=lost)
         if counted:
-            reading.macs = _plain_macs(op, operands, shapes)
+            reading.macs = _plain_macs(op, target, args, operands, shapes)
         return reading
 
     def _lost(
@@ -242,15 +252,17 @@ def _positions(value: Value) -> bool:
     return value.dims is None or any(isinstance(a, Digit) for dim in value.dims for a in dim)
 
 
-def _plain_macs(op: Op | None, operands: Sequence[Value], shapes: list[tuple[int, ...]]) -> Any:
-    """Multiply-adds where the geometry is unknown, from the traced shapes alone."""
-    import math
+def _plain_macs(
+    op: Op | None, target: str, args: Sequence[Any], operands: Sequence[Value], shapes: list[tuple[int, ...]]
+) -> Volume:
+    """Multiply-adds where the geometry is unknown, from the traced shapes alone.
 
-    from stridewise.ir import Volume
-
+    A transposed convolution multiplies once for every input position, as it does where its geometry is known.
+    """
     weight = next((v for v in operands if v.origin != "data" and len(v.shape) > 1), None)
     if op is not None and op.name == "conv" and weight is not None:
-        return Volume(math.prod(shapes[0]) * math.prod(weight.shape[1:]))
+        transposed = target == "ConvTranspose" or (target == "aten.convolution.default" and bool(args[6]))
+        return Volume(math.prod(operands[0].shape if transposed else shapes[0]) * math.prod(weight.shape[1:]))
     inner = operands[-2].shape[-1] if len(operands) > 1 else 1
     return Volume(math.prod(shapes[0]) * inner)
 

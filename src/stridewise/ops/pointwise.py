@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from stridewise.ops.call import Call
 from stridewise.ops.draft import Reading
-from stridewise.ops.layout import plain
+from stridewise.ops.layout import is_plain, plain
 from stridewise.ops.registry import Op, register
 
 _IN_PLACE_TOO = (
@@ -38,7 +38,7 @@ _KEEP_NOTHING = {f"{n}{end}" for n in "neg floor ceil round trunc sign sgn".spli
 _ONNX = (
     "LeakyRelu Elu Selu Celu Gelu Mish HardSwish HardSigmoid Swish Softplus Softsign ThresholdedRelu Shrink "
     "Clip Abs Neg Log Reciprocal Sin Cos Tan Sinh Cosh Asin Acos Atan Asinh Acosh Atanh Erf Floor Ceil Round "
-    "Sign Not BitwiseNot Trilu Bernoulli"
+    "Sign Not BitwiseNot Bernoulli"
 ).split()
 _ONNX_COPIES = [
     "Identity",
@@ -72,6 +72,12 @@ def _read_onnx_copy(call: Call) -> Reading:
     return Reading(outs=[(x.known, x.grid) if s else (plain(o), None) for s, o in zip(same, call.outs, strict=True)])
 
 
+def _read_triangle(call: Call) -> Reading:
+    """Which entries of the last two dimensions are kept depends on where they lie."""
+    x = call.value(0)
+    return call.same(x) if all(is_plain(dim) for dim in x.known[-2:]) else call.placed(x)
+
+
 _targets = [f"aten.{name}{end}" for name in _IN_PLACE_TOO for end in ("", "_")]
 _output = tuple(t for t in _targets if t.removeprefix("aten.") in _KEEP_OUTPUT)
 register(
@@ -92,6 +98,15 @@ register(
         onnx=("Relu", "Sigmoid", "Tanh", "Exp", "Sqrt"),
         read=_read_output_kept,
         pointwise=True,
+    )
+)
+register(
+    Op(
+        name="triangle",
+        about="a triangle of the last two dimensions kept",
+        torch=("aten.tril", "aten.triu", "aten.tril_", "aten.triu_"),
+        onnx=("Trilu",),
+        read=_read_triangle,
     )
 )
 register(

@@ -12,7 +12,7 @@ from stridewise.tracing.shape_functions import answer_for
 class Target:
     """What is known of a dispatcher function, looked up once."""
 
-    __slots__ = ("alias", "answer", "counts", "makes", "name", "op", "outputs", "writes")
+    __slots__ = ("alias", "answer", "counts", "makes", "name", "op", "outputs", "varies", "writes")
 
     def __init__(self, func: Any) -> None:
         self.name = str(func)
@@ -28,6 +28,9 @@ class Target:
             self.alias = 0
         # Where a device can be asked for, the meta device is what the forward gets.
         self.makes = any(a.name == "device" for a in arguments)
+        # One number throughout; ranges, random numbers and whatever has no rule vary.
+        name = self.name.split(".")[1].rstrip("_")
+        self.varies = name not in _FILLS and (self.op is None or self.op.name in _VARYING or name.startswith("rand"))
         # Statistics are for training; in eval they are empty.
         self.outputs = 1 if self.op is not None and self.op.name == "batch_norm" else None
         self.counts = self.op is not None and self.op.name in ("conv", "matmul", "attention")
@@ -36,6 +39,8 @@ class Target:
         self.answer = answer_for(self.op, self.name, in_place, len(returns))
 
 
+_FILLS = frozenset("zeros ones full empty empty_strided scalar_tensor fill zero zeros_like ones_like full_like".split())
+_VARYING = frozenset(("softmax", "triangle", "pad", "write", "concat", "stack"))
 _TARGETS: dict[Any, Target] = {}
 _known_at = [generation()]
 

@@ -63,9 +63,10 @@ def trace(model: nn.Module, input: InputSpec = (3, 224, 224), *, name: str = "",
             if twin is not None:
                 graph, is_open = with_same_padding(graph, twin)
     if not any(op.site for op in graph.nodes):
-        raise TraceError(
-            f"{name or type(model).__name__}: no convolution or pooling was met: it has no strides to show"
-        )
+        where = name or type(model).__name__
+        if graph.unknown:
+            raise TraceError(f"{where}: nothing is known of its strides: {graph.unknown[0].message}")
+        raise TraceError(f"{where}: no convolution or pooling was met: it has no strides to show")
     return graph
 
 
