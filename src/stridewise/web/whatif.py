@@ -20,7 +20,7 @@ from stridewise.report.json import view_json
 from stridewise.report.page import marks_json, page_data
 from stridewise.report.show import show, view
 from stridewise.rewrites.certify import certify
-from stridewise.rewrites.complete import make_plan
+from stridewise.rewrites.completion import make_plan
 from stridewise.rewrites.dilate import check_shared, dilation
 from stridewise.rewrites.kinds import kinds_at
 from stridewise.rewrites.restride import restride
