@@ -4,9 +4,9 @@ import copy
 
 import pytest
 import torch
+from tests.surgery.networks import Branches, everything
 
 import stridewise as sw
-from tests.surgery.networks import Branches, everything
 
 PLANS = {
     "stride": {"request": {"main": 1}},
