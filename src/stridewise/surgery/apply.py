@@ -19,7 +19,7 @@ from stridewise.rewrites.kinds import filled, made_by
 from stridewise.rewrites.promised import check_promised
 from stridewise.rewrites.restride import restride
 from stridewise.shown import Shown
-from stridewise.surgery.applier import Carrier
+from stridewise.surgery.applier import Applier
 from stridewise.surgery.assumed import still_assumed
 from stridewise.surgery.declared import follow
 from stridewise.surgery.dilated import dilate
@@ -76,11 +76,11 @@ def apply_to_model(model: nn.Module, plan: Plan, *, input: InputSpec | None = No
     undo = Undo()
     done._back.append(undo.everything)
     try:
-        carrier = Carrier(model=model, graph=graph, plan=plan, input=spec, undo=undo)
-        changes = [line for key in plan.sites for line in carrier.site(key)]
+        applier = Applier(model=model, graph=graph, plan=plan, input=spec, undo=undo)
+        changes = [line for key in plan.sites for line in applier.site(key)]
         changes += [_insert(model, graph, key, undo, plan) for key in plan.insert]
         changes += [_pad(model, graph, key, axis, rows, undo) for key, axis, rows in expected.pads]
-        carrier.finish()
+        applier.finish()
         done.changes = (*changes, *follow(model, expected.graph, undo))
         done.findings = still_assumed(model, graph, expected.graph)
         _verify(trace(model, spec, name=plan.model), expected.graph)

@@ -17,7 +17,7 @@ from stridewise.fronts.result import Front
 from stridewise.ir import Graph
 from stridewise.plans import Plan, Setting, asked_of
 from stridewise.rewrites.certify import certify
-from stridewise.rewrites.complete import make_plan
+from stridewise.rewrites.completion import make_plan
 from stridewise.rewrites.dilate import check_shared, dilation
 from stridewise.rewrites.kinds import kinds_at
 from stridewise.rewrites.restride import restride
