@@ -14,7 +14,7 @@ from stridewise.ops.call import Call
 from stridewise.ops.concat import LISTED
 from stridewise.ops.draft import Draft, Reading, Value
 from stridewise.ops.layout import Digit, LayoutError
-from stridewise.ops.registry import Op
+from stridewise.ops.registry import Op, all_ops
 
 # Ops that move, pick or weigh what is there: behind them positions may have lost their order, but nothing more.
 _MOVES = frozenset(
@@ -240,9 +240,10 @@ class Builder:
 def _windows_behind(nodes: Sequence[Node], index: int) -> bool:
     """Whether a window reads something made of what node `index` gave out."""
     reached = set(nodes[index].outputs)
+    windows = {op.name for op in all_ops() if op.site}
     for node in nodes[index + 1 :]:
         if not reached.isdisjoint(node.inputs):
-            if node.site:
+            if node.op in windows:
                 return True
             reached.update(node.outputs)
     return False
