@@ -31,9 +31,9 @@ class Value:
     spread: bool = False
     weights: int = 0
     content: tuple[Any, ...] | None = None
+    lost: tuple[int, tuple[int, str, str]] | None = None
     varies: bool = False
     loose: bool = False
-    lost: tuple[int, tuple[int, str, str]] | None = None
 
     @property
     def known(self) -> Dims:

@@ -28,7 +28,7 @@ def product(call: Call, a: Value, b: Value, out: Dims, summed: tuple[Dim, int], 
     sources = [v.grid for v in data if v.grid is not None]
     grid: int | None = sources[0] if sources else None
     if gone and len(data) == 1:
-        along = None if brings is None else _along_axis(call, out, gone, brings)
+        along = None if brings is None or summed[0] != (gone[0],) else _along_axis(call, out, gone[0], brings)
         if along is not None:
             out, grid = along
             return Reading(outs=[(out, grid)], grid=grid, counted=True, macs=macs, attrs=facts, keeps="inputs")
@@ -62,13 +62,12 @@ def product(call: Call, a: Value, b: Value, out: Dims, summed: tuple[Dim, int], 
     return Reading(outs=[(out, grid)], grid=made, counted=True, macs=macs, attrs=facts, keeps="inputs", loose=loose)
 
 
-def _along_axis(call: Call, out: Dims, gone: Sequence[Digit], place: int) -> tuple[Dims, int] | None:
+def _along_axis(call: Call, out: Dims, first: Digit, place: int) -> tuple[Dims, int] | None:
     """Dims and grid of a product with a table along one whole axis: its new positions are the dim `place`, the other
     axes stay what they are. None for other sums over positions."""
-    grids, first = call.draft.grids, gone[0]
-    source = grids[first.grid]
+    source = call.draft.grids[first.grid]
     kept = [d for dim in out for d in digits(dim)]
-    if len(gone) != 1 or first.count != source.sizes[first.axis] or first.unit != 1:
+    if first.count != source.sizes[first.axis] or first.unit != 1:
         return None
     if any(d.grid != first.grid or d.axis == first.axis for d in kept):
         return None
