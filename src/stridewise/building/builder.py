@@ -34,6 +34,7 @@ class Builder:
     inputs: list[tuple[str, int]] = field(default_factory=list)
     layouts: list[Any] = field(default_factory=list)
     opaque: tuple[str, ...] = ()
+    doubts: Mapping[int, str] = field(default_factory=dict)
     lost: dict[int, tuple[int, tuple[int, str, str]]] = field(default_factory=dict)
     names: dict[int, str] = field(default_factory=dict)
 
@@ -142,6 +143,8 @@ class Builder:
         try:
             if op is None:
                 raise LayoutError(f"no op describes '{target}'")
+            if len(self.nodes) in self.doubts:
+                raise LayoutError(self.doubts[len(self.nodes)])
             read = (op.read_onnx or op.read) if onnx else op.read
             return read(Call(target, args, kwargs, shapes, self.draft, path))
         except (LayoutError, GeometryError) as error:
