@@ -224,7 +224,7 @@ def test_the_command_fails_in_one_line(npz: str, tmp_path: Path, capsys: pytest.
 
 def test_the_room_can_be_called_and_loads_no_torch(npz: str) -> None:
     code = (
-        "import sys, stridewise.fit, stridewise as sw, stridewise.data\n"
+        "import sys, stridewise.datafit, stridewise as sw, stridewise.data\n"
         f"print(type(sw.fit({npz!r}, strides=(2, 4))).__name__)\n"
         "print([name for name in ('torch', 'sklearn', 'scipy', 'onnx') if name in sys.modules])"
     )
