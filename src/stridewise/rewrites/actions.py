@@ -67,7 +67,7 @@ def action_of(
     if all(m == 1 for m in (*m_in, *m_out)):
         return None
     if grid.kind in ("join", "concat"):
-        if not grid.mixes:
+        if not grid.mixes and not grid.placed:
             return None
         apart = means == "grid" and node.op in _SAME_SHAPE
         return Action(kind="phases" if apart else "mixes", m_in=m_in, m_out=m_out)
