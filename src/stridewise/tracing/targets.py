@@ -29,8 +29,8 @@ class Target:
         # Where a device can be asked for, the meta device is what the forward gets.
         self.makes = any(a.name == "device" for a in arguments)
         # Statistics are for training; in eval they are empty.
-        self.outputs = 1 if self.op is not None and self.op.name == "batch_norm" else None
-        self.counts = self.op is not None and self.op.name in ("conv", "matmul", "attention")
+        self.outputs = None if self.op is None else self.op.outputs
+        self.counts = self.op is not None and self.op.work is not None
         # Pointwise ops leave positions where they are, also in a part of a tensor.
         self.writes = in_place and not (self.op is not None and self.op.pointwise)
         self.answer = answer_for(self.op, self.name, in_place, len(returns))
