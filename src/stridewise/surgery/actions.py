@@ -277,7 +277,8 @@ _BY_KIND: Mapping[Kind, _Replacement] = {
 def replacement(op: Op, kind: Kind, name: str) -> _Replacement | None:
     """What runs instead of the function `name`, which became a call of `op`; None where there is no such form."""
     if name not in (op.functions or ()):
-        return None
+        # Another op's function came down to this one, as adaptive pooling to one position comes down to a mean.
+        return _BY_KIND.get(kind) if name in functions() and kind != "window" else None
     if kind == "slice" and name == "__getitem__":
         return _sliced
     return op.form or _BY_OP.get((kind, op.name)) or _BY_KIND.get(kind)
