@@ -20,7 +20,7 @@ from stridewise.rewrites.kinds import filled, made_by
 from stridewise.rewrites.promised import UnkeptError, check_promised
 from stridewise.rewrites.restride import restride
 from stridewise.shown import Shown
-from stridewise.surgery.applier import Carrier
+from stridewise.surgery.applier import Applier
 from stridewise.surgery.assumed import still_assumed
 from stridewise.surgery.declared import follow
 from stridewise.surgery.dilated import dilate
@@ -33,18 +33,27 @@ from stridewise.tracing.trace import InputSpec, trace
 @dataclass(slots=True)
 class Done(Shown):
     """What `apply` did. changes: one line each; certificate: what stays the same, where weights are kept;
-    undo() puts the model back as it was; findings: numbers in the model that still assume the old strides."""
+    findings: numbers in the model that still assume the old strides. undo() puts the model back as it was, redo()
+    changes it once more."""
 
     changes: tuple[str, ...]
     graph: Graph
     certificate: Certificate | None = None
     findings: tuple[Finding, ...] = ()
-    _back: list[Callable[[], None]] = field(default_factory=list)
+    _undo: Undo = field(default_factory=Undo)
+    _is_undone: bool = False
 
     def undo(self) -> None:
-        """Put every changed attribute and hook back."""
-        while self._back:
-            self._back.pop()()
+        """Put every changed attribute and hook back; nothing where that was done already."""
+        if not self._is_undone:
+            self._undo.everything()
+        self._is_undone = True
+
+    def redo(self) -> None:
+        """Make the same changes once more, in microseconds: nothing is traced. After `undo()` alone."""
+        if self._is_undone:
+            self._undo.again()
+        self._is_undone = False
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, schema "stridewise.apply/1"."""
@@ -106,11 +115,10 @@ def _tried(
     promise: Promise | None = None,
 ) -> Done:
     """What `change` did to the model, traced again; the model as it was where that fails."""
-    done, undo = Done(changes=(), graph=expected), Undo()
-    done._back.append(undo.everything)
+    done = Done(changes=(), graph=expected)
     try:
-        done.changes = tuple(change(done, undo))
-        done.changes = (*done.changes, *follow(model, expected, undo))
+        done.changes = tuple(change(done, done._undo))
+        done.changes = (*done.changes, *follow(model, expected, done._undo))
         done.findings = still_assumed(model, graph, expected)
         again = traced_again(model, input, plan.model)
         check_promised(again, expected)
@@ -124,11 +132,11 @@ def _tried(
 
 def _stepped(model: nn.Module, graph: Graph, plan: Plan, input: InputSpec, done: Done, undo: Undo) -> list[str]:
     """The plan whose weights mean something else afterwards: steps as such."""
-    carrier = Carrier(model=model, graph=graph, plan=plan, input=input, undo=undo)
-    changes = [line for key in plan.sites for line in carrier.site(key)]
+    applier = Applier(model=model, graph=graph, plan=plan, input=input, undo=undo)
+    changes = [line for key in plan.sites for line in applier.site(key)]
     changes += [_insert(model, graph, key, undo, plan) for key in plan.insert]
     changes += [_pad(model, graph, key, axis, rows, undo) for key, axis, rows in restride(graph, plan).pads]
-    carrier.finish()
+    applier.finish()
     return changes
 
 

@@ -11,8 +11,8 @@ from stridewise.analyses.strides import is_site_window
 from stridewise.errors import GeometryError, TraceError, by
 from stridewise.ir import Graph, Sizes
 from stridewise.rewrites.dilate import Dilation
+from stridewise.rewrites.multipliers import Multipliers
 from stridewise.rewrites.promised import UnkeptError
-from stridewise.rewrites.times import Times
 from stridewise.tracing.calls import function_calls
 from stridewise.tracing.trace import InputSpec
 
@@ -36,15 +36,15 @@ class Promise:
     unchanged model by input.
     """
 
-    times: Mapping[str, Times]
-    outputs: tuple[Times | None, ...]
+    times: Mapping[str, Multipliers]
+    outputs: tuple[Multipliers | None, ...]
     before: tuple[tuple[dict[str, tuple[int, ...]], Graph], ...]
 
     @staticmethod
     def of(model: nn.Module, graph: Graph, found: Dilation, input: InputSpec) -> Promise:
         """What `found` promises of `model`, before it is changed."""
         sites = {
-            n.key: found.times[n.grid]
+            n.key: found.multipliers[n.grid]
             for n in graph.nodes
             if n.site and n.grid is not None and is_site_window(graph, graph.grids[n.grid])
         }
@@ -58,7 +58,7 @@ class Promise:
                 continue  # the model takes no such size
         return Promise(
             times=sites,
-            outputs=tuple(None if g is None else found.times[g] for g in grids),
+            outputs=tuple(None if g is None else found.multipliers[g] for g in grids),
             before=tuple(before),
         )
 
@@ -99,7 +99,7 @@ class Promise:
                 )
 
 
-def _multiple(size: Sizes, m: Times) -> Sizes:
+def _multiple(size: Sizes, m: Multipliers) -> Sizes:
     return tuple(n * k for n, k in zip(size, m, strict=False))
 
 
