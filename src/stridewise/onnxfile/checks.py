@@ -15,12 +15,20 @@ from stridewise.ops.draft import Value
 
 # Kernels, steps and paddings beyond this are damage, not design: no picture has as many positions along an axis.
 WIDEST = 1 << 20
+# Positions of an input along an axis: of a sound or a text, of a picture or a volume.
+LONGEST, LARGEST = 1 << 22, 1 << 18
 # A map or weight with more elements than this fits into no machine.
 MOST = 1 << 50
 # Enlargements beyond this.
 _LARGEST_FACTOR = 1 << 12
 _FROM_ONE = ("kernel_shape", "strides", "dilations", "group")
 _FROM_ZERO = ("output_padding", "output_shape")
+
+
+def is_text(node: onnx.NodeProto) -> bool:
+    """Whether the names of a node and of its operands can stand in a line."""
+    names = (node.name, node.op_type, node.domain, *node.input, *node.output)
+    return all(isinstance(name, str) and name.isprintable() for name in names)  # bytes: no UTF-8
 
 
 def complaint(node: onnx.NodeProto, schema: Any, facts: Mapping[str, Any], operands: Sequence[Value | None]) -> str:

@@ -13,6 +13,7 @@ import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from stridewise.errors import LoadError, TraceError
+from stridewise.onnxfile.checks import LARGEST, LONGEST
 from stridewise.onnxfile.functions import inlined
 from stridewise.onnxfile.skim import skimmed
 
@@ -20,6 +21,8 @@ InputSpec: TypeAlias = Sequence[int] | Mapping[str, Sequence[int]]
 # A protobuf message cannot be larger.
 _LARGEST = 2**31 - 1
 _DEFAULT = 224
+# Versions of operator sets are small numbers.
+_NO_OPSET = 1 << 15
 
 
 def load(source: str | Path | bytes, *, weights: bool = True) -> tuple[onnx.ModelProto, Path | None, str]:
@@ -37,15 +40,15 @@ def load(source: str | Path | bytes, *, weights: bool = True) -> tuple[onnx.Mode
             raise LoadError(f"{path}: is a folder, an ONNX file is wanted")
         if not stat.S_ISREG(path.stat().st_mode):
             raise LoadError(f"{path}: is a device, a pipe or a socket, an ONNX file is wanted")
-        data = _skimmed_file(path) if not weights else None
-        if data is None:
+        skim = None if weights else _skimmed_file(path)
+        if skim is None:
             size = path.stat().st_size
             if size > _LARGEST:
                 raise LoadError(
                     f"{path}: {size / 2**30:.1f} GiB in one file, and protobuf reads 2 GiB at most. "
                     "Save it with its weights beside it: onnx.save(model, path, save_as_external_data=True)"
                 )
-            data = path.read_bytes()
+        data = path.read_bytes() if skim is None else skim
     except OSError as error:
         raise LoadError(f"{path}: {(error.strerror or str(error)).lower()}") from error
     return _parsed(data, str(path)), path.parent, path.name
@@ -81,6 +84,9 @@ def _parsed(data: bytes, where: str) -> onnx.ModelProto:
         ) from error
     if not model.graph.node or not model.opset_import:
         raise LoadError(f"{where}: holds no ONNX graph. An exported model (.onnx) is wanted")
+    for entry in model.opset_import:
+        if not 0 < entry.version < _NO_OPSET:
+            raise LoadError(f"{where}: names version {entry.version} of an operator set: the file is damaged")
     return inlined(model, where) if model.functions else model
 
 
@@ -143,6 +149,11 @@ def _shape(
             f"{name}: the file does not say the channels of input {info.name} ({_by(own)}): give --input CHANNELSxSIZES"
         )
     filled = [size if size is not None else _DEFAULT for size in sizes]
+    most = LONGEST if len(filled) == 1 else LARGEST
+    if any(size > most for size in filled):
+        raise TraceError(
+            f"{name}: input {info.name} has {_by(filled)} positions; at most {most} along an axis: --input"
+        )
     if rank < 2:
         return tuple(d or 1 for d in own), False
     return ((batch, *filled, channels or 1) if last else (batch, channels or 1, *filled)), last

@@ -10,7 +10,7 @@ import onnx
 from stridewise.errors import LoadError
 
 # Beyond this many nodes a file is no network: functions that call functions double with every level.
-_MOST_NODES = 200_000
+_MOST_NODES = 30_000
 _Name: TypeAlias = tuple[str, str]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import onnx
 from onnx import TensorProto, helper, shape_inference
@@ -68,7 +68,7 @@ def _outline(model: onnx.ModelProto, inputs: Mapping[str, Kind]) -> onnx.ModelPr
 
 def infer_node(
     node: onnx.NodeProto,
-    schema: object,
+    schema: Any,
     kinds: Mapping[str, Kind],
     data: Mapping[str, TensorProto],
     imports: Sequence[onnx.OperatorSetIdProto],
@@ -80,7 +80,7 @@ def infer_node(
     """
     types = {name: kind.proto() for name, kind in kinds.items()}
     found = shape_inference.infer_node_outputs(
-        schema,  # type: ignore[arg-type]
+        schema,
         node,
         types,
         dict(data),

@@ -44,7 +44,8 @@ class Met:
 
     def given(self) -> str:
         """The sizes of the operands that come from the input, for messages."""
-        return ", ".join(by(v.shape) or "a number" for v in self.operands if v is not None and v.origin == "data")
+        shapes = [by(v.shape) or "a number" for v in self.operands if v is not None and v.origin == "data"]
+        return ", ".join(shapes) or "its constants"
 
     def scaled(self) -> tuple[int, ...] | None:
         """The sizes that a Resize by scales gives; None for any other op, and where it is one to sizes."""

@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 from stridewise.building.builder import Builder
 from stridewise.building.recorded import ModuleCall
 from stridewise.errors import GeometryError, StridewiseError, TraceError
-from stridewise.onnxfile.checks import complaint, oversized
+from stridewise.onnxfile.checks import complaint, is_text, oversized
 from stridewise.onnxfile.file import is_beside
 from stridewise.onnxfile.inference import Kind, inferred
 from stridewise.onnxfile.names import Owners, step_at
@@ -119,6 +119,8 @@ class Walk:
 
     def _node(self, node: onnx.NodeProto, place: tuple[int, int]) -> None:
         where = node.name or node.op_type
+        if not is_text(node):
+            raise TraceError(f"{self.name}: holds names that are no text, such as {where[:40]!r}: the file is damaged")
         missing = [n for n in node.input if n and n not in self.values]
         if missing:
             raise TraceError(f"{self.name}: {where} reads '{missing[0]}', which nothing makes: the file is damaged")
