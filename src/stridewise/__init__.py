@@ -29,9 +29,10 @@ if TYPE_CHECKING:
     from stridewise.ops.registry import Op as Op
     from stridewise.ops.registry import register as register
     from stridewise.plans import Plan as Plan
-    from stridewise.report.show import show as show
+    from stridewise.showing.show import show as show
     from stridewise.study.search import search as search
     from stridewise.surgery.features import features as features
+    from stridewise.switching.elastic import elastic as elastic
     from stridewise.tasks.train import train as train
     from stridewise.tasks.trained import load_trained as load_trained
     from stridewise.tracing.trace import trace as trace
@@ -40,13 +41,14 @@ __version__ = "0.1.0"
 
 _ROOMS = {
     "check": "stridewise.analyses.findings",
-    "show": "stridewise.report.show",
+    "show": "stridewise.showing.show",
     "apply": "stridewise.api",
     "plan": "stridewise.api",
     "Plan": "stridewise.plans",
     "slide": "stridewise.convolution",
     "fit": "stridewise.datafit",
     "measure": "stridewise.measuring.run",
+    "elastic": "stridewise.switching.elastic",
     "features": "stridewise.surgery.features",
     "load": "stridewise.models.load",
     "trace": "stridewise.tracing.trace",

@@ -1,0 +1,144 @@
+"""What each op does differently once steps have become dilation: one rule from two numbers (DESIGN 3.4).
+
+It follows from two numbers alone: the m that the op's operand comes with and the m that its output goes with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal, TypeAlias
+
+from stridewise.analyses.sizes import where
+from stridewise.analyses.strides import components
+from stridewise.axis import IDENTITY, Adaptive, AxisMap, Resize, Slice, Transposed, Whole, Window
+from stridewise.errors import PlanError
+from stridewise.ir import Graph, Grid, Node
+from stridewise.ops.registry import Dilated, op_named
+from stridewise.rewrites.cumulative import cumulative, steps_of
+from stridewise.rewrites.multipliers import Multipliers
+
+Kind: TypeAlias = Literal["window", "pad", "drop", "slice", "resize", "coarse", "phases", "mixes"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Action:
+    """What one op does differently: `kind`, and the m its operand comes with and its output goes with, per axis.
+
+    window: stride * m_in / m_out, dilation * m_in, left pad * m_in, right pad as the size asks. pad, slice: the same
+    for paddings and slices. drop: a dynamic SAME padding, which its window (`same`) makes instead. resize: on the
+    first `m_out` coarse grids, `offset` positions apart. coarse: phase 0 alone goes in (`channels_last`: of an operand
+    that holds its positions before its channels). phases: each phase by itself.
+    mixes: nothing changes, and its mean is over all positions, not the old ones.
+    """
+
+    kind: Kind
+    m_in: Multipliers
+    m_out: Multipliers
+    offset: Multipliers = ()
+    same: tuple[Window, ...] = ()
+    channels_last: bool = False
+
+
+def widened(window: Window, m_in: int, m_out: int, size: int) -> Window:
+    """The window that makes m_out * (old output size) positions of an operand with `size` = m_in * (old size) ones."""
+    old = size // m_in
+    out = m_out * window.out_size(old)
+    stride, dilation = window.stride * m_in // m_out, window.dilation * m_in
+    begin = window.padding(old)[0] * m_in
+    end = (out - 1) * stride + (window.kernel - 1) * dilation + 1 - size - begin
+    return Window(kernel=window.kernel, stride=stride, dilation=dilation, pad_begin=begin, pad_end=end)
+
+
+def action_of(
+    graph: Graph, node: Node, grids: Sequence[Grid], multipliers: Sequence[Multipliers], means: str
+) -> Action | None:
+    """What `node`, which made `grids`, does differently; None for nothing.
+
+    multipliers: m of every grid; means: the plan's. Raises: PlanError naming the node where its op has no dilated form.
+    """
+    grid = grids[-1]
+    source = grids[0].sources[0] if grids[0].sources else grid.index
+    m_in, m_out = multipliers[source], multipliers[grid.index]
+    if all(m == 1 for m in (*m_in, *m_out)):
+        return None
+    forms, key = op_named(node.op).dilated, where(graph, grid)
+    if grid.kind in ("join", "concat"):
+        if not grid.mixes:
+            return None
+        return Action(kind=_mixing(forms, means, "phases", key, node, m_in), m_in=m_in, m_out=m_out)
+    if len(grids) > 1:
+        raise PlanError(f"{key}: rearranges positions between blocks; it has no dilated form")
+    maps = grid.maps
+    if grid.kind == "map" and all(m == IDENTITY for m in maps) and m_in == m_out:
+        return None
+    if any(isinstance(m, Whole) for m in maps) and "slice" not in forms:
+        kind = _mixing(forms, means, "coarse", key, node, m_in)
+        last = kind == "coarse" and _is_channels_last(graph, node, source)
+        return Action(kind=kind, m_in=m_in, m_out=m_out, channels_last=last)
+    if "window" in forms and all(isinstance(m, Window) for m in maps):
+        return _windowed(key, node, m_in, m_out, maps)
+    if m_in == m_out and ("pad" in forms or "phases" in forms):
+        return Action(kind="pad" if "pad" in forms else "phases", m_in=m_in, m_out=m_out)
+    if "slice" in forms:
+        if any(isinstance(m, Slice) and m.stride * a % b for m, a, b in zip(maps, m_in, m_out, strict=True)):
+            raise PlanError(f"{key}: a slice that steps cannot step by a fraction")
+        return Action(kind="slice", m_in=m_in, m_out=m_out)
+    if "resize" in forms and (grid.kind in ("follow", "fixed") or any(_enlarges(m) for m in maps)):
+        return _resizing(graph, key, grid, m_in, m_out)
+    raise _no_form(key, node, (*m_in, *m_out))
+
+
+def _mixing(forms: Sequence[Dilated], means: str, alone: Kind, key: str, node: Node, m_in: Multipliers) -> Kind:
+    """What an op does that lets all positions in: as it is, or `alone`, on the old positions, where that is wanted.
+
+    Raises: PlanError where it has neither form.
+    """
+    if means == "grid" and alone in forms:
+        return alone
+    if "mixes" not in forms:
+        raise _no_form(key, node, m_in)
+    return "mixes"
+
+
+def _no_form(key: str, node: Node, multipliers: Multipliers) -> PlanError:
+    return PlanError(f"{key}: '{node.op}' has no dilated form, and {max(multipliers)} times the positions reach it")
+
+
+def _is_channels_last(graph: Graph, node: Node, grid: int) -> bool:
+    """Whether the operand holds its positions before its channels."""
+    shape, sizes = graph.tensors[node.inputs[0]].shape, graph.grids[grid].sizes
+    return len(shape) == len(sizes) + 2 and shape[1:-1] == sizes and shape[2:] != sizes
+
+
+def _enlarges(change: AxisMap) -> bool:
+    return isinstance(change, Resize | Transposed | Adaptive)
+
+
+def _windowed(key: str, node: Node, m_in: Multipliers, m_out: Multipliers, maps: Sequence[AxisMap]) -> Action:
+    """A window steps by stride * m_in / m_out, which has to be whole."""
+    for change, a, b in zip(maps, m_in, m_out, strict=True):
+        assert isinstance(change, Window)
+        if change.stride * a % b:
+            raise PlanError(f"{key}: would step by {Fraction(change.stride * a, b)}; a step is a whole number")
+    more = (1,) * (len(node.attrs.get("maps", maps)) - len(maps))  # a window over channels too (a 3-D convolution)
+    same = tuple(m for m in maps if isinstance(m, Window) and m.same)
+    if 0 < len(same) < len(maps):
+        raise PlanError(f"{key}: computes its padding from the size along some axes only; it has no dilated form")
+    offset = tuple(m.stride * a // b for m, a, b in zip(maps, m_in, m_out, strict=True) if isinstance(m, Window))
+    return Action(kind="window", m_in=more + m_in, m_out=more + m_out, offset=more + offset, same=same)
+
+
+def _resizing(graph: Graph, key: str, grid: Grid, m_in: Multipliers, m_out: Multipliers) -> Action:
+    """A resize reads coarse grid number b * offset for its output's phase b, which lies as far from phase 0 as that."""
+    offsets = []
+    for axis, (a, b) in enumerate(zip(m_in, m_out, strict=True)):
+        parts = components(graph, axis)
+        before = cumulative(graph, parts, steps_of(graph, axis))
+        ratio = before[parts.of[grid.index]] / before[parts.of[grid.sources[0]]] if grid.local[axis] else Fraction(1)
+        offset = ratio * a / b  # the output's positions in its operand's
+        if b > 1 and (offset.denominator != 1 or (b - 1) * offset >= a):
+            raise PlanError(f"{key}: a fixed factor ties the strides on both sides; no grid gives {b} times its size")
+        offsets.append(int(offset) if b > 1 else 1)
+    return Action(kind="resize", m_in=m_in, m_out=m_out, offset=tuple(offsets))
