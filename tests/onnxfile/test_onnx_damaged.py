@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from onnx_nets import Net, onnx
 
+from stridewise import show
 from stridewise.errors import LoadError, StridewiseError
 from stridewise.onnxfile.read import read_onnx
-from stridewise.report.show import show
 
 helper, TensorProto = onnx.helper, onnx.TensorProto
 # How many are drawn here; the sweep under `-m zoo` draws ten times as many.
