@@ -20,6 +20,7 @@ from stridewise.tracing.clone import Cloner
 from stridewise.tracing.ended import ended_at
 from stridewise.tracing.hints import hint, part_hint
 from stridewise.tracing.settled import settled
+from stridewise.tracing.source import Source
 from stridewise.tracing.steps import FOLLOWING
 from stridewise.tracing.targets import forget_targets
 from stridewise.tracing.tracer import Tracer
@@ -142,7 +143,7 @@ def _trace_once(
         end=end,
         declared=tuple(_declared(model, cloner.stated)),
     )
-    return with_slots(graph, builder, tracer.calls)
+    return replace(with_slots(graph, builder, tracer.calls), source=Source(copy, shapes))
 
 
 class _Left(Exception):  # noqa: N818
