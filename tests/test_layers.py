@@ -65,6 +65,7 @@ ROOMS = {
         "datafit",
         "findings",
     },
+    "switching": {"surgery", "tracing", "fronts", "measuring", "plans", "ir", "analyses"},
     "study": {
         "fronts",
         "measuring",
@@ -89,6 +90,7 @@ HEAVY = {
         "surgery",
         "models",
         "measuring",
+        "switching",
         "tasks",
         "study",
         "cli",

@@ -118,7 +118,7 @@ def show(graph: Graph, plans: Sequence[Plan] | Mapping[str, Plan] = (), batch: i
         raise UsageError(f"batch: a whole number from 1 is wanted, not {batch}")
     named = plans.items() if isinstance(plans, Mapping) else ((f"plan {i}", plan) for i, plan in enumerate(plans, 1))
     origin = evaluate(graph)
-    views, notes = [view(origin, batch=batch, train=train)], list(graph.notes)
+    views, notes = [view(origin, batch=batch, train=train)], [*([str(graph.end)] if graph.end else []), *graph.notes]
     for name, plan in named:
         changed = restride(graph, plan)
         views.append(view(evaluate(changed.graph), name, batch=batch, train=train))
