@@ -164,6 +164,18 @@ RULES = tuple(
             ("stridewise set --verify",),
         ),
         (
+            "SW203",
+            "trace ends early",
+            "info",
+            "The forward asks for a value that depends on the input (a count of boxes, a comparison), so the trace ends at "
+            "that line.",
+            "What comes behind is not known: the maps known until then are taken for the outputs, and sizes, costs and "
+            "fields stop there.",
+            "A detector that filters boxes by score inside its forward.",
+            "Nothing, where only post-processing lies behind; else trace the part before it as a model of its own.",
+            ("stridewise show",),
+        ),
+        (
             "SW301",
             "objects too small for the strides",
             "warning, info where a finer output keeps them",
