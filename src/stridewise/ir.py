@@ -220,6 +220,7 @@ class Graph(Shown):
 
     declared: strides the model states about itself. end: where the trace ended early. modules: module paths and the
     tensor each gave out last.
+    source: the structure it was traced from (`tracing.source.Source`), None for a file's graph.
 
     Two graphs are equal when they are the same object, so that analyses may remember what they found for one.
     """
@@ -239,6 +240,7 @@ class Graph(Shown):
     modules: tuple[tuple[str, int], ...] = ()
     notes: tuple[str, ...] = ()
     end: End | None = None
+    source: Any = field(default=None, repr=False)
 
     @property
     def sites(self) -> tuple[Node, ...]:

@@ -167,8 +167,8 @@ RULES = tuple(
             "SW203",
             "trace ends early",
             "info",
-            "The forward asks for a value that depends on the input (a count of boxes, a comparison), so the trace ends "
-            "at that line.",
+            "The forward asks for a value that depends on the input (a count of boxes, a comparison), so the trace "
+            "ends at that line.",
             "What comes behind is not known: the maps known until then are taken for the outputs, and sizes, costs and "
             "fields stop there.",
             "A detector that filters boxes by score inside its forward.",

@@ -24,6 +24,7 @@ from stridewise.tracing.fast_paths import is_own_forward
 from stridewise.tracing.hints import hint, part_hint
 from stridewise.tracing.links import has_constant_sizes, with_links
 from stridewise.tracing.same import may_pad_same, with_same_padding
+from stridewise.tracing.source import Source
 from stridewise.tracing.steps import FOLLOWING
 from stridewise.tracing.targets import forget_targets
 from stridewise.tracing.tracer import Tracer
@@ -165,7 +166,7 @@ def _trace_once(
         end=end,
         declared=tuple(_declared(model, cloner.stated)),
     )
-    return with_slots(graph, builder, tracer.calls)
+    return replace(with_slots(graph, builder, tracer.calls), source=Source(copy, shapes))
 
 
 class _Left(Exception):  # noqa: N818
