@@ -551,14 +551,16 @@ class Table(_Map):
     """A product with a table made for `size` positions: `to` positions, of which each reads all of them.
 
     The fields move evenly from the first to the last position; that each reads everything is the grid's to say.
+    spreads: one position alone is taken for all of them, as einsum does.
     """
 
     size: int
     to: int
+    spreads: bool = False
 
     def out_size(self, size: int) -> int:
         """`to`. Raises: GeometryError at any other size than the table's."""
-        if size != self.size:
+        if size != self.size and not (self.spreads and size == 1):
             raise GeometryError(f"a product with a table for {self.size} positions, and {size} come in")
         return self.to
 

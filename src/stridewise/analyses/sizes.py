@@ -72,6 +72,12 @@ def size_of(graph: Graph, grid: Grid, sizes: Sequence[Sizes], given: Mapping[int
     return grid.sizes
 
 
+def spreads_one(graph: Graph, grid: Grid) -> bool:
+    """Whether operands that meet on a grid may measure 1 where others measure more (broadcasting, not in place)."""
+    node = None if grid.node is None else graph.nodes[grid.node]
+    return node is not None and node.op == "join" and not f"{node.target}.".split(".")[1].endswith("_")
+
+
 def _joined(graph: Graph, grid: Grid, sizes: Sequence[Sizes]) -> Sizes:
     """The size all sources share, per axis, leaving out those that have no positions there any more."""
     first = sizes[grid.sources[0]]
@@ -82,6 +88,8 @@ def _joined(graph: Graph, grid: Grid, sizes: Sequence[Sizes]) -> Sizes:
     out = []
     for axis, local in enumerate(grid.local):
         found = [(s, sizes[s][axis]) for s in grid.sources if graph.grids[s].local[axis]]
+        if spreads_one(graph, grid):
+            found = [(s, size) for s, size in found if size > 1] or found
         if len({size for _, size in found}) > 1:
             parts = ", ".join(f"{size} from {where(graph, graph.grids[s])}" for s, size in dict(found).items())
             raise GeometryError(f"{where(graph, grid)}: sizes on axis {axis} differ: {parts}")
