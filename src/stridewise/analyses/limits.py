@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any, TypeVar
 
 from stridewise.analyses.sizes import Maps, spreads_one
-from stridewise.axis import AxisMap, Window
+from stridewise.axis import AxisMap, Slice, Window
 from stridewise.errors import GeometryError
 from stridewise.ir import Graph, Grid, Pin
 
@@ -64,8 +64,13 @@ class AxisSizes:
         for pin in graph.pins:
             if pin.kind in ("flatten", "position table", "window") and (not pin.axes or axis in pin.axes):
                 self._pins.setdefault(pin.grid, []).append(pin)
+        live = _live(graph)
         for grid in graph.grids:
-            self._slots.append(self._slot(graph, grid, maps.get(grid.index) or grid.maps))
+            used = maps.get(grid.index) or grid.maps
+            if grid.index not in live and any(isinstance(m, Slice) for m in used):
+                self._slots.append(0)  # a slice that nothing reads may be empty
+            else:
+                self._slots.append(self._slot(graph, grid, used))
 
     def _add(self, key: Any, step: _Step) -> int:
         if key not in self._known:
@@ -182,6 +187,20 @@ class AxisSizes:
             before = max((reach[s] for s in step.agree), default=reach[step.source])
             reach[at] = before * (step.window.stride if step.window else 1)
         return max(reach)
+
+
+def _live(graph: Graph) -> set[int]:
+    """The grids that the outputs lie on or come from."""
+    tensors = set(graph.outputs)
+    live: set[int] = set()
+    for node in reversed(graph.nodes):
+        if not tensors.isdisjoint(node.outputs):
+            tensors.update(node.inputs)
+    live.update(g for t in tensors if (g := graph.tensors[t].grid) is not None)
+    for grid in reversed(graph.grids):
+        if grid.index in live:
+            live.update(grid.sources)
+    return live
 
 
 def _reflected(graph: Graph, grid: Grid, axis: int) -> int:
