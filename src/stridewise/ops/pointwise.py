@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from stridewise.ops.call import Call
 from stridewise.ops.draft import Reading
-from stridewise.ops.layout import plain
+from stridewise.ops.layout import is_plain, plain
 from stridewise.ops.registry import Op, register
 
 _IN_PLACE_TOO = (
@@ -38,7 +41,7 @@ _KEEP_NOTHING = {f"{n}{end}" for n in "neg floor ceil round trunc sign sgn".spli
 _ONNX = (
     "LeakyRelu Elu Selu Celu Gelu Mish HardSwish HardSigmoid Swish Softplus Softsign ThresholdedRelu Shrink "
     "Clip Abs Neg Log Reciprocal Sin Cos Tan Sinh Cosh Asin Acos Atan Asinh Acosh Atanh Erf Floor Ceil Round "
-    "Sign Not BitwiseNot Trilu Bernoulli"
+    "Sign Not BitwiseNot Bernoulli"
 ).split()
 _ONNX_COPIES = [
     "Identity",
@@ -72,12 +75,40 @@ def _read_onnx_copy(call: Call) -> Reading:
     return Reading(outs=[(x.known, x.grid) if s else (plain(o), None) for s, o in zip(same, call.outs, strict=True)])
 
 
+def _read_triangle(call: Call) -> Reading:
+    """Which entries of the last two dimensions are kept depends on where they lie."""
+    x = call.value(0)
+    return call.same(x) if all(is_plain(dim) for dim in x.known[-2:]) else call.placed(x)
+
+
+def _layer(name: str, *numbers: float) -> Callable[..., Any]:
+    """How a layer says its call of an op of this name, in place or not; "": it gives its operand out as it is."""
+    targets = {in_place: f"aten.{name}{'_' * in_place}.default" if name else None for in_place in (False, True)}
+    return lambda layer, holder, rank: (targets[bool(getattr(layer, "inplace", False))], (), numbers)
+
+
+# Of torch's functions those that often stand behind a step.
+_FUNCTIONS = (
+    "relu6 leaky_relu leaky_relu_ elu elu_ celu selu gelu silu mish hardsigmoid hardswish hardtanh softplus softsign "
+    "logsigmoid threshold rrelu clamp clamp_ clamp_min abs log square"
+).split()
 _targets = [f"aten.{name}{end}" for name in _IN_PLACE_TOO for end in ("", "_")]
 _output = tuple(t for t in _targets if t.removeprefix("aten.") in _KEEP_OUTPUT)
 register(
     Op(
         name="activation",
         about="pointwise functions; backward keeps the input",
+        mixes="nothing",
+        dilated=("same",),
+        between="bends",
+        functions={key: {} for key in _FUNCTIONS},
+        layers={
+            "ReLU6": _layer("hardtanh", 0.0, 6.0),
+            "SiLU": _layer("silu"),
+            "Hardswish": _layer("hardswish"),
+            "Hardsigmoid": _layer("hardsigmoid"),
+        },
+        passes_lost=True,
         torch=tuple(t for t in _targets if t not in _output),
         onnx=tuple(_ONNX),
         read=_read,
@@ -88,6 +119,12 @@ register(
     Op(
         name="saturating",
         about="pointwise functions whose derivative follows from the output (ReLU, sigmoid, tanh)",
+        mixes="nothing",
+        dilated=("same",),
+        between="bends",
+        functions={key: {} for key in "relu relu_ sigmoid sigmoid_ tanh tanh_ exp sqrt".split()},
+        layers={"ReLU": _layer("relu"), "Sigmoid": _layer("sigmoid")},
+        passes_lost=True,
         torch=_output,
         onnx=("Relu", "Sigmoid", "Tanh", "Exp", "Sqrt"),
         read=_read_output_kept,
@@ -96,8 +133,27 @@ register(
 )
 register(
     Op(
+        name="triangle",
+        about="a triangle of the last two dimensions kept",
+        mixes="nothing",
+        dilated=("same", "mixes"),
+        between="never",
+        functions={},
+        torch=("aten.tril", "aten.triu", "aten.tril_", "aten.triu_"),
+        onnx=("Trilu",),
+        read=_read_triangle,
+    )
+)
+register(
+    Op(
         name="copy",
         about="copies, casts and aliases",
+        mixes="nothing",
+        dilated=("same",),
+        between="affine",
+        functions={"contiguous": {}},
+        layers=dict.fromkeys(("Identity", "Dropout", "Dropout2d"), _layer("")),
+        passes_lost=True,
         torch=tuple(f"aten.{name}" for name in _COPIES),
         onnx=tuple(_ONNX_COPIES),
         read=_read_free,

@@ -20,7 +20,7 @@ from stridewise.ops.step import op_of
 from stridewise.tracing.clone import Way
 from stridewise.tracing.constants import Constants
 from stridewise.tracing.ended import Ended, asks_for_values
-from stridewise.tracing.fast_paths import direct
+from stridewise.tracing.fast_paths import direct, dispatched
 from stridewise.tracing.lazy import untouched
 from stridewise.tracing.meta_tensors import META
 from stridewise.tracing.shape_functions import empty
@@ -137,7 +137,7 @@ class Tracer(TorchDispatchMode):
             self.constants.remember(out, func, target, args, kwargs)
         if target.counts and operands:
             self._constant_work(target, plain, named, out, operands)
-        self._constant(out, operands)
+        self._constant(out, operands, varies=target.varies)
         return out
 
     def _follow(
@@ -220,16 +220,22 @@ class Tracer(TorchDispatchMode):
             self.constants.known.add(id(tensor))
         return value
 
-    def _constant(self, out: Any, operands: Sequence[Value]) -> None:
-        """What is made from weights is a weight; what is made from nothing is made here."""
+    def _constant(self, out: Any, operands: Sequence[Value], varies: bool = False) -> None:
+        """What is made from weights is a weight; what is made from nothing is made here.
+
+        varies: by an op whose entries may differ though those of its operands do not.
+        """
         origin: Any = "made"
         weights = 0
+        varies = varies or any(v.varies for v in operands)
         for value in {id(v): v for v in operands}.values() if operands else ():
             weights += value.weights
             origin = "weight" if value.origin == "weight" else origin
         for tensor in _several(out):
             shape = tuple(tensor.shape)
-            self.values[id(tensor)] = Value(shape, _plain_dims(shape), None, None, origin, False, weights)
+            value = Value(shape, _plain_dims(shape), None, None, origin, False, weights)
+            value.varies = varies and origin == "made"
+            self.values[id(tensor)] = value
             self.alive.append(tensor)
 
     def step(self, step: Step, x: torch.Tensor) -> torch.Tensor | None:
@@ -261,7 +267,10 @@ class Tracer(TorchDispatchMode):
             if value is None or value.index is None or _watched() or not untouched(copy) or not args[0].is_meta:
                 return None
             found = read(copy, module, len(value.shape))
-            return None if found is None else self._read(path, args[0], value, *found)
+            if found is None:
+                return None
+            target, held, numbers = found
+            return self._read(path, args[0], value, None if target is None else dispatched(target), held, numbers)
 
         return run
 
