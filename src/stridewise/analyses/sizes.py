@@ -88,8 +88,6 @@ def _joined(graph: Graph, grid: Grid, sizes: Sequence[Sizes]) -> Sizes:
     out = []
     for axis, local in enumerate(grid.local):
         found = [(s, sizes[s][axis]) for s in grid.sources if graph.grids[s].local[axis]]
-        if spreads_one(graph, grid):
-            found = [(s, size) for s, size in found if size > 1] or found
         if len({size for _, size in found}) > 1:
             parts = ", ".join(f"{size} from {where(graph, graph.grids[s])}" for s, size in dict(found).items())
             raise GeometryError(f"{where(graph, grid)}: sizes on axis {axis} differ: {parts}")
