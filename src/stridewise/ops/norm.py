@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -95,7 +94,7 @@ def _space(draw: Draw, target: str) -> Trial | None:
         "aten._batch_norm_no_update": ((X, *statistics, 0.1, 1e-5), {}),
         "aten.cudnn_batch_norm": ((X, *statistics, False, 0.1, 1e-5), {}),
         "aten.native_layer_norm": ((X, shape[-1:], None, None, 1e-5), {}),
-        "aten.native_group_norm": ((X, vector, vector, 1, 4, math.prod(shape[1:]), 2, 1e-5), {}),
+        "aten.native_group_norm": ((X, 2, vector, vector), {}),
         "BatchNormalization": ((X, *statistics), {}),
         "LayerNormalization": ((Given("last"), vector, vector), {"axis": -1}),
         "RMSNormalization": ((Given("last"), vector), {"axis": -1}),
@@ -109,7 +108,8 @@ def _space(draw: Draw, target: str) -> Trial | None:
     if target == "aten.native_layer_norm" and draw.of((True, False)):
         args = (Given("last"), [4], vector, vector, 1e-5)
     runs = target != "aten.cudnn_batch_norm"
-    return Trial(call=target, shape=shape, args=args, kwargs=facts, runs=runs, opset=23 if "RMS" in target else 21)
+    call = "group_norm" if target == "aten.native_group_norm" else target
+    return Trial(call=call, shape=shape, args=args, kwargs=facts, runs=runs, opset=23 if "RMS" in target else 21)
 
 
 register(

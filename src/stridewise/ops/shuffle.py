@@ -47,7 +47,8 @@ def _read_roll(call: Call) -> Reading:
     maps: list[AxisMap] = [Window(pad_begin=s, pad_end=-s) for _, s in used]
     settled, grid = call.windowed(x, [w for w, _ in used], maps)
     assert grid is not None
-    return call.dense(grid, settled, [i for i, d in enumerate(settled.known) if digits(d)])
+    where = [i for i, d in enumerate(settled.known) if digits(d)]
+    return call.dense(grid, settled, where, attrs={"border": "circular"})
 
 
 def _read_flip(call: Call) -> Reading:
