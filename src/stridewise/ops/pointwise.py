@@ -111,7 +111,8 @@ _MORE: dict[str, tuple[Any, ...]] = {
     "DequantizeLinear": (Bytes(X), Number(0.1)),
 }
 _ATTRIBUTES = {"Cast": {"to": 11}, "_to_copy": {}}
-_space = plain_space(_MORE, _ATTRIBUTES)
+_RANDOM = ("Bernoulli", "rrelu_with_noise")
+_space = plain_space(_MORE, _ATTRIBUTES, _RANDOM)
 
 
 register(

@@ -112,13 +112,19 @@ def name_in(target: str) -> str:
 
 
 def plain_space(
-    more: Mapping[str, tuple[Any, ...]], attributes: Mapping[str, Mapping[str, Any]] | None = None
+    more: Mapping[str, tuple[Any, ...]],
+    attributes: Mapping[str, Mapping[str, Any]] | None = None,
+    random: Sequence[str] = (),
 ) -> Space:
-    """Calls of the target itself on a map of one to three axes; `more`: the arguments of some, by name."""
+    """Calls of the target itself on a map of one to three axes.
+
+    more, attributes: the arguments of some, by name; random: those that give something else each time.
+    """
 
     def draw_call(draw: Draw, target: str) -> Trial:
         name = name_in(target)
         kwargs = (attributes or {}).get(name, {})
-        return Trial(call=target, shape=draw.shape(draw.whole(1, 3)), args=more.get(name, (X,)), kwargs=kwargs)
+        shape, runs = draw.shape(draw.whole(1, 3)), name not in random
+        return Trial(call=target, shape=shape, args=more.get(name, (X,)), kwargs=kwargs, runs=runs)
 
     return draw_call

@@ -49,12 +49,12 @@ def check_trial(op: Op, target: str, trial: Trial, kept: Kept) -> None:
     kept.counts["trials"] += 1
     try:
         if is_torch(target):
-            from stridewise.testing import in_torch
+            from stridewise.testing.in_torch import check_call as check_in_torch
 
-            in_torch.check(op, target, trial, kept.counts)
+            check_in_torch(op, target, trial, kept.counts)
         else:
-            from stridewise.testing import in_files
+            from stridewise.testing.in_files import check_call as check_in_files
 
-            in_files.check(op, target, trial, kept.counts)
+            check_in_files(op, target, trial, kept.counts)
     except Broken as error:
         raise Broken(f"{op.name} {target}: {error}, for {trial}") from None

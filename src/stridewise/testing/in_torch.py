@@ -35,7 +35,7 @@ TOLERANCE = 1e-9
 _STEMS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 
 
-def check(op: Op, target: str, trial: Trial, counts: Counter[str]) -> None:
+def check_call(op: Op, target: str, trial: Trial, counts: Counter[str]) -> None:
     """Hold every promise on one call. Raises: Broken."""
     if trial.call not in ("fold of unfold",) and isinstance(trial.call, str) and not _exists(trial.call):
         counts["not in this torch"] += 1
