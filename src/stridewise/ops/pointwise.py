@@ -41,7 +41,7 @@ _KEEP_NOTHING = {f"{n}{end}" for n in "neg floor ceil round trunc sign sgn".spli
 _ONNX = (
     "LeakyRelu Elu Selu Celu Gelu Mish HardSwish HardSigmoid Swish Softplus Softsign ThresholdedRelu Shrink "
     "Clip Abs Neg Log Reciprocal Sin Cos Tan Sinh Cosh Asin Acos Atan Asinh Acosh Atanh Erf Floor Ceil Round "
-    "Sign Not BitwiseNot Trilu Bernoulli"
+    "Sign Not BitwiseNot Bernoulli"
 ).split()
 _ONNX_COPIES = [
     "Identity",
