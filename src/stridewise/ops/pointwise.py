@@ -7,7 +7,7 @@ from typing import Any
 
 from stridewise.ops.call import Call
 from stridewise.ops.draft import Reading
-from stridewise.ops.layout import plain
+from stridewise.ops.layout import is_plain, plain
 from stridewise.ops.registry import Op, register
 
 _IN_PLACE_TOO = (
@@ -75,6 +75,12 @@ def _read_onnx_copy(call: Call) -> Reading:
     return Reading(outs=[(x.known, x.grid) if s else (plain(o), None) for s, o in zip(same, call.outs, strict=True)])
 
 
+def _read_triangle(call: Call) -> Reading:
+    """Which entries of the last two dimensions are kept depends on where they lie."""
+    x = call.value(0)
+    return call.same(x) if all(is_plain(dim) for dim in x.known[-2:]) else call.placed(x)
+
+
 def _layer(name: str, *numbers: float) -> Callable[..., Any]:
     """How a layer says its call of an op of this name, in place or not; "": it gives its operand out as it is."""
     targets = {in_place: f"aten.{name}{'_' * in_place}.default" if name else None for in_place in (False, True)}
@@ -123,6 +129,19 @@ register(
         onnx=("Relu", "Sigmoid", "Tanh", "Exp", "Sqrt"),
         read=_read_output_kept,
         pointwise=True,
+    )
+)
+register(
+    Op(
+        name="triangle",
+        about="a triangle of the last two dimensions kept",
+        mixes="nothing",
+        dilated=("same", "mixes"),
+        between="never",
+        functions={},
+        torch=("aten.tril", "aten.triu", "aten.tril_", "aten.triu_"),
+        onnx=("Trilu",),
+        read=_read_triangle,
     )
 )
 register(
