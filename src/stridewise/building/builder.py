@@ -129,7 +129,7 @@ class Builder:
     ) -> tuple[tuple[int, ...], Dims | None]:
         """Sizes and dims that agree: a window's own arithmetic is what runtimes do, where onnx's inference is not;
         elsewhere a difference means that the positions are not what they were taken for."""
-        own = tuple([prod([d if isinstance(d, int) else d.count for d in dim]) for dim in dims])
+        own = tuple([prod([d.count if isinstance(d, Digit) else d for d in dim]) for dim in dims])
         if own == shape or reading.site:
             return own, dims
         self._report((len(self.nodes), target, "its sizes are not those of its positions"), owner.path if owner else "")
