@@ -14,7 +14,7 @@ from stridewise.ir import NOTHING, Graph, Grid, Node, Tensor, Unknown, Volume
 from stridewise.ops.call import Call
 from stridewise.ops.concat import LISTED
 from stridewise.ops.draft import Draft, Reading, Value
-from stridewise.ops.layout import Digit, Dims, LayoutError
+from stridewise.ops.layout import Digit, Dims, Extra, LayoutError, atom_size
 from stridewise.ops.registry import Op, op_named
 
 
@@ -129,7 +129,9 @@ class Builder:
     ) -> tuple[tuple[int, ...], Dims | None]:
         """Sizes and dims that agree: a window's own arithmetic is what runtimes do, where onnx's inference is not;
         elsewhere a difference means that the positions are not what they were taken for."""
-        own = tuple([prod([d.count if isinstance(d, Digit) else d for d in dim]) for dim in dims])
+        if any(isinstance(atom, Extra) for dim in dims for atom in dim):
+            return shape, dims
+        own = tuple([prod(map(atom_size, dim)) for dim in dims])
         if own == shape or reading.site:
             return own, dims
         self._report((len(self.nodes), target, "its sizes are not those of its positions"), owner.path if owner else "")
