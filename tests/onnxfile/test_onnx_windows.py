@@ -71,9 +71,3 @@ def test_a_raised_operator_set_keeps_the_coordinates_of_resizes(opset: int, mode
     raised = raise_opset(onnx.load_from_string(net.bytes(y)), 13, "net.onnx")
     old, new = (run(m.SerializeToString(), x)[0] for m in (model, raised))
     np.testing.assert_allclose(new, old, atol=1e-6)
-
-
-def test_a_triangle_is_not_called_pointwise() -> None:
-    net = Net(1, 2, 8, 8, opset=17)
-    graph = read_onnx(net.bytes(net.add("Trilu", net.conv("x", 2, 2, 3, 3, strides=[2, 2]))))
-    assert [unknown.op for unknown in graph.unknown] == ["Trilu"]
