@@ -17,6 +17,9 @@ from stridewise.ops.draft import Draft, Reading, Value
 from stridewise.ops.layout import Digit, Dims, Extra, LayoutError, atom_size
 from stridewise.ops.registry import Op, op_named
 
+# Ops that make positions where there was one.
+_MAKING = frozenset("conv avg_pool max_pool lp_pool pad tile concat stack".split())
+
 
 @dataclass(slots=True)
 class Builder:
@@ -163,12 +166,26 @@ class Builder:
             if len(self.nodes) in self.doubts:
                 raise LayoutError(self.doubts[len(self.nodes)])
             read = (op.read_onnx or op.read) if onnx else op.read
-            return read(Call(target, args, kwargs, shapes, self.draft, path))
+            reading = read(Call(target, args, kwargs, shapes, self.draft, path))
+            if op.name in _MAKING:
+                self._check_made(reading, shapes, operands)
+            return reading
         except (LayoutError, GeometryError) as error:
             if onnx and isinstance(error, GeometryError):
                 raise  # no framework ran before: a size that does not fit is found here
             del self.draft.grids[marks[0] :], self.draft.pins[marks[1] :]
             return self._unread(op, target, args, shapes, operands, str(error), path)
+
+    def _check_made(self, reading: Reading, shapes: Sequence[tuple[int, ...]], operands: Sequence[Value]) -> None:
+        """Refuse positions made anew along an axis on which none were left (a pooled map padded, repeated)."""
+        dims, grid = reading.outs[0]
+        if dims is None or grid is None or all(self.draft.grids[grid].local) or not operands:
+            return
+        local, before = self.draft.grids[grid].local, operands[0].shape
+        if len(shapes[0]) == len(before) == 2 + len(local) and any(
+            not here and size > 1 and was == 1 for here, size, was in zip(local, shapes[0][2:], before[2:], strict=True)
+        ):
+            raise LayoutError("makes positions along an axis on which none are left")
 
     def _unread(
         self,
