@@ -166,7 +166,7 @@ C = nn.Conv2d
         nn.Sequential(C(3, 4, 3, 2, 1), nn.GroupNorm(4, 4)),
         nn.Sequential(C(3, 4, 7, 2, 3, padding_mode="circular")),
         nn.Sequential(C(3, 4, 7, 2, 3, padding_mode="reflect")),
-        nn.Sequential(C(3, 4, 3, 2), nn.PixelUnshuffle(2)),
+        nn.Sequential(C(3, 4, 3, 2, 1), nn.PixelUnshuffle(2)),
         Between(lambda y, _: y.narrow(2, 0, 6).narrow(3, 0, 6)),
         Between(lambda y, _: y[:, :, 3:-3, 3:-3]),
         Between(lambda y, _: F.interpolate(y[..., ::2, ::2], y.shape[2:]) + y),
@@ -177,7 +177,8 @@ def test_the_smallest_input_is_what_trying_gives(model):
     assert smallest_input(trace(model.eval(), (3, 36, 36))) == (first_that_runs(model, 3),) * 2
 
 
-@settings(max_examples=25)
+@pytest.mark.filterwarnings("ignore:Using padding='same'")
+@settings(max_examples=25, derandomize=True, deadline=None)
 @given(seeds())
 def test_drawn_networks_have_the_sizes_that_torch_gives(seed):
     drawn = network(seed)

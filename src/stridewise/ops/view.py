@@ -94,6 +94,10 @@ def _spread_out(call: Call, x: Value) -> Reading | None:
 def _permuted(call: Call, order: list[int]) -> Reading:
     x = call.value(0)
     dims = tuple(x.known[i] for i in order)
+    if order[:2] == [0, 1] and order != sorted(order):
+        grid = call.aligned(x, range(2, len(order))) if len(order) > 2 and digits(x.known[2]) else None
+        if grid is not None and all(call.draft.grids[grid].local):
+            raise LayoutError("a map whose axes are exchanged")
     return Reading(outs=[(dims, x.grid)], spread=x.spread, attrs={"order": tuple(order)})
 
 
