@@ -17,8 +17,10 @@ class Shown:
     __slots__ = ()
 
     def document(self) -> Document:
-        """What the result has to say."""
-        raise NotImplementedError(f"{type(self).__name__} has no document")
+        """What the result has to say; unless said better, the lines of its own text."""
+        if type(self).__str__ is Shown.__str__:
+            raise NotImplementedError(f"{type(self).__name__} has neither a document nor a text")
+        return Document(title=type(self).__name__, lead=tuple(str(self).splitlines()), quiet=True)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, with their schema's name."""
