@@ -18,8 +18,6 @@ class Shown:
 
     def document(self) -> Document:
         """What the result has to say; unless said better, the lines of its own text."""
-        if type(self).__str__ is Shown.__str__:
-            raise NotImplementedError(f"{type(self).__name__} has neither a document nor a text")
         return Document(title=type(self).__name__, lead=tuple(str(self).splitlines()), quiet=True)
 
     def to_json(self) -> dict[str, Any]:
@@ -27,6 +25,8 @@ class Shown:
         raise NotImplementedError(f"{type(self).__name__} has no JSON")
 
     def __str__(self) -> str:
+        if type(self).document is Shown.document:
+            return repr(self)
         return terminal.text(self.document())
 
     def to_markdown(self) -> str:

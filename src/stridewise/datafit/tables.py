@@ -2,6 +2,7 @@
 
 from stridewise.datafit.figures import BoxRow, FitFigures, Limits, Lost, MaskRow, SpectrumRow
 from stridewise.datafit.strides import written
+from stridewise.errors import by
 from stridewise.report.document import Table
 
 CLASSES_SHOWN = 20
@@ -16,14 +17,14 @@ def tables(result: FitFigures) -> tuple[Table, ...]:
 
 def headline(result: FitFigures) -> str:
     """What was looked at, in one line."""
-    high, wide = result.picture_size
+    size = by(result.picture_size) + (" (height x width)" if len(result.picture_size) == 2 else "")
     counts = [f"{result.pictures:,} pictures"]
     if result.objects:
         counts.append(f"{result.objects:,} {'objects' if result.task == 'detect' else 'connected regions'}")
     how = "resized to" if result.resize else "median size"
     where = result.data + (f" ({result.split})" if result.split else "")
     counts.append(f"{len(result.classes)} classes")
-    return f"{where}, {result.task}: {', '.join(counts)}; {how} {high}x{wide} (height x width)"
+    return f"{where}, {result.task}: {', '.join(counts)}; {how} {size}"
 
 
 def size_line(result: FitFigures) -> str | None:
