@@ -139,9 +139,12 @@ class Builder:
     ) -> tuple[tuple[int, ...], Dims | None]:
         """Sizes and dims that agree: a window's own arithmetic is what runtimes do, where onnx's inference is not;
         elsewhere a difference means that the positions are not what they were taken for."""
-        if any(isinstance(atom, Extra) for dim in dims for atom in dim):
-            return shape, dims
-        own = tuple([prod(map(atom_size, dim)) for dim in dims])
+        sizes: list[int] = []
+        for dim in dims:
+            if dim and isinstance(dim[0], Extra):
+                return shape, dims
+            sizes.append(atom_size(dim[0]) if len(dim) == 1 else prod(map(atom_size, dim)))
+        own = tuple(sizes)
         if own == shape or reading.site:
             return own, dims
         self._report((len(self.nodes), target, "its sizes are not those of its positions"), owner.path if owner else "")
