@@ -49,6 +49,18 @@ export function slotDepths(rows, slots, at) {
   return out;
 }
 
+// What one position reads along an axis, where one size and start do not tell it: [fields] of its layer, by phase.
+export function spanAt(fields, axis, position) {
+  const of = fields?.axes[axis];
+  if (!of) return null;
+  const turn = Math.floor(position / of.spans.length);
+  const span = of.spans[position - turn * of.spans.length];
+  return span ? { from: span[0] + turn * of.advance, size: span[1] - span[0] + 1 } : { from: turn * of.advance, size: 0 };
+}
+
+// Its sizes over the phases, an axis: [[least, most], ...].
+export const sizesOf = (fields) => fields.axes.map(({ spans }) => spans.map((s) => (s ? s[1] - s[0] + 1 : 0))).map((sizes) => [Math.min(...sizes), Math.max(...sizes)]);
+
 // The step that a layer makes: its own, the one inserted behind it, or the one that must go with it.
 export const riseOf = (shape, key) => shape.rises.find((r) => r.row.key === key) ?? shape.rises.find((r) => r.key === key) ?? shape.rises.find((r) => r.others.includes(key));
 
