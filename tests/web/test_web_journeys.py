@@ -407,7 +407,6 @@ def test_the_floor_s_remainder_is_hatched_in_the_padding_too(page: Any, address:
     page.locator("#room-convolution").click()
     page.locator(".products").wait_for()
     page.get_by_role("button", name="one stride").click()
-    page.get_by_role("button", name="one stride").click()
     page.locator("#padding").select_option("own")
     for name in ("top", "bottom", "left", "right"):
         page.get_by_label(name, exact=True).fill("1")
