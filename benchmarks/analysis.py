@@ -27,7 +27,7 @@ from typing import Any
 import torch
 
 from stridewise.models.load import load, load_shapes
-from stridewise.report.show import show
+from stridewise.showing.show import show
 from stridewise.tracing.trace import trace
 
 MODELS = """

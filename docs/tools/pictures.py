@@ -10,7 +10,7 @@ from rich.text import Text
 import stridewise as sw
 from stridewise.cli.arguments import STYLES
 from stridewise.convolution import picture, slides
-from stridewise.report.text import lines
+from stridewise.showing.text import lines
 
 HERE = Path(__file__).resolve().parent.parent / "img"
 

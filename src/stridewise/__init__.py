@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from stridewise.ops.registry import Op as Op
     from stridewise.ops.registry import register as register
     from stridewise.plans import Plan as Plan
-    from stridewise.report.show import show as show
+    from stridewise.showing.show import show as show
     from stridewise.study.search import search as search
     from stridewise.surgery.features import features as features
     from stridewise.tasks.train import train as train
@@ -40,7 +40,7 @@ __version__ = "0.1.0"
 
 _ROOMS = {
     "check": "stridewise.analyses.findings",
-    "show": "stridewise.report.show",
+    "show": "stridewise.showing.show",
     "apply": "stridewise.api",
     "plan": "stridewise.api",
     "Plan": "stridewise.plans",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, overload
 from stridewise.errors import PlanError
 from stridewise.ir import Graph, check_graph
 from stridewise.plans import Plan
-from stridewise.rewrites.complete import make_plan
+from stridewise.rewrites.completion import make_plan
 
 if TYPE_CHECKING:
     from stridewise.onnxfile.apply import Rewritten

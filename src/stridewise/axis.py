@@ -506,34 +506,34 @@ class Repeat(_Map):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Phased(_Map):
-    """`inner` on every `came`-th position, once for each of `goes` phases of the output.
+    """`inner` on every `m_in`-th position, once for each of `m_out` phases of the output.
 
-    Phase b reads from position b * `hop` on. How what enlarges runs where dilation has taken steps over.
+    Phase b reads from position b * `offset` on. How what enlarges runs where dilation has taken steps over.
     """
 
     inner: Transposed | Resize | Adaptive
-    came: int
-    goes: int
-    hop: int
+    m_in: int
+    m_out: int
+    offset: int
 
     def out_size(self, size: int) -> int:
-        """`goes` times what `inner` makes of the coarse positions."""
-        return self.goes * self.inner.out_size(size // self.came)
+        """`m_out` times what `inner` makes of the coarse positions."""
+        return self.m_out * self.inner.out_size(size // self.m_in)
 
     def step(self, size: int) -> Fraction:
         """Input positions per output position, nominal where `inner`'s are."""
-        return self.inner.step(size // self.came) * self.came / self.goes
+        return self.inner.step(size // self.m_in) * self.m_in / self.m_out
 
     def taps(self, size: int) -> tuple[int, tuple[Sequence[int], ...]]:
-        """Those of `inner`, `came` positions apart, phase by phase."""
-        advance, taps = self.inner.taps(size // self.came)
-        phases = (tuple(t * self.came + b * self.hop for t in each) for each in taps for b in range(self.goes))
-        return advance * self.came, tuple(phases)
+        """Those of `inner`, `m_in` positions apart, phase by phase."""
+        advance, taps = self.inner.taps(size // self.m_in)
+        phases = (tuple(t * self.m_in + b * self.offset for t in each) for each in taps for b in range(self.m_out))
+        return advance * self.m_in, tuple(phases)
 
     def field(self, field: Field, size: int) -> Field:
         """The fields of the phases, side by side; approximate where `inner`'s coordinates are no nominal ones."""
-        coarse = [Slice(start=b * self.hop, stride=self.came).field(field, size) for b in range(self.goes)]
-        made = [self.inner.field(each, size // self.came) for each in coarse]
+        coarse = [Slice(start=b * self.offset, stride=self.m_in).field(field, size) for b in range(self.m_out)]
+        made = [self.inner.field(each, size // self.m_in) for each in coarse]
         period = math.lcm(*(each.period for each in made))
         spans = tuple(each.at(position) for position in range(period) for each in made)
         advance = int(made[0].jump * period)

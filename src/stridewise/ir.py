@@ -183,6 +183,21 @@ class Unknown:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class End:
+    """Where a trace ended before the forward did: why, at which line (file:line) of which module; what came until then
+    is known. stored: a value of the model's own was missing, as of one built without weights."""
+
+    why: str
+    where: str
+    path: str
+    stored: bool = False
+
+    def __str__(self) -> str:
+        inside = f" in '{self.path}'" if self.path else ""
+        return f"the trace ends at {self.where}{inside}: {self.why}; the maps known until then are its outputs"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Slot:
     """A place after a module, on every path to the output, where a step can be inserted.
 
@@ -203,7 +218,8 @@ class Slot:
 class Graph(Shown):
     """A traced network. `inputs` are (name, tensor) pairs, `outputs` tensors; `last` is the last spatial tensor.
 
-    declared: strides the model states about itself. modules: module paths and the tensor each gave out last.
+    declared: strides the model states about itself. end: where the trace ended early. modules: module paths and the
+    tensor each gave out last.
 
     Two graphs are equal when they are the same object, so that analyses may remember what they found for one.
     """
@@ -222,6 +238,7 @@ class Graph(Shown):
     declared: tuple[tuple[str, Any], ...] = ()
     modules: tuple[tuple[str, int], ...] = ()
     notes: tuple[str, ...] = ()
+    end: End | None = None
 
     @property
     def sites(self) -> tuple[Node, ...]:

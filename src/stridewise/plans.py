@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from stridewise.errors import PlanError, once
+from stridewise.files import write_text
 from stridewise.shown import Shown
 
 FORMAT = 1
@@ -84,7 +83,7 @@ class Plan(Shown):
 
     def write(self, path: str | Path) -> None:
         """Write the plan to a file, whole or not at all. Raises PlanError where it cannot be written."""
-        write_text(Path(path), self.to_toml(), PlanError)
+        write_text(path, self.to_toml(), error=PlanError)
 
     @staticmethod
     def read(path: str | Path) -> Plan:
@@ -129,22 +128,6 @@ def check_stride(where: str, stride: Any) -> tuple[int, ...]:
     if not entries or any(not isinstance(s, int) or isinstance(s, bool) or s < 1 for s in entries):
         raise PlanError(f"{where}: a stride is a whole number from 1 (or one an axis, as 1x2), not {stride!r}")
     return tuple(entries)
-
-
-def write_text(path: Path, text: str, error: type[Exception]) -> None:
-    """Write a text file through a temporary one beside it. Raises `error` in one line."""
-    try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    except OSError as problem:
-        raise error(f"{path}: cannot be written: {problem.strerror}") from problem
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    except OSError as problem:
-        Path(name).unlink(missing_ok=True)
-        raise error(f"{path}: cannot be written: {problem.strerror}") from problem
 
 
 def _refuse_unknown(name: str, found: Mapping[str, Any], known: set[str]) -> None:

@@ -94,7 +94,7 @@ def test_colour_and_dilation_reach_the_convolution(run):
         (["--kernel", "nan 1; 1 1"], 2, "1 of 4 values are not finite"),
         (["--kernel", "roberts"], 2, "kernel 'roberts' is unknown"),
         (["--padding", "most"], 2, "padding most on axis 0"),
-        (["--output", "/dev/null/x"], 1, "slide.png: cannot be written (Not a directory): name a folder with -o"),
+        (["--output", "/dev/null/x"], 1, "x: no folder can be made: Not a directory. Name another with -o"),
     ],
 )
 def test_a_bad_request_is_one_line_and_leaves_nothing(photograph, tmp_path, capsys, options, code, words):

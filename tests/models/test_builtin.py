@@ -10,7 +10,7 @@ from stridewise.analyses import cost
 from stridewise.analyses.sizes import grid_sizes
 from stridewise.errors import LoadError
 from stridewise.models.builtin import ResNet20, build
-from stridewise.rewrites.complete import make_plan
+from stridewise.rewrites.completion import make_plan
 from stridewise.rewrites.restride import restride
 from stridewise.tracing.trace import trace
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from torch import nn
 
 from stridewise.plans import Plan, Setting
-from stridewise.rewrites.complete import make_plan
+from stridewise.rewrites.completion import make_plan
 from stridewise.tracing.trace import trace
 
 HERE = Path(__file__).parent

@@ -125,7 +125,7 @@ def test_a_resize_gives_as_many_positions_as_are_needed(network, cap, times):
     """What sites say of its other side decides; alone it is never finer than what it reads."""
     model = network()
     plan = plan_for(model, cap)
-    assert dilation(sw.trace(model, (3, 32, 32)), plan).times[-1] == times
+    assert dilation(sw.trace(model, (3, 32, 32)), plan).multipliers[-1] == times
     assert compare(model, plan, input=(3, 64, 32)).outputs <= 1e-12
 
 

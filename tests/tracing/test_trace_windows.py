@@ -78,19 +78,19 @@ def test_transposed_convolution(size, kernel, stride, padding, dilation, extra):
 
 @many
 @given(sizes, kernels, strides, st.integers(1, 3), st.integers(1, 3))
-def test_what_reads_a_coarse_grid_reads_its_positions_alone(size, kernel, stride, goes, hop):
-    """Phase b of the output is what the map makes of x[b * hop :: came]."""
-    came = (goes - 1) * hop + 2
+def test_what_reads_a_coarse_grid_reads_its_positions_alone(size, kernel, stride, m_out, offset):
+    """Phase b of the output is what the map makes of x[b * offset :: m_in]."""
+    m_in = (m_out - 1) * offset + 2
     inner = Transposed(kernel=kernel, stride=stride)
-    coarse = Phased(inner=inner, came=came, goes=goes, hop=hop)
-    assert coarse.out_size(size * came) == goes * inner.out_size(size)
-    assert coarse.step(size * came) == inner.step(size) * came / goes
-    advance, taps = coarse.taps(size * came)
-    field = coarse.field(SELF, size * came)
-    for turn, phase in product(range(3), range(goes)):
+    coarse = Phased(inner=inner, m_in=m_in, m_out=m_out, offset=offset)
+    assert coarse.out_size(size * m_in) == m_out * inner.out_size(size)
+    assert coarse.step(size * m_in) == inner.step(size) * m_in / m_out
+    advance, taps = coarse.taps(size * m_in)
+    field = coarse.field(SELF, size * m_in)
+    for turn, phase in product(range(3), range(m_out)):
         plain = inner.field(SELF, size).at(turn)
-        want = plain and tuple(tap * came + phase * hop for tap in plain)
-        at = turn * goes + phase
+        want = plain and tuple(tap * m_in + phase * offset for tap in plain)
+        at = turn * m_out + phase
         read = [tap + at // len(taps) * advance for tap in taps[at % len(taps)]]
         assert field.at(at) == want == ((min(read), max(read)) if read else None)
 

@@ -91,6 +91,7 @@ def findings(state: State, declared: Sequence[int | Sequence[int]] | None = None
         *never_read(state),
         *declared_differs(state, declared),
         *_pinned(state),
+        *_ended(state.graph),
     ]
     return sorted(found, key=lambda f: f.rule)
 
@@ -145,6 +146,12 @@ def _pinned(state: State) -> Iterator[Finding]:
             + (f" but {times(now)} arrive: the forward fails" if missed else "")
             + f". {_ADVICE[pin.kind]}",
         )
+
+
+def _ended(graph: Graph) -> Iterator[Finding]:
+    """SW203: the forward asks for a value that depends on the input, and what comes behind is not known."""
+    if graph.end is not None:
+        yield Finding(rule="SW203", severity="info", key=graph.end.path, message=str(graph.end))
 
 
 _ADVICE = {

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+import math
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from stridewise.building.recorded import ModuleCall, Seen, keys_of, node_of
 from stridewise.errors import GeometryError
-from stridewise.ir import Graph, Grid, Node, Tensor, Unknown
+from stridewise.ir import Graph, Grid, Node, Tensor, Unknown, Volume
 from stridewise.ops.call import Call
 from stridewise.ops.concat import LISTED
 from stridewise.ops.draft import Draft, Reading, Value
 from stridewise.ops.layout import Digit, LayoutError
-from stridewise.ops.registry import Op
+from stridewise.ops.registry import Op, all_ops
 
 # Ops that move, pick or weigh what is there: behind them positions may have lost their order, but nothing more.
 _MOVES = frozenset(
@@ -207,6 +208,7 @@ class Builder:
                 self._report(self.lost[index][1], "")
         keys = keys_of(self.nodes, self.names)
         nodes = tuple([node_of(i, seen, key) for i, (seen, key) in enumerate(zip(self.nodes, keys, strict=True))])
+        lists = {i for i, _, why in self.unknown if why == LISTED and not _windows_behind(nodes, i)}
         unknown = tuple(
             Unknown(
                 key=nodes[i].key or nodes[i].path,
@@ -215,7 +217,10 @@ class Builder:
                 message=_unknown_message(nodes[i], target, why, self.tensors),
             )
             for i, target, why in self.unknown
+            if i not in lists
         )
+        listed |= {t: (i, target, why) for i, target, why in self.unknown if i in lists for t in nodes[i].outputs}
+        notes = [_listed_note(nodes[listed[t][0]]) for t in listed if t in outputs or listed[t][0] in lists]
         return Graph(
             model=model,
             inputs=tuple(self.inputs),
@@ -227,9 +232,21 @@ class Builder:
             unknown=unknown,
             params=params,
             last=_last_spatial(self.tensors, nodes, outputs, self.draft.grids, listed),
-            notes=tuple(dict.fromkeys(_listed_note(nodes[listed[i][0]]) for i in outputs if i in listed)),
+            notes=tuple(dict.fromkeys(notes)),
             **more,
         )
+
+
+def _windows_behind(nodes: Sequence[Node], index: int) -> bool:
+    """Whether a window reads something made of what node `index` gave out."""
+    reached = set(nodes[index].outputs)
+    windows = {op.name for op in all_ops() if op.site}
+    for node in nodes[index + 1 :]:
+        if not reached.isdisjoint(node.inputs):
+            if node.op in windows:
+                return True
+            reached.update(node.outputs)
+    return False
 
 
 def _is_pointwise(op: Op, operands: Sequence[Value]) -> bool:
@@ -244,10 +261,6 @@ def _positions(value: Value) -> bool:
 
 def _plain_macs(op: Op | None, operands: Sequence[Value], shapes: list[tuple[int, ...]]) -> Any:
     """Multiply-adds where the geometry is unknown, from the traced shapes alone."""
-    import math
-
-    from stridewise.ir import Volume
-
     weight = next((v for v in operands if v.origin != "data" and len(v.shape) > 1), None)
     if op is not None and op.name == "conv" and weight is not None:
         return Volume(math.prod(shapes[0]) * math.prod(weight.shape[1:]))
@@ -268,6 +281,37 @@ def _listed_note(node: Node) -> str:
     return f"{node.path or 'output'}: {LISTED}, a list of predictions, which has no stride of its own"
 
 
+def _maps_before(
+    tensors: Sequence[Tensor],
+    made_by: Mapping[int, Node],
+    grids: Sequence[Grid],
+    output: int,
+    through: Container[int] | None,
+) -> list[int] | None:
+    """The last tensors with positions on the ways to an output, before global pooling, in executed order.
+
+    through: unknown tensors that say something of the output all the same (lists of the positions of several maps),
+    None for all; None comes back where another lies between: what comes before it says nothing of the output.
+    """
+    found, seen, todo = [], set(), [output]
+    while todo:
+        tensor = todo.pop()
+        if tensor in seen:
+            continue
+        seen.add(tensor)
+        if not tensors[tensor].known and through is not None and tensor not in through:
+            return None
+        grid = tensors[tensor].grid
+        spatial = grid is not None and grids[grid].local and all(grids[grid].local)
+        if spatial and tensors[tensor].known and tensors[tensor].volume.over:
+            found.append(tensor)
+            continue
+        node = made_by.get(tensor)
+        if node is not None:
+            todo.extend(node.inputs)
+    return sorted(found)
+
+
 def _last_spatial(
     tensors: Sequence[Tensor],
     nodes: Sequence[Node],
@@ -275,27 +319,28 @@ def _last_spatial(
     grids: Sequence[Grid],
     listed: Container[int],
 ) -> int | None:
-    """The last tensor with positions on the way to the first output, before global pooling; `listed`: tensors that
-    list the positions of several maps.
+    """The last map on the way to the outputs; of several the coarsest, the latest of that size.
 
-    None where an op without a rule lies between: what comes before it says nothing of the output.
+    listed: tensors that list the positions of several maps. None where no output has one that is known.
     """
-    if not outputs:
-        return None
     made_by = {t: node for node in nodes for t in node.outputs}
-    best, seen, todo = None, set(), [outputs[0]]
-    while todo:
-        tensor = todo.pop()
-        if tensor in seen:
-            continue
-        seen.add(tensor)
-        if not tensors[tensor].known and tensor not in listed:
-            return None
-        grid = tensors[tensor].grid
-        if grid is not None and grids[grid].local and all(grids[grid].local) and tensors[tensor].volume.over:
-            best = tensor if best is None else max(best, tensor)
-            continue
-        node = made_by.get(tensor)
-        if node is not None:
-            todo.extend(node.inputs)
-    return best
+    every = [_maps_before(tensors, made_by, grids, output, listed) for output in dict.fromkeys(outputs)]
+    last = [maps[-1] for maps in every if maps]
+    axes = max((len(grids[tensors[t].grid or 0].sizes) for t in last), default=0)
+    maps = [t for t in last if len(grids[tensors[t].grid or 0].sizes) == axes]
+    return min(maps, key=lambda t: (math.prod(grids[tensors[t].grid or 0].sizes), -t), default=None)
+
+
+def frontier(builder: Builder) -> list[int]:
+    """The maps that a forward had made when it was left: of each grid the last, where nothing later was made of it."""
+    graph = builder.graph("", (), 0)
+    made_by = {t: node for node in graph.nodes for t in node.outputs}
+    read = {t for node in graph.nodes for t in node.inputs}
+    ends = [t for t in made_by if t not in read]
+    found = [t for end in ends for t in _maps_before(graph.tensors, made_by, graph.grids, end, None) or ()]
+    stepped: list[bool] = []  # grids behind a window: what was only cut or resized is the input still
+    for grid in graph.grids:
+        is_window = grid.node is not None and graph.nodes[grid.node].site
+        stepped.append(is_window or any(stepped[s] for s in grid.sources))
+    by_grid = {graph.tensors[t].grid: t for t in sorted(found)}
+    return sorted(t for grid, t in by_grid.items() if grid is not None and stepped[grid])

@@ -4,7 +4,12 @@ Results go to standard output, everything else to standard error. Exit codes: 0 
 at the asked level, 130 interrupted. A command's file is imported only when the command runs, so `--help` is quick.
 """
 
+import contextlib
+import errno
 import importlib
+import io
+import itertools
+import os
 import signal
 import sys
 import threading
@@ -69,12 +74,15 @@ def cli(ctx: click.Context, debug: bool) -> None:
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    debug = "--debug" in arguments
+    debug = "--debug" in itertools.takewhile(lambda a: a != "--", arguments)
     if threading.current_thread() is threading.main_thread():
         # Batch systems end a job so: the same is kept as after Ctrl-C.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if sys.stdout is None:  # closed by whoever started this: what is printed must not vanish
+        sys.stdout = _Closed()
     try:
-        result = cli.main(args=[a for a in arguments if a != "--debug"], prog_name="stridewise", standalone_mode=False)
+        result = cli.main(args=_without_debug(arguments), prog_name="stridewise", standalone_mode=False)
+        sys.stdout.flush()  # here, where a full disk can still be told
         sys.exit(result if isinstance(result, int) else 0)
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
@@ -84,9 +92,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(0)
+    except BrokenPipeError:  # `| head` has enough: quietly, with the code that click gives it too
+        _drop_output()
+        sys.exit(1)
     except StridewiseError as error:
         if debug:
             raise
@@ -95,9 +103,39 @@ def main(argv: Sequence[str] | None = None) -> None:
     except Exception as error:  # also what nobody foresaw is one line, and says how to see the rest
         if debug:
             raise
-        said = " ".join(f"{type(error).__name__}: {error}".split())
-        if isinstance(error, ModuleNotFoundError) and error.name == "torch":
-            click.echo(f"error: {MissingExtraError('torch', 'torch', 'this')}", err=True)
-        else:
-            click.echo(f"error: not foreseen, {said}; --debug shows where", err=True)
+        click.echo(f"error: {_in_words(error)}", err=True)
+        if isinstance(error, OSError):
+            _drop_output()
         sys.exit(1)
+
+
+def _without_debug(arguments: Sequence[str]) -> list[str]:
+    """--debug may stand anywhere before `--`; what comes behind that is nobody's option."""
+    before = list(itertools.takewhile(lambda a: a != "--", arguments))
+    return [*(a for a in before if a != "--debug"), *arguments[len(before) :]]
+
+
+class _Closed(io.TextIOBase):
+    """A standard output that is not there."""
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        raise OSError(errno.EBADF, "standard output is closed")
+
+
+def _drop_output() -> None:
+    """Let go of what standard output did not take, so that the interpreter does not try again at its end."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _in_words(error: Exception) -> str:
+    """What nobody caught, in one line."""
+    if isinstance(error, ModuleNotFoundError) and error.name == "torch":
+        return str(MissingExtraError("torch", "torch", "this"))
+    if isinstance(error, OSError) and error.filename is None and error.strerror:
+        return f"the output cannot be written: {error.strerror}"
+    said = " ".join(f"{type(error).__name__}: {error}".split())
+    return f"not foreseen, {said}; --debug shows where"

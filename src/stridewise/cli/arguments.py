@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from stridewise.errors import StridewiseError, UsageError
+from stridewise.errors import UsageError
 
 if TYPE_CHECKING:
     from stridewise.ir import Graph
@@ -105,9 +105,9 @@ def read_plans(paths: Sequence[str]) -> "dict[str, Plan]":
 
 def write_page(path: Path, text: str) -> None:
     """Write a file whole or not at all, and say so on standard error."""
-    from stridewise.plans import write_text
+    from stridewise.files import write_text
 
-    write_text(path, text, StridewiseError)
+    write_text(path, text)
     click.echo(f"wrote {path}", err=True)
 
 

@@ -43,7 +43,7 @@ def command(
 ) -> int:
     """Parse, check, print; the exit code."""
     from stridewise.analyses.findings import check
-    from stridewise.report.text import finding_lines
+    from stridewise.showing.text import finding_lines
 
     strides = parse_strides(declared)
     changes = None if plan is None else next(iter(read_plans([plan]).values()))

@@ -68,6 +68,6 @@ def command(run: Path, workers: int | None) -> None:
 
 
 def _table(graph: Any) -> str:
-    from stridewise.report.show import show
+    from stridewise.showing.show import show
 
     return str(show(graph))

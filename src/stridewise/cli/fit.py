@@ -9,12 +9,12 @@ from pathlib import Path
 
 import click
 
+from stridewise.cli.arguments import write_page
 from stridewise.data import FORMATS
 from stridewise.data.picture import Size
 from stridewise.data.records import Progress, Task
 from stridewise.datafit import Limits, findings, fit, stride_set
 from stridewise.datafit.strides import DEFAULT, Stride, StrideSet, written
-from stridewise.errors import DataError
 from stridewise.findings import Finding
 
 
@@ -88,8 +88,7 @@ def command(
         )
     found = () if network is None else findings(result, network[0])
     if html:
-        _write(html, result.to_html())
-        click.echo(f"page written to {html}", err=True)
+        write_page(html, result.to_html())
     if as_json:
         more = {} if network is None else _as_json(network[0], found)
         click.echo(json.dumps({**result.to_json(), **more}, allow_nan=False))
@@ -127,13 +126,6 @@ def _as_json(strides: StrideSet, found: tuple[Finding, ...]) -> dict[str, object
 
 def _pixels(field: Size | None) -> str:
     return "unknown" if field is None else f"{field[0]}x{field[1]}"
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written: {error.strerror}. Choose another file for --html") from error
 
 
 @contextmanager

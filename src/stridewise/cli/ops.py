@@ -14,7 +14,7 @@ def command(as_json: bool) -> None:
 
     A site's windows can step. An op that is not here makes what follows it unknown: describe it with sw.register.
     """
-    from stridewise.report.ops import op_lines, op_table
+    from stridewise.showing.ops import op_lines, op_table
 
     if as_json:
         click.echo(json.dumps(op_table()))

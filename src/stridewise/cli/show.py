@@ -31,8 +31,8 @@ def command(
     html: Path | None,
 ) -> None:
     """Parse, show, print."""
-    from stridewise.report.show import show
-    from stridewise.report.text import lines
+    from stridewise.showing.show import show
+    from stridewise.showing.text import lines
 
     named = read_plans(plans)
     report = show(open_model(model, inputs, trust, opaque), named, batch=batch, train=train)

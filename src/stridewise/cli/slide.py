@@ -1,8 +1,6 @@
 """`stridewise slide`: one kernel over one picture at several strides, in numbers and as a picture."""
 
-import contextlib
 import json
-import os
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from stridewise.errors import StridewiseError
+from stridewise.files import whole
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -127,15 +126,11 @@ def _text(slides: "Sequence[Slide]", steps: int) -> str:
 
 
 def _write(image: "Image", folder: Path) -> Path:
-    """Complete or not at all: a file of its own beside the target, then a rename."""
     target = folder / _FILE
-    unfinished = folder / f".{_FILE}.{os.getpid()}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        image.save(unfinished, format="PNG")
-        unfinished.replace(target)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            unfinished.unlink()
-        raise StridewiseError(f"{target}: cannot be written ({error.strerror}): name a folder with -o") from error
+        raise StridewiseError(f"{folder}: no folder can be made: {error.strerror}. Name another with -o") from error
+    with whole(target, advice="Name a folder with -o") as place:
+        image.save(place, format="PNG")
     return target

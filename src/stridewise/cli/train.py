@@ -121,7 +121,7 @@ def _predict(
     task: str, model: str, path: str, pictures: tuple[str, ...], out: Path, least_score: float, as_json: bool
 ) -> None:
     from stridewise.errors import StridewiseError
-    from stridewise.tasks.files import write_bytes
+    from stridewise.files import write_bytes
     from stridewise.tasks.predict import find_pictures, predict
     from stridewise.tasks.trained import check_same, load_trained
 

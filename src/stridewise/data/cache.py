@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import tempfile
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,6 +9,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from stridewise.errors import StridewiseError
+from stridewise.files import whole
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
@@ -33,18 +35,12 @@ def cached(name: str, make: Callable[[], Arrays]) -> Arrays:
     with contextlib.suppress(*broken), path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
         return {key: kept[key] for key in kept.files}
     made = make()
-    with contextlib.suppress(OSError):  # no cache, no harm: it is made again next time
+    with contextlib.suppress(OSError, StridewiseError):  # no cache, no harm: it is made again next time
         _keep(path, made)
     return made
 
 
 def _keep(path: Path, arrays: Arrays) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.savez(file, allow_pickle=False, **arrays)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with whole(path) as place, place.open("wb") as file:
+        np.savez(file, allow_pickle=False, **arrays)

@@ -17,7 +17,7 @@ from stridewise.fronts.space import Step
 from stridewise.fronts.sweep import Layer
 from stridewise.ir import Graph
 from stridewise.plans import Plan, Setting
-from stridewise.rewrites.reach import cumulative, steps_of
+from stridewise.rewrites.cumulative import cumulative, steps_of
 
 
 def answer(graph: Graph, ran: Ran, limits: Mapping[str, Any], now: Spent) -> Front:

@@ -15,7 +15,7 @@ from stridewise.fronts.space import Space
 from stridewise.fronts.tally import tally
 from stridewise.fronts.watch import Wanted
 from stridewise.ir import Graph, Grid
-from stridewise.rewrites.meet import keeps_size, meetings, short
+from stridewise.rewrites.reconciliation import keeps_size, paddable_windows, shortfall
 
 
 def compiled(space: Space, given: Mapping[int, Fraction] | None = None, wanted: Wanted | None = None) -> Program:
@@ -274,7 +274,7 @@ def _paddable(
     sites: dict[tuple[int, int], tuple[Hold, int]] = {}
     ways: dict[tuple[int, int], list[Hold]] = {}
     for axis in range(space.graph.axes):
-        for join, chains in meetings(space.graph, axis).items():
+        for join, chains in paddable_windows(space.graph, axis).items():
             for i, chain in enumerate(chains):
                 most = {g: _most_short(space, g, axis) for g in chain}
                 if any(most.values()):
@@ -288,6 +288,6 @@ def _most_short(space: Space, grid: int, axis: int) -> int:
     move = space.moves[grid]
     windows = {move.windows(space.graph, step)[axis] for step in move.options if step != move.today}
     return max(
-        (short(w, w.span * w.stride * 2 + r) for w in windows if isinstance(w, Window) for r in range(w.stride)),
+        (shortfall(w, w.span * w.stride * 2 + r) for w in windows if isinstance(w, Window) for r in range(w.stride)),
         default=0,
     )

@@ -14,7 +14,7 @@ from stridewise.errors import PlanError
 from stridewise.fronts.space import space
 from stridewise.ir import Graph
 from stridewise.plans import Plan
-from stridewise.rewrites.complete import make_plan
+from stridewise.rewrites.completion import make_plan
 
 SMALLEST_MAP = 4
 

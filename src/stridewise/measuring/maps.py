@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw
 
 from stridewise.data.picture import Bytes
 from stridewise.errors import UsageError
+from stridewise.files import whole
 from stridewise.measuring.capture import run_watched
 from stridewise.measuring.intervals import Floats
 from stridewise.measuring.ladder import maps
@@ -90,7 +91,5 @@ def _enlarged(image: Image.Image, zoom: int) -> Image.Image:
 
 def write_sheet(path: str | Path, image: Image.Image) -> None:
     """Write a sheet as PNG. Raises: UsageError in one line where it cannot be written."""
-    try:
-        image.save(path, format="PNG")
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be written: {error.strerror or error}") from error
+    with whole(path, error=UsageError) as place:
+        image.save(place, format="PNG")

@@ -307,7 +307,11 @@ def open_graph(
     model = load_shapes(spec, trust=trust, **kwargs)
     from stridewise.tracing.trace import trace
 
-    return trace(model, default_input(spec) if input is None else input, name=str(spec), opaque=opaque)
+    given = default_input(spec) if input is None else input
+    graph = trace(model, given, name=str(spec), opaque=opaque)
+    if graph.end is not None and graph.end.stored:  # a number of its own that only a model with numbers has
+        graph = trace(load(spec, trust=trust, **kwargs), given, name=str(spec), opaque=opaque)
+    return graph
 
 
 def load_shapes(spec: str | ModelSpec, *, trust: bool = False, **kwargs: Any) -> nn.Module:

@@ -117,6 +117,10 @@ def input_of(library: str, name: str) -> tuple[int, ...]:
         return (3, 16, 112, 112)
     if name.startswith(("mvit", "swin3d")):
         return (3, 16, 224, 224)
+    if name.startswith(("ssd300", "ssdlite320")):
+        return (3, 300, 300) if name.startswith("ssd300") else (3, 320, 320)
+    if name.startswith(("fasterrcnn", "maskrcnn", "keypointrcnn", "retinanet", "fcos")):
+        return (3, 320, 320) if "_320_" in name else (3, 800, 800)  # what they resize every picture to
     return (3, 299, 299) if name.startswith("inception") else (3, 224, 224)
 
 

@@ -22,7 +22,7 @@ def average(job: Job, old: Sequence[Window], windows: Sequence[Window], sizes: S
 
     sizes: of what comes in; computed: whether the padding has to be worked out when the file runs.
     """
-    spot, came = job.spot, job.act.came
+    spot, m_in = job.spot, job.action.m_in
     inside = not job.attributes.get("count_include_pad", 0)
     spot.set("count_include_pad", None)
     if computed:
@@ -30,9 +30,9 @@ def average(job: Job, old: Sequence[Window], windows: Sequence[Window], sizes: S
         return
     plain = [
         replace(w, same="", pad_begin=w.padding(n // m)[0], pad_end=w.padding(n // m)[1])
-        for w, n, m in zip(old, sizes, came, strict=True)
+        for w, n, m in zip(old, sizes, m_in, strict=True)
     ]
-    wanted = [counted(o, w, m, n, not inside) for o, w, m, n in zip(plain, windows, came, sizes, strict=True)]
+    wanted = [counted(o, w, m, n, not inside) for o, w, m, n in zip(plain, windows, m_in, sizes, strict=True)]
     natural = [hits(w, n, 0, n) for w, n in zip(windows, sizes, strict=True)]
     if takes(windows) and wanted == natural:
         spot.set("pads", pads_of(windows))
@@ -66,7 +66,7 @@ def _average_open(job: Job, old: Sequence[Window], windows: Sequence[Window], in
     if not inside:
         if any(w.same for w in old):
             raise job.refuse("counts padding that follows an open size; export the file with fixed sizes")
-        own = [(w.pad_begin * m, w.pad_end * m) for w, m in zip(old, job.act.came, strict=True)]
+        own = [(w.pad_begin * m, w.pad_end * m) for w, m in zip(old, job.action.m_in, strict=True)]
         flat = spot.ints(0, 0, *(b for b, _ in own), 0, 0, *(e for _, e in own))
         ones = spot.add("Pad", ones, flat, spot.number(1, elem), since=OPERANDS)
         pads = spot.add("Sub", pads, flat)

@@ -10,15 +10,15 @@ from stridewise.onnxfile.job import Job
 
 def pad(job: Job) -> str:
     """m times the padding; reflection and repetition look from the last old position."""
-    spot, came = job.spot, job.act.came
+    spot, m_in = job.spot, job.action.m_in
     value = job.value(job.x)
-    dims = job.dims(value, came, "pads positions that are split or merged")
+    dims = job.dims(value, m_in, "pads positions that are split or merged")
     if spot.node.op_type != "Pad" or (job.is_open and not job.is_constant(1)):
         raise job.refuse("its padding is computed from sizes when it runs")
     rank = len(value.shape)
     begin, end, cut = [0] * rank, [0] * rank, [0] * rank
     windows = [w for w in job.old.maps if isinstance(w, Window)]
-    for window, at, m in zip(windows, dims, came, strict=True):
+    for window, at, m in zip(windows, dims, m_in, strict=True):
         if at is not None:
             begin[at], end[at] = window.pad_begin * m, window.pad_end * m
             cut[at] = m - 1 if begin[at] or end[at] else 0
@@ -28,11 +28,11 @@ def pad(job: Job) -> str:
     if mode in ("constant", "wrap"):
         constant = list(spot.node.input)[2:3]
         spot.becomes("Pad", job.x, flat, *constant, mode=mode)
-        return f"{once(came)} times the padding"
+        return f"{once(m_in)} times the padding"
     inner = spot.add("Pad", job.x, spot.ints(*[0] * rank, *(-c for c in cut)), since=OPERANDS)
     inner = spot.add("Pad", inner, flat, since=OPERANDS, mode=mode)
     spot.becomes("Pad", inner, spot.ints(*[0] * rank, *cut))
-    return f"{once(came)} times the padding ({mode}), from the last old position"
+    return f"{once(m_in)} times the padding ({mode}), from the last old position"
 
 
 def dropped(job: Job) -> str:
@@ -43,23 +43,23 @@ def dropped(job: Job) -> str:
 
 def sliced(job: Job) -> str:
     """A slice of m times the positions."""
-    spot, act = job.spot, job.act
+    spot, action = job.spot, job.action
     if spot.node.op_type != "Slice":
         raise job.refuse("cuts positions apart; it has no dilated form")
     maps = job.old.maps
-    if job.old.kind == "follow" and act.came == act.goes and all(getattr(m, "start", 0) == 0 for m in maps):
+    if job.old.kind == "follow" and action.m_in == action.m_out and all(getattr(m, "start", 0) == 0 for m in maps):
         return "cut to the size of the other map, as before"
     value = job.value(job.x)
-    dims = job.dims(value, act.came, "cuts positions that are split or merged")
+    dims = job.dims(value, action.m_in, "cuts positions that are split or merged")
     if job.is_open:
         raise job.refuse("a slice at open sizes; export the file with fixed sizes")
     rows = []
-    for change, at, came, goes in zip(maps, dims, act.came, act.goes, strict=True):
+    for change, at, m_in, m_out in zip(maps, dims, action.m_in, action.m_out, strict=True):
         if at is None or not isinstance(change, Slice) or change == Slice():
             continue
         old = range(*slice(change.start, change.stop, change.stride).indices(value.shape[at]))
-        step, count = change.stride * came // goes, len(old) * goes
-        rows.append((at, old.start * came, old.start * came + (count - 1) * step + 1, step, value.shape[at] * came))
+        step, count = change.stride * m_in // m_out, len(old) * m_out
+        rows.append((at, old.start * m_in, old.start * m_in + (count - 1) * step + 1, step, value.shape[at] * m_in))
     ends = [0] * len(value.shape)
     for at, _, stop, _, size in rows:
         ends[at] = max(stop - size, 0)
@@ -69,4 +69,4 @@ def sliced(job: Job) -> str:
     where, starts, stops, steps, _ = zip(*rows, strict=True)
     spot.edit.needs(OPERANDS)
     spot.becomes("Slice", x, spot.ints(*starts), spot.ints(*stops), spot.ints(*where), spot.ints(*steps))
-    return f"a slice of {once(act.came)} times the positions, giving {once(act.goes)} times as many"
+    return f"a slice of {once(action.m_in)} times the positions, giving {once(action.m_out)} times as many"

@@ -14,15 +14,15 @@ from stridewise.ir import Grid, Node, Sizes
 from stridewise.onnxfile.edit import OPERANDS, Spot
 from stridewise.ops.draft import Value
 from stridewise.ops.layout import whole_axis
-from stridewise.rewrites.acts import Act
-from stridewise.rewrites.times import Times
+from stridewise.rewrites.actions import Action
+from stridewise.rewrites.multipliers import Multipliers
 
 _END = np.iinfo(np.int64).max
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One node to change: its place in the file, its node and act in the graph, the grid it made before.
+    """One node to change: its place in the file, its node and action in the graph, the grid it made before.
 
     x: the name of its first operand as the file has it; sizes: those of its positions before the change, as runtimes
     have them (onnx's own inference counts a last window of ceil_mode that starts in the padding, which they drop).
@@ -31,7 +31,7 @@ class Job:
     spot: Spot
     x: str
     node: Node
-    act: Act
+    action: Action
     old: Grid
     sizes: Sizes
     is_open: bool
@@ -54,17 +54,17 @@ class Job:
         """The error that says why this node has no other form."""
         return PlanError(f"{self.node.key or self.spot.name} ({self.spot.node.op_type}): {why}")
 
-    def dims(self, value: Value, came: Times, why: str) -> list[int | None]:
+    def dims(self, value: Value, m_in: Multipliers, why: str) -> list[int | None]:
         """The dim that holds each axis whole, None where it holds none.
 
         Raises: PlanError with `why` where an axis that came with more positions is held by no dim.
         """
-        found: list[int | None] = [None] * len(came)
+        found: list[int | None] = [None] * len(m_in)
         for at, dim in enumerate(value.dims or ()):
             digit = whole_axis(dim)
             if digit is not None and digit.count == value.shape[at] and digit.axis < len(found):
                 found[digit.axis] = at
-        if any(m > 1 and at is None for m, at in zip(came, found, strict=True)):
+        if any(m > 1 and at is None for m, at in zip(m_in, found, strict=True)):
             raise self.refuse(why)
         return found
 
@@ -77,10 +77,10 @@ class Job:
         return content is not None and all(isinstance(entry, int | float) for entry in content)
 
 
-def every(job: Job, x: str, value: Value, starts: Sequence[int], came: Times) -> str:
-    """The name of x[..., start::m], m = `came` along each axis, made in front of the node."""
-    dims = job.dims(value, came, "its operand holds no axis whole; the old positions cannot be picked out of it")
-    picked = [(at, start, m) for at, start, m in zip(dims, starts, came, strict=True) if m > 1 and at is not None]
+def every(job: Job, x: str, value: Value, starts: Sequence[int], m_in: Multipliers) -> str:
+    """The name of x[..., start::m], m = `m_in` along each axis, made in front of the node."""
+    dims = job.dims(value, m_in, "its operand holds no axis whole; the old positions cannot be picked out of it")
+    picked = [(at, start, m) for at, start, m in zip(dims, starts, m_in, strict=True) if m > 1 and at is not None]
     if not picked:
         return x
     ints = job.spot.ints

@@ -43,23 +43,23 @@ def _put_before(job: Job, pads: str, value: float) -> None:
 
 
 def _reach(job: Job, old: Sequence[Window], windows: Sequence[Window]) -> tuple[str, str]:
-    """Begin and end padding as `rewrites.acts.widened` has them, computed when the file runs."""
-    spot, came, goes = job.spot, job.act.came, job.act.goes
+    """Begin and end padding as `rewrites.actions.widened` has them, computed when the file runs."""
+    spot, m_in, m_out = job.spot, job.action.m_in, job.action.m_out
     now = spot.sizes(job.x, range(2, 2 + len(old)))
-    size = now // came
+    size = now // m_in
     stride, span = [w.stride for w in old], [w.span for w in old]
     if any(w.same for w in old):
         out = (size + [s - 1 for s in stride]) // stride
         total = ((out - 1) * stride + span - size).at_least(0)
         less = total // 2
-        first = (less if old[0].same == "end" else total - less) * came
+        first = (less if old[0].same == "end" else total - less) * m_in
     else:
         ends = [w.pad_begin + w.pad_end for w in old]
         more = [s - 1 if w.ceil_mode else 0 for w, s in zip(old, stride, strict=True)]
         out = (size + [e + m - n for e, m, n in zip(ends, more, span, strict=True)]) // stride + 1
         if any(w.ceil_mode for w in old):  # a last window that would start in the end padding is dropped
             out = out - ((out - 1) * stride).reaches(size + [w.pad_begin for w in old])
-        first = Ints(spot, spot.ints(*(w.pad_begin * m for w, m in zip(old, came, strict=True))))
+        first = Ints(spot, spot.ints(*(w.pad_begin * m for w, m in zip(old, m_in, strict=True))))
     steps = [w.stride for w in windows]
-    reach = (out * goes - 1) * steps + [(w.kernel - 1) * w.dilation + 1 for w in windows]
+    reach = (out * m_out - 1) * steps + [(w.kernel - 1) * w.dilation + 1 for w in windows]
     return first.name, (reach - now - first).at_least(0).name

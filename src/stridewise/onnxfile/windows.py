@@ -11,7 +11,7 @@ from stridewise.onnxfile.average import average
 from stridewise.onnxfile.edit import OPERANDS
 from stridewise.onnxfile.job import Job
 from stridewise.onnxfile.pads import fixed_pad, padded_before, pads_of, takes
-from stridewise.rewrites.acts import widened
+from stridewise.rewrites.actions import widened
 from stridewise.rewrites.counts import may_read_nothing
 
 # From here on an average pool can spread its window.
@@ -24,16 +24,16 @@ def window(job: Job) -> str:
 
     Raises: PlanError where the op has no dilated form in a file.
     """
-    spot, act = job.spot, job.act
+    spot, action = job.spot, job.action
     old = tuple(m for m in job.old.maps if isinstance(m, Window))
     op = spot.node.op_type
-    if len(old) != len(act.came) or op not in ("Conv", "MaxPool", "AveragePool", *_QUANTIZED):
+    if len(old) != len(action.m_in) or op not in ("Conv", "MaxPool", "AveragePool", *_QUANTIZED):
         raise job.refuse("has no dilated form")
     if len([name for name in spot.node.output if name]) > 1:
         raise job.refuse("gives indices, which dilation would change")
-    sizes = [n * m for n, m in zip(job.sizes, act.came, strict=True)]
+    sizes = [n * m for n, m in zip(job.sizes, action.m_in, strict=True)]
     # Never a crop: what is too much at the end is less than a step (`override.Fit`).
-    wide = [widened(w, a, b, n) for w, a, b, n in zip(old, act.came, act.goes, sizes, strict=True)]
+    wide = [widened(w, a, b, n) for w, a, b, n in zip(old, action.m_in, action.m_out, sizes, strict=True)]
     windows = [replace(w, pad_end=max(w.pad_end, 0)) for w in wide]
     spot.set("auto_pad", None)
     if op != "Conv":
@@ -41,7 +41,7 @@ def window(job: Job) -> str:
     spot.set("kernel_shape", [w.kernel for w in windows])
     spot.set("strides", [w.stride for w in windows])
     _pad(job, old, windows, sizes)
-    if op == "MaxPool" and any(map(may_read_nothing, old, act.goes)):
+    if op == "MaxPool" and any(map(may_read_nothing, old, action.m_out)):
         _zeros_for_nothing(job)
     if any(w.dilation > 1 for w in windows):
         if op == "AveragePool":

@@ -4,7 +4,6 @@ are copied beside it."""
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
@@ -12,6 +11,7 @@ import onnx
 from onnx import TensorProto, shape_inference
 
 from stridewise.errors import PlanError
+from stridewise.files import staging
 
 
 def write(model: onnx.ModelProto, folder: Path | None, out: Path) -> None:
@@ -21,17 +21,10 @@ def write(model: onnx.ModelProto, folder: Path | None, out: Path) -> None:
     Raises: PlanError where onnx's checker refuses the model or the file cannot be written.
     """
     model = _inferred(model, out)
-    try:
-        with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as name:
-            place = Path(name)
-            data = _data(model, folder, place, out)
-            whole = place / out.name
-            whole.write_bytes(model.SerializeToString())
-            _check(whole, out)
-            for file in (*data, whole):  # the model last: it never names data that are not there
-                file.replace(out.parent / file.name)
-    except OSError as error:
-        raise PlanError(f"{out}: cannot be written: {error.strerror or error}") from error
+    with staging(out, error=PlanError) as place:  # the model last: it never names data that are not there
+        _copy_data(model, folder, place, out)
+        (place / out.name).write_bytes(model.SerializeToString())
+        _check(place / out.name, out)
 
 
 def _inferred(model: onnx.ModelProto, out: Path) -> onnx.ModelProto:
@@ -54,7 +47,7 @@ def _last_line(error: Exception) -> str:
     return next((line for line in reversed(str(error).splitlines()) if line.strip()), "no reason given").strip()
 
 
-def _data(model: onnx.ModelProto, folder: Path | None, place: Path, out: Path) -> list[Path]:
+def _copy_data(model: onnx.ModelProto, folder: Path | None, place: Path, out: Path) -> None:
     """Copy the files of external data into `place` and let the model name the copies."""
     copies: dict[str, Path] = {}
     for tensor in _tensors(model.graph):
@@ -69,7 +62,6 @@ def _data(model: onnx.ModelProto, folder: Path | None, place: Path, out: Path) -
             copies[entry.value] = place / f"{out.name}{number}.data"
             shutil.copyfile(folder / where, copies[entry.value])
         entry.value = copies[entry.value].name
-    return list(copies.values())
 
 
 def _tensors(graph: onnx.GraphProto) -> Iterator[TensorProto]:

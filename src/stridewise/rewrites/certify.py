@@ -46,12 +46,12 @@ def certify(found: Dilation) -> Certificate:
     tainted: dict[int, tuple[str, ...]] = {}
     for node in graph.nodes:
         reached = dict.fromkeys(name for t in node.inputs for name in tainted.get(t, ()))
-        act = found.acts.get(node.index)
-        if act is not None and act.kind == "mixes":
+        action = found.actions.get(node.index)
+        if action is not None and action.kind == "mixes":
             reached[_name(node)] = None
         if reached:
             tainted.update(dict.fromkeys(node.outputs, tuple(reached)))
-    mixing = [graph.nodes[i] for i, act in found.acts.items() if act.kind == "mixes"]
+    mixing = [graph.nodes[i] for i, action in found.actions.items() if action.kind == "mixes"]
     means = tuple(dict.fromkeys(_name(node) for node in mixing))
     maps = {name for t, names in tainted.items() if _is_map(graph, t) for name in names}
     reasons = [
@@ -72,4 +72,4 @@ def _is_map(graph: Graph, tensor: int) -> bool:
 
 
 def _growth(found: Dilation, node: Node) -> int:
-    return math.prod(found.acts[node.index].came)
+    return math.prod(found.actions[node.index].m_in)

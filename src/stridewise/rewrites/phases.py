@@ -10,8 +10,8 @@ from stridewise.analyses.strides import blocks, components
 from stridewise.errors import PlanError
 from stridewise.ir import Graph
 from stridewise.plans import Plan
+from stridewise.rewrites.cumulative import cumulative, steps_of
 from stridewise.rewrites.places import place_of
-from stridewise.rewrites.reach import cumulative, steps_of
 
 Span: TypeAlias = tuple[tuple[Fraction, Fraction], ...]
 """Per axis the cumulative strides a site leads from and to."""

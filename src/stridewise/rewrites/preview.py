@@ -13,8 +13,8 @@ from stridewise.errors import once
 from stridewise.ir import Graph, Sizes
 from stridewise.plans import Plan, Setting, how_of
 from stridewise.report.units import binary, count
+from stridewise.rewrites.cumulative import cumulative, steps_of
 from stridewise.rewrites.kinds import filled
-from stridewise.rewrites.reach import cumulative, steps_of
 from stridewise.rewrites.restride import restride
 from stridewise.shown import Shown
 

@@ -11,9 +11,9 @@ from stridewise.analyses.strides import blocks, components, site_grids
 from stridewise.errors import PlanError
 from stridewise.ir import Graph, Node, Slot
 from stridewise.plans import BORDERS, KINDS, check_stride
+from stridewise.rewrites.cumulative import steps_of
 from stridewise.rewrites.kinds import steps_now
 from stridewise.rewrites.places import is_within
-from stridewise.rewrites.reach import steps_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

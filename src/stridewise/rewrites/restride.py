@@ -15,9 +15,9 @@ from stridewise.plans import Plan, Setting
 from stridewise.rewrites.dilate import dilated_graph, dilation
 from stridewise.rewrites.insert import inserted
 from stridewise.rewrites.kinds import SPACE, check_kinds, filled, made_by, own_windows, with_growth
-from stridewise.rewrites.meet import settled
 from stridewise.rewrites.phases import phases
 from stridewise.rewrites.places import Place, place_of
+from stridewise.rewrites.reconciliation import reconciled
 from stridewise.rewrites.resized import resized
 
 _NO_FIT = ": the plan does not fit; take smaller steps, or an input size that they divide"
@@ -52,7 +52,7 @@ def restride(graph: Graph, plan: Plan, inputs: Sizes | None = None, shapes: bool
             assert grid is not None
             maps[grid] = _step_of(setting).windows
     try:
-        sizes, pads, maps = settled(stepped, maps, inputs)
+        sizes, pads, maps = reconciled(stepped, maps, inputs)
     except GeometryError as error:
         raise PlanError(f"{error}{_NO_FIT}") from error
     grids = tuple(

@@ -1,7 +1,7 @@
-"""What single function calls do instead, once steps have become dilation (DESIGN 3.4, `rewrites.acts.Act`).
+"""What single function calls do instead, once steps have become dilation (DESIGN 3.4, `rewrites.actions.Action`).
 
 Every replacement works from the operand it meets, so it is exact at every input size: an operand that comes with m
-times the positions tells the old size, size // m. The formulas are `rewrites.acts.widened` and nothing else.
+times the positions tells the old size, size // m. The formulas are `rewrites.actions.widened` and nothing else.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import torch
 from torch.nn import functional
 
 from stridewise.axis import Window
-from stridewise.rewrites.acts import Act, widened
+from stridewise.rewrites.actions import Action, widened
 from stridewise.rewrites.counts import counted, may_read_nothing
-from stridewise.rewrites.times import Times
+from stridewise.rewrites.multipliers import Multipliers
 
 Pairs: TypeAlias = tuple[tuple[int, int], ...]
 # Parameters of window functions behind the input, in order, with their defaults.
@@ -56,7 +56,7 @@ def every(x: torch.Tensor, starts: Sequence[int], steps: Sequence[int], first: i
     return x[tuple(index)]
 
 
-def interleaved(parts: Sequence[torch.Tensor], times: Times) -> torch.Tensor:
+def interleaved(parts: Sequence[torch.Tensor], times: Multipliers) -> torch.Tensor:
     """Maps of one shape, phase by phase, put together so that part number b lies at [..., b::times]."""
     if len(parts) == 1:
         return parts[0]
@@ -98,7 +98,7 @@ def windows(found: Mapping[str, Any], axes: int) -> list[Window]:
 
 
 def restrided(
-    name: str, args: Sequence[Any], kwargs: Mapping[str, Any], stride: Times
+    name: str, args: Sequence[Any], kwargs: Mapping[str, Any], stride: Multipliers
 ) -> tuple[Sequence[Any], Mapping[str, Any]]:
     """The arguments of a window function with another stride."""
     at = 1 + list(_TABLES[name.rstrip("123d")]).index("stride")
@@ -117,15 +117,15 @@ def sizes_of(x: torch.Tensor, axes: int) -> list[int]:
     return [int(n) if isinstance(n, torch.Tensor) else n for n in x.shape[x.dim() - axes :]]
 
 
-def wide_windows(x: torch.Tensor, old: Sequence[Window], act: Act) -> list[Window]:
+def wide_windows(x: torch.Tensor, old: Sequence[Window], action: Action) -> list[Window]:
     """The windows that take the place of `old` on the operand x."""
     sizes = sizes_of(x, len(old))
-    return [widened(w, a, b, n) for w, a, b, n in zip(old, act.came, act.goes, sizes, strict=True)]
+    return [widened(w, a, b, n) for w, a, b, n in zip(old, action.m_in, action.m_out, sizes, strict=True)]
 
 
-def _convolution(act: Act, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+def _convolution(action: Action, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
     x, found = args[0], _bound(_CONV, args, kwargs)
-    new = wide_windows(x, act.same or windows(found, len(act.came)), act)
+    new = wide_windows(x, action.same or windows(found, len(action.m_in)), action)
     x = end_pad(x, [(w.pad_begin, w.pad_end) for w in new])
     steps, spread = [w.stride for w in new], [w.dilation for w in new]
     return func(x, found["weight"], found["bias"], steps, 0, spread, found["groups"])
@@ -137,21 +137,21 @@ def something(x: torch.Tensor) -> torch.Tensor:
     return x.masked_fill(x == float("-inf"), 0.0)
 
 
-def _maximum(act: Act, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+def _maximum(action: Action, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
     x, found = args[0], _bound(_MAX, args, kwargs)
-    old = act.same or windows(found, len(act.came))
-    new = wide_windows(x, old, act)
+    old = action.same or windows(found, len(action.m_in))
+    new = wide_windows(x, old, action)
     x = end_pad(x, [(w.pad_begin, w.pad_end) for w in new], float("-inf"))
     out = func(x, [w.kernel for w in new], [w.stride for w in new], 0, [w.dilation for w in new])
-    return something(out) if any(map(may_read_nothing, old, act.goes)) else out
+    return something(out) if any(map(may_read_nothing, old, action.m_out)) else out
 
 
-def _average(act: Act, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+def _average(action: Action, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
     """Sums over the spread window, divided by what the old op counted: padding and overhang as it did."""
     x, found = args[0], _bound(_AVERAGE, args, kwargs)
-    axes = len(act.came)
-    old = act.same or windows(found, axes)
-    new = wide_windows(x, old, act)
+    axes = len(action.m_in)
+    old = action.same or windows(found, axes)
+    new = wide_windows(x, old, action)
     first = x.dim() - axes
     sizes, override = sizes_of(x, axes), found["divisor_override"]
     out = end_pad(x, [(w.pad_begin, w.pad_end) for w in new])
@@ -160,7 +160,7 @@ def _average(act: Act, func: Callable[..., Any], args: Sequence[Any], kwargs: Ma
         taps = [out.narrow(first + axis, t * w.dilation, reach) for t in range(w.kernel)]
         out = every(torch.stack(taps).sum(0) if len(taps) > 1 else taps[0], [0], [w.stride], first + axis)
         if override is None:
-            count = counted(old[axis], w, act.came[axis], sizes[axis], found["count_include_pad"])
+            count = counted(old[axis], w, action.m_in[axis], sizes[axis], found["count_include_pad"])
             if len(set(count)) == 1:
                 out = out / count[0]
             else:
@@ -170,14 +170,14 @@ def _average(act: Act, func: Callable[..., Any], args: Sequence[Any], kwargs: Ma
     return out if override is None else out / override
 
 
-def _columns(act: Act, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+def _columns(action: Action, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
     x, found = args[0], _bound(_COLUMNS, args, kwargs)
-    new = wide_windows(x, act.same or windows(found, len(act.came)), act)
+    new = wide_windows(x, action.same or windows(found, len(action.m_in)), action)
     x = end_pad(x, [(w.pad_begin, w.pad_end) for w in new])
     return func(x, [w.kernel for w in new], [w.dilation for w in new], 0, [w.stride for w in new])
 
 
-def _padded(act: Act, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+def _padded(action: Action, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
     """A padding, m times as wide.
 
     Reflection and replication look from the last old position, so what lies behind it is cut off first.
@@ -185,28 +185,28 @@ def _padded(act: Act, func: Callable[..., Any], args: Sequence[Any], kwargs: Map
     names = ["input", "pad", "mode", "value"]
     found = {"mode": "constant", "value": None, **dict(zip(names, args, strict=False)), **kwargs}
     x, flat, mode = found["input"], list(found["pad"]), found["mode"]
-    axes = len(act.came)
+    axes = len(action.m_in)
     pairs = [(flat[i], flat[i + 1]) for i in range(0, len(flat), 2)][::-1]
     rest = pairs[: max(len(pairs) - axes, 0)]
     pairs = [(0, 0)] * (axes - len(pairs)) + pairs[len(rest) :]
-    wide = [(b * m, e * m) for (b, e), m in zip(pairs, act.came, strict=True)]
+    wide = [(b * m, e * m) for (b, e), m in zip(pairs, action.m_in, strict=True)]
     if mode == "constant" or mode == "circular":
         flat = [n for pair in reversed([*rest, *wide]) for n in pair]
         return func(x, flat, mode, found["value"])
-    cut = [m - 1 if b or e else 0 for (b, e), m in zip(pairs, act.came, strict=True)]
+    cut = [m - 1 if b or e else 0 for (b, e), m in zip(pairs, action.m_in, strict=True)]
     x = end_pad(x, [(0, -c) for c in cut])
     x = func(x, [n for pair in reversed(wide) for n in pair], mode)
     return end_pad(x, [(0, c) for c in cut])
 
 
-def _dropped(act: Act, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+def _dropped(action: Action, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
     return args[0]
 
 
-def _sliced(act: Act, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+def _sliced(action: Action, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
     """x[index] with the slices of the last axes at m times their starts, and as many positions as the rule wants."""
     x, index = args[0], args[1] if isinstance(args[1], tuple) else (args[1],)
-    first = x.dim() - len(act.came)
+    first = x.dim() - len(action.m_in)
     if any(entry is Ellipsis for entry in index):
         at = next(i for i, entry in enumerate(index) if entry is Ellipsis)
         index = (*index[:at], *[slice(None)] * (x.dim() - len(index) + 1), *index[at + 1 :])
@@ -215,10 +215,10 @@ def _sliced(act: Act, func: Callable[..., Any], args: Sequence[Any], kwargs: Map
         axis = dim - first
         if axis < 0 or not isinstance(entry, slice):
             continue
-        came, goes, size = act.came[axis], act.goes[axis], sizes_of(x, len(act.came))[axis]
-        where = range(*entry.indices(size // came))
-        step, count = where.step * came // goes, len(where) * goes
-        start = where.start * came
+        m_in, m_out, size = action.m_in[axis], action.m_out[axis], sizes_of(x, len(action.m_in))[axis]
+        where = range(*entry.indices(size // m_in))
+        step, count = where.step * m_in // m_out, len(where) * m_out
+        start = where.start * m_in
         short = start + (count - 1) * step + 1 - size
         if short > 0:
             x = functional.pad(x, [0] * (2 * (x.dim() - 1 - dim)) + [0, short])
@@ -226,42 +226,42 @@ def _sliced(act: Act, func: Callable[..., Any], args: Sequence[Any], kwargs: Map
     return func(x, tuple(out))
 
 
-def _resized(act: Act, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+def _resized(action: Action, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
     """The old op on coarse grids of its operand, one for each phase of the output."""
     x = args[0]
-    first = x.dim() - len(act.came)
+    first = x.dim() - len(action.m_in)
     rest, named = list(args[1:]), dict(kwargs)
     resizes = any(func is f for name in ("interpolate", "upsample") for f in FUNCTIONS[name])
     if resizes and (rest[:1] or [named.get("size")])[0] is not None:
-        size = _each(rest[0] if rest else named["size"], len(act.goes))
-        size = [n // m for n, m in zip(size, act.goes, strict=True)]
+        size = _each(rest[0] if rest else named["size"], len(action.m_out))
+        size = [n // m for n, m in zip(size, action.m_out, strict=True)]
         if rest:
             rest[0] = size
         else:
             named["size"] = size
     parts = []
-    for phase in itertools.product(*(range(m) for m in act.goes)):
-        starts = [b * h for b, h in zip(phase, act.hop, strict=True)]
-        parts.append(func(every(x, starts, act.came, first), *rest, **named))
-    return interleaved(parts, act.goes)
+    for phase in itertools.product(*(range(m) for m in action.m_out)):
+        starts = [b * h for b, h in zip(phase, action.offset, strict=True)]
+        parts.append(func(every(x, starts, action.m_in, first), *rest, **named))
+    return interleaved(parts, action.m_out)
 
 
-def _coarse(act: Act, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+def _coarse(action: Action, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
     """The old op on the old positions alone."""
     x = args[0]
-    first = 1 if act.channels_last else x.dim() - len(act.came)
-    return func(every(x, [0] * len(act.came), act.came, first), *args[1:], **kwargs)
+    first = 1 if action.channels_last else x.dim() - len(action.m_in)
+    return func(every(x, [0] * len(action.m_in), action.m_in, first), *args[1:], **kwargs)
 
 
-def _apart(act: Act, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+def _apart(action: Action, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
     """The old op on each phase by itself."""
     x = args[0]
-    first = x.dim() - len(act.came)
-    phases = itertools.product(*(range(m) for m in act.came))
-    return interleaved([func(every(x, p, act.came, first), *args[1:], **kwargs) for p in phases], act.came)
+    first = x.dim() - len(action.m_in)
+    phases = itertools.product(*(range(m) for m in action.m_in))
+    return interleaved([func(every(x, p, action.m_in, first), *args[1:], **kwargs) for p in phases], action.m_in)
 
 
-_Replacement: TypeAlias = Callable[[Act, Callable[..., Any], Sequence[Any], Mapping[str, Any]], Any]
+_Replacement: TypeAlias = Callable[[Action, Callable[..., Any], Sequence[Any], Mapping[str, Any]], Any]
 _BY_NAME: dict[tuple[str, str], _Replacement] = {
     **{("window", f"conv{n}d"): _convolution for n in (1, 2, 3)},
     **{("window", f"max_pool{n}d"): _maximum for n in (1, 2, 3)},

@@ -27,7 +27,7 @@ from stridewise.tracing.trace import InputSpec
 
 
 @dataclass(kw_only=True)
-class Carrier:
+class Applier:
     """Carries a plan's sites out on a model; `edits`: the calls to replace, by the module that makes them."""
 
     model: nn.Module

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -19,7 +18,7 @@ from stridewise.rewrites.kinds import filled, made_by
 from stridewise.rewrites.promised import check_promised
 from stridewise.rewrites.restride import restride
 from stridewise.shown import Shown
-from stridewise.surgery.applier import Carrier
+from stridewise.surgery.applier import Applier
 from stridewise.surgery.assumed import still_assumed
 from stridewise.surgery.declared import follow
 from stridewise.surgery.dilated import dilate
@@ -32,18 +31,27 @@ from stridewise.tracing.trace import InputSpec, trace
 @dataclass(slots=True)
 class Done(Shown):
     """What `apply` did. changes: one line each; certificate: what stays the same, where weights are kept;
-    undo() puts the model back as it was; findings: numbers in the model that still assume the old strides."""
+    findings: numbers in the model that still assume the old strides. undo() puts the model back as it was, redo()
+    changes it once more."""
 
     changes: tuple[str, ...]
     graph: Graph
     certificate: Certificate | None = None
     findings: tuple[Finding, ...] = ()
-    _back: list[Callable[[], None]] = field(default_factory=list)
+    _undo: Undo = field(default_factory=Undo)
+    _is_undone: bool = False
 
     def undo(self) -> None:
-        """Put every changed attribute and hook back."""
-        while self._back:
-            self._back.pop()()
+        """Put every changed attribute and hook back; nothing where that was done already."""
+        if not self._is_undone:
+            self._undo.everything()
+        self._is_undone = True
+
+    def redo(self) -> None:
+        """Make the same changes once more, in microseconds: nothing is traced. After `undo()` alone."""
+        if self._is_undone:
+            self._undo.again()
+        self._is_undone = False
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, schema "stridewise.apply/1"."""
@@ -73,14 +81,13 @@ def apply_to_model(model: nn.Module, plan: Plan, *, input: InputSpec | None = No
     done = Done(changes=(), graph=expected.graph)
     if plan.keep_weights:
         return _dilated(model, graph, plan, spec, done)
-    undo = Undo()
-    done._back.append(undo.everything)
+    undo = done._undo
     try:
-        carrier = Carrier(model=model, graph=graph, plan=plan, input=spec, undo=undo)
-        changes = [line for key in plan.sites for line in carrier.site(key)]
+        applier = Applier(model=model, graph=graph, plan=plan, input=spec, undo=undo)
+        changes = [line for key in plan.sites for line in applier.site(key)]
         changes += [_insert(model, graph, key, undo, plan) for key in plan.insert]
         changes += [_pad(model, graph, key, axis, rows, undo) for key, axis, rows in expected.pads]
-        carrier.finish()
+        applier.finish()
         done.changes = (*changes, *follow(model, expected.graph, undo))
         done.findings = still_assumed(model, graph, expected.graph)
         _verify(trace(model, spec, name=plan.model), expected.graph)
@@ -92,8 +99,7 @@ def apply_to_model(model: nn.Module, plan: Plan, *, input: InputSpec | None = No
 
 def _dilated(model: nn.Module, graph: Graph, plan: Plan, input: InputSpec, done: Done) -> Done:
     """The plan with kept weights: steps become dilation."""
-    undo = Undo()
-    done._back.append(undo.everything)
+    undo = done._undo
     try:
         found = dilation(graph, plan)
         done.certificate = certify(found)

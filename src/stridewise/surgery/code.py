@@ -12,7 +12,7 @@ from stridewise.tracing.steps import EndPad, Phase, Reach
 
 _HEAD = ["import torch.nn.functional as F", "", "at = model.get_submodule"]
 _FIT = '''
-def end(size, kernel, stride, dilation, pad, came, goes, ceil):
+def end(size, kernel, stride, dilation, pad, m_in, m_out, ceil):
     """Padding behind an operand with `came` times its old positions, so that the output gets `goes` times its own."""
     span, size = dilation * (kernel - 1) + 1, size // came
     old = (size + 2 * pad - span + (stride - 1 if ceil else 0)) // stride + 1
@@ -46,7 +46,7 @@ def code(before: nn.Module, after: nn.Module, plan: Plan, done: Done) -> str:
                 pad = [n for rows in reversed(hook.rows) for n in (0, rows)]
                 lines.append(f'{at}.register_forward_pre_hook(lambda m, a: (F.pad(a[0], {pad}, "replicate"),))')
             elif isinstance(hook, Coarse):
-                index = ", ".join(f"::{m}" for m in hook.times)
+                index = ", ".join(f"::{m}" for m in hook.multipliers)
                 lines.append(f"{at}.register_forward_pre_hook(lambda m, a: (a[0][..., {index}], *a[1:]))")
         for after_hook in module._forward_hooks.values():
             if isinstance(after_hook, Something):
@@ -71,10 +71,10 @@ def code(before: nn.Module, after: nn.Module, plan: Plan, done: Done) -> str:
 def _ends(hook: Fit) -> str:
     """The argument of F.pad, last axis first."""
     parts = []
-    for back, (w, came, goes) in enumerate(
-        zip(reversed(hook.old), reversed(hook.act.came), reversed(hook.act.goes), strict=True), 1
+    for back, (w, m_in, m_out) in enumerate(
+        zip(reversed(hook.old), reversed(hook.action.m_in), reversed(hook.action.m_out), strict=True), 1
     ):
-        facts = (w.kernel, w.stride, w.dilation, w.pad_begin, came, goes, w.ceil_mode)
+        facts = (w.kernel, w.stride, w.dilation, w.pad_begin, m_in, m_out, w.ceil_mode)
         parts.append(f"0, end(a[0].shape[-{back}], {', '.join(map(str, facts))})")
     value = "" if hook.value == 0 else ', value=float("-inf")'
     return f"({', '.join(parts)}){value}"

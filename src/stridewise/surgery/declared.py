@@ -10,8 +10,8 @@ from torch import nn
 
 from stridewise.analyses.strides import components
 from stridewise.ir import Graph
+from stridewise.rewrites.cumulative import cumulative, steps_of
 from stridewise.rewrites.places import is_within
-from stridewise.rewrites.reach import cumulative, steps_of
 from stridewise.surgery.undo import Undo
 
 

@@ -14,10 +14,10 @@ from torch.nn.modules.pooling import _MaxPoolNd
 from stridewise.axis import Window
 from stridewise.errors import PlanError, once
 from stridewise.ir import Graph, Node
-from stridewise.rewrites.acts import Act
+from stridewise.rewrites.actions import Action
 from stridewise.rewrites.counts import may_read_nothing
 from stridewise.rewrites.dilate import Dilation, calls_differ
-from stridewise.rewrites.times import Times
+from stridewise.rewrites.multipliers import Multipliers
 from stridewise.surgery.actions import replacement
 from stridewise.surgery.patched import Beginning, Coarse, Fit, Override, Quiet, Something, Swap
 from stridewise.surgery.undo import Undo
@@ -38,7 +38,7 @@ class _Site:
 
 
 def dilate(model: nn.Module, found: Dilation, input: InputSpec, undo: Undo) -> list[str]:
-    """Carry the acts of `found` out on the model; returns a line for each change, in executed order.
+    """Carry the actions of `found` out on the model; returns a line for each change, in executed order.
 
     Raises: PlanError, before anything is changed, where an op has no dilated form.
     """
@@ -46,26 +46,26 @@ def dilate(model: nn.Module, found: Dilation, input: InputSpec, undo: Undo) -> l
     _, calls = function_calls(model, input, graph.model)
     modules = dict(model.named_modules(remove_duplicate=False))
     site = _Site(graph, calls, by_node(calls), modules)
-    paths: dict[str, dict[int, Act]] = {}
-    for index, act in found.acts.items():
-        if act.kind != "mixes":
-            paths.setdefault(_owner(graph, site.made_by, index), {})[index] = act
+    paths: dict[str, dict[int, Action]] = {}
+    for index, action in found.actions.items():
+        if action.kind != "mixes":
+            paths.setdefault(_owner(graph, site.made_by, index), {})[index] = action
     steps: list[Callable[[Undo], list[str]]] = []
-    for path, acts in paths.items():
-        nodes = [graph.nodes[i] for i in acts]
+    for path, actions in paths.items():
+        nodes = [graph.nodes[i] for i in actions]
         turns = {call.turn for call in calls if call.path == path}
-        one = _agreed(nodes, acts)
+        one = _agreed(nodes, actions)
         if one is not None and len(turns) == len(nodes) and _by_attributes(modules[path], nodes[0]):
             steps.append(partial(_set, modules[path], path, nodes[0], one))
         else:
-            steps.append(partial(_swap, site, path, _swaps(site, path, acts)))
-    steps += [partial(_enter, modules[path], path, came) for path, came in found.entries.items()]
+            steps.append(partial(_swap, site, path, _swaps(site, path, actions)))
+    steps += [partial(_enter, modules[path], path, m_in) for path, m_in in found.entries.items()]
     return [line for step in steps for line in step(undo)]
 
 
-def _enter(module: nn.Module, path: str, came: Times, undo: Undo) -> list[str]:
-    undo.hook(module, Coarse(came))
-    return [f"{path}: given one position in {once(came)}, since its size is fixed"]
+def _enter(module: nn.Module, path: str, m_in: Multipliers, undo: Undo) -> list[str]:
+    undo.hook(module, Coarse(m_in))
+    return [f"{path}: given one position in {once(m_in)}, since its size is fixed"]
 
 
 def _owner(graph: Graph, made_by: Any, index: int) -> str:
@@ -77,10 +77,10 @@ def _owner(graph: Graph, made_by: Any, index: int) -> str:
     return str(call.path)
 
 
-def _agreed(nodes: Sequence[Node], acts: dict[int, Act]) -> Act | None:
-    """The act of a module whose every call does the same window op, else None."""
-    first = acts[nodes[0].index]
-    same = all(acts[n.index] == first and n.attrs.get("maps") == nodes[0].attrs.get("maps") for n in nodes)
+def _agreed(nodes: Sequence[Node], actions: dict[int, Action]) -> Action | None:
+    """The action of a module whose every call does the same window op, else None."""
+    first = actions[nodes[0].index]
+    same = all(actions[n.index] == first and n.attrs.get("maps") == nodes[0].attrs.get("maps") for n in nodes)
     alone = len({n.call for n in nodes}) == len(nodes)
     return first if same and alone and first.kind == "window" else None
 
@@ -97,13 +97,13 @@ def _by_attributes(module: nn.Module, node: Node) -> bool:
     return not module.return_indices
 
 
-def _set(module: Any, path: str, node: Node, act: Act, undo: Undo) -> list[str]:
+def _set(module: Any, path: str, node: Node, action: Action, undo: Undo) -> list[str]:
     own = len(module.kernel_size) if isinstance(module, _ConvNd) else _axes_of(module._get_name())
-    act = _of_axes(act, own)
+    action = _of_axes(action, own)
     old = tuple(m for m in node.attrs["maps"] if isinstance(m, Window))[-own:]
-    strides = tuple(w.stride * a // b for w, a, b in zip(old, act.came, act.goes, strict=True))
-    spread = tuple(w.dilation * a for w, a in zip(old, act.came, strict=True))
-    pads = tuple(w.pad_begin * a for w, a in zip(old, act.came, strict=True))
+    strides = tuple(w.stride * a // b for w, a, b in zip(old, action.m_in, action.m_out, strict=True))
+    spread = tuple(w.dilation * a for w, a in zip(old, action.m_in, strict=True))
+    pads = tuple(w.pad_begin * a for w, a in zip(old, action.m_in, strict=True))
     pool = isinstance(module, _MaxPoolNd)
     aside = pool and any(p > w.kernel // 2 for p, w in zip(pads, old, strict=True))
     if aside:
@@ -122,8 +122,8 @@ def _set(module: Any, path: str, node: Node, act: Act, undo: Undo) -> list[str]:
         undo.set(module, "_reversed_padding_repeated_twice", [p for n in reversed(pads) for p in (n, n)])
     # A window that kept every position needs no more than its padding; one that steps ends where its size says.
     if aside or any(w.ceil_mode or w.stride > 1 for w in old):
-        undo.hook(module, Fit(old, act, float("-inf") if pool else 0.0))
-    if pool and any(map(may_read_nothing, old, act.goes)):
+        undo.hook(module, Fit(old, action, float("-inf") if pool else 0.0))
+    if pool and any(map(may_read_nothing, old, action.m_out)):
         undo.behind(module, Something())
     return [f"{path}: {', '.join(said)}"] if said else []
 
@@ -133,33 +133,33 @@ def _axes_of(name: str) -> int:
     return int(name[-2]) if name[-1:] == "d" and name[-2:-1].isdigit() else 0
 
 
-def _of_axes(act: Act, axes: int) -> Act:
-    """The act without the axes that torch adds on its way: a pool along one axis runs as one along two."""
-    if not axes or len(act.came) <= axes:
-        return act
-    return replace(act, came=act.came[-axes:], goes=act.goes[-axes:], same=act.same[-axes:])
+def _of_axes(action: Action, axes: int) -> Action:
+    """The action without the axes that torch adds on its way: a pool along one axis runs as one along two."""
+    if not axes or len(action.m_in) <= axes:
+        return action
+    return replace(action, m_in=action.m_in[-axes:], m_out=action.m_out[-axes:], same=action.same[-axes:])
 
 
 def _flat(value: Any, axes: int) -> tuple[int, ...]:
     return tuple(value) if isinstance(value, list | tuple) else (value,) * axes
 
 
-def _swaps(site: _Site, path: str, acts: Mapping[int, Act]) -> list[Swap]:
+def _swaps(site: _Site, path: str, actions: Mapping[int, Action]) -> list[Swap]:
     """The function calls of the module at `path` to replace. Raises PlanError where one has no dilated form."""
     # Every call of the module counts, also one in which nothing is to be replaced.
     turns: dict[int, dict[tuple[str, int], Swap]] = {c.turn: {} for c in site.calls if c.path == path}
-    for index, act in acts.items():
+    for index, action in actions.items():
         call = site.made_by[index]
         key = (call.name, call.number)
         turn = turns[call.turn]
         if key in turn:  # one call, several axes: it comes as the first node's operand and goes as the last's
-            act = replace(act, came=turn[key].act.came)
-        if replacement(act.kind, call.name) is None:
+            action = replace(action, m_in=turn[key].action.m_in)
+        if replacement(action.kind, call.name) is None:
             where = site.graph.nodes[index].key or path
             raise PlanError(f"{where}: '{call.name}' has no dilated form")
-        if act.kind == "window":
-            act = _of_axes(act, _axes_of(call.name))
-        turn[key] = Swap(name=call.name, number=call.number, act=act)
+        if action.kind == "window":
+            action = _of_axes(action, _axes_of(call.name))
+        turn[key] = Swap(name=call.name, number=call.number, action=action)
     first, *rest = turns.values()
     if any(turn != first for turn in rest):
         raise calls_differ(path or site.graph.model)
@@ -176,7 +176,9 @@ def _swap(site: _Site, path: str, swaps: Sequence[Swap], undo: Undo) -> list[str
     for child in dict.fromkeys(_children(path, set(override.swaps), site.calls)):
         undo.method(site.modules[child], "forward", Quiet(site.modules[child], override))
     name = path or site.graph.model
-    return [f"{name}: {s.name} as {_SAID[s.act.kind].format(once(s.act.came), once(s.act.goes))}" for s in swaps]
+    return [
+        f"{name}: {s.name} as {_SAID[s.action.kind].format(once(s.action.m_in), once(s.action.m_out))}" for s in swaps
+    ]
 
 
 def _override(module: nn.Module, swaps: Sequence[Swap]) -> Override:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +10,7 @@ import torch
 from torch import nn
 
 from stridewise.errors import MissingExtraError, PlanError
+from stridewise.files import staging
 from stridewise.tracing.trace import InputSpec
 
 # Beyond this much the numbers of the file are not those of the model (float32, other kernels).
@@ -34,9 +34,9 @@ def export_onnx(model: nn.Module, input: InputSpec, path: Path) -> float:
     given = tuple(arguments.values()) if not isinstance(input, Mapping) else (arguments,)
     model.eval()
     try:
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder, warnings.catch_warnings():
+        with staging(path, error=PlanError) as folder, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # tracer warnings about sizes: the file is made for these
-            file = Path(folder) / path.name
+            file = folder / path.name
             torch.onnx.export(model, given, str(file), dynamo=False, input_names=list(named))
             onnx.checker.check_model(str(file), full_check=True)
             session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
@@ -47,10 +47,6 @@ def export_onnx(model: nn.Module, input: InputSpec, path: Path) -> float:
             off = max((_difference(a, torch.from_numpy(b)) for a, b in zip(wanted, found, strict=True)), default=0.0)
             if not off <= _CLOSE:
                 raise PlanError(f"{path}: onnxruntime's outputs are {off:.1e} off the model's; nothing was written")
-            for part in sorted(Path(folder).iterdir(), key=lambda p: p.name == path.name):
-                part.replace(path.parent / part.name)
-    except OSError as error:
-        raise PlanError(f"{path}: cannot be written: {error.strerror or error}") from error
     except (RuntimeError, ValueError, TypeError, torch.onnx.errors.OnnxExporterError) as error:
         raise PlanError(f"{path}: the changed model could not be exported: {_first_line(error)}") from error
     return off

@@ -17,8 +17,8 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from stridewise.axis import Window
-from stridewise.rewrites.acts import Act
-from stridewise.rewrites.times import Times
+from stridewise.rewrites.actions import Action
+from stridewise.rewrites.multipliers import Multipliers
 from stridewise.surgery.actions import FUNCTIONS, end_pad, every, replacement, restrided, something, wide_windows
 from stridewise.tracing.patching import PatchedForward
 from stridewise.tracing.steps import Step
@@ -26,17 +26,17 @@ from stridewise.tracing.steps import Step
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Swap:
-    """One call to replace: call number `number` of the function `name` in a forward, by `act`."""
+    """One call to replace: call number `number` of the function `name` in a forward, by `action`."""
 
     name: str
     number: int
-    act: Act
+    action: Action
 
     def run(self, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """The call, done the other way."""
-        instead = replacement(self.act.kind, self.name)
+        instead = replacement(self.action.kind, self.name)
         assert instead is not None
-        return instead(self.act, func, args, kwargs)
+        return instead(self.action, func, args, kwargs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,16 +161,16 @@ class Fit:
     maximum pooling takes only little padding itself (torch: half its kernel), so it may leave the rest to this.
     """
 
-    def __init__(self, old: tuple[Window, ...], act: Act, value: float) -> None:
+    def __init__(self, old: tuple[Window, ...], action: Action, value: float) -> None:
         self.old = old
-        self.act = act
+        self.action = action
         self.value = value
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        new = wide_windows(args[0], self.old, self.act)
+        new = wide_windows(args[0], self.old, self.action)
         own: Any = module.padding
         # Never a crop: the module's own end padding would put zeros where there was something. What it has too much
-        # is less than a step: step - 1 + came * (rest + 1 - old step) for a rest below the old step.
+        # is less than a step: step - 1 + m_in * (rest + 1 - old step) for a rest below the old step.
         pads = [(w.pad_begin - p, max(w.pad_end - p, 0)) for w, p in zip(new, own, strict=True)]
         return (end_pad(args[0], pads, self.value), *args[1:])
 
@@ -183,11 +183,11 @@ class Something:
 
 
 class Coarse:
-    """Gives a module every m-th position of what it takes, `times` an axis."""
+    """Gives a module every m-th position of what it takes, `multipliers` an axis."""
 
-    def __init__(self, times: Times) -> None:
-        self.times = times
+    def __init__(self, multipliers: Multipliers) -> None:
+        self.multipliers = multipliers
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        first = args[0].dim() - len(self.times)
-        return (every(args[0], [0] * len(self.times), self.times, first), *args[1:])
+        first = args[0].dim() - len(self.multipliers)
+        return (every(args[0], [0] * len(self.multipliers), self.multipliers, first), *args[1:])

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from stridewise.files import whole
 from stridewise.tasks.checkpoint import Checkpoint
-from stridewise.tasks.files import whole
 from stridewise.tasks.record import Epoch
 
 
@@ -32,7 +32,7 @@ class Best:
             return
         self.weights = {key: value.detach().cpu().clone() for key, value in self.model.state_dict().items()}
         if self.path is not None:
-            with whole(self.path, "best weights") as temporary:
+            with whole(self.path, "the best weights") as temporary:
                 torch.save(self.weights, temporary)
 
     def over(self, curve: list[Epoch]) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from stridewise.errors import LoadError
-from stridewise.tasks.files import whole
+from stridewise.files import whole
 from stridewise.tasks.libraries import quiet
 from stridewise.tasks.record import Epoch
 
@@ -24,7 +24,7 @@ class Checkpoint:
         """Write it beside its place, then rename it. Raises: StridewiseError where it cannot be written."""
         content = {**state, "curve": [[e.loss, e.score] for e in curve], "stamp": [list(pair) for pair in self.stamp]}
         mark = os.environ.get("MASTER_PORT", "") if fabric.world_size > 1 else ""
-        with whole(self.path, "checkpoint", mark=mark, rename=fabric.is_global_zero) as temporary, quiet():
+        with whole(self.path, "the checkpoint", mark=mark, rename=fabric.is_global_zero) as temporary, quiet():
             fabric.save(temporary, content)
 
     def resumed(self, fabric: Any, state: dict[str, Any]) -> list[Epoch]:

@@ -12,9 +12,9 @@ from typing import Any
 from torch import nn
 
 from stridewise.errors import StridewiseError, UsageError
-from stridewise.plans import Plan, write_text
+from stridewise.files import write_bytes, write_text
+from stridewise.plans import Plan
 from stridewise.tasks.curves import curves
-from stridewise.tasks.files import write_bytes
 from stridewise.tasks.pictures import Splits
 from stridewise.tasks.record import Epoch, TrainRecord
 from stridewise.tasks.task import Source, Task, name_of
@@ -52,7 +52,7 @@ class RunFolder:
 
     def begin(self, plan: Plan) -> None:
         """Write the plan."""
-        write_text(self.path / PLAN, plan.to_toml(), StridewiseError)
+        write_text(self.path / PLAN, plan.to_toml())
 
     def tell(self, curve: list[Epoch], task: Task, title: str) -> None:
         """Bring the metrics and the curves up to date after an epoch."""
@@ -60,7 +60,7 @@ class RunFolder:
         rows = csv.writer(table)
         rows.writerow(["epoch", "loss", task.metric])
         rows.writerows([number, e.loss, e.score] for number, e in enumerate(curve, 1))
-        write_text(self.path / METRICS, table.getvalue(), StridewiseError)
+        write_text(self.path / METRICS, table.getvalue())
         write_bytes(self.path / CURVES, curves(curve, task.metric, title))
         self._to_board(len(curve), curve[-1], task.metric)
 
@@ -70,7 +70,7 @@ class RunFolder:
 
     def end(self, record: TrainRecord) -> None:
         """Write the record."""
-        write_text(self.path / RESULT, json.dumps(record.to_json(), indent=1, allow_nan=False) + "\n", StridewiseError)
+        write_text(self.path / RESULT, json.dumps(record.to_json(), indent=1, allow_nan=False) + "\n")
         if self._board is not None:
             self._board.close()
 

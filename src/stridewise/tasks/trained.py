@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from stridewise.errors import LoadError, MissingExtraError
+from stridewise.files import whole
 from stridewise.plans import Plan
-from stridewise.tasks.files import whole
 from stridewise.tasks.pictures import Splits, Standard
 from stridewise.tasks.run import task_of
 from stridewise.tasks.task import Source, Task, name_of
@@ -60,7 +60,7 @@ def save_trained(path: Path, model: nn.Module, task: Task, source: Source, plan:
         "deviation": list(splits.train.standard.deviation),
     }
     weights = {key: value.detach().cpu().contiguous().clone() for key, value in model.state_dict().items()}
-    with whole(path, "network") as temporary:
+    with whole(path, "the network") as temporary:
         save_file(weights, temporary, metadata={_KEY: json.dumps(told)})
 
 

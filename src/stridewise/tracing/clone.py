@@ -23,6 +23,8 @@ from stridewise.tracing.patching import PatchedForward
 Way: TypeAlias = Callable[[nn.Module, tuple[Any, ...], Mapping[str, Any]], Any]
 """(copy of a layer, arguments, named arguments): its output, None where only its forward gives that."""
 _META = torch.device("meta")
+_FEW = 4096  # elements of a table whose values are kept
+_Norm = nn.modules.batchnorm._NormBase  # whose statistics nobody asks for
 # What holds nothing of the model; looked up by type, since most attributes are of these.
 _ATOMS = frozenset(
     (int, float, bool, str, bytes, type(None), type, torch.dtype, torch.device, torch.Size, types.FunctionType)
@@ -53,7 +55,7 @@ class Cloner:
         self.memo: dict[int, Any] = {}
         self.parameters: dict[int, torch.Tensor] = {}
         self.learned: dict[int, int] = {}
-        self.keep: list[Any] = []
+        self.originals: dict[int, torch.Tensor] = {}
         self.copies: list[nn.Module] = []
         self.stated: list[tuple[str, torch.Tensor]] = []
         self.wrap = wrap
@@ -117,7 +119,8 @@ class Cloner:
         state = dict(module.__dict__)
         parameters, buffers, modules = state["_parameters"], state["_buffers"], state["_modules"]
         state["_parameters"] = {k: self.tensor(p) for k, p in parameters.items()}
-        state["_buffers"] = {k: self.tensor(b) for k, b in buffers.items()}
+        hold = self.tensor if isinstance(module, _Norm) else self.stored
+        state["_buffers"] = {k: hold(b) for k, b in buffers.items()}
         state["_modules"] = {
             k: None if m is None else self.module(m, f"{path}.{k}" if path else k) for k, m in modules.items()
         }
@@ -162,17 +165,27 @@ class Cloner:
         strides = tensor.stride() if tensor.layout is torch.strided else None
         copy = _example(tensor.shape, strides, tensor.dtype).data
         self.memo[id(tensor)] = copy
-        self.keep.append(tensor)
+        self.originals[id(copy)] = tensor
         if is_parameter:
             self.learned[id(copy)] = tensor.numel()
         return copy
+
+    def stored(self, tensor: torch.Tensor | None) -> torch.Tensor | None:
+        """A tensor that is no weight: with its values where these are few, as of strides and anchors."""
+        if tensor is None or type(tensor) is not torch.Tensor or tensor.is_meta or tensor.numel() > _FEW:
+            return self.tensor(tensor)
+        found = self.memo.get(id(tensor))
+        if found is None:
+            found = self.memo[id(tensor)] = tensor.detach().to("cpu", copy=True)
+            self.originals[id(found)] = tensor
+        return found
 
     def value(self, value: Any) -> Any:
         """A copy of a container, method, module or tensor that leads back into the model; anything else as it is."""
         if isinstance(value, nn.Module):
             return self.module(value, "")
         if isinstance(value, torch.Tensor):
-            return self.tensor(value)
+            return self.stored(value)
         kind = type(value)
         if kind is list:
             return list(value) if _is_plain(value) else [self.value(v) for v in value]

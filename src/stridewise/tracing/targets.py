@@ -4,18 +4,36 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+
 from stridewise.ops import find_torch
 from stridewise.ops.registry import Op, generation
 from stridewise.tracing.shape_functions import answer_for
+
+_ASKING = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}
 
 
 class Target:
     """What is known of a dispatcher function, looked up once."""
 
-    __slots__ = ("alias", "answer", "counts", "makes", "name", "op", "outputs", "writes")
+    __slots__ = (
+        "alias",
+        "answer",
+        "asks",
+        "called",
+        "counts",
+        "in_place",
+        "makes",
+        "name",
+        "op",
+        "outputs",
+        "seeded",
+        "writes",
+    )
 
     def __init__(self, func: Any) -> None:
         self.name = str(func)
+        self.called = func._schema.name.removeprefix("aten::").replace("::", ".")
         self.op: Op | None = find_torch(self.name)
         returns, arguments = func._schema.returns, func._schema.arguments
         info = returns[0].alias_info if returns else None
@@ -23,11 +41,14 @@ class Target:
         if info is not None:
             shared = [i for i, a in enumerate(arguments) if a.alias_info and a.alias_info.before_set & info.before_set]
             self.alias = shared[0] if shared else 0
-        in_place = bool(info is not None and info.is_write)
+        in_place = self.in_place = bool(info is not None and info.is_write)
         if self.alias < 0 and "_unsafe_view" in self.name:
             self.alias = 0
         # Where a device can be asked for, the meta device is what the forward gets.
         self.makes = any(a.name == "device" for a in arguments)
+        # Whether its output, or the shape of that, follows from the values of what comes in.
+        self.asks = not _ASKING.isdisjoint(func.tags)
+        self.seeded = torch.Tag.nondeterministic_seeded in func.tags
         # Statistics are for training; in eval they are empty.
         self.outputs = 1 if self.op is not None and self.op.name == "batch_norm" else None
         self.counts = self.op is not None and self.op.name in ("conv", "matmul", "attention")

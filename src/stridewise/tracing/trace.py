@@ -12,13 +12,14 @@ from typing import Any, TypeAlias
 import torch
 from torch import nn
 
-from stridewise.building.builder import Builder
+from stridewise.building.builder import Builder, frontier
 from stridewise.building.slots import with_slots
 from stridewise.errors import StridewiseError, TraceError, by
-from stridewise.ir import Graph
+from stridewise.ir import End, Graph
 from stridewise.ops.join import OWN_ORDER
 from stridewise.tracing.clone import Cloner
 from stridewise.tracing.cuts import has_open_cuts, with_cuts
+from stridewise.tracing.ended import ended_at
 from stridewise.tracing.fast_paths import is_own_forward
 from stridewise.tracing.hints import hint, part_hint
 from stridewise.tracing.links import has_constant_sizes, with_links
@@ -63,6 +64,8 @@ def trace(model: nn.Module, input: InputSpec = (3, 224, 224), *, name: str = "",
             if twin is not None:
                 graph, is_open = with_same_padding(graph, twin)
     if not any(op.site for op in graph.nodes):
+        if graph.end is not None:
+            raise TraceError(f"{name or type(model).__name__}: {graph.end}: there is no map yet")
         raise TraceError(
             f"{name or type(model).__name__}: no convolution or pooling was met: it has no strides to show"
         )
@@ -128,6 +131,7 @@ def _trace_once(
     copy = cloner.module(model)
     params = sum(p.numel() for p in cloner.parameters.values())
     tracer.learned = cloner.learned
+    tracer.constants.originals = cloner.originals
     dtype = next((p.dtype for p in cloner.parameters.values() if p.is_floating_point()), torch.float32)
     arguments: dict[str, torch.Tensor] = {}
     for key, shape in shapes.items():
@@ -136,23 +140,40 @@ def _trace_once(
         tracer.watch(tensor, value)
         arguments[key] = tensor
     FOLLOWING.append(tracer.step)
+    end, out = None, None
     try:
         with beside(tracer) if beside else nullcontext():
             out = _run(copy, tracer, arguments, shapes, name or type(model).__name__)
+    except _Left as left:
+        end = left.end
     finally:
         FOLLOWING.remove(tracer.step)
         cloner.release()
-    outputs = [v.index for v in (tracer.values.get(id(t)) for t in _tensors(out)) if v is not None]
-    outputs = [index for index in outputs if index is not None]
+    if end is None:
+        made = [v.index for v in (tracer.values.get(id(t)) for t in _tensors(out)) if v is not None]
+        outputs = [index for index in made if index is not None]
+    else:
+        outputs = frontier(builder)
+    if not outputs and end is not None:
+        raise TraceError(f"{name or type(model).__name__}: {end}: there is none yet")
     if not outputs:
         raise TraceError(f"{name or type(model).__name__}: its forward returns no tensor made from the input")
     graph = builder.graph(
         name or type(model).__name__,
-        [i for i in outputs if i is not None],
+        outputs,
         params,
+        end=end,
         declared=tuple(_declared(model, cloner.stated)),
     )
     return with_slots(graph, builder, tracer.calls)
+
+
+class _Left(Exception):  # noqa: N818
+    """The forward was left where it asked for a value."""
+
+    def __init__(self, end: End) -> None:
+        super().__init__(str(end))
+        self.end = end
 
 
 def _run(
@@ -172,6 +193,9 @@ def _run(
         raise
     except Exception as error:
         where = getattr(error, "stridewise_where", "")
+        ended = ended_at(error)
+        if ended is not None:
+            raise _Left(End(why=ended.why, where=ended.where, path=where, stored=ended.stored)) from error
         given = ", ".join(f"{k + '=' if k else ''}{'x'.join(map(str, s))}" for k, s in shapes.items())
         said = (str(error).strip().splitlines() or [type(error).__name__])[0]
         if len(said) > _LONG:

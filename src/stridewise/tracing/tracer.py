@@ -18,6 +18,8 @@ from stridewise.ops.draft import Value
 from stridewise.ops.layout import LayoutError, reshaped
 from stridewise.ops.step import op_of
 from stridewise.tracing.clone import Way
+from stridewise.tracing.constants import Constants
+from stridewise.tracing.ended import Ended, asks_for_values
 from stridewise.tracing.fast_paths import direct
 from stridewise.tracing.lazy import untouched
 from stridewise.tracing.meta_tensors import META
@@ -54,7 +56,7 @@ class Tracer(TorchDispatchMode):
         self.builder = builder
         self.values: dict[int, Value] = {}
         self.learned: dict[int, int] = {}
-        self.moved: dict[int, torch.Tensor] = {}
+        self.constants = Constants()
         self.alive: list[Any] = []
         self.owner: ModuleCall | None = None
         self.calls: list[ModuleCall] = []
@@ -72,7 +74,7 @@ class Tracer(TorchDispatchMode):
         self.alive.append(tensor)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func is _EMPTY:
+        if func is _EMPTY and args[0] == [0]:  # torch's batch norm asks for one with every call
             out = empty(args, kwargs or {})
             if out is not None:
                 self._constant(out, ())
@@ -92,14 +94,47 @@ class Tracer(TorchDispatchMode):
                 plain.append(value)
                 operands.append(value)
         named = {k: self._plain(v, operands) for k, v in kwargs.items()} if kwargs else {}
-        asked = target.answer is not None and not self.moved and not (kwargs and "dtype" in kwargs)
-        out = target.answer(args, plain) if asked else None  # type: ignore[misc]
-        if out is None:
-            out = self._execute(func, target, args, kwargs or {})
         for value in operands:
             if value.index is not None:
-                self._follow(target, args, plain, named, operands, out)
-                return out
+                break
+        else:
+            return self._without_input(func, target, args, kwargs or {}, plain, named, operands)
+        if target.asks and asks_for_values(func, args):
+            raise Ended(f"{target.called} asks for values that depend on the input")
+        given = args
+        if self.constants.known:
+            args, kwargs = self.constants.on_meta(func, args), self.constants.on_meta(func, kwargs or {})
+        asked = target.answer is not None and not (kwargs and "dtype" in kwargs)
+        out = target.answer(args, plain) if asked else None  # type: ignore[misc]
+        if out is None:
+            try:
+                out = self._execute(func, target, args, kwargs or {})
+            except NotImplementedError as error:
+                raise Ended(f"torch has no shapes for {target.called}") from error
+        if target.in_place and given is not args:
+            out = given[0]
+        self._follow(target, given, plain, named, operands, out)
+        return out
+
+    def _without_input(
+        self,
+        func: Any,
+        target: Target,
+        args: Any,
+        kwargs: Mapping[str, Any],
+        plain: Sequence[Any],
+        named: dict[str, Any],
+        operands: Sequence[Value],
+    ) -> Any:
+        """A call on weights and constants: its values are known, or can be worked out when somebody asks."""
+        found, out = self.constants.call(func, target, args, kwargs)
+        if not found:
+            asked = target.answer is not None and not self.constants.known and "dtype" not in kwargs
+            out = target.answer(args, plain) if asked else None  # type: ignore[misc]
+            if out is None:
+                on_meta = self.constants.on_meta
+                out = self._execute(func, target, on_meta(func, args), on_meta(func, kwargs))
+            self.constants.remember(out, func, target, args, kwargs)
         if target.counts and operands:
             self._constant_work(target, plain, named, out, operands)
         self._constant(out, operands)
@@ -159,14 +194,9 @@ class Tracer(TorchDispatchMode):
 
     def _execute(self, func: Any, target: Target, args: Any, kwargs: Mapping[str, Any]) -> Any:
         """The call's output on the meta device, whatever device its operands or the forward name."""
-        if self.moved:
-            args, kwargs = _mapped(args, self._meta), {k: _mapped(v, self._meta) for k, v in kwargs.items()}
         if target.makes and (kwargs.get("device") is not None or not any(isinstance(a, torch.Tensor) for a in args)):
             kwargs = {**kwargs, "device": META}
         return func(*args, **kwargs)
-
-    def _meta(self, tensor: torch.Tensor) -> torch.Tensor:
-        return self.moved.get(id(tensor), tensor)
 
     def _plain(self, arg: Any, operands: list[Value]) -> Any:
         kind = type(arg)
@@ -181,16 +211,13 @@ class Tracer(TorchDispatchMode):
         return arg
 
     def _stranger(self, tensor: torch.Tensor) -> Value:
-        """A tensor met for the first time: a weight's copy, or a constant the forward got from elsewhere.
-
-        The latter is not the model's, so it has no copy: what lives on a real device is taken as shapes alone.
-        """
+        """A tensor met for the first time: a weight's copy, or a constant the forward got from elsewhere."""
         shape = tuple(tensor.shape)
         value = Value(shape, _plain_dims(shape), None, None, "weight", False, self.learned.get(id(tensor), 0))
         self.values[id(tensor)] = value
         self.alive.append(tensor)
         if not tensor.is_meta:
-            self.moved[id(tensor)] = torch.empty(tensor.shape, dtype=tensor.dtype, device=META)
+            self.constants.known.add(id(tensor))
         return value
 
     def _constant(self, out: Any, operands: Sequence[Value]) -> None:
@@ -231,7 +258,7 @@ class Tracer(TorchDispatchMode):
 
         def run(copy: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
             value = self.values.get(id(args[0])) if len(args) == 1 and not kwargs else None
-            if value is None or value.index is None or _watched() or not untouched(copy):
+            if value is None or value.index is None or _watched() or not untouched(copy) or not args[0].is_meta:
                 return None
             found = read(copy, module, len(value.shape))
             return None if found is None else self._read(path, args[0], value, *found)
@@ -317,12 +344,3 @@ def _several(out: Any) -> list[torch.Tensor]:
     if isinstance(out, torch.Tensor):
         return [out]
     return [o for o in out if isinstance(o, torch.Tensor)] if isinstance(out, list | tuple) else []
-
-
-def _mapped(arg: Any, change: Callable[[torch.Tensor], torch.Tensor]) -> Any:
-    """An argument with its tensors changed, lists followed."""
-    if isinstance(arg, torch.Tensor):
-        return change(arg)
-    if type(arg) in (list, tuple):
-        return type(arg)(_mapped(a, change) for a in arg)
-    return arg

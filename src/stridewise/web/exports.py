@@ -6,7 +6,7 @@ import shlex
 from typing import Any
 
 from stridewise.errors import UsageError
-from stridewise.report.show import show
+from stridewise.showing.show import show
 from stridewise.web.whatif import Studied
 from stridewise.web.workbench import Opened
 

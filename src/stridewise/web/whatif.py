@@ -16,14 +16,14 @@ from stridewise.fronts.front import front
 from stridewise.fronts.result import Front
 from stridewise.ir import Graph
 from stridewise.plans import Plan, Setting, asked_of
-from stridewise.report.json import view_json
-from stridewise.report.page import marks_json, page_data
-from stridewise.report.show import show, view
 from stridewise.rewrites.certify import certify
-from stridewise.rewrites.complete import make_plan
+from stridewise.rewrites.completion import make_plan
 from stridewise.rewrites.dilate import check_shared, dilation
 from stridewise.rewrites.kinds import kinds_at
 from stridewise.rewrites.restride import restride
+from stridewise.showing.json import view_json
+from stridewise.showing.page import marks_json, page_data
+from stridewise.showing.show import show, view
 
 Json = dict[str, Any]
 _MOST_CHANGES = 200

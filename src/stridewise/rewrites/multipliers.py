@@ -12,13 +12,13 @@ from stridewise.axis import Adaptive
 from stridewise.errors import PlanError
 from stridewise.ir import Graph, Grid
 from stridewise.plans import Plan
-from stridewise.rewrites.reach import cumulative, spread, steps_of
+from stridewise.rewrites.cumulative import cumulative, spread, steps_of
 
-Times: TypeAlias = tuple[int, ...]
+Multipliers: TypeAlias = tuple[int, ...]
 """m along each axis."""
 
 
-def times_of(graph: Graph, plan: Plan) -> list[Times]:
+def multipliers_of(graph: Graph, plan: Plan) -> list[Multipliers]:
     """m of every grid. Raises: PlanError for a site that the graph lacks, or where m would not be whole."""
     per_axis = [_along(graph, plan, axis) for axis in range(graph.axes)]
     found = []

@@ -21,8 +21,8 @@ from stridewise.errors import UsageError
 from stridewise.findings import Finding
 from stridewise.ir import Graph, Node, Sizes, Tensor, check_graph
 from stridewise.plans import Plan
-from stridewise.report.rows import Layer, Mark, Output, SlotRow, Totals, View
 from stridewise.rewrites.restride import restride
+from stridewise.showing.rows import Layer, Mark, Output, SlotRow, Totals, View
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,24 +55,24 @@ class Report:
         return self.views[0].findings
 
     def __str__(self) -> str:
-        from stridewise.report.text import render
+        from stridewise.showing.text import render
 
         return render(self)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, schema "stridewise.show/1" (DESIGN 7)."""
-        from stridewise.report.json import show_json
+        from stridewise.showing.json import show_json
 
         return show_json(self)
 
     def to_html(self) -> str:
         """One self-contained page."""
-        from stridewise.report.html import page
+        from stridewise.showing.html import page
 
         return page(self)
 
     def _repr_html_(self) -> str:
-        from stridewise.report.html import fragment
+        from stridewise.showing.html import fragment
 
         return fragment(self)
 
@@ -88,7 +88,7 @@ def show(graph: Graph, plans: Sequence[Plan] | Mapping[str, Plan] = (), batch: i
         raise UsageError(f"batch: a whole number from 1 is wanted, not {batch}")
     named = plans.items() if isinstance(plans, Mapping) else ((f"plan {i}", plan) for i, plan in enumerate(plans, 1))
     origin = evaluate(graph)
-    views, notes = [view(origin, batch=batch, train=train)], list(graph.notes)
+    views, notes = [view(origin, batch=batch, train=train)], [*([str(graph.end)] if graph.end else []), *graph.notes]
     for name, plan in named:
         changed = restride(graph, plan)
         views.append(view(evaluate(changed.graph), name, batch=batch, train=train))

@@ -11,7 +11,7 @@ import stridewise as sw
 from stridewise.analyses.cost import kept_bytes, macs, peak_bytes
 from stridewise.analyses.sizes import grid_sizes
 from stridewise.errors import UsageError
-from stridewise.report.show import show
+from stridewise.showing.show import show
 
 FIELDS = {
     "key", "op", "kernel", "stride", "dilation", "padding", "groups", "channels", "in_size", "out_size",

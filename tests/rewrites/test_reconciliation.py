@@ -7,7 +7,7 @@ from torch import nn
 from stridewise.axis import Slice, Window
 from stridewise.errors import PlanError
 from stridewise.plans import Plan, Setting
-from stridewise.rewrites.meet import keeps_size, meetings, short
+from stridewise.rewrites.reconciliation import keeps_size, paddable_windows, shortfall
 from stridewise.rewrites.restride import restride
 from stridewise.surgery.apply import apply_to_model
 from stridewise.tracing.trace import trace
@@ -63,17 +63,17 @@ def test_a_window_before_the_fork_is_not_to_blame() -> None:
     graph = trace(model, (3, 16, 16))
     join = next(g.index for g in graph.grids if g.kind == "join")
     stem = next(n.grid for n in graph.nodes if n.key == "0")
-    chains = meetings(graph, 0)[join]
+    chains = paddable_windows(graph, 0)[join]
     assert [len(c) for c in chains] == [1, 1]
     assert stem not in [w for c in chains for w in c]
 
 
 def test_how_much_a_window_falls_short() -> None:
-    assert short(Window(kernel=2, stride=1), 8) == 1
-    assert short(Window(kernel=2, stride=2), 8) == 0
-    assert short(Window(kernel=2, stride=2), 7) == 1
-    assert short(Window(kernel=3, stride=2, pad_begin=1, pad_end=1), 7) == 0
-    assert short(Window(kernel=7, stride=1), 20) == 6
+    assert shortfall(Window(kernel=2, stride=1), 8) == 1
+    assert shortfall(Window(kernel=2, stride=2), 8) == 0
+    assert shortfall(Window(kernel=2, stride=2), 7) == 1
+    assert shortfall(Window(kernel=3, stride=2, pad_begin=1, pad_end=1), 7) == 0
+    assert shortfall(Window(kernel=7, stride=1), 20) == 6
     assert keeps_size(Window(kernel=3, pad_begin=1, pad_end=1))
     assert not keeps_size(Window(kernel=3, pad_begin=1))
     assert keeps_size(Slice())

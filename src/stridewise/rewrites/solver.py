@@ -10,8 +10,8 @@ from stridewise.analyses.strides import Components, Edge, inputs_of, site_grids
 from stridewise.axis import Adaptive
 from stridewise.errors import PlanError
 from stridewise.ir import Graph
+from stridewise.rewrites.cumulative import cumulative
 from stridewise.rewrites.cut import ENDLESS, smallest_cut
-from stridewise.rewrites.reach import cumulative
 
 # What changing an unnamed parallel site costs: one that steps today before one that does not, a window that covers
 # the new step before one that would leave positions unread.

@@ -9,7 +9,7 @@ from stridewise.analyses.sizes import grid_sizes
 from stridewise.analyses.strides import components, groups
 from stridewise.errors import PlanError
 from stridewise.models.builtin import ResNet20
-from stridewise.rewrites.complete import make_plan
+from stridewise.rewrites.completion import make_plan
 from stridewise.rewrites.restride import restride
 from stridewise.surgery.apply import apply_to_model
 from stridewise.tracing.trace import trace

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from stridewise.report.assets import whole_page
-from stridewise.report.json import plain
-from stridewise.report.rows import View
-from stridewise.report.show import Report
+from stridewise.showing.json import plain
+from stridewise.showing.rows import View
+from stridewise.showing.show import Report
 
 
 def page_data(report: Report) -> dict[str, Any]:

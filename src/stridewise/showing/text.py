@@ -8,11 +8,11 @@ from itertools import groupby
 from typing import TypeAlias
 
 from stridewise.findings import Finding
-from stridewise.report.fold import Row, folded
-from stridewise.report.ladder import rungs
-from stridewise.report.rows import Layer, Totals, View
-from stridewise.report.show import Report
 from stridewise.report.units import binary, by, change, count, once, shortened
+from stridewise.showing.fold import Row, folded
+from stridewise.showing.ladder import rungs
+from stridewise.showing.rows import Layer, Totals, View
+from stridewise.showing.show import Report
 
 WIDTH = 100
 # A line is pieces of (text, style); styles: "", head, dim, step, warning, error.

@@ -7,8 +7,8 @@ from fractions import Fraction
 from typing import Any
 
 from stridewise.analyses.findings import as_json
-from stridewise.report.rows import Layer, View
-from stridewise.report.show import Report
+from stridewise.showing.rows import Layer, View
+from stridewise.showing.show import Report
 
 
 def plain(value: Fraction | int | None) -> int | str | None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from html import escape
 
-from stridewise.report.fold import folded
-from stridewise.report.page import page_html
-from stridewise.report.rows import View
-from stridewise.report.show import Report
 from stridewise.report.tables import STYLE, Table, table_html
-from stridewise.report.text import HEADS, cells, facts, ladder_lines
 from stridewise.report.units import by
+from stridewise.showing.fold import folded
+from stridewise.showing.page import page_html
+from stridewise.showing.rows import View
+from stridewise.showing.show import Report
+from stridewise.showing.text import HEADS, cells, facts, ladder_lines
 
 
 def page(report: Report) -> str:

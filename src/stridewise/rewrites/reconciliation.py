@@ -21,11 +21,11 @@ from stridewise.errors import GeometryError
 from stridewise.ir import Graph, Grid, Sizes
 
 # join -> per source (that has positions on the axis) the windows that may be padded for it, the nearest first.
-Meetings: TypeAlias = Mapping[int, tuple[tuple[int, ...], ...]]
+Paddable: TypeAlias = Mapping[int, tuple[tuple[int, ...], ...]]
 Pads: TypeAlias = tuple[tuple[str, int, int], ...]
 
 
-def settled(
+def reconciled(
     graph: Graph, maps: Mapping[int, tuple[AxisMap, ...]], inputs: Sizes | None = None
 ) -> tuple[list[Sizes], Pads, dict[int, tuple[AxisMap, ...]]]:
     """(sizes, pads, maps) where changed windows that fall short of a parallel path got the missing end padding.
@@ -65,12 +65,12 @@ def _missing(
     """(window, axis, rows its output lacks) for the shorter parts of a join, none where one of them cannot be met."""
     out = []
     for axis in range(len(grid.sizes)):
-        chains = meetings(graph, axis).get(grid.index, ())
+        chains = paddable_windows(graph, axis).get(grid.index, ())
         found = [sizes[s][axis] for s in local_sources(graph, grid, axis)]
         for chain, size in zip(chains, found, strict=bool(chains)):
             if size < max(found):
                 at = _nearest(graph, chain, maps, axis)
-                if at is None or short(maps[at][axis], sizes[graph.grids[at].sources[0]][axis]) < max(found) - size:
+                if at is None or shortfall(maps[at][axis], sizes[graph.grids[at].sources[0]][axis]) < max(found) - size:
                     return []
                 out.append((at, axis, max(found) - size))
     return out
@@ -86,7 +86,7 @@ def _nearest(graph: Graph, chain: tuple[int, ...], maps: Mapping[int, tuple[Axis
     return None
 
 
-def short(change: AxisMap, size: int) -> int:
+def shortfall(change: AxisMap, size: int) -> int:
     """Positions by which a window falls short of ceil(size / step); 0 where it does not."""
     if not isinstance(change, Window) or change.same:
         return 0
@@ -106,7 +106,7 @@ def local_sources(graph: Graph, grid: Grid, axis: int) -> list[int]:
 
 
 @lru_cache(maxsize=64)
-def meetings(graph: Graph, axis: int) -> Meetings:
+def paddable_windows(graph: Graph, axis: int) -> Paddable:
     """The joins whose parts may differ in size under some plan, and what may be padded for each."""
     inner = components(graph, axis).inner
     free = {g.index for g in graph.grids if is_site_window(graph, g) and g.local[axis] and g.node not in inner}

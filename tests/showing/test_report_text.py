@@ -7,11 +7,11 @@ from torch import nn
 
 import stridewise as sw
 from stridewise.findings import Finding
-from stridewise.report.fold import folded
-from stridewise.report.ladder import rungs
-from stridewise.report.show import show
-from stridewise.report.text import WIDTH, finding_lines, lines, render
 from stridewise.report.units import binary, change, count, once, shortened
+from stridewise.showing.fold import folded
+from stridewise.showing.ladder import rungs
+from stridewise.showing.show import show
+from stridewise.showing.text import WIDTH, finding_lines, lines, render
 
 
 @pytest.fixture(scope="module")

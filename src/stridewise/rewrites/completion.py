@@ -10,11 +10,11 @@ from stridewise.analyses.strides import components
 from stridewise.errors import PlanError
 from stridewise.ir import Graph, Slot
 from stridewise.plans import Plan, Setting
-from stridewise.rewrites.consistent import cap, complete
+from stridewise.rewrites.cumulative import steps_of
 from stridewise.rewrites.kinds import check_kinds
 from stridewise.rewrites.phases import phases, spans_of
-from stridewise.rewrites.reach import steps_of
 from stridewise.rewrites.request import Request, Wish, per_axis, resolved
+from stridewise.rewrites.solver import cap, complete
 
 _Steps: TypeAlias = Sequence[Mapping[int, int]]
 """By axis, the step of every steppable site (node index)."""

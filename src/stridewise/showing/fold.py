@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from stridewise.report.rows import Layer
+from stridewise.showing.rows import Layer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from stridewise.report.fold import folded
-from stridewise.report.rows import Layer, View
 from stridewise.report.units import by, once, shortened
+from stridewise.showing.fold import folded
+from stridewise.showing.rows import Layer, View
 
 Stride = tuple[Fraction, ...]
 

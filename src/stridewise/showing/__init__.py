@@ -1,0 +1,1 @@
+"""What `show` says: every size, stride, field and cost of a network as rows, and the document made of them."""
