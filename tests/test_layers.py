@@ -64,6 +64,7 @@ ROOMS = {
         "datafit",
         "findings",
     },
+    "switching": {"surgery", "tracing", "fronts", "measuring", "plans", "ir", "analyses"},
     "study": {
         "fronts",
         "measuring",
@@ -88,6 +89,7 @@ HEAVY = {
         "surgery",
         "models",
         "measuring",
+        "switching",
         "tasks",
         "study",
         "cli",

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from stridewise.showing.show import show as show
     from stridewise.study.search import search as search
     from stridewise.surgery.features import features as features
+    from stridewise.switching.elastic import elastic as elastic
     from stridewise.tasks.train import train as train
     from stridewise.tasks.trained import load_trained as load_trained
     from stridewise.tracing.trace import trace as trace
@@ -47,6 +48,7 @@ _ROOMS = {
     "slide": "stridewise.convolution",
     "fit": "stridewise.datafit",
     "measure": "stridewise.measuring.run",
+    "elastic": "stridewise.switching.elastic",
     "features": "stridewise.surgery.features",
     "load": "stridewise.models.load",
     "trace": "stridewise.tracing.trace",

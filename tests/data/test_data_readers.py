@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from stridewise.data import FORMATS, Dataset, open_dataset
-from stridewise.data.classes import read_class_file, read_yaml_names
+from stridewise.data.classes import read_class_file
+from stridewise.data.data_yaml import read_data_yaml
 from stridewise.errors import DataError, UsageError
 
 Build = Callable[[str], Path]
@@ -228,13 +229,13 @@ def test_box_arrays_scale_boxes_with_their_picture(build: Build) -> None:
 )
 def test_yaml_names(tmp_path: Path, text: str, names: tuple[str, ...]) -> None:
     (tmp_path / "d.yaml").write_text(text)
-    assert read_yaml_names(tmp_path / "d.yaml") == names
+    assert read_data_yaml(tmp_path / "d.yaml").names == names
 
 
 def test_yaml_names_with_gaps_are_refused(tmp_path: Path) -> None:
     (tmp_path / "d.yaml").write_text("names:\n  0: cat\n  2: dog\n")
     with pytest.raises(DataError, match="does not number its classes 0 to 1"):
-        read_yaml_names(tmp_path / "d.yaml")
+        read_data_yaml(tmp_path / "d.yaml")
 
 
 def test_class_lines(tmp_path: Path) -> None:
@@ -255,9 +256,9 @@ def test_class_lines(tmp_path: Path) -> None:
 
 def test_requests_that_do_not_fit_are_one_line(build: Build, tmp_path: Path) -> None:
     root = build("coco")
-    with pytest.raises(DataError, match="looks like coco, which serves detect, not segment"):
+    with pytest.raises(DataError, match="no object has an outline"):
         open_dataset(root, "segment")
-    with pytest.raises(DataError, match="format coco serves detect, not classify"):
+    with pytest.raises(DataError, match="format coco serves detect and segment, not classify"):
         open_dataset(root, "classify", "coco")
     with pytest.raises(UsageError, match="no data format 'tar'"):
         open_dataset(root, format="tar")

@@ -206,7 +206,7 @@ def test_the_command_prints_text_json_and_page(npz: str, tmp_path: Path, capsys:
     assert run("--data", npz, "--strides", "2,4", "--html", str(tmp_path / "page.html")) == 0
     output = capsys.readouterr()
     assert output.out.startswith("p, classify: 6 pictures, 2 classes; median size 24x24")
-    assert output.err.startswith("page written to")
+    assert output.err.startswith("wrote ")
     assert (tmp_path / "page.html").read_text().startswith("<!doctype html>")
     assert run("--data", npz, "--resize", "12x24", "--json") == 0
     table = json.loads(capsys.readouterr().out)

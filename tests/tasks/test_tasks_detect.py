@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 from task_scenes import SIZE, Stages, scenes
 
 import stridewise as sw
+from stridewise.data import Boxes
 from stridewise.errors import DataError, PlanError, UsageError
 from stridewise.plans import Plan, Setting
 from stridewise.surgery.features import levels
 from stridewise.tasks.assign import Cells, assigned, level_of
-from stridewise.tasks.box_loss import pair_overlaps, quality_focal
-from stridewise.tasks.detect import Detect
+from stridewise.tasks.box_loss import detection_loss, pair_overlaps, quality_focal
+from stridewise.tasks.detect import Detect, truth_of
 from stridewise.tasks.detector import as_cells, corners, kept_apart
 from stridewise.tasks.precision import average_precisions, interval, redrawn
 from stridewise.tasks.trained import Described
@@ -182,7 +183,7 @@ def _drawn_boxes(rng, pictures, classes):
     return truth, said
 
 
-def _by_pycocotools(truth, said, classes):
+def _by_pycocotools(truth, said, classes, ignored=()):
     """What pycocotools says: mAP, AP50, AP75, AP of small, medium, large; None where nothing was found."""
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
@@ -190,11 +191,14 @@ def _by_pycocotools(truth, said, classes):
     known, results = COCO(), []
     known.dataset = {"images": [{"id": i + 1} for i in range(len(truth))], "annotations": []}
     known.dataset["categories"] = [{"id": k + 1} for k in range(classes)]
-    for i, ((boxes, kinds), (seen, labels, scores)) in enumerate(zip(truth, said, strict=True), 1):
-        for box, kind in zip(boxes, kinds, strict=True):
+    crowds = ignored or [([], [])] * len(truth)
+    for i, ((boxes, kinds), crowd, (seen, labels, scores)) in enumerate(zip(truth, crowds, said, strict=True), 1):
+        for box, kind, hidden in [(*row, 0) for row in zip(boxes, kinds, strict=True)] + [
+            (*row, 1) for row in zip(*crowd, strict=True)
+        ]:
             wide = [box[0], box[1], box[2] - box[0], box[3] - box[1]]
             entry = {"id": len(known.dataset["annotations"]) + 1, "image_id": i, "category_id": kind + 1}
-            known.dataset["annotations"].append({**entry, "bbox": wide, "area": wide[2] * wide[3], "iscrowd": 0})
+            known.dataset["annotations"].append({**entry, "bbox": wide, "area": wide[2] * wide[3], "iscrowd": hidden})
         for box, kind, score in zip(seen, labels, scores, strict=True):
             wide = [box[0], box[1], box[2] - box[0], box[3] - box[1]]
             results.append({"image_id": i, "category_id": kind + 1, "bbox": wide, "score": score})
@@ -212,10 +216,13 @@ def _by_pycocotools(truth, said, classes):
 @settings(max_examples=40, deadline=None, derandomize=True)
 @given(st.integers(1, 4), st.integers(1, 3), st.integers(0, 2**32 - 1))
 def test_average_precision_equals_pycocotools(pictures, classes, seed):
+    """Also where some regions are to be ignored."""
     pytest.importorskip("pycocotools")
-    truth, said = _drawn_boxes(np.random.default_rng(seed), pictures, classes)
-    found = average_precisions(truth, said, [str(i) for i in range(classes)])
-    expected = _by_pycocotools(truth, said, classes)
+    rng = np.random.default_rng(seed)
+    truth, said = _drawn_boxes(rng, pictures, classes)
+    ignored = _drawn_boxes(rng, pictures, classes)[0] if seed % 2 else []
+    found = average_precisions(truth, said, [str(i) for i in range(classes)], ignored=ignored)
+    expected = _by_pycocotools(truth, said, classes, ignored)
     if expected is None:
         assert all(value is None for value in found.values())
         return
@@ -270,3 +277,29 @@ def test_data_without_boxes_and_wrong_levels_are_refused():
     for options in ({"levels": (1, 8)}, {"levels": (128,)}, {"sizes": (9, 3)}, {"width": 0}):
         with pytest.raises(UsageError, match="detect"):
             sw.train("detect", Stages, data=data, **options)
+
+
+def test_nothing_is_learnt_inside_a_region_to_ignore():
+    """Of its class, that is; a box that lies in it is learnt, and so is every other class."""
+    centre = torch.tensor([[x + 0.5, y + 0.5] for y in range(0, 32, 8) for x in range(0, 32, 8)])
+    cells = torch.cat([centre, torch.full((16, 2), 8.0)], 1)
+    boxes = torch.tensor([[[0.0, 0, 31, 31, 0], [0, 0, 20, 20, -2], [0, 0, 0, 0, -1]]])
+    scores = torch.randn(1, 16, 2, requires_grad=True)
+    detection_loss(scores, torch.ones(1, 16, 4), cells, boxes).backward()
+    asked = assigned(as_cells(cells), boxes)[0] == 0
+    inside = (centre < 20).all(1)
+    assert (inside & asked).any()
+    assert (inside & ~asked).any()
+    learnt = scores.grad[0].abs() > 0
+    assert (learnt[:, 0] == (asked | ~inside)).all()
+    assert learnt[:, 1].all()
+
+
+def test_regions_to_ignore_reach_the_score(tmp_path):
+    crowd = Boxes(corners=np.array([[0.0, 0, 60, 60]]), classes=np.array([0]))
+    data = scenes("detect", 8)
+    part = tuple(replace(s, boxes=replace(s.boxes, ignored=crowd)) for s in data.splits["val"])
+    pictures = Detect().read(replace(data, splits={**data.splits, "val": part}), None).held_out
+    truth, ignored = truth_of(pictures)
+    assert ignored == [([[0.0, 0.0, 60.0, 60.0]], [0])] * len(part)
+    assert [len(kinds) for _, kinds in truth] == [len(s.boxes) for s in part]

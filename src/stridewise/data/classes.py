@@ -1,4 +1,4 @@
-"""Class lists as they lie beside data sets: `classes.txt`, a colour table, or the `names:` of a `data.yaml`."""
+"""Class lists as they lie beside data sets: `classes.txt` or a colour table."""
 
 import re
 from dataclasses import dataclass
@@ -6,7 +6,15 @@ from pathlib import Path
 
 from stridewise.errors import DataError
 
-FILES = ("classes.txt", "class_names.txt", "labels.txt", "palette.txt", "label_colors.txt", "class_dict.csv")
+FILES = (
+    "classes.txt",
+    "obj.names",
+    "class_names.txt",
+    "labels.txt",
+    "palette.txt",
+    "label_colors.txt",
+    "class_dict.csv",
+)
 VOID = frozenset({"void", "unlabelled", "unlabeled", "ignore", "ignored"})
 
 
@@ -35,7 +43,7 @@ def read_class_file(path: Path) -> tuple[ClassLine, ...]:
     Raises: DataError for a line of another form, for a repeated name, or when there is none.
     """
     lines = []
-    for number, text in enumerate(_text(path).splitlines(), 1):
+    for number, text in enumerate(read_text(path).splitlines(), 1):
         line = re.sub(r"(^|\s)#.*", "", text).strip()
         if line and not re.fullmatch(r"name\s*,.*", line):  # the head of a class_dict.csv
             lines.append(_line(line, f"{path.name}:{number}"))
@@ -43,35 +51,6 @@ def read_class_file(path: Path) -> tuple[ClassLine, ...]:
     if not names or len(set(names)) < len(names):
         raise DataError(f"{path}: {'names a class twice' if names else 'names no class'}: write one class a line")
     return tuple(lines)
-
-
-def read_yaml_names(path: Path) -> tuple[str, ...]:
-    """The `names:` of a YOLO `data.yaml`: `[a, b]`, `- a` lines, or `0: a` lines; () when there is none.
-
-    Only these three forms are understood: this is no YAML parser. Raises: DataError when ids have gaps.
-    """
-    match = re.search(
-        r"^names:[ \t]*(.*)((?:\n(?:[ \t]*(?:-|\d+:)[^\n]*|[ \t]*(?:#[^\n]*)?))*)", _text(path), re.MULTILINE
-    )
-    if match is None:
-        return ()
-    inline = match[1].split(" #", 1)[0].strip()
-    entries = inline.strip("[]{}").split(",") if inline else [line.split(" #", 1)[0] for line in match[2].splitlines()]
-    names: dict[int, str] = {}
-    for entry in (entry.strip() for entry in entries):
-        if entry and not entry.startswith("#"):
-            code, name = _yaml_entry(entry, len(names))
-            names[code] = name
-    if sorted(names) != list(range(len(names))):
-        raise DataError(f"{path}: names: does not number its classes 0 to {len(names) - 1}: list every class once")
-    return tuple(names[code] for code in range(len(names)))
-
-
-def _yaml_entry(entry: str, position: int) -> tuple[int, str]:
-    numbered = re.fullmatch(r"(\d{1,6})\s*:\s*(.+)", entry)
-    if numbered:
-        return int(numbered[1]), numbered[2].strip().strip("'\"")
-    return position, entry.removeprefix("-").strip().strip("'\"")
 
 
 def _line(line: str, where: str) -> ClassLine:
@@ -99,7 +78,8 @@ def _numbers(words: list[str]) -> int:
     return count
 
 
-def _text(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """A text file. Raises: DataError when it is no UTF-8."""
     try:
         return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:

@@ -1,13 +1,18 @@
 """What readers share: which boxes and pictures are fit for use. What is not is counted in a Tally."""
 
-from collections.abc import Sequence
+import hashlib
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from stridewise.data.picture import SUFFIXES, Picture, PictureError, Size
+from stridewise.data.mask import Mask
+from stridewise.data.picture import SUFFIXES, Header, Picture, PictureError, Size
 from stridewise.data.records import Boxes, Progress, Sample, Task
 from stridewise.data.report import Tally
+from stridewise.data.shapes import Shapes
 from stridewise.errors import DataError
 
 _SPLITS = {
@@ -22,8 +27,17 @@ def split_name(text: str) -> str | None:
     return _SPLITS.get(text.lower().rstrip("0123456789").rstrip("_-"))
 
 
-def clean_boxes(rows: Sequence[Sequence[float]], size: Size, name: str, tally: Tally) -> Boxes:
+def split_in(text: str) -> str | None:
+    """The split that a word of a file's name says: `val` of `instances_val2017`, `train` of `labels_train_part1`."""
+    return next((found for word in re.split(r"[^A-Za-z]+", text) if (found := split_name(word))), None)
+
+
+def clean_boxes(
+    rows: Sequence[Sequence[float]], size: Size, name: str, tally: Tally, ignored: Sequence[Sequence[float]] = ()
+) -> Boxes:
     """Boxes from rows of x0, y0, x1, y1, class, inside a picture of `size`: the usable ones, clipped to the picture.
+
+    ignored: rows of the regions that are to be ignored.
 
     Boxes that are not finite, have no area or lie outside are counted and left out; clipped ones are counted.
     """
@@ -46,22 +60,47 @@ def clean_boxes(rows: Sequence[Sequence[float]], size: Size, name: str, tally: T
     over = good & (np.abs(clipped - np.where(good[:, None], corners, 0.0)) > 0.5).any(axis=1)
     if over.any():
         tally.change("box", "reaches over the picture's edge, clipped", name, int(over.sum()))
-    return Boxes(corners=clipped[good], classes=classes[good].astype(np.int64))
+    return Boxes(
+        corners=clipped[good],
+        classes=classes[good].astype(np.int64),
+        ignored=clean_boxes(ignored, size, name, tally) if ignored else None,
+    )
 
 
-def readable_size(picture: Picture, tally: Tally, what: str = "picture") -> Size | None:
-    """The picture's size from its header, or None after counting why it cannot be used."""
+def readable_header(picture: Picture | Mask, tally: Tally) -> Header | None:
+    """The header of a picture or mask, or None after counting why it cannot be used; what is remarkable is counted."""
+    what = "mask" if isinstance(picture, Mask) else "picture"
     try:
-        return picture.size()
+        header = picture.header()
     except PictureError as error:
         tally.drop(what, error.reason, picture.name)
         return None
+    if header.orientation != 1:
+        tally.change(what, "turned upright, as its EXIF orientation says", picture.name)
+    if header.deep and what == "picture":
+        tally.change(what, "of 16 bits or floats: 65535, or 1.0, becomes 255", picture.name)
+    if header.first:
+        tally.change(what, "holds several: the first one is used", picture.name)
+    return header
+
+
+def readable_size(picture: Picture | Mask, tally: Tally) -> Size | None:
+    """The picture's size as displayed, or None after counting why it cannot be used."""
+    header = readable_header(picture, tally)
+    return None if header is None else header.size
 
 
 def picture_files(folder: Path, *, deep: bool = False) -> list[Path]:
     """The picture files in `folder` (and below it when `deep`) by suffix, in order; hidden ones are skipped."""
     found = folder.rglob("*") if deep else folder.iterdir()
-    return sorted(p for p in found if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
+    return sorted(p for p in found if p.suffix.lower() in SUFFIXES and not p.name.startswith((".", "__")))
+
+
+def subfolders(parent: Path) -> list[Path]:
+    """The folders in `parent`, in order; hidden ones, and links that lead back to where they lie, are skipped."""
+    found = sorted(p for p in parent.iterdir() if not p.name.startswith((".", "__")) and p.is_dir())
+    above = {parent.resolve(), *parent.resolve().parents}
+    return [p for p in found if not (p.is_symlink() and p.resolve() in above)]
 
 
 def inside(text: object) -> bool:
@@ -77,15 +116,65 @@ def name_in(root: Path, path: Path) -> str:
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
 
 
+def ids_said(ids: Sequence[int], names: Sequence[str], what: str = "class ids") -> str:
+    """Which id was taken for which class, in a line.
+
+    >>> ids_said(range(3), ("WBC", "RBC", "Platelets"))
+    'class ids 0 to 2 = WBC, RBC, Platelets'
+    """
+    whole = list(ids) == list(range(ids[0], ids[0] + len(ids))) if ids else False
+    said = f"{ids[0]} to {ids[-1]}" if whole and len(ids) > 1 else ", ".join(map(str, ids[:12]))
+    more = f", ... ({len(names)})" if len(names) > 12 else ""
+    return f"{what} {said} = {', '.join(names[:12])}{more}"
+
+
 def finish(splits: dict[str, list[Sample]], root: Path, task: Task, tally: Tally) -> dict[str, tuple[Sample, ...]]:
     """Splits without the empty ones, train before val before test. Raises: DataError when no sample is left."""
     order = {"train": 0, "val": 1, "test": 2}
     kept = {name: tuple(splits[name]) for name in sorted(splits, key=lambda n: (order.get(n, 3), n)) if splits[name]}
+    note_shared(kept, tally)
+    masks = [s.mask.source for part in kept.values() for s in part if s.mask is not None]
+    if masks and all(isinstance(mask, Shapes) and not mask.shapes for mask in masks):
+        raise DataError(f"{root}: no object has an outline to draw a mask of: read it with --task detect")
     tally.kept = sum(len(part) for part in kept.values())
     if not kept:
         why = "; ".join(str(entry) for entry in tally.report().dropped) or "there are no picture files"
         raise DataError(f"{root}: no picture is left to {task}: {why}. Check the folder and --format")
     return kept
+
+
+def note_shared(splits: Mapping[str, Sequence[Sample]], tally: Tally) -> None:
+    """Count the pictures that lie, byte for byte, in two splits: a score on them says too much."""
+    if len(splits) < 2:
+        return
+    sizes = {split: [(_length(sample.picture), sample) for sample in part] for split, part in splits.items()}
+    home: dict[object, set[str]] = defaultdict(set)
+    for split, entries in sizes.items():
+        for length, _ in entries:
+            home[length].add(split)
+    seen: dict[object, str] = {}
+    for split, entries in sizes.items():
+        for length, sample in entries:
+            if len(home[length]) > 1:  # most files have a length of their own and need not be read
+                before = seen.setdefault((length, _digest(sample.picture)), split)
+                if before != split:
+                    tally.change("picture", f"of {split} is in {before} too: a score on it says too much", sample.name)
+
+
+def _length(picture: Picture) -> object:
+    source = picture.source
+    if isinstance(source, Path):
+        try:
+            return source.stat().st_size
+        except OSError:
+            return -1
+    return len(source) if isinstance(source, bytes) else source.shape
+
+
+def _digest(picture: Picture) -> bytes:
+    source = picture.source
+    data = source.read_bytes() if isinstance(source, Path) else source
+    return hashlib.blake2b(data if isinstance(data, bytes) else data.tobytes(), digest_size=16).digest()
 
 
 def step(progress: Progress | None, done: int, total: int) -> None:

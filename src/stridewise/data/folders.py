@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from stridewise.data.cleaning import finish, name_in, picture_files, readable_size, split_name, step
+from stridewise.data.cleaning import finish, name_in, picture_files, readable_size, split_name, step, subfolders
 from stridewise.data.picture import Picture
 from stridewise.data.records import Dataset, Progress, Sample
 from stridewise.data.report import Tally
@@ -11,7 +11,7 @@ from stridewise.errors import DataError
 
 def looks_like(root: Path) -> bool:
     """Whether there are folders with pictures in them."""
-    return any(_first_picture(folder) for _, parent in _parents(root) for folder in _folders(parent))
+    return any(_first_picture(folder) for _, parent in _parents(root) for folder in subfolders(parent))
 
 
 def read(root: Path, progress: Progress | None = None) -> Dataset:
@@ -23,7 +23,7 @@ def read(root: Path, progress: Progress | None = None) -> Dataset:
     files = [
         (split, folder.name, path)
         for split, parent in _parents(root)
-        for folder in _folders(parent)
+        for folder in subfolders(parent)
         for path in _listed(folder, root, tally)
     ]
     classes = tuple(sorted({label for _, label, _ in files}))
@@ -47,16 +47,12 @@ def read(root: Path, progress: Progress | None = None) -> Dataset:
 
 
 def _parents(root: Path) -> list[tuple[str, Path]]:
-    named = [(split, folder) for folder in _folders(root) if (split := split_name(folder.name))]
+    named = [(split, folder) for folder in subfolders(root) if (split := split_name(folder.name))]
     return named or [("all", root)]
 
 
-def _folders(parent: Path) -> list[Path]:
-    return sorted(p for p in parent.iterdir() if p.is_dir() and not p.name.startswith("."))
-
-
 def _first_picture(folder: Path) -> bool:
-    return bool(picture_files(folder)) or any(picture_files(inner) for inner in _folders(folder))
+    return bool(picture_files(folder)) or any(picture_files(inner) for inner in subfolders(folder))
 
 
 def _listed(folder: Path, root: Path, tally: Tally) -> list[Path]:

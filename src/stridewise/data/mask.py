@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from stridewise.data.picture import Bytes, PictureError, Size, opened
+from stridewise.data.picture import Bytes, Header, PictureError, Size, header_of, opened, turned, upright
+from stridewise.data.shapes import Shapes
 
 IGNORE = 255
 """The index, in a loaded mask, of pixels that belong to no class and count nowhere."""
@@ -27,18 +28,25 @@ class Codes:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Mask:
-    """A mask by its path (with the `codes` it is written in) or by its class indices."""
+    """A mask by its path (with the `codes` it is written in), by its class indices, or by the shapes drawn on it.
+
+    orientation: the EXIF orientation of its picture, where the mask was drawn on the stored rows and says none itself.
+    """
 
     name: str
-    source: Path | Bytes
+    source: Path | Bytes | Shapes
     codes: Codes | None = None
+    orientation: int = 1
 
-    def size(self) -> Size:
-        """Height and width from the header alone. Raises: PictureError."""
+    def header(self) -> Header:
+        """Size and orientation from the header alone. Raises: PictureError."""
+        if isinstance(self.source, Shapes):
+            size = self.source.size
+            return Header(size=size[::-1] if self.orientation >= 5 else size)
         if isinstance(self.source, np.ndarray):
-            return (self.source.shape[0], self.source.shape[1])
+            return Header(size=(self.source.shape[0], self.source.shape[1]))
         with opened(self.name, self.source) as image:
-            return (image.height, image.width)
+            return header_of(image)
 
     def load(self, size: Size | None = None) -> Bytes:
         """Class index of every pixel, (height, width) uint8, `IGNORE` where none counts; nearest neighbour to `size`.
@@ -51,6 +59,8 @@ class Mask:
         return np.asarray(Image.fromarray(indices).resize((size[1], size[0]), Image.Resampling.NEAREST))
 
     def _decoded(self) -> Bytes:
+        if isinstance(self.source, Shapes):
+            return np.asarray(turned(Image.fromarray(self.source.drawn()), self.orientation))
         codes = self.codes
         if codes is None:
             raise PictureError(self.name, "a mask file of unknown classes")
@@ -67,10 +77,11 @@ def raw_codes(mask: Mask, *, coloured: bool) -> npt.NDArray[np.int32]:
     """What the file holds at every pixel, (height, width): ids, or 0xRRGGBB. Raises: PictureError."""
     assert isinstance(mask.source, Path)
     with opened(mask.name, mask.source) as image:
+        shown = turned(upright(image), mask.orientation)
         if coloured:
-            channels = np.asarray(image.convert("RGB")).astype(np.int32)
+            channels = np.asarray(shown.convert("RGB")).astype(np.int32)
             return channels @ np.array([1 << 16, 1 << 8, 1], np.int32)
-        pixels = np.asarray(image)
+        pixels = np.asarray(shown)
     if pixels.ndim == 3:
         if (pixels[:, :, :3] != pixels[:, :, :1]).any():
             raise PictureError(

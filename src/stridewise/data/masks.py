@@ -3,12 +3,13 @@
 A mask holds class ids, or colours when `classes.txt` gives them. Id 255 and classes named void are ignored.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from stridewise.data.classes import find_class_file, read_class_file
-from stridewise.data.cleaning import finish, name_in, picture_files, readable_size, step
+from stridewise.data.cleaning import finish, name_in, picture_files, readable_header, step
 from stridewise.data.mask import IGNORE, Codes, Mask, raw_codes
 from stridewise.data.paired import paired_folders
 from stridewise.data.picture import Picture, PictureError
@@ -46,14 +47,17 @@ def read(root: Path, progress: Progress | None = None) -> Dataset:
 
 def _sample(root: Path, path: Path, mask: Mask, tally: Tally) -> Sample | None:
     picture = Picture(name=name_in(root, path), source=path)
-    size = readable_size(picture, tally)
-    mask_size = readable_size(mask, tally) if size else None  # type: ignore[arg-type]
-    if size is None or mask_size is None:
+    header = readable_header(picture, tally)
+    drawn = readable_header(mask, tally) if header else None
+    if header is None or drawn is None:
         return None
-    if size != mask_size:
-        tally.drop("mask", "another size than its picture", mask.name)
-        return None
-    return Sample(picture=picture, size=size, mask=mask)
+    if header.size == drawn.size:
+        return Sample(picture=picture, size=header.size, mask=mask)
+    if header.stored == drawn.size and drawn.orientation == 1:  # by a program that knows no EXIF
+        tally.change("mask", "drawn on the stored rows of its picture: it is turned with it", mask.name)
+        return Sample(picture=picture, size=header.size, mask=replace(mask, orientation=header.orientation))
+    tally.drop("mask", "another size than its picture", mask.name)
+    return None
 
 
 def _pairs(root: Path, tally: Tally) -> list[tuple[str, Path, Path]]:

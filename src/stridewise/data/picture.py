@@ -1,10 +1,12 @@
 """A picture that is decoded only when it is asked for, within bounds, and never by anything that runs code."""
 
 import io
+import struct
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +24,25 @@ Bytes = npt.NDArray[np.uint8]
 PIXEL_LIMIT = 64_000_000
 """A picture with more pixels than this is refused before it is decoded."""
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"})
+_UNREAD = frozenset({".heic", ".heif", ".jxl", ".jp2", ".raw", ".dng", ".cr2", ".nef"})
+"""Pictures that Pillow alone does not read: counted as such."""
+
+SUFFIXES = _UNREAD | {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".avif"}
 
 # A closed list: Pillow would hand some of its other formats (EPS) to an outside program.
-_FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
+_FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM", "AVIF")
+
+_ORIENTATION = 0x0112
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What turns the stored rows upright, by EXIF orientation. Source: Exif 2.32, tag 0x0112."""
 
 
 class PictureError(DataError):
@@ -40,25 +57,49 @@ class PictureError(DataError):
         return PictureError, (self.name, self.reason)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Header:
+    """What a picture's header says: `size` as it is displayed, and the EXIF orientation it is stored in (1: upright).
+
+    deep: more than 8 bits a channel. first: it holds further pictures, which are not looked at.
+    """
+
+    size: Size
+    orientation: int = 1
+    deep: bool = False
+    first: bool = False
+
+    @property
+    def stored(self) -> Size:
+        """Height and width as the rows lie in the file."""
+        return self.size[::-1] if self.orientation >= 5 else self.size
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Picture:
-    """A picture by its path, its encoded bytes, or its pixels; `load` decodes it. EXIF rotation is ignored."""
+    """A picture by its path, its encoded bytes, or its pixels; `load` decodes it, upright as EXIF says."""
 
     name: str
     source: Path | bytes | Bytes
 
-    def size(self) -> Size:
-        """Height and width from the header alone.
+    def header(self) -> Header:
+        """Size and orientation from the header alone.
 
         Raises: PictureError when it is missing, no picture, or over `PIXEL_LIMIT`.
         """
         if isinstance(self.source, np.ndarray):
-            return (self.source.shape[0], self.source.shape[1])
+            return Header(size=(self.source.shape[0], self.source.shape[1]))
         with opened(self.name, self.source) as image:
-            return (image.height, image.width)
+            return header_of(image)
+
+    def size(self) -> Size:
+        """Height and width as displayed, from the header alone. Raises: PictureError."""
+        return self.header().size
 
     def load(self, size: Size | None = None) -> Bytes:
         """The pixels, (height, width, 3) RGB, uint8, resized (antialiased, aspect not kept) to `size` when given.
+
+        Sixteen bits are divided by 257, so that 65535 becomes 255; floats run from 0 to 1, or from 0 to 255.
 
         Raises: PictureError when it cannot be decoded to the end.
         """
@@ -66,7 +107,7 @@ class Picture:
             pixels = _three_channels(self.source)
         else:
             with opened(self.name, self.source) as image:
-                pixels = _rgb(image)
+                pixels = _rgb(upright(image), self.name)
         if size is None or size == pixels.shape[:2]:
             return pixels
         return np.asarray(Image.fromarray(pixels).resize((size[1], size[0]), Image.Resampling.BILINEAR))
@@ -81,7 +122,8 @@ def opened(name: str, source: Path | bytes) -> Iterator[Image.Image]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns about odd metadata and large sizes; the limit is ours
-            with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=_FORMATS) as image:
+            file = io.BytesIO(source) if isinstance(source, bytes) else source
+            with Image.open(file, formats=_readable()) as image:
                 if image.width * image.height > PIXEL_LIMIT:
                     raise PictureError(name, f"over the limit of {PIXEL_LIMIT:,} pixels")
                 yield image
@@ -90,26 +132,93 @@ def opened(name: str, source: Path | bytes) -> Iterator[Image.Image]:
     except FileNotFoundError as error:
         raise PictureError(name, "the file is missing") from error
     except UnidentifiedImageError as error:
-        raise PictureError(name, "not a picture of a known kind") from error
+        suffix = source.suffix.lower() if isinstance(source, Path) else ""
+        kind = f"{suffix[1:].upper()}, which is not read: convert it to PNG" if suffix in _UNREAD else ""
+        raise PictureError(name, kind or "not a picture of a known kind") from error
     except Image.DecompressionBombError as error:
         raise PictureError(name, f"over the limit of {PIXEL_LIMIT:,} pixels") from error
     except Exception as error:  # decoders of broken files raise nearly anything
         raise PictureError(name, "truncated or broken") from error
 
 
-def _rgb(image: Image.Image) -> Bytes:
+@lru_cache(maxsize=1)
+def _readable() -> tuple[str, ...]:
+    """The formats of the closed list that this Pillow was built with (AVIF is new in 11.3)."""
+    Image.init()
+    return tuple(name for name in _FORMATS if name in Image.OPEN)
+
+
+def header_of(image: Image.Image) -> Header:
+    """The header of an image that is not decoded yet."""
+    size, orientation = (image.height, image.width), _orientation(image)
+    if image.format == "TIFF":  # Pillow names the displayed size from version 12 on, before that the stored one
+        tags: Any = image.tag_v2  # type: ignore[attr-defined]
+        size = (tags[257], tags[256])
+        size = size[::-1] if orientation >= 5 else size
+    elif orientation >= 5:
+        size = size[::-1]
+    several = image.format == "TIFF" and getattr(image, "n_frames", 1) > 1
+    return Header(size=size, orientation=orientation, deep=image.mode[0] in "IF", first=several)
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """The image decoded and turned as its EXIF orientation says."""
+    wanted = header_of(image)
+    image.load()
+    turn = _UPRIGHT.get(wanted.orientation)
+    if turn is None or (image.format == "TIFF" and _orientation(image) == 1):  # Pillow turns TIFF while decoding
+        return image
+    return image.transpose(turn)
+
+
+def turned(image: Image.Image, orientation: int) -> Image.Image:
+    """An image in stored rows, turned upright as its picture is."""
+    return image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image
+
+
+def turned_corners(corners: npt.NDArray[np.float64], stored: Size, orientation: int) -> npt.NDArray[np.float64]:
+    """Boxes (N, 4) x0, y0, x1, y1 drawn on the stored rows of a picture, on the upright one.
+
+    >>> turned_corners(np.array([[0.0, 0, 3, 1]]), (10, 20), 6).tolist()
+    [[9.0, 0.0, 10.0, 3.0]]
+    """
+    left, top, right, bottom = corners.T
+    height, width = stored
+    if orientation in (2, 3, 7, 8):  # what was left is right (7, 8: what becomes the bottom)
+        left, right = width - right, width - left
+    if orientation in (3, 4, 6, 7):
+        top, bottom = height - bottom, height - top
+    if orientation >= 5:
+        left, top, right, bottom = top, left, bottom, right
+    return np.stack([left, top, right, bottom], axis=1)
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        found = image.getexif().get(_ORIENTATION, 1)
+    except (SyntaxError, ValueError, TypeError, KeyError, IndexError, OSError, struct.error):
+        return 1  # metadata that cannot be read say nothing; the picture may still be fine
+    return found if found in _UPRIGHT else 1
+
+
+def _rgb(image: Image.Image, name: str) -> Bytes:
     if image.mode.startswith("I") or image.mode == "F":
-        return _three_channels(_to_bytes(np.asarray(image)))
+        return _three_channels(_to_bytes(np.asarray(image), name, deep=image.mode != "F"))
     if image.mode == "P" and "transparency" in image.info:
         image = image.convert("RGBA")
     return np.asarray(image.convert("RGB"))
 
 
-def _to_bytes(values: npt.NDArray[Any]) -> Bytes:
-    # 16-bit pictures keep their upper byte; Pillow itself would clip them to white.
-    top = values.max(initial=0)
-    scaled: Bytes = (np.clip(values, 0, 65535) / (257.0 if top > 255 else 1.0)).astype(np.uint8)
-    return scaled
+def _to_bytes(values: npt.NDArray[Any], name: str, *, deep: bool) -> Bytes:
+    """One rule for every picture, so that a dark one stays darker than a bright one."""
+    low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 0.0)
+    if deep:  # Pillow itself would clip sixteen bits to white
+        if low < 0 or high > 65535:
+            raise PictureError(name, "whole numbers outside 0..65535")
+        return (values // 257).astype(np.uint8)
+    if not (low >= 0.0 and high <= 255.0):  # also where one is no number
+        raise PictureError(name, "floats outside 0..255")
+    return np.round(values * (255.0 if high <= 1.0 else 1.0)).astype(np.uint8)
 
 
 def _three_channels(pixels: Bytes) -> Bytes:

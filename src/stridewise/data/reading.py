@@ -11,13 +11,17 @@ from stridewise.errors import DataError, UsageError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Format:
-    """A way data sets lie on disk: how to tell it, how to read it, which tasks it serves."""
+    """A way data sets lie on disk: how to tell it, how to read it, which tasks it serves, the usual one first.
+
+    masks: reads it for segmentation where `read` gives boxes. file: it can be one file.
+    """
 
     name: str
     tasks: tuple[Task, ...]
     looks_like: Callable[[Path], bool]
     read: Callable[[Path, Progress | None], Dataset]
     file: bool = False
+    masks: Callable[[Path, Progress | None], Dataset] | None = None
 
 
 # In the order they are tried: what is told apart surely comes first, plain class folders last.
@@ -25,11 +29,25 @@ FORMATS = {
     entry.name: entry
     for entry in (
         Format(name="npz", tasks=("classify", "segment"), looks_like=arrays.looks_like, read=arrays.read, file=True),
-        Format(name="coco", tasks=("detect",), looks_like=coco.looks_like, read=coco.read, file=True),
+        Format(
+            name="coco",
+            tasks=("detect", "segment"),
+            looks_like=coco.looks_like,
+            read=coco.read,
+            masks=coco.read_masks,
+            file=True,
+        ),
         Format(name="cifar", tasks=("classify",), looks_like=cifar.looks_like, read=cifar.read),
         Format(name="mnist", tasks=("classify",), looks_like=mnist.looks_like, read=mnist.read),
         Format(name="voc", tasks=("detect",), looks_like=voc.looks_like, read=voc.read),
-        Format(name="yolo", tasks=("detect",), looks_like=yolo.looks_like, read=yolo.read),
+        Format(
+            name="yolo",
+            tasks=("detect", "segment"),
+            looks_like=yolo.looks_like,
+            read=yolo.read,
+            masks=yolo.read_masks,
+            file=True,
+        ),
         Format(name="masks", tasks=("segment",), looks_like=masks.looks_like, read=masks.read),
         Format(name="folders", tasks=("classify",), looks_like=folders.looks_like, read=folders.read),
     )
@@ -66,7 +84,8 @@ def open_dataset(
             )
         if root.is_file() and not chosen.file:
             raise DataError(f"{spec}: is a file; format {chosen.name} is a folder: give the folder it lies in")
-        dataset = chosen.read(root.resolve(), progress)
+        reader = chosen.masks if task == "segment" and chosen.masks is not None else chosen.read
+        dataset = reader(root.resolve(), progress)
     except OSError as error:
         raise DataError(f"{spec}: cannot be read: {error}. Check that it exists and may be read") from error
     if task is not None and dataset.task != task:
@@ -80,7 +99,7 @@ def _detected(root: Path, task: Task | None) -> Format:
     fitting = [entry for entry in FORMATS.values() if (root.is_dir() or entry.file) and entry.looks_like(root)]
     serving = [entry for entry in fitting if task is None or task in entry.tasks]
     if serving:
-        return serving[0]
+        return min(serving, key=lambda entry: 0 if task is None else entry.tasks.index(task))
     if fitting:
         raise DataError(
             f"{root}: looks like {fitting[0].name}, which serves {' and '.join(fitting[0].tasks)}, not {task}: "

@@ -19,10 +19,15 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Boxes:
-    """Boxes of one picture: `corners` (N, 4) float64 x0, y0, x1, y1 in pixels, the end outside; `classes` (N,)."""
+    """Boxes of one picture: `corners` (N, 4) float64 x0, y0, x1, y1 in pixels, the end outside; `classes` (N,).
+
+    ignored: regions of the same form (crowds, areas marked to be ignored) in which nothing of their class counts for or
+    against a detector; they are no objects and not among the N.
+    """
 
     corners: npt.NDArray[np.float64]
     classes: npt.NDArray[np.int64]
+    ignored: "Boxes | None" = None
 
     def __len__(self) -> int:
         return len(self.classes)
@@ -146,7 +151,8 @@ def decodes(sample: Sample, tally: Tally) -> bool:
 def scaled(boxes: Boxes, old: Size, new: Size) -> Boxes:
     """The same boxes after their picture went from size `old` to `new`, both (height, width)."""
     factor = np.array([new[1] / old[1], new[0] / old[0]] * 2)
-    return Boxes(corners=boxes.corners * factor, classes=boxes.classes)
+    ignored = None if boxes.ignored is None else scaled(boxes.ignored, old, new)
+    return Boxes(corners=boxes.corners * factor, classes=boxes.classes, ignored=ignored)
 
 
 def hold_out(dataset: Dataset, *, share: float = 0.2, seed: int = 0) -> Dataset:

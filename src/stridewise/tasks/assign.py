@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 
 IDEAL = 4.0  # steps of its level that a box is long, as near as the levels allow
+IGNORED = -2  # minus k: the class of a row that is a region in which nothing of class k counts
 _REACH = 1.5  # steps around a box's centre within which cells are asked for it
 
 
@@ -50,3 +51,18 @@ def assigned(cells: Cells, boxes: torch.Tensor) -> torch.Tensor:
     cost = area[:, None] * torch.where(on_level & nearest & ~(on_level & inside).any(1, keepdim=True), 1e-6, 1.0)
     best, row = cost.masked_fill(~asked, torch.inf).min(-1)
     return torch.where(torch.isfinite(best), row, -1)
+
+
+def ignored_scores(cells: Cells, boxes: torch.Tensor, classes: int) -> torch.Tensor | None:
+    """Which scores of which cells count nothing, (B, P, classes): those of class k at cells inside a region to ignore
+    for k; None where there is no such region. boxes: (B, M, 5), the class of such a region -2 - k."""
+    regions = boxes[..., 4] <= IGNORED
+    if not regions.any():
+        return None
+    x, y = cells.centre.T[:, None, :, None]  # (1, P, 1) each
+    x0, y0, x1, y1 = boxes[:, None, :, :4].unbind(-1)  # (B, 1, M)
+    inside = (x >= x0) & (x < x1) & (y >= y0) & (y < y1) & regions[:, None]  # (B, P, M)
+    kind = torch.where(regions, IGNORED - boxes[..., 4], 0).long()
+    of_class = torch.nn.functional.one_hot(kind, classes)[:, None] > 0  # (B, 1, M, classes)
+    found: torch.Tensor = (inside[..., None] & of_class).any(2)
+    return found

@@ -5,12 +5,13 @@ from __future__ import annotations
 import torch
 from torch.nn import functional
 
-from stridewise.tasks.assign import assigned
+from stridewise.tasks.assign import assigned, ignored_scores
 from stridewise.tasks.detector import as_cells, corners
 
 
 def detection_loss(scores: torch.Tensor, sides: torch.Tensor, cells: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
-    """A number, from what a Detector gives for pictures whose boxes are (N, most, 5), class -1 where there is none."""
+    """A number, from what a Detector gives for pictures whose boxes are (N, most, 5), class -1 where there is none,
+    -2 - k of a region in which nothing of class k counts."""
     row = assigned(as_cells(cells), boxes)  # (N, P)
     asked = row >= 0
     count = asked.sum().clamp(min=1)
@@ -23,7 +24,11 @@ def detection_loss(scores: torch.Tensor, sides: torch.Tensor, cells: torch.Tenso
         shared, giou = pair_overlaps(corners(cells, sides)[picture, cell], true[:, :4])
         target[picture, cell, true[:, 4].long()] = shared.detach().to(target.dtype)
         loss = loss + 2.0 * (1 - giou).sum() / count
-    return loss + quality_focal(scores, target).sum() / count
+    focal = quality_focal(scores, target)
+    ignored = ignored_scores(as_cells(cells), boxes, scores.shape[-1])
+    if ignored is not None:
+        focal = focal.masked_fill(ignored & (target == 0), 0.0)
+    return loss + focal.sum() / count
 
 
 def quality_focal(scores: torch.Tensor, target: torch.Tensor) -> torch.Tensor:

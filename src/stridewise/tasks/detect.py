@@ -14,6 +14,7 @@ from stridewise.data import Boxes, Dataset
 from stridewise.data.picture import Size
 from stridewise.errors import DataError, StridewiseError, UsageError
 from stridewise.plans import Plan
+from stridewise.tasks.assign import IGNORED
 from stridewise.tasks.backbone import Prepare, backbone, freeze_unreached
 from stridewise.tasks.box_loss import detection_loss
 from stridewise.tasks.detector import Detector
@@ -93,24 +94,31 @@ class Detect:
                 if not torch.isfinite(found["boxes"]).all():
                     raise StridewiseError("the network's outputs are not numbers after training: lower the rate")
                 said.append((found["boxes"].tolist(), found["labels"].tolist(), found["scores"].tolist()))
-        truth = truth_of(pictures)
-        figures = average_precisions(truth, said, pictures.classes, self.sizes)
+        truth, ignored = truth_of(pictures)
+        figures = average_precisions(truth, said, pictures.classes, self.sizes, ignored)
         score = figures.pop("mAP")
-        low, high = interval(truth, said, pictures.classes) if thorough else (None, None)
+        low, high = interval(truth, said, pictures.classes, ignored=ignored) if thorough else (None, None)
         return Evaluation(score=score or 0.0, low=low, high=high, figures=figures)
 
 
-def truth_of(pictures: Pictures) -> list[Truth]:
-    """The true boxes of every picture and their classes."""
-    rows = [row[row[:, 4] >= 0] for row in pictures.y]
-    return [(row[:, :4].tolist(), row[:, 4].long().tolist()) for row in rows]
+def truth_of(pictures: Pictures) -> tuple[list[Truth], list[Truth]]:
+    """The true boxes of every picture and their classes; the regions to ignore, and theirs."""
+    objects = [row[row[:, 4] >= 0] for row in pictures.y]
+    regions = [row[row[:, 4] < -1] for row in pictures.y]
+    return (
+        [(row[:, :4].tolist(), row[:, 4].long().tolist()) for row in objects],
+        [(row[:, :4].tolist(), (IGNORED - row[:, 4].long()).tolist()) for row in regions],
+    )
 
 
 def _padded(boxes: Sequence[Boxes]) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """(N, most, 5) x0, y0, x1, y1, class; rows without a box have class -1."""
-    most = max((len(b) for b in boxes), default=0)
+    """(N, most, 5) x0, y0, x1, y1, class; a region to ignore has class -2 - k, a row without a box -1."""
+    most = max((len(b) + len(b.ignored or ()) for b in boxes), default=0)
     out = np.zeros((len(boxes), max(most, 1), 5), np.float32)
     out[..., 4] = -1
     for row, b in zip(out, boxes, strict=True):
         row[: len(b), :4], row[: len(b), 4] = b.corners, b.classes
+        if b.ignored is not None:
+            rest = row[len(b) : len(b) + len(b.ignored)]
+            rest[:, :4], rest[:, 4] = b.ignored.corners, IGNORED - b.ignored.classes
     return out

@@ -29,17 +29,22 @@ Said = tuple[Sequence[Box], Sequence[int], Sequence[float]]
 
 
 def average_precisions(
-    truth: Sequence[Truth], said: Sequence[Said], classes: Sequence[str], sizes: tuple[float, float] = SIZES
+    truth: Sequence[Truth],
+    said: Sequence[Said],
+    classes: Sequence[str],
+    sizes: tuple[float, float] = SIZES,
+    ignored: Sequence[Truth] = (),
 ) -> dict[str, float | None]:
     """mAP (over overlaps 0.50 to 0.95), AP50, AP75, AP of small, medium and large objects, and AP of every class.
 
-    None where there is no such object. Raises: MissingExtraError without faster-coco-eval.
+    ignored: regions (COCO's crowds) whose boxes count neither for nor against. None where there is no such object.
+    Raises: MissingExtraError without faster-coco-eval.
     """
     labels = range(len(classes))
     if not any(len(kinds) for _, kinds in truth):
         return dict.fromkeys(("mAP", "AP50", "AP75", "AP small", "AP medium", "AP large", *_named(classes)))
     small, large = sizes[0] ** 2, sizes[1] ** 2
-    judge = _judge(truth, said, labels, [_ANY, [0, small], [small, large], [large, _ANY[1]]])
+    judge = _judge(truth, said, ignored, labels, [_ANY, [0, small], [small, large], [large, _ANY[1]]])
     table = _precision(judge)
 
     def mean(overlap: Any = slice(None), kind: Any = slice(None), area: int = 0) -> float | None:
@@ -57,7 +62,13 @@ def _named(classes: Sequence[str]) -> list[str]:
 
 
 def interval(
-    truth: Sequence[Truth], said: Sequence[Said], classes: Sequence[str], *, draws: int = DRAWS, seed: int = 0
+    truth: Sequence[Truth],
+    said: Sequence[Said],
+    classes: Sequence[str],
+    *,
+    draws: int = DRAWS,
+    seed: int = 0,
+    ignored: Sequence[Truth] = (),
 ) -> tuple[float, float] | tuple[None, None]:
     """The 95 % interval of mAP over pictures; none from fewer than two pictures with objects.
 
@@ -68,21 +79,25 @@ def interval(
     if sum(bool(len(kinds)) for _, kinds in truth) < 2:
         return None, None
     picked = np.random.default_rng(seed).integers(len(truth), size=(draws, len(truth)))
-    found = redrawn(truth, said, classes, np.vstack([np.arange(len(truth)), picked]))
+    found = redrawn(truth, said, classes, np.vstack([np.arange(len(truth)), picked]), ignored)
     value, found = found[0], found[1:]
     low, high = np.clip(2 * value - np.quantile(found[~np.isnan(found)], [0.975, 0.025]), 0, 1)
     return float(low), float(high)
 
 
 def redrawn(
-    truth: Sequence[Truth], said: Sequence[Said], classes: Sequence[str], picked: npt.NDArray[np.int64]
+    truth: Sequence[Truth],
+    said: Sequence[Said],
+    classes: Sequence[str],
+    picked: npt.NDArray[np.int64],
+    ignored: Sequence[Truth] = (),
 ) -> Floats:
     """mAP of data sets made of these pictures, picked (sets, pictures) by their place; NaN of one without objects.
 
     Boxes are matched once a picture, which drawing it again does not change; only the precisions are gathered anew.
     """
     labels = range(len(classes))
-    judge = _judge(truth, said, labels, [_ANY])
+    judge = _judge(truth, said, ignored, labels, [_ANY])
     matched = np.array(judge._evalImgs_cpp, object).reshape(len(labels), len(truth))
     found = np.full(len(picked), np.nan)
     for place, pictures in enumerate(picked):
@@ -100,15 +115,22 @@ def _precision(judge: Any) -> Floats:
     return table
 
 
-def _judge(truth: Sequence[Truth], said: Sequence[Said], labels: range, areas: Sequence[Sequence[float]]) -> Any:
+def _judge(
+    truth: Sequence[Truth],
+    said: Sequence[Said],
+    ignored: Sequence[Truth],
+    labels: range,
+    areas: Sequence[Sequence[float]],
+) -> Any:
     """COCO's judge with its boxes matched, picture by picture and range of areas by range."""
     try:
         from faster_coco_eval import COCO, COCOeval_faster
     except ModuleNotFoundError as error:
         raise MissingExtraError("faster-coco-eval", "train", "average precision") from error
     annotations = [
-        {"image_id": picture, "category_id": kind + 1, "bbox": _wide(box), "area": _area(box), "iscrowd": 0}
-        for picture, (boxes, kinds) in enumerate(truth, 1)
+        {"image_id": picture, "category_id": kind + 1, "bbox": _wide(box), "area": _area(box), "iscrowd": crowd}
+        for crowd, part in enumerate((truth, ignored))
+        for picture, (boxes, kinds) in enumerate(part, 1)
         for box, kind in zip(boxes, kinds, strict=True)
     ]
     results = [

@@ -1,0 +1,334 @@
+"""One set of weights under several plans: which plan runs is switched in microseconds, and nothing is traced again.
+
+Batch norms keep statistics of their own for every plan, since what they normalise differs with the strides (as
+switchable batch norms do for widths: Yu et al. 2019, "Slimmable Neural Networks", section 3.2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from stridewise.analyses import cost
+from stridewise.errors import PlanError
+from stridewise.fronts.front import front
+from stridewise.ir import Graph
+from stridewise.measuring.latency import Latency, latency
+from stridewise.plans import Plan
+from stridewise.surgery.apply import apply_to_model
+from stridewise.surgery.undo import Undo
+from stridewise.tracing.trace import InputSpec, trace
+
+LEAST, MOST = 2, 8
+COSTS = (0.25, 0.5, 1.0, 2.0)
+_STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
+_AFFINE = ("weight", "bias")
+
+
+class _Norms(nn.Module):
+    """What the batch norms hold under one plan, by module path."""
+
+    def __init__(self, norms: Mapping[str, _BatchNorm], affine: bool, fresh: bool) -> None:
+        super().__init__()
+        for path, norm in norms.items():
+            for name in _STATISTICS:
+                value = norm._buffers.get(name)
+                self.register_buffer(_key(path, name), value.clone() if fresh and value is not None else value)
+            for name in _AFFINE if affine else ():
+                parameter = norm._parameters.get(name)
+                if fresh and parameter is not None:
+                    parameter = nn.Parameter(parameter.detach().clone(), requires_grad=parameter.requires_grad)
+                self.register_parameter(_key(path, name), parameter)
+
+
+def _key(path: str, name: str) -> str:
+    """A name for a buffer of the norm at `path`: names of buffers hold no dots."""
+    return f"{path.replace('.', '/')}:{name}"
+
+
+class Elastic(nn.Module):
+    """`model` under any of `plans`, with one set of weights; `use` says which. Made by `sw.elastic`.
+
+    plans: by name, in the order given. costs: multiply-adds under each, as a share of the network as it is. active: the
+    name of the plan in use, the first to begin with.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        plans: Mapping[str, Plan],
+        *,
+        input: InputSpec | None = None,
+        own_affine: bool = False,
+    ) -> None:
+        super().__init__()
+        _check(plans)
+        spec = input or next((p.input for p in plans.values() if p.input), None) or (3, 224, 224)
+        graph = trace(model, spec)
+        self.model = model
+        self.plans = dict(plans)
+        self.input = spec
+        self.active = next(iter(plans))
+        self._changes: dict[str, Undo] = {}
+        self.costs: dict[str, float] = {}
+        now = _macs(graph)
+        for name, plan in plans.items():
+            try:
+                done = apply_to_model(model, plan, input=spec)
+            except PlanError as error:
+                raise PlanError(f"plan '{name}': {error}") from error
+            self.costs[name] = _macs(done.graph) / now
+            done.undo()
+            self._changes[name] = done._undo
+        self._norms = {path: m for path, m in model.named_modules() if isinstance(m, _BatchNorm)}
+        self.statistics = nn.ModuleDict(
+            {_entry(name): _Norms(self._norms, own_affine, fresh=number > 0) for number, name in enumerate(plans)}
+        )
+        self._links = [(norm, kind, _key(path, kind)) for path, norm in self._norms.items() for kind in _STATISTICS]
+        own = self._norms.items() if own_affine else ()
+        self._affine = [(norm, kind, _key(path, kind)) for path, norm in own for kind in _AFFINE]
+        self._changes[self.active].again()
+
+    def use(self, plan: str | Plan) -> Elastic:
+        """Run under this plan, by its name or itself, from now on; returns the module. Raises: PlanError."""
+        name = self._name(plan)
+        if name != self.active:
+            self._changes[self.active].everything()
+            self._changes[name].again()
+            self._link(name)
+            self.active = name
+        return self
+
+    @contextmanager
+    def using(self, plan: str | Plan) -> Iterator[Elastic]:
+        """Run under this plan for a while."""
+        before = self.active
+        try:
+            yield self.use(plan)
+        finally:
+            self.use(before)
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """The model's own, under the plan in use."""
+        # Asked here so that torch.compile keeps a graph for every plan: it does not look at hooks again.
+        if self.active not in self._changes:
+            raise PlanError(f"no plan is named '{self.active}'")
+        return self.model(*args, **kwargs)
+
+    def fit_budget(self, ms: float, x: torch.Tensor | None = None, *, rounds: int = 20) -> tuple[Latency, ...]:
+        """Use the dearest plan that takes at most `ms` milliseconds a call here; what was measured, by plan.
+
+        x: what it is called with, one picture of the input's size unless given. All plans are measured in turn in one
+        run; the median decides. Raises: PlanError where even the fastest plan takes longer.
+        """
+        x = _example(self.input) if x is None else x
+
+        def call(name: str) -> Callable[[Any], Any]:
+            return lambda batch: self.use(name)(batch)
+
+        before, was = self.active, self.training
+        self.eval()
+        try:
+            times = latency({name: call(name) for name in self.plans}, x, rounds=rounds)
+        finally:
+            self.use(before).train(was)
+        within = [row.name for row in times if 1e3 * row.median <= ms]
+        if not within:
+            fastest = min(times, key=lambda row: row.median)
+            raise PlanError(f"no plan takes {ms:g} ms or less here; the fastest, {fastest}")
+        self.use(max(within, key=lambda name: self.costs[name]))
+        return times
+
+    def reset_norms(self, plan: str | Plan | None = None) -> None:
+        """Forget the statistics of the batch norms under one plan, or all, so that they are measured anew."""
+        for name in self.plans if plan is None else [self._name(plan)]:
+            with self.using(name):
+                for norm in self._norms.values():
+                    norm.reset_running_stats()
+
+    def calibrate(self, batches: Callable[[], Iterator[torch.Tensor]], plan: str | Plan | None = None) -> None:
+        """Measure the statistics of the batch norms anew, as plain means over `batches()`, under one plan or all."""
+        was = self.training
+        momentum = {path: norm.momentum for path, norm in self._norms.items()}
+        try:
+            for name in self.plans if plan is None else [self._name(plan)]:
+                self.reset_norms(name)
+                with self.using(name), torch.no_grad():
+                    self.train()
+                    for norm in self._norms.values():
+                        norm.momentum = None  # torch: the plain mean of all batches
+                    for batch in batches():
+                        self(batch)
+        finally:
+            for path, norm in self._norms.items():
+                norm.momentum = momentum[path]
+            self.train(was)
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        """One set of weights, the same whichever plan is in use."""
+        with self._parked():
+            return super().state_dict(*args, **kwargs)
+
+    def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        """As torch's; what is loaded holds for every plan."""
+        with self._parked():
+            return super().load_state_dict(*args, **kwargs)
+
+    def _apply(self, *args: Any, **kwargs: Any) -> Any:
+        """As torch's (device, dtype). A tensor that the model and the first plan share is shared again after it."""
+        with self._parked():
+            return super()._apply(*args, **kwargs)  # type: ignore[no-untyped-call]
+
+    @contextmanager
+    def _parked(self) -> Iterator[None]:
+        """With the first plan's statistics in the model, and the active plan's again behind it."""
+        first = next(iter(self.plans))
+        self._link(first)
+        try:
+            yield
+        finally:
+            self._link(self.active)
+
+    def _link(self, name: str) -> None:
+        """Let the batch norms hold what they hold under a plan."""
+        held: Any = self.statistics[_entry(name)]
+        for norm, kind, key in self._links:
+            norm._buffers[kind] = held._buffers[key]
+        for norm, kind, key in self._affine:
+            norm._parameters[kind] = held._parameters[key]
+
+    def _name(self, plan: str | Plan) -> str:
+        if isinstance(plan, str):
+            if plan in self.plans:
+                return plan
+        else:
+            for name, known in self.plans.items():
+                if known == plan:
+                    return name
+        said = f"'{plan}'" if isinstance(plan, str) else "the plan given"
+        raise PlanError(f"use: {said} is none of this network's plans: {', '.join(self.plans)}")
+
+    def extra_repr(self) -> str:
+        """The plans and their costs."""
+        return ", ".join(f"{name}{' (in use)' if name == self.active else ''}" for name in self.plans)
+
+
+def elastic(
+    model: nn.Module,
+    plans: Mapping[str, Plan] | Sequence[Plan] | None = None,
+    *,
+    costs: Sequence[float] = COSTS,
+    input: InputSpec | None = None,
+    own_affine: bool = False,
+) -> Elastic:
+    """`model` with one set of weights and 2 to 8 plans; `use(name)` switches between them; it holds the model.
+
+    plans: by name, or in order, named by their cost ("0.5x"). Without any, one for each of `costs` (multiply-adds as a
+    share of the network as it is): the plan of the cost front that computes most within it; 1 is the network as it is.
+    input: as `sw.trace` takes it. own_affine: batch norms keep scale and shift of their own for every plan too, and not
+    only statistics. Raises: PlanError for a plan of another network, one that changes the weights' shapes, or fewer
+    than 2 or more than 8 plans.
+
+    >>> import stridewise as sw, torch
+    >>> net = sw.elastic(sw.load("builtin:resnet20"), costs=(0.5, 1), input=(3, 32, 32))
+    >>> list(net.plans), net.active
+    (['0.5x', '1x'], '0.5x')
+    >>> net.use("1x")(torch.zeros(1, 3, 32, 32)).shape
+    torch.Size([1, 10])
+    """
+    if plans is None:
+        spec = input or (3, 224, 224)
+        named: Mapping[str, Plan] = plans_at(trace(model, spec), costs)
+        return Elastic(model, named, input=spec, own_affine=own_affine)
+    if isinstance(plans, Mapping):
+        return Elastic(model, plans, input=input, own_affine=own_affine)
+    spec = input or next((p.input for p in plans if p.input), None) or (3, 224, 224)
+    _check({str(number): plan for number, plan in enumerate(plans)})
+    trial = Elastic(model, {str(number): plan for number, plan in enumerate(plans)}, input=spec)
+    trial._changes[trial.active].everything()
+    return Elastic(model, _named_by_cost(plans, trial.costs.values()), input=spec, own_affine=own_affine)
+
+
+def plans_at(graph: Graph, costs: Sequence[float]) -> dict[str, Plan]:
+    """The plan that computes most within each cost, by name ("0.5x"): of the network's exact cost front.
+
+    Raises: PlanError naming the cost that no plan of its own has.
+    """
+    if any(not share > 0 for share in costs):
+        raise PlanError(f"elastic: a cost is a share above 0 of the network as it is, not {min(costs):g}")
+    now = _macs(graph)
+    found: dict[str, Plan] = {}
+    for share in costs:
+        name = f"{share:g}x"
+        if share == 1:
+            found[name] = Plan(model=graph.model, input=_spec_of(graph))
+            continue
+        best = _most_within(graph, int(share * now))
+        if best is None:
+            raise PlanError(f"{graph.model}: no consistent plan costs {name} or less; leave that cost out")
+        if any(best == plan for plan in found.values()):
+            raise PlanError(f"{graph.model}: no plan of its own costs {name}; leave that cost out")
+        found[name] = best
+    return found
+
+
+def _most_within(graph: Graph, macs: int) -> Plan | None:
+    """The plan that computes most within so many multiply-adds: with the sites' own steps if any will do, else with
+    steps inserted at slots, else with steps of 4."""
+    for slots, steps in ((None, (1, 2)), (True, (1, 2)), (True, (1, 2, 4))):
+        try:
+            points = front(graph, max_macs=macs, slots=slots, steps=steps).points
+        except PlanError:  # none is as cheap
+            continue
+        return max(points, key=lambda p: (p.activations, -p.macs)).plan
+    return None
+
+
+def _spec_of(graph: Graph) -> Any:
+    shapes = {name: graph.tensors[tensor].shape[1:] for name, tensor in graph.inputs}
+    return next(iter(shapes.values())) if len(shapes) == 1 else shapes
+
+
+def _macs(graph: Graph) -> int:
+    return cost.macs(graph, [g.sizes for g in graph.grids])
+
+
+def _example(spec: Any) -> torch.Tensor:
+    shape = next(iter(spec.values())) if isinstance(spec, Mapping) else spec
+    return torch.randn(1, *shape, generator=torch.Generator().manual_seed(0))
+
+
+def _entry(name: str) -> str:
+    """The name of a plan's entry among the modules: no dots there."""
+    return name.replace(".", "_")
+
+
+def _named_by_cost(plans: Sequence[Plan], shares: Any) -> dict[str, Plan]:
+    """Plans by their cost ("0.46x"); where two cost the same, numbered."""
+    named: dict[str, Plan] = {}
+    for plan, share in zip(plans, shares, strict=True):
+        base = f"{share:.2g}x"
+        name = next(n for n in (base, *(f"{base}#{i}" for i in range(2, MOST + 2))) if n not in named)
+        named[name] = plan
+    return named
+
+
+def _check(plans: Mapping[str, Plan]) -> None:
+    if not LEAST <= len(plans) <= MOST:
+        raise PlanError(f"elastic: {LEAST} to {MOST} plans are wanted, not {len(plans)}")
+    if len({_entry(name) for name in plans}) < len(plans) or not all(plans):
+        raise PlanError(f"elastic: plans need names that differ: {', '.join(plans)}")
+    for name, plan in plans.items():
+        if not isinstance(plan, Plan):
+            raise PlanError(f"elastic: '{name}' is a {type(plan).__name__}; make a plan by sw.plan(graph, ...)")
+        grown = [key for key, setting in plan.sites.items() if setting.downsample == "space-to-depth"]
+        if grown:
+            raise PlanError(
+                f"plan '{name}': {grown[0]}: space-to-depth changes the shape of its weights, which all plans share; "
+                "take another kind there"
+            )
