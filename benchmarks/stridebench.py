@@ -11,8 +11,8 @@ trainings, the one that scored best, in deviations of the column's scores; the m
 anew where there is something to draw: a rival's start, a training's seed. Intervals: 95 %, bootstrapped over repeats,
 the difference paired by repeat; over columns, over the columns and their repeats.
 
-Choices of no more plans than trainings leave nothing to any rule and say nothing; they are counted, not hidden. `search`
-is stridewise.study.procedure.selection, the code that `stridewise search` runs.
+Choices of no more plans than trainings leave nothing to any rule and say nothing; they are counted, not hidden.
+`search` is stridewise.study.procedure.selection, the code that `stridewise search` runs.
 """
 
 from __future__ import annotations
@@ -39,17 +39,14 @@ def regrets(pool: Pool, name: str, repeats: int) -> np.ndarray:
     out = np.zeros((repeats, len(AFTER)))
     for percent in LIMITS:
         among = pool.among(np.flatnonzero(pool.costs <= np.percentile(pool.costs, percent)))
-        same = not among.chance and name not in DRAWS
-        for repeat in range(repeats):
-            if same and repeat:
-                out[repeat] += kept
-                continue
+        alike = not among.chance and name not in DRAWS  # then one repeat is as good as all
+        for repeat in range(1 if alike else repeats):
             rng = np.random.default_rng((repeat, percent))
             given = among.world(rng)
             trained = RIVALS[name](among.places, among.costs, given, max(AFTER), rng)
             chosen = [trained[int(np.argmax(given[trained[:count]]))] for count in AFTER]
-            kept = (among.score.max() - among.score[chosen]) / deviation
-            out[repeat] += kept
+            left = (among.score.max() - among.score[chosen]) / deviation
+            out[slice(None) if alike else repeat] += left
     return out / len(LIMITS)
 
 
