@@ -56,6 +56,9 @@ register(
     Op(
         name="gather",
         about="picking by indices along one dimension",
+        mixes="nothing",
+        dilated=("same",),
+        between="never",
         onnx=("Gather",),
         read=_read_onnx,
     )
@@ -64,9 +67,34 @@ register(
     Op(
         name="table",
         about="picking and placing by tables of indices, away from positions",
+        mixes="everything",
+        dilated=("same",),
+        between="never",
         onnx=("GatherElements", "GatherND", "ScatterElements", "ScatterND", "Scatter", "TopK", "OneHot", "NonZero"),
         read=_read_onnx_table,
     )
 )
-register(Op(name="index", about="picking channels by a table", torch=("aten.index.Tensor",), read=_read))
-register(Op(name="index_select", about="picking along a dimension", torch=("aten.index_select",), read=_read_select))
+register(
+    Op(
+        name="index",
+        about="picking channels by a table",
+        mixes="nothing",
+        dilated=("same",),
+        between="never",
+        functions={"__getitem__": {}},
+        torch=("aten.index.Tensor",),
+        read=_read,
+    )
+)
+register(
+    Op(
+        name="index_select",
+        about="picking along a dimension",
+        mixes="nothing",
+        dilated=("same",),
+        between="never",
+        functions={},
+        torch=("aten.index_select",),
+        read=_read_select,
+    )
+)

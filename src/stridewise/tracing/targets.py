@@ -50,8 +50,8 @@ class Target:
         self.asks = not _ASKING.isdisjoint(func.tags)
         self.seeded = torch.Tag.nondeterministic_seeded in func.tags
         # Statistics are for training; in eval they are empty.
-        self.outputs = 1 if self.op is not None and self.op.name == "batch_norm" else None
-        self.counts = self.op is not None and self.op.name in ("conv", "matmul", "attention")
+        self.outputs = None if self.op is None else self.op.outputs
+        self.counts = self.op is not None and self.op.work is not None
         # Pointwise ops leave positions where they are, also in a part of a tensor.
         self.writes = in_place and not (self.op is not None and self.op.pointwise)
         self.answer = answer_for(self.op, self.name, in_place, len(returns))
