@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -61,13 +61,28 @@ def selection(
     return [p for p in order if p in reached] + [p for p in order if p not in reached]
 
 
-def finals(schedule: Schedule, ranked: Sequence[int], rivals: Sequence[int] = ()) -> list[Job]:
-    """Full trainings of plan 0 (where it did not fail), the best of the others and the rivals, seed by seed, so that a
-    study stopped early has as many of each as can be. None has seed 0, with which they were selected: the luckiest
-    would win."""
-    best = [plan for plan in ranked if plan][: schedule.finalists - (0 in ranked)]
-    alive = [*([0] if 0 in ranked else []), *best, *rivals]
-    return [Job(plan, schedule.budget, seed) for seed in range(1, schedule.seeds + 1) for plan in alive]
+def finalists(
+    ranked: Sequence[int], costs: Mapping[int, float], within: Collection[int], *, aim: str, count: int, today: float
+) -> list[int]:
+    """The plans whose seeds decide: plan 0 (where it did not fail), and of the others within the limits the best at
+    each of the costs that the answer speaks of, then the best of all. ranked: by what is expected of them; today: what
+    plan 0 costs, which takes a place of the `count` only where it keeps the limits itself.
+
+    "cheapest" has the costs below today's first, "curve" all of them in turn, "best" none.
+    """
+    alive = [plan for plan in ranked if plan and plan in within]
+    room = max(1, count - (0 in ranked and 0 in within)) if alive else 0
+    marks = {"best": (), "curve": (1.0, 0.5, 0.75, 1.5, 2.0), "cheapest": (0.5, 0.75, 1.0)}[aim]
+    chosen: list[int] = []
+    for mark in marks:
+        best = next((p for p in alive if _LEAST * mark * today < costs[p] <= mark * today * _ROUND), None)
+        if best is not None and best not in chosen:
+            chosen.append(best)
+    chosen += [plan for plan in alive if plan not in chosen]
+    return [*([0] if 0 in ranked else []), *chosen[:room]]
+
+
+_LEAST, _ROUND = 0.6, 1 + 1e-9  # of a mark: a plan cheaper than that answers another one
 
 
 def by_score(places: Sequence[Place], costs: Sequence[float], scores: Mapping[Job, float], budget: int) -> Belief:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from stridewise.plans import Plan
 from stridewise.study.axes import plan_axes
 from stridewise.study.candidates import Candidate
+from stridewise.study.curve import Mark
 from stridewise.study.interval import Estimate
 from stridewise.study.jobs import Job, Outcome, Schedule
 from stridewise.study.verdict import Verdict
@@ -79,6 +80,12 @@ class SearchResult:
     seconds: float
     folder: str = ""
     metric: str = "accuracy"
+    aim: str = "curve"
+    cost: str = "multiply-adds"
+    times: float = 100.0
+    unit: str = "points"
+    curve: tuple[Mark, ...] = ()
+    knee: str = ""
     weights: str = ""
     known: str = "exact"
     refused: tuple[str, ...] = ()
@@ -104,7 +111,12 @@ class SearchResult:
             "metric": self.metric,
             "weights": self.weights or None,
             "state": self.state,
-            "limits": dict(self.limits),
+            "limits": {name: list(v) if isinstance(v, tuple) else v for name, v in self.limits.items()},
+            "aim": self.aim,
+            "cost": self.cost,
+            "unit": self.unit,
+            "curve": [mark.to_json() for mark in self.curve],
+            "knee": self.knee or None,
             "schedule": self.schedule.to_json(),
             "recommended": {
                 "plan": self.verdict.plan,
@@ -146,7 +158,10 @@ class SearchResult:
         head = f"{self.model} for {self.task} on {self.data}"
         if self.state != "finished":
             head += " (interrupted; the same command goes on)"
-        out = [head, "", *_aligned([headings(self), *(cells(row, self.default) for row in self.rows)]), ""]
+        out = [head, ""]
+        if self.curve:
+            out += [f"What {self.cost} buy", *_aligned([CURVE_HEAD, *curve_cells(self)]), *knee_line(self), ""]
+        out += [*_aligned([headings(self), *(cells(row, self) for row in self.rows)]), ""]
         out += [f"Recommended: {self.verdict.plan} ({self.verdict.kind})", *(f"  {r}" for r in self.verdict.reasons)]
         return [*out, "", *notes(self)]
 
@@ -156,17 +171,63 @@ def headings(result: SearchResult) -> tuple[str, ...]:
     return "plan", "multiply-adds", "", result.metric, "95 % interval", "epochs", "seeds", "latency", "steps"
 
 
-def cells(row: Row, default: Row) -> tuple[str, ...]:
+CURVE_HEAD = ("at most", "plan", "cost", "against the default", "95 % interval", "seeds", "")
+
+
+def curve_cells(result: SearchResult) -> list[tuple[str, ...]]:
+    """The curve as rows of a table."""
+    rows: list[tuple[str, ...]] = []
+    for mark in result.curve:
+        by = mark.against
+        if mark.beyond or not mark.plan:
+            said = "beyond the limits: not looked at" if mark.beyond else "no plan is that cheap"
+            rows.append((f"{mark.mark:g}x", "", "", "", "", "", said))
+            continue
+        known = by is not None and by.low is not None and by.high is not None
+        rows.append(
+            (
+                f"{mark.mark:g}x",
+                mark.plan,
+                f"{mark.cost:.2f}x",
+                signed(by.mean, result) if by else "",
+                f"{signed(by.low or 0.0, result)} to {signed(by.high or 0.0, result)}" if by and known else "",
+                str(by.seeds) if by else "",
+                "the network as it is" if by is None else "settled" if mark.settled else "not settled",
+            )
+        )
+    return rows
+
+
+def knee_line(result: SearchResult) -> list[str]:
+    """Where the curve bends, where it does."""
+    if not result.knee:
+        return []
+    return [f"The curve bends at {result.knee}: beyond it more {result.cost} buy less."]
+
+
+def signed(value: float, result: SearchResult) -> str:
+    """A difference with its sign, in the score's unit."""
+    return f"{value * result.times:+.1f}".replace("-", "−")
+
+
+def written(value: float, result: SearchResult) -> str:
+    """A score: a share in percent, one with a unit of its own as it is."""
+    return f"{value:.1%}" if result.times == 100 else f"{value:.4g} {result.unit}"
+
+
+def cells(row: Row, result: SearchResult) -> tuple[str, ...]:
     """One row of the table."""
-    found, cost, base = row.accuracy, row.candidate.macs, default.candidate.macs
+    found, cost, base = row.accuracy, row.candidate.macs, result.default.candidate.macs
     interval = (
-        f"{found.low:.1%} to {found.high:.1%}" if found and found.low is not None and found.high is not None else ""
+        f"{written(found.low, result)} to {written(found.high, result)}"
+        if found and found.low is not None and found.high is not None
+        else ""
     )
     return (
         row.candidate.name,
         f"{cost / 1e6:,.1f} M",
         f"{cost / base:.2f}x",
-        f"{found.mean:.1%}" if found else "failed" if row.error else "not trained",
+        written(found.mean, result) if found else "failed" if row.error else "not trained",
         interval,
         str(row.budget) if found else "",
         str(found.seeds if found else ""),
@@ -245,8 +306,10 @@ def method(result: SearchResult) -> list[str]:
         f"{plans} plans, far from each other, make the shortlist, the default always among them.",
         *([f"{len(result.refused)} others would not serve, the first: {result.refused[0]}."] if result.refused else []),
         *(f"Rung {n}: {text}." for n, text in enumerate(rungs, 1)),
-        f"The finalists: {schedule.budget} epochs with {schedule.seeds} fresh seeds each, the default and "
-        "the rivals always among them.",
+        f"The finalists: {schedule.budget} epochs with two fresh seeds each, the default and the rivals always among "
+        f"them; then more where the answer hangs, at most {schedule.seeds} each on average, until it is settled.",
+        "A difference is settled with three seeds or more of both and an interval that holds at every look, the seeds' "
+        "variance pooled over the finalists.",
         _began(result),
         f"All trainings together took {result.seconds:.0f} seconds of work (measured).",
     ]

@@ -44,7 +44,8 @@ class Belief:
     @property
     def wanted(self) -> Floats:
         """By which to choose the next training: the mean, raised a little where it is unsure."""
-        return self.mean + _CURIOUS * self.deviation
+        raised: Floats = self.mean + _CURIOUS * self.deviation
+        return raised
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +60,8 @@ class _Trainings:
     @property
     def lower(self) -> Floats:
         """1 for a training of less than the largest budget among them."""
-        return (self.budget < self.budget.max(initial=0)).astype(float)
+        below: Floats = (self.budget < self.budget.max(initial=0)).astype(np.float64)
+        return below
 
     def noise(self) -> Floats:
         """Deviation of each, in that of a full one. Weights judged untrained say no more than the shortest does."""
@@ -135,9 +137,11 @@ def _squares(a: Floats, b: Floats) -> Floats:
 def _unit(at: Floats) -> Floats:
     """Places about their centre, at a mean square distance of 1 from it."""
     moved = at - at.mean(0)
-    return moved / (float(np.sqrt((moved**2).sum(1).mean())) or 1.0)
+    scaled: Floats = moved / (float(np.sqrt((moved**2).sum(1).mean())) or 1.0)
+    return scaled
 
 
 def _standard(values: Floats) -> Floats:
     moved = values - values.mean()
-    return moved / (float(moved.std()) or 1.0)
+    scaled: Floats = moved / (float(moved.std()) or 1.0)
+    return scaled
