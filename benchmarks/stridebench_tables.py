@@ -23,15 +23,17 @@ class TableError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spec:
-    """How to read a table. key: the column that names a plan, the table's first unless said; cost, place: of a row;
+    """How to read a table. cost, place: of a row; words: columns whose words are part of the place, any two equally far;
     scores: its columns of scores; group: columns that part the rows into choices of their own; seeds: columns with one
-    training each of `scores`; deviation: the column with the scores' deviation over seeds."""
+    training each of `scores`; deviation: the column with the scores' deviation over seeds; needs: columns that a place
+    and a cost are read from; where: the rows to take."""
 
     file: str
     cost: Callable[[Row], float]
     place: Callable[[Row], list[float]]
     scores: tuple[str, ...]
     group: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()
     seeds: tuple[str, ...] = ()
     deviation: str = ""
     needs: tuple[str, ...] = ()
@@ -102,19 +104,6 @@ def _pixels(row: Row) -> float:
     return math.log2(int(height) * int(width))
 
 
-def _named(*columns: str) -> Callable[[Row], list[float]]:
-    """A place of words: each becomes a few coordinates of its own, so that different words are equally far."""
-
-    def place(row: Row) -> list[float]:
-        out: list[float] = []
-        for column in columns:
-            code = sum(ord(letter) * (at + 1) for at, letter in enumerate(row[column]))
-            out += [float(code >> bit & 1) for bit in range(6)]
-        return out
-
-    return place
-
-
 def _strided(row: Row) -> list[float]:
     """log2 of the positions behind each of five blocks."""
     return [-2.0 * float(v) for v in np.cumsum(_numbers(row["strides"], ","))]
@@ -158,7 +147,8 @@ SPECS: dict[str, Spec] = {
     "deeplab_output_stride": Spec(
         file="stridebench/deeplab_output_stride.csv",
         cost=lambda row: 4.0 ** -_output_stride(row),  # positions of the last map: what is known of every row
-        place=lambda row: [_output_stride(row), float(row["decoder"] == "yes"), *_named("backbone", "train_os")(row)],
+        place=lambda row: [_output_stride(row), float(row["decoder"] == "yes")],
+        words=("backbone", "train_os"),
         scores=("miou",),
         group=("dataset",),
         needs=("eval_os", "decoder", "backbone", "train_os", "dataset"),
@@ -167,35 +157,40 @@ SPECS: dict[str, Spec] = {
     "mmseg_fcn_os8_os16": Spec(
         file="stridebench/mmseg_fcn_os8_os16.csv",
         cost=lambda row: _pixels_cost(row),
-        place=lambda row: [math.log2(float(row["output_stride"])), _pixels(row), *_named("backbone", "iters_k")(row)],
+        place=lambda row: [math.log2(float(row["output_stride"])), _pixels(row)],
+        words=("backbone", "iters_k"),
         scores=("miou", "miou_ms_flip"),
         needs=("output_stride", "crop", "backbone", "iters_k"),
     ),
     "detectron2_c4_dc5_fpn": Spec(
         file="stridebench/detectron2_c4_dc5_fpn.csv",
         cost=lambda row: float(row["inference_s_per_im"]),
-        place=_named("stride_of_box_features", "schedule"),
+        place=lambda row: [],
+        words=("stride_of_box_features", "schedule"),
         scores=("box_AP",),
         needs=("inference_s_per_im", "stride_of_box_features", "schedule"),
     ),
     "blurpool_filter_size_imagenet": Spec(
         file="stridebench/blurpool_filter_size_imagenet.csv",
         cost=lambda row: 1.0,  # none is published; a filter's own cost is small beside the network's
-        place=_named("model", "filter"),
+        place=lambda row: [],
+        words=("model", "filter"),
         scores=("top1", "shift_consistency"),
         needs=("model", "filter"),
     ),
     "blurpool_imagenet": Spec(
         file="stridebench/blurpool_imagenet.csv",
         cost=lambda row: 1.0,
-        place=_named("model"),
+        place=lambda row: [],
+        words=("model",),
         scores=("top1_antialiased_filter4", "consistency_antialiased_filter4"),
         needs=("model",),
     ),
     "diffstride_readme": Spec(
         file="stridebench/diffstride_readme.csv",
         cost=lambda row: sum(2.0**p for p in _strided(row)),
-        place=lambda row: [*_strided(row), *_named("pooling")(row)],
+        place=_strided,
+        words=("pooling",),
         scores=("accuracy",),
         group=("dataset",),
         deviation="sd",
@@ -280,10 +275,12 @@ def pools(name: str, rows: Sequence[Row], column: str, *, sign: float = 1.0) -> 
         raise TableError(f"{name}: has no column {column}; its columns are {', '.join(rows[0])}")
     groups: dict[str, list[tuple[list[float], float, float, list[float], float]]] = {}
     own = column in spec.scores
+    spelt = {name: sorted({row[name] for row in rows}) for name in spec.words}
     for row in rows:
         score = _number(row[column])
         try:
-            place, cost = spec.place(row), spec.cost(row)
+            place = spec.place(row) + [float(row[c] == word) for c in spec.words for word in spelt[c]]
+            cost = spec.cost(row)
         except (ValueError, KeyError):
             continue
         if score is None:

@@ -13,7 +13,7 @@ import stridewise as sw
 from stridewise.fronts.distance import farthest, place_of
 from stridewise.rewrites.restride import restride
 from stridewise.study.jobs import Job, Rung, Schedule
-from stridewise.study.procedure import by_score, finals, selection
+from stridewise.study.procedure import by_score, selection
 from stridewise.study.surrogate import beliefs
 
 MACS = [100 - plan for plan in range(16)]
@@ -70,7 +70,6 @@ def test_a_plan_that_failed_is_left_out_from_then_on():
     tried = [job.plan for wave in waves for job in wave]
     assert [tried.count(plan) for plan in (0, 1)] == [1, 1]
     assert not {0, 1} & set(ranked)
-    assert [job.plan for job in finals(SCHEDULE, ranked)] == [*ranked[:3]] * 2
 
 
 def test_when_all_fail_the_selection_ends_and_tries_none_twice():
@@ -83,11 +82,6 @@ def test_when_all_fail_the_selection_ends_and_tries_none_twice():
 def test_nothing_depends_on_anything_but_the_scores():
     first = played(lambda job: random.Random(repr(job)).random())
     assert played(lambda job: random.Random(repr(job)).random()) == first
-
-
-def test_finals_give_every_finalist_and_rival_a_fresh_seed():
-    jobs = finals(SCHEDULE, [5, 0, 7, 8], rivals=[16])
-    assert jobs == [Job(plan, 9, seed) for seed in (1, 2) for plan in (0, 5, 7, 16)]
 
 
 def test_equal_scores_go_to_the_cheaper_plan():

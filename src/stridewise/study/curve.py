@@ -73,7 +73,8 @@ def knee(contenders: Sequence[Contender]) -> str:
     """The plan at which the curve bends: beyond it more cost buys less. That of the plans that no other beats in cost
     and mean which lies furthest above the line from the cheapest to the best, over the logarithm of the cost; "" where
     fewer than three are there, or none lies above it."""
-    own = sorted((c for c in contenders if not c.rival and c.outcomes), key=lambda c: (c.cost, -c.mean))
+    asked = [c for i, c in enumerate(contenders) if not c.rival and c.outcomes and (c.within or not i)]
+    own = sorted(asked, key=lambda c: (c.cost, -c.mean))
     front: list[Contender] = []
     for one in own:
         if not front or one.mean > front[-1].mean:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from stridewise.analyses.beside import skipping
@@ -24,15 +24,25 @@ _EACH = 4  # plans of each such network to choose from
 _NO_LIMIT = "1x"
 
 
-def pool(graph: Graph, study: Study, trains: TrainScore | None) -> tuple[tuple[Candidate, ...], CostFront]:
-    """(what may be trained, the network as it is first; the cost front of its plans).
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pool:
+    """chosen: what may be trained, the network as it is first; rest: what was looked at and left out, which a study
+    that is lengthened may have had before; front: the cost front of the network's plans."""
+
+    chosen: tuple[Candidate, ...]
+    rest: tuple[Candidate, ...] = ()
+    front: CostFront = field(default_factory=CostFront)
+
+
+def pool(graph: Graph, study: Study, trains: TrainScore | None) -> Pool:
+    """What a study chooses from.
 
     Plans beyond the limits are left out, but for the network as it is; without a limit of a cost, those dearer than it.
     trains: the training they are for; where it begins with weights, plans keep them where they can.
     Raises: PlanError where nothing is free to choose, or no plan meets the limits or serves the training.
     """
     if study.moves.plans is not None:
-        return given(graph, study.moves.plans), CostFront()
+        return Pool(chosen=given(graph, study.moves.plans))
     limits = _limits(study)
     refusal: Callable[[Plan], str] = trains.refusal if trains is not None else lambda plan: ""
     strides = "strides" in study.moves.kinds
@@ -42,6 +52,7 @@ def pool(graph: Graph, study: Study, trains: TrainScore | None) -> tuple[tuple[C
         chosen += tuple(c for c in _blocks(graph, refusal) if _keeps(c, front.limits) and _new(c, chosen))
     if trains is not None and trains.weights is not None:
         chosen = keeping(graph, chosen, front.limits, trains.builds)
+    looked = list(chosen)
     others = [] if trains is None else list(_others(graph, study, trains, front))
     if others:
         room = max(1, round(study.budget.trials * _OTHERS)) if strides else study.budget.trials - 1
@@ -52,7 +63,8 @@ def pool(graph: Graph, study: Study, trains: TrainScore | None) -> tuple[tuple[C
         chosen = (*chosen, *(c for i, c in enumerate(others, len(every) - len(others)) if i in kept))
     if len(chosen) < 2:
         raise PlanError(f"{graph.model}: nothing may change by --moves {','.join(study.moves.kinds)} within the limits")
-    return chosen, front
+    rest = tuple(c for c in (*looked, *others) if all(c is not one for one in chosen))
+    return Pool(chosen=chosen, rest=rest, front=front)
 
 
 def _limits(study: Study) -> dict[str, Any]:

@@ -38,7 +38,8 @@ def selection(
         while len(done) < rung.plans:
             wave: list[Job] = []
             imagined = dict(scores)
-            while len(wave) < min(WAVE, rung.plans - len(done)):
+            room = min(rung.plans if rung.plans >= len(places) else WAVE, rung.plans - len(done))
+            while len(wave) < room:
                 belief = rank(places, costs, imagined, schedule.budget)
                 left = [p for p in _best_first(belief.wanted, costs) if p not in failed and p not in done]
                 if not left:

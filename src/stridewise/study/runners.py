@@ -7,6 +7,7 @@ it dies itself the coordinator reads the end of the pipe and the job is told as 
 from __future__ import annotations
 
 import contextlib
+import math
 import multiprocessing
 import os
 import signal
@@ -136,7 +137,7 @@ class Pool:
         while True:
             for worker in self._workers:
                 if worker.job is None and (job := next(todo, None)) is not None:
-                    worker.job, worker.since = job, time.monotonic()
+                    worker.job, worker.since = job, math.inf  # a process takes a while to begin
                     with contextlib.suppress(OSError):  # dead already: the wait below sees the end of its pipe
                         worker.pipe.send((job, self._targets[job.plan]))
             busy = {worker.pipe: worker for worker in self._workers if worker.job is not None}
@@ -152,7 +153,9 @@ class Pool:
                     self._replace(worker)
                     yield job, None
                     continue
-                if kind == "steps":
+                if kind == "begun":
+                    worker.since = time.monotonic()
+                elif kind == "steps":
                     watch(job, *rest)
                 else:
                     worker.job = None
@@ -205,5 +208,6 @@ def _work(pipe: Connection, score: Score, threads: int, checkpoints: Path | None
     with contextlib.suppress(EOFError, OSError):
         while True:
             job, target = pipe.recv()
+            pipe.send(("begun",))
             checkpoint = checkpoint_of(checkpoints, job)
             pipe.send(("done", carry_out(score, target, job, progress=progress, checkpoint=checkpoint)))

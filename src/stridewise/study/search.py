@@ -21,7 +21,7 @@ from stridewise.study.folder import write_files
 from stridewise.study.jobs import Rival, Schedule
 from stridewise.study.judge import graph_of, own_score, training
 from stridewise.study.limits import check_latency, fast_enough, measured
-from stridewise.study.pool import pool
+from stridewise.study.pool import Pool, pool
 from stridewise.study.result import SearchResult
 from stridewise.study.rivals import named, rivals_at
 from stridewise.study.run import Coordinator, Standing
@@ -88,15 +88,17 @@ def _searched(
         raise UsageError("search: latency and rivals want a network that Stridewise trains: they go without score=")
     if trains is not None:
         trains.check()
+    untrained = trains is not None and study.weights is not None and trains.judges_untrained()
     graph = graph_of(study.model, judge, study.input)
-    chosen, front = pool(graph, study, trains)
-    _check_finalists(study, len(chosen))
+    found = pool(graph, study, trains)
+    front = found.front
+    _check_finalists(study, len(found.chosen))
     with ExitStack() as stack:
         folder = Path(run) if run is not None else Path(stack.enter_context(TemporaryDirectory()))
         store = Store.open(folder, storage)
         stack.callback(store.close)
         store.begin(_kept(study, trains))
-        chosen = _in_order(store, chosen)
+        chosen = _in_order(store, found)
         if trains and study.limits.max_latency is not None:
             chosen = _fast(trains, chosen, store, study.limits.max_latency, graph.model)
         checkpoints = _subfolder(folder, CHECKPOINTS)
@@ -111,7 +113,7 @@ def _searched(
                 cost=study.budget.cost,
                 seeds=study.budget.seeds,
                 finalists=study.budget.finalists,
-                untrained=trains is not None and study.weights is not None and trains.judges_untrained(),
+                untrained=untrained,
             ),
             tell=tell,
             aim=study.aim,
@@ -152,14 +154,15 @@ def _check_finalists(study: Study, plans: int) -> None:
         )
 
 
-def _in_order(store: Store, chosen: Sequence[Candidate]) -> tuple[Candidate, ...]:
+def _in_order(store: Store, found: Pool) -> tuple[Candidate, ...]:
     """The candidates by the numbers that the study knows them by: those of before first, new ones behind.
 
     Raises: StudyError where one of before is missing.
     """
-    keys = [_key(c) for c in chosen]
+    by_key = {_key(c): c for c in (*found.rest, *found.chosen)}
+    keys = [_key(c) for c in found.chosen]
     before: list[str] = store.note("plans") or []
-    missing = [key for key in before if key not in keys]
+    missing = [key for key in before if key not in by_key]
     if missing:
         raise StudyError(
             f"{store.folder}: holds another study (its shortlist has {missing[0].splitlines()[0]}, which is not there "
@@ -168,7 +171,7 @@ def _in_order(store: Store, chosen: Sequence[Candidate]) -> tuple[Candidate, ...
     order = [*before, *(key for key in keys if key not in before)]
     if order != before:
         store.keep_note("plans", order)
-    return tuple(chosen[keys.index(key)] for key in order)
+    return tuple(by_key[key] for key in order)
 
 
 def _key(chosen: Candidate) -> str:

@@ -231,6 +231,8 @@ class Study:
         for name, one in (("budget", "epochs"), ("moves", "kinds")):
             if name in given:
                 given[one] = given.pop(name)
+        if isinstance(given.get("kinds"), str):
+            given["kinds"] = tuple(given["kinds"].split(","))
         made: dict[str, Any] = {}
         for name, part in (("limits", Limits), ("moves", Moves), ("budget", Budget)):
             own = {f.name: _plain(given.pop(f.name)) for f in fields(part) if f.name in given}
