@@ -78,6 +78,12 @@ class Field:
         total = sum(period * (s[0] + s[1]) - 2 * r * self.advance for r, s in there)
         return _ratio(total, 2 * period * len(there)) if there else Fraction(0)
 
+    def moved(self, positions: int) -> Field:
+        """The same field where what was position 0 is called position `positions`."""
+        if not positions:
+            return self
+        return replace(self, spans=tuple(self.at(r - positions) for r in range(self.period)))
+
     def at(self, position: int) -> tuple[int, int] | None:
         """The (first, last) input position that `position` depends on."""
         turn, phase = divmod(position, len(self.spans))
@@ -399,8 +405,11 @@ class Resize(_Map):
 
     def field(self, field: Field, size: int) -> Field:
         """The field of the output; with align_corners the jump stays the nominal one, so the field is a hull."""
+        return self.drifting(field, size, self.step(size))
+
+    def drifting(self, field: Field, size: int, nominal: Fraction) -> Field:
+        """The field of the output where its jump is `nominal` times the input's; a hull if that is not its own step."""
         advance, taps = self.taps(size)
-        nominal = self.step(size)
         if Fraction(advance, len(taps)) == nominal:
             return _through(field, advance, taps)
         # The true coordinates drift away from the nominal ones, evenly, up to `drift` at the last position.
@@ -438,16 +447,20 @@ class Adaptive(_Map):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slice(_Map):
-    """`x[start:stop:stride]`; a negative start or stop counts from the end, None stands for the end."""
+    """`x[start:stop:stride]`; a negative start or stop counts from the end, None stands for the end.
+
+    strict: a stop behind the end is refused (`narrow`), not cut short.
+    """
 
     start: int = 0
     stop: int | None = None
     stride: int = 1
+    strict: bool = False
 
     def out_size(self, size: int) -> int:
         """Length of the slice. Raises GeometryError when it is empty."""
         out = len(range(*slice(self.start, self.stop, self.stride).indices(size)))
-        if out < 1:
+        if out < 1 or (self.strict and self.stop is not None and self.stop > size):
             raise GeometryError(f"slice {self.start}:{self.stop}:{self.stride} of {size} positions is empty")
         return out
 
@@ -540,5 +553,29 @@ class Phased(_Map):
         return _shortest(Field(advance=advance, spans=spans, approximate=any(each.approximate for each in made)))
 
 
-AxisMap: TypeAlias = Window | Transposed | Resize | Adaptive | Slice | Whole | Repeat | Phased
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table(_Map):
+    """A product with a table made for `size` positions: `to` positions, of which each reads all of them.
+
+    The fields move evenly from the first to the last position; that each reads everything is the grid's to say.
+    spreads: one position alone is taken for all of them, as einsum does.
+    """
+
+    size: int
+    to: int
+    spreads: bool = False
+
+    def out_size(self, size: int) -> int:
+        """`to`. Raises: GeometryError at any other size than the table's."""
+        if size != self.size and not (self.spreads and size == 1):
+            raise GeometryError(f"a product with a table for {self.size} positions, and {size} come in")
+        return self.to
+
+    def taps(self, size: int) -> tuple[int, tuple[Sequence[int], ...]]:
+        """As many phases as it takes for `to` positions to pass over `size`."""
+        step = Fraction(self.size, self.to)
+        return step.numerator, tuple(range(self.size) for _ in range(step.denominator))
+
+
+AxisMap: TypeAlias = Window | Transposed | Resize | Adaptive | Slice | Whole | Repeat | Phased | Table
 IDENTITY = Window()

@@ -80,6 +80,8 @@ class Grid:
     local: per axis, whether positions are still told apart there (False after a mean over the axis: size 1).
     mixes: the op lets every position in (attention, group statistics); a join that mixes takes its sizes from its
     first source alone.
+    placed: values that the forward made from the map's own sizes (coordinates, masks) come in here; at another size
+    they are others.
     """
 
     index: int
@@ -91,6 +93,7 @@ class Grid:
     maps: tuple[AxisMap, ...] = ()
     axis: int = 0
     mixes: bool = False
+    placed: bool = False
 
     def measuring(self, sizes: Sizes, maps: tuple[AxisMap, ...]) -> Grid:
         """The same grid with other sizes and maps. Faster than `dataclasses.replace`, which a what-if waits for."""
@@ -104,6 +107,7 @@ class Grid:
             maps=maps,
             axis=self.axis,
             mixes=self.mixes,
+            placed=self.placed,
         )
 
 
@@ -163,13 +167,21 @@ class Node:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pin:
-    """Something that fixes sizes at a grid: a position table, a window split, a flattened head, a constant size."""
+    """Something that fixes sizes at a grid: a position table, a window split, a flattened head, a constant size.
+
+    axes: those it fixes; all of them where it is empty. blocks: of what is split into parts, the size of one along each
+    axis; multiple: any whole number of them will do. spreads: one position alone is spread over all of them.
+    """
 
     kind: Literal["position table", "window", "flatten", "size"]
     grid: int
     node: int
     sizes: Sizes
     message: str
+    axes: tuple[int, ...] = ()
+    blocks: Sizes = ()
+    multiple: bool = False
+    spreads: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,6 +232,7 @@ class Graph(Shown):
 
     declared: strides the model states about itself. end: where the trace ended early. modules: module paths and the
     tensor each gave out last.
+    source: the structure it was traced from (`tracing.source.Source`), None for a file's graph.
 
     Two graphs are equal when they are the same object, so that analyses may remember what they found for one.
     """
@@ -239,6 +252,7 @@ class Graph(Shown):
     modules: tuple[tuple[str, int], ...] = ()
     notes: tuple[str, ...] = ()
     end: End | None = None
+    source: Any = field(default=None, repr=False)
 
     @property
     def sites(self) -> tuple[Node, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import prod
 from typing import Any
 
 from stridewise.building.recorded import ModuleCall, Seen, keys_of, node_of
@@ -13,7 +14,7 @@ from stridewise.ir import NOTHING, Graph, Grid, Node, Tensor, Unknown, Volume
 from stridewise.ops.call import Call
 from stridewise.ops.concat import LISTED
 from stridewise.ops.draft import Draft, Reading, Value
-from stridewise.ops.layout import Digit, LayoutError
+from stridewise.ops.layout import Digit, Dims, Extra, LayoutError, atom_size
 from stridewise.ops.registry import Op, op_named
 
 
@@ -28,6 +29,7 @@ class Builder:
     inputs: list[tuple[str, int]] = field(default_factory=list)
     layouts: list[Any] = field(default_factory=list)
     opaque: tuple[str, ...] = ()
+    doubts: Mapping[int, str] = field(default_factory=dict)
     lost: dict[int, tuple[int, tuple[int, str, str]]] = field(default_factory=dict)
     names: dict[int, str] = field(default_factory=dict)
 
@@ -66,6 +68,13 @@ class Builder:
         )
         return index
 
+    def wraps(self, index: int) -> None:
+        """Say of the node that wrote the tensor `index` that its border repeats the map's own positions."""
+        for seen in reversed(self.nodes):
+            if index in seen.outputs:
+                seen.reading.attrs["mode"] = "circular"
+                return
+
     def measure_as(self, index: int, other: int) -> None:
         """Give an empty tensor the volume of what it became when it was written to: it grows alike."""
         self.tensors[index] = replace(self.tensors[index], volume=self.tensors[other].volume)
@@ -94,8 +103,12 @@ class Builder:
             facts = [*facts, *[(None, None)] * (len(outs) - len(facts))]
         values, made = [], []
         first = operands[0] if operands else None
+        loose = reading.loose or any(v.loose for v in operands)
         for (shape, itemsize, alias), (dims, grid) in zip(outs, facts, strict=False):
+            if onnx and dims is not None:
+                shape, dims = self._agreed(shape, dims, reading, target, owner)
             value = Value(shape, dims, grid, None, "data", reading.spread, 0, None, reading.lost)
+            value.loose = loose
             made.append(self._tensor(value, itemsize, None if alias is None else self.tensors[alias].storage, first))
             if reading.lost is not None:
                 self.lost[made[-1]] = reading.lost
@@ -118,6 +131,19 @@ class Builder:
             self.names[index] = name
         return values
 
+    def _agreed(
+        self, shape: tuple[int, ...], dims: Dims, reading: Reading, target: str, owner: ModuleCall | None
+    ) -> tuple[tuple[int, ...], Dims | None]:
+        """Sizes and dims that agree: a window's own arithmetic is what runtimes do, where onnx's inference is not;
+        elsewhere a difference means that the positions are not what they were taken for."""
+        if any(isinstance(atom, Extra) for dim in dims for atom in dim):
+            return shape, dims
+        own = tuple([prod(map(atom_size, dim)) for dim in dims])
+        if own == shape or reading.site:
+            return own, dims
+        self._report((len(self.nodes), target, "its sizes are not those of its positions"), owner.path if owner else "")
+        return shape, None
+
     def _read(
         self,
         op: Op | None,
@@ -134,16 +160,25 @@ class Builder:
         try:
             if op is None:
                 raise LayoutError(f"no op describes '{target}'")
+            if len(self.nodes) in self.doubts:
+                raise LayoutError(self.doubts[len(self.nodes)])
             read = (op.read_onnx or op.read) if onnx else op.read
             return read(Call(target, args, kwargs, shapes, self.draft, path))
         except (LayoutError, GeometryError) as error:
             if onnx and isinstance(error, GeometryError):
                 raise  # no framework ran before: a size that does not fit is found here
             del self.draft.grids[marks[0] :], self.draft.pins[marks[1] :]
-            return self._unread(op, target, shapes, operands, str(error), path)
+            return self._unread(op, target, args, shapes, operands, str(error), path)
 
     def _unread(
-        self, op: Op | None, target: str, shapes: list[tuple[int, ...]], operands: Sequence[Value], why: str, path: str
+        self,
+        op: Op | None,
+        target: str,
+        args: Sequence[Any],
+        shapes: list[tuple[int, ...]],
+        operands: Sequence[Value],
+        why: str,
+        path: str,
     ) -> Reading:
         """The reading of a call that no rule covers: unknown where positions are at stake, plain otherwise."""
         work = op.work if op is not None else None
@@ -157,7 +192,7 @@ class Builder:
                 self._report(report, path)
             if all(v.dims is not None for v in touched):
                 self._report((len(self.nodes), target, why), path)
-        macs = NOTHING if work is None else Volume(work(operands, shapes))
+        macs = NOTHING if work is None else Volume(work(operands, shapes, args))
         return Reading(outs=[(None, None)] * len(shapes), counted=work is not None, macs=macs, lost=lost)
 
     def _lost(

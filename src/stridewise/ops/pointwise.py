@@ -7,8 +7,9 @@ from typing import Any
 
 from stridewise.ops.call import Call
 from stridewise.ops.draft import Reading
-from stridewise.ops.layout import plain
+from stridewise.ops.layout import is_plain, plain
 from stridewise.ops.registry import Op, register
+from stridewise.ops.space import BITS, MASK, OTHER, Bytes, Number, X, plain_space
 
 _IN_PLACE_TOO = (
     "relu relu6 leaky_relu elu selu celu gelu silu mish sigmoid hardsigmoid hardswish hardtanh tanh softplus "
@@ -41,7 +42,7 @@ _KEEP_NOTHING = {f"{n}{end}" for n in "neg floor ceil round trunc sign sgn".spli
 _ONNX = (
     "LeakyRelu Elu Selu Celu Gelu Mish HardSwish HardSigmoid Swish Softplus Softsign ThresholdedRelu Shrink "
     "Clip Abs Neg Log Reciprocal Sin Cos Tan Sinh Cosh Asin Acos Atan Asinh Acosh Atanh Erf Floor Ceil Round "
-    "Sign Not BitwiseNot Trilu Bernoulli"
+    "Sign Not BitwiseNot Bernoulli"
 ).split()
 _ONNX_COPIES = [
     "Identity",
@@ -75,6 +76,12 @@ def _read_onnx_copy(call: Call) -> Reading:
     return Reading(outs=[(x.known, x.grid) if s else (plain(o), None) for s, o in zip(same, call.outs, strict=True)])
 
 
+def _read_triangle(call: Call) -> Reading:
+    """Which entries of the last two dimensions are kept depends on where they lie."""
+    x = call.value(0)
+    return call.same(x) if all(is_plain(dim) for dim in x.known[-2:]) else call.placed(x)
+
+
 def _layer(name: str, *numbers: float) -> Callable[..., Any]:
     """How a layer says its call of an op of this name, in place or not; "": it gives its operand out as it is."""
     targets = {in_place: f"aten.{name}{'_' * in_place}.default" if name else None for in_place in (False, True)}
@@ -88,12 +95,33 @@ _FUNCTIONS = (
 ).split()
 _targets = [f"aten.{name}{end}" for name in _IN_PLACE_TOO for end in ("", "_")]
 _output = tuple(t for t in _targets if t.removeprefix("aten.") in _KEEP_OUTPUT)
+_MORE: dict[str, tuple[Any, ...]] = {
+    "threshold": (X, 0.5, 0.0),
+    "clamp": (X, 0.3, 0.7),
+    "clamp_min": (X, 0.4),
+    "clamp_max": (X, 0.6),
+    "dropout": (X, 0.5, False),
+    "native_dropout": (X, 0.5, False),
+    "rrelu_with_noise": (X, OTHER),
+    "bitwise_not": (BITS,),
+    "BitwiseNot": (BITS,),
+    "Not": (MASK,),
+    "Clip": (X, Number(0.3), Number(0.7)),
+    "QuantizeLinear": (X, Number(0.1), Bytes(Number(0))),
+    "DequantizeLinear": (Bytes(X), Number(0.1)),
+}
+_ATTRIBUTES = {"Cast": {"to": 11}, "_to_copy": {}}
+_RANDOM = ("Bernoulli", "rrelu_with_noise")
+_space = plain_space(_MORE, _ATTRIBUTES, _RANDOM)
+
+
 register(
     Op(
         name="activation",
         about="pointwise functions; backward keeps the input",
         mixes="nothing",
         dilated=("same",),
+        space=_space,
         between="bends",
         functions={key: {} for key in _FUNCTIONS},
         layers={
@@ -115,6 +143,7 @@ register(
         about="pointwise functions whose derivative follows from the output (ReLU, sigmoid, tanh)",
         mixes="nothing",
         dilated=("same",),
+        space=_space,
         between="bends",
         functions={key: {} for key in "relu relu_ sigmoid sigmoid_ tanh tanh_ exp sqrt".split()},
         layers={"ReLU": _layer("relu"), "Sigmoid": _layer("sigmoid")},
@@ -127,10 +156,25 @@ register(
 )
 register(
     Op(
+        name="triangle",
+        about="a triangle of the last two dimensions kept",
+        mixes="nothing",
+        dilated=("same", "mixes"),
+        space=plain_space({}),
+        between="never",
+        functions={},
+        torch=("aten.tril", "aten.triu", "aten.tril_", "aten.triu_"),
+        onnx=("Trilu",),
+        read=_read_triangle,
+    )
+)
+register(
+    Op(
         name="copy",
         about="copies, casts and aliases",
         mixes="nothing",
         dilated=("same",),
+        space=_space,
         between="affine",
         functions={"contiguous": {}},
         layers=dict.fromkeys(("Identity", "Dropout", "Dropout2d"), _layer("")),

@@ -9,6 +9,7 @@ from stridewise.ops.draft import Reading, Value
 from stridewise.ops.extent import whole
 from stridewise.ops.layout import digits, is_plain
 from stridewise.ops.registry import Op, register
+from stridewise.ops.space import Draw, Ints, Trial, X, is_torch, name_in
 
 _KEEPS_SHAPE = (
     "softmax",
@@ -19,6 +20,11 @@ _KEEPS_SHAPE = (
     "cumprod",
     "logcumsumexp",
     "_logcumsumexp",
+    "cummax",
+    "cummin",
+    "_cummax_helper",
+    "_cummin_helper",
+    "sort",
 )
 
 
@@ -36,11 +42,13 @@ def reducing(call: Call, dims: Any, keepdim: bool) -> Reading:
 
 def _read(call: Call) -> Reading:
     name = call.target.split(".")[1]
-    first = 2 if name in ("linalg_vector_norm", "norm") else 1
+    first = 2 if name in ("linalg_vector_norm", "norm", "kthvalue") else 1
     dims = call.arg(first, "dim")
     keep = call.arg(first + 1, "keepdim", False)
     if name in ("var", "std", "var_mean"):
         keep = call.kwargs.get("keepdim", call.arg(3, "keepdim", False))
+    if dims is None and name in ("mode", "kthvalue"):
+        dims = -1
     if dims is not None and not isinstance(dims, int | list | tuple):
         dims = None
     return reducing(call, dims, bool(keep))
@@ -79,13 +87,48 @@ def _read_same_shape(call: Call) -> Reading:
 def _normalised(call: Call, x: Value, dim: int) -> Reading:
     dim %= len(x.shape)
     # Attention weights: the positions that are summed over are let in by the product that follows.
-    held = {d.grid for d in digits(x.known[dim])}
-    pairwise = any(digits(d) for i, d in enumerate(x.known) if i != dim and not is_plain(d))
+    held = {d[:2] for d in digits(x.known[dim])}
+    others = {d[:2] for i, dims in enumerate(x.known) if i != dim and not is_plain(dims) for d in digits(dims)}
+    pairwise = held <= others
     if held and not pairwise:
         reading = call.mixed(x)
         reading.keeps = "output"
         return reading
     return call.same(x, keeps="output")
+
+
+def _space(draw: Draw, target: str) -> Trial:
+    shape, keep = draw.shape(draw.whole(1, 3)), draw.of((True, False))
+    dim, positions = draw.dim(shape), list(range(2, len(shape) + 1))
+    dims = draw.of(([dim], positions, positions[:1]))
+    if not is_torch(target):
+        facts: dict[str, Any] = {"keepdims": int(keep)}
+        if target.startswith("Arg"):
+            return Trial(call=target, shape=shape, kwargs={**facts, "axis": dim})
+        return Trial(call=target, shape=shape, args=(X, Ints(tuple(dims))), kwargs=facts)
+    name = name_in(target)
+    if name in ("std", "var", "var_mean"):
+        return Trial(call=target, shape=shape, args=(X, dims), kwargs={"correction": 1, "keepdim": keep})
+    if name in ("prod", "argmax", "argmin", "any", "all", "max", "min"):
+        return Trial(call=target, shape=shape, args=(X, dim, keep))
+    norm = name in ("linalg_vector_norm", "norm")
+    return Trial(call=target, shape=shape, args=(X, 2, dims, keep) if norm else (X, dims, keep))
+
+
+def _space_along(draw: Draw, target: str) -> Trial:
+    shape = draw.shape(draw.whole(1, 3))
+    dim, name = draw.dim(shape), name_in(target)
+    if not is_torch(target):
+        return Trial(
+            call=target,
+            shape=shape,
+            args=(X, Ints((dim,))) if name == "CumSum" else (X,),
+            kwargs=({} if name == "CumSum" else {"axis": dim}),
+        )
+    return Trial(call=target, shape=shape, args=(X, dim, False) if target in _HALVES else (X, dim))
+
+
+_HALVES = ("aten._softmax", "aten._log_softmax")
 
 
 register(
@@ -94,6 +137,7 @@ register(
         about="mean, sum, maximum, norm over dimensions",
         mixes="axis",
         dilated=("same", "coarse", "mixes"),
+        space=_space,
         between="never",
         functions={key: {} for key in "mean sum amax amin max min prod var std var_mean norm logsumexp".split()},
         shapes={
@@ -105,7 +149,7 @@ register(
             f"aten.{n}"
             for n in (
                 "mean sum amax amin max.dim min.dim prod var std var_mean linalg_vector_norm norm logsumexp any all "
-                "argmax argmin"
+                "argmax argmin median.dim nanmedian.dim mode kthvalue nansum"
             ).split()
         ),
         onnx=(*(f"Reduce{name}" for name in _ONNX), "ArgMax", "ArgMin"),
@@ -116,9 +160,10 @@ register(
 register(
     Op(
         name="softmax",
-        about="softmax and cumulative sums along a dimension",
+        about="softmax, cumulative sums and sorting along a dimension",
         mixes="axis",
         dilated=("same", "mixes"),
+        space=_space_along,
         between="never",
         functions={},
         shapes={"aten._softmax.default": "softmax"},

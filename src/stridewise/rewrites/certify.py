@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from stridewise.findings import Finding
 from stridewise.ir import Graph, Node
+from stridewise.report.document import Document, Remark, Remarks
 from stridewise.rewrites.dilate import Dilation
+from stridewise.rules import remarks, terms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +43,17 @@ class Certificate:
         return "\n".join([f"{head}, at phase ({at})", *self.reasons])
 
 
+def change_document(changes: Sequence[str], certificate: Certificate | None, found: Sequence[Finding] = ()) -> Document:
+    """What was done to a network: the changes, what stays the same, what still assumes the old strides."""
+    told = [] if certificate is None else str(certificate).splitlines()
+    kept = Remarks(title="What stays the same" if told else "", remarks=tuple(Remark(text=line) for line in told))
+    return Document(
+        title="Changed" if changes else "Nothing changed",
+        parts=(Remarks(remarks=tuple(Remark(text=line) for line in changes)), kept, remarks(found), terms(found)),
+        quiet=True,
+    )
+
+
 def certify(found: Dilation) -> Certificate:
     """The certificate of a dilation: follows what every op reads, from the input to the outputs."""
     graph = found.graph
@@ -54,8 +68,11 @@ def certify(found: Dilation) -> Certificate:
     mixing = [graph.nodes[i] for i, action in found.actions.items() if action.kind == "mixes"]
     means = tuple(dict.fromkeys(_name(node) for node in mixing))
     maps = {name for t, names in tainted.items() if _is_map(graph, t) for name in names}
+    placed = {grid.node for grid in graph.grids if grid.placed}
     reasons = [
-        f"{name}: {'mixes' if name in maps else 'ends in a mean over'} all positions, of which there are now "
+        f"{name}: takes values made from the map's own size, now {_growth(found, node)} times as large"
+        if node.index in placed
+        else f"{name}: {'mixes' if name in maps else 'ends in a mean over'} all positions, of which there are now "
         f"{_growth(found, node)} times as many; --means grid takes the old ones"
         for name, node in {_name(n): n for n in mixing}.items()
     ]

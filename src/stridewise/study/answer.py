@@ -11,7 +11,8 @@ from stridewise.study.curve import curve, knee
 from stridewise.study.interval import estimate
 from stridewise.study.jobs import Job, Outcome
 from stridewise.study.racing import Contender, Noise
-from stridewise.study.result import Row, SearchResult
+from stridewise.study.result import SearchResult
+from stridewise.study.rows import Row, Writing
 from stridewise.study.run import RIVALS, Coordinator
 from stridewise.study.value import Study, name_of
 from stridewise.study.verdict import Question, Verdict, verdict
@@ -67,8 +68,7 @@ def answer(asked: Asked, study: Coordinator, latencies: Mapping[str, Latency], s
         input=asked.input,
         aim=asked.study.aim,
         cost=ask.cost,
-        times=asked.times,
-        unit=asked.unit,
+        writing=Writing(times=asked.times, unit=asked.unit),
         limits={f.name: value for f in fields(limits) if (value := getattr(limits, f.name)) not in (None, (), 0)},
         schedule=study.schedule,
         rows=tuple(_row(study, plan, contenders, latencies, noise) for plan in study.candidates),
