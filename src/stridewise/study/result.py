@@ -24,8 +24,8 @@ class SearchResult(Shown):
     """A study's answer. rows: the shortlist, the default first; front: (multiply-adds, activations, peak bytes) of
     every plan on the front, which is known exactly or, as `known` then says, to within a share; state: "finished" or
     "interrupted"; seconds: of all trainings together; metric: what `accuracy` is in this task, in words, writing: how
-    it is written; weights: the file that trainings began with, "" for random ones; curve, knee: what each cost buys, and
-    the plan at which that bends."""
+    it is written; weights: the file that trainings began with, "" for random ones; curve, knee: what each cost buys,
+    and the plan at which that bends."""
 
     model: str
     task: str
