@@ -1,4 +1,4 @@
-"""A picture with what a network says of it: a class, a mask laid over it, or boxes."""
+"""A picture with what is known or said of it: a class, a mask laid over it, or boxes."""
 
 from __future__ import annotations
 
@@ -44,16 +44,17 @@ def with_boxes(
     pixels: Bytes,
     boxes: Sequence[Sequence[float]],
     labels: Sequence[int],
-    scores: Sequence[float],
+    scores: Sequence[float] | None,
     classes: Sequence[str],
 ) -> Image.Image:
-    """The picture with boxes x0, y0, x1, y1, each with its class and score, and how many of each class."""
+    """The picture with boxes x0, y0, x1, y1, each with its class and any score, and how many of each class."""
     image, factor = _enlarged(pixels)
     draw, font, table = ImageDraw.Draw(image), ImageFont.load_default(size=12), colours(len(classes))
-    for box, label, score in sorted(zip(boxes, labels, scores, strict=True), key=lambda row: row[2]):
+    rated = scores or [1.0] * len(boxes)
+    for box, label, score in sorted(zip(boxes, labels, rated, strict=True), key=lambda row: row[2]):
         corners = [value * factor for value in box]
         draw.rectangle(corners, outline=table[label], width=2)
-        text = f"{classes[label]} {score:.2f}"
+        text = classes[label] if scores is None else f"{classes[label]} {score:.2f}"
         place = (corners[0] + 1, max(corners[1] - 14, 0))
         draw.rectangle(draw.textbbox(place, text, font=font), fill=table[label])
         draw.text(place, text, fill="white" if sum(table[label]) < 380 else "black", font=font)
