@@ -177,10 +177,8 @@ def test_a_training_without_a_name_keeps_its_run_and_tells_of_each_epoch(data, t
         assert "epoch 2 of 2: loss " in err
         assert f"run folder: runs/segment-Stages-{number}" in err
         kept = json.loads((tmp_path / "runs" / f"segment-Stages-{number}" / "result.json").read_text())
-        assert kept["figures"]["mean IoU of ground everywhere"] == pytest.approx(
-            kept["figures"]["mean IoU of ground everywhere"]
-        )
-        assert "mean IoU of ground everywhere" in out
+        assert 0 < kept["figures"]["always ground"] < 0.5
+        assert "always ground" in out
 
 
 @pytest.mark.slow

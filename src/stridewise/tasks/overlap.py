@@ -54,7 +54,7 @@ class Overlap:
             usual = int(total[1].argmax())
             alone = np.zeros_like(total)
             alone[1], alone[2, usual], alone[0, usual] = total[1], total[1].sum(), total[1, usual]
-            figures[f"mean IoU of {self._classes[usual]} everywhere"] = mean_iou(alone)
+            figures[f"always {self._classes[usual]}"] = mean_iou(alone)
         figures |= {f"IoU {name}": value for name, value in zip(self._classes, _ious(total), strict=True)}
         return Evaluation(score=mean_iou(total), low=low, high=high, figures=figures)
 
