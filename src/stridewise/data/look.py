@@ -1,11 +1,9 @@
 """Some pictures of a data set with what was read of them, as one image to look at: boxes, masks, classes in place."""
 
-import io
-
 import numpy as np
 from PIL import Image
 
-from stridewise.data.drawing import with_boxes, with_class, with_mask
+from stridewise.data.drawing import as_png, with_boxes, with_class, with_mask
 from stridewise.data.grids import Grid
 from stridewise.data.mask import IGNORE
 from stridewise.data.picture import Bytes, PictureError
@@ -30,14 +28,7 @@ def look(dataset: Dataset, count: int = 5, *, split: str | None = None) -> bytes
             continue
     if not drawn:
         raise DataError(f"{dataset.name}: no picture to look at can be decoded")
-    sheet = Image.new("RGB", (max(i.width for i in drawn), sum(i.height + 8 for i in drawn)), "white")
-    top = 0
-    for image in drawn:
-        sheet.paste(image, (0, top))
-        top += image.height + 8
-    file = io.BytesIO()
-    sheet.save(file, format="PNG")
-    return file.getvalue()
+    return as_png([[image] for image in drawn])
 
 
 def _drawn(sample: Sample, dataset: Dataset) -> Image.Image:

@@ -12,27 +12,27 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from stridewise.data.drawing import with_boxes, with_class, with_mask
+from stridewise.data.drawing import as_png, with_boxes, with_class, with_counts, with_mask
 from stridewise.data.mask import IGNORE
-from stridewise.tasks.figure import figure, png
 from stridewise.tasks.pictures import Pictures
 from stridewise.tasks.segment import labels_at
 from stridewise.tasks.task import Task
 
 WORST = 6
 _AT_ONCE = 32
-_LEGIBLE = 30  # classes up to which the cells of the drawn matrix are written out
+_LEGIBLE = 100  # classes up to which the matrix is drawn too
 
 
 def shown(model: nn.Module, task: Task, pictures: Pictures, device: Any = "cpu") -> dict[str, bytes]:
-    """Files by name: `confusion.csv` and `confusion.png` of a classifier, `worst.png` of pictures on two axes."""
+    """Files by name: `confusion.csv` and, of up to 100 classes, `confusion.png` of a classifier, `worst.png` of pictures on two axes."""
     model.eval()
     detector: Any = getattr(model, "module", model)
     files: dict[str, bytes] = {}
     if task.name == "classify":
         table = confusion(detector, pictures, device)
         files["confusion.csv"] = _as_csv(table, pictures.classes)
-        files["confusion.png"] = _drawn(table, pictures.classes)
+        if len(pictures.classes) <= _LEGIBLE:
+            files["confusion.png"] = as_png([[with_counts(table, pictures.classes)]])
     if pictures.pixels.dim() == 4 and pictures.pixels.shape[1] in (1, 3):
         files["worst.png"] = worst(detector, task, pictures, device)
     return files
@@ -64,14 +64,7 @@ def losses(model: nn.Module, task: Task, pictures: Pictures, device: Any = "cpu"
 def worst(model: nn.Module, task: Task, pictures: Pictures, device: Any = "cpu") -> bytes:
     """PNG of the pictures that lose most, the worst first: what is true on the left, what was said on the right."""
     order = np.argsort(-np.array(losses(model, task, pictures, device)), kind="stable")[:WORST].tolist()
-    sheet = figure((8, 3.4 * len(order)), "pictures of what went wrong")
-    for row, place in enumerate(order):
-        for column, image in enumerate(_pair(model, task, pictures, place, device)):
-            at = sheet.add_subplot(len(order), 2, 2 * row + column + 1)
-            at.imshow(np.asarray(image))
-            at.set_axis_off()
-            at.set_title(("true", "said")[column], fontsize=9)
-    return png(sheet)
+    return as_png([_pair(model, task, pictures, place, device) for place in order])
 
 
 def _pair(model: nn.Module, task: Task, pictures: Pictures, place: int, device: Any) -> tuple[Any, Any]:
@@ -104,20 +97,3 @@ def _as_csv(table: npt.NDArray[np.int64], classes: Sequence[str]) -> bytes:
     rows.writerow(["true \\ said", *classes])
     rows.writerows([name, *counts] for name, counts in zip(classes, table.tolist(), strict=True))
     return out.getvalue().encode()
-
-
-def _drawn(table: npt.NDArray[np.int64], classes: Sequence[str]) -> bytes:
-    side = min(3 + 0.35 * len(classes), 16)
-    sheet = figure((side, side), "the confusion matrix")
-    at = sheet.subplots()
-    at.imshow(table / np.maximum(table.sum(axis=1, keepdims=True), 1), cmap="Blues", vmin=0, vmax=1)
-    at.set_xlabel("said")
-    at.set_ylabel("true")
-    if len(classes) <= _LEGIBLE:
-        at.set_xticks(range(len(classes)), [name.replace("$", r"\$") for name in classes], rotation=90, fontsize=7)
-        at.set_yticks(range(len(classes)), [name.replace("$", r"\$") for name in classes], fontsize=7)
-        for (row, column), count in np.ndenumerate(table):
-            if count:
-                light = count > 0.5 * table[row].sum()
-                at.text(column, row, str(count), ha="center", va="center", fontsize=6, color="w" if light else "k")
-    return png(sheet)
