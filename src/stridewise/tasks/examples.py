@@ -24,7 +24,8 @@ _LEGIBLE = 100  # classes up to which the matrix is drawn too
 
 
 def shown(model: nn.Module, task: Task, pictures: Pictures, device: Any = "cpu") -> dict[str, bytes]:
-    """Files by name: `confusion.csv` and, of up to 100 classes, `confusion.png` of a classifier, `worst.png` of pictures on two axes."""
+    """Files by name: `confusion.csv` (and `confusion.png` of up to 100 classes) of a classifier, `worst.png` of
+    pictures on two axes."""
     model.eval()
     detector: Any = getattr(model, "module", model)
     files: dict[str, bytes] = {}
