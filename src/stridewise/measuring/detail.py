@@ -218,7 +218,7 @@ def aliasing_findings(found: Detail, threshold: float = NOT_ATTENUATED) -> Itera
                 rule="SW109",
                 severity="info",
                 key=step.path,
-                message=f"{step.path}: {100 * step.aliasing.folded:.0f} % of the energy before its step of {by(step.stride)} "
-                "lies above the new Nyquist and folds onto lower frequencies (on these pictures). A blur before the step "
-                "attenuates it, and costs detail",
+                message=f"{step.path}: {100 * step.aliasing.folded:.0f} % of the energy before its step of "
+                f"{by(step.stride)} lies above the new Nyquist and folds onto lower frequencies (on these pictures). "
+                "A blur before the step attenuates it, and costs detail",
             )
