@@ -19,10 +19,15 @@ from stridewise.errors import UsageError as UsageError
 if TYPE_CHECKING:
     from stridewise.analyses.findings import check as check
     from stridewise.api import apply as apply
+    from stridewise.api import code as code
+    from stridewise.api import export as export
     from stridewise.api import plan as plan
+    from stridewise.api import preview as preview
+    from stridewise.api import verify as verify
     from stridewise.convolution import slide as slide
     from stridewise.datafit import fit as fit
     from stridewise.fronts.front import front as front
+    from stridewise.ir import Graph as Graph
     from stridewise.measuring.run import measure as measure
     from stridewise.models.load import load as load
     from stridewise.onnxfile.read import read_onnx as read_onnx
@@ -31,6 +36,7 @@ if TYPE_CHECKING:
     from stridewise.plans import Plan as Plan
     from stridewise.showing.show import show as show
     from stridewise.study.search import search as search
+    from stridewise.surgery.apply import Done as Done
     from stridewise.surgery.features import features as features
     from stridewise.switching.elastic import elastic as elastic
     from stridewise.tasks.train import train as train
@@ -44,6 +50,12 @@ _ROOMS = {
     "show": "stridewise.showing.show",
     "apply": "stridewise.api",
     "plan": "stridewise.api",
+    "code": "stridewise.api",
+    "export": "stridewise.api",
+    "preview": "stridewise.api",
+    "verify": "stridewise.api",
+    "Graph": "stridewise.ir",
+    "Done": "stridewise.surgery.apply",
     "Plan": "stridewise.plans",
     "slide": "stridewise.convolution",
     "fit": "stridewise.datafit",
@@ -74,4 +86,4 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted([*__all__, "__all__", "__doc__", "__file__", "__name__", "__path__", "__version__"])
+    return [*__all__, "__version__"]
