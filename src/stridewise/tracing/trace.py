@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
+from functools import partial
 from typing import Any, TypeAlias
 
 import torch
@@ -16,14 +17,10 @@ from stridewise.building.builder import Builder, frontier
 from stridewise.building.slots import with_slots
 from stridewise.errors import StridewiseError, TraceError, by
 from stridewise.ir import End, Graph
-from stridewise.ops.join import OWN_ORDER
 from stridewise.tracing.clone import Cloner
-from stridewise.tracing.cuts import has_open_cuts, with_cuts
 from stridewise.tracing.ended import ended_at
-from stridewise.tracing.fast_paths import is_own_forward
 from stridewise.tracing.hints import hint, part_hint
-from stridewise.tracing.links import has_constant_sizes, with_links
-from stridewise.tracing.same import may_pad_same, with_same_padding
+from stridewise.tracing.settled import settled
 from stridewise.tracing.source import Source
 from stridewise.tracing.steps import FOLLOWING
 from stridewise.tracing.targets import forget_targets
@@ -31,6 +28,7 @@ from stridewise.tracing.tracer import Tracer
 
 InputSpec: TypeAlias = Sequence[int] | Mapping[str, Sequence[int]]
 
+_NO_DOUBTS: Mapping[int, str] = {}
 
 _LONG = 200  # what torch says beyond, whole sentences, tells its own developers what to do
 
@@ -48,28 +46,21 @@ def trace(model: nn.Module, input: InputSpec = (3, 224, 224), *, name: str = "",
     shapes = _shapes(input)
     # Inference mode would show composite ops to the tracer instead of their parts.
     with _no_collection(), torch.inference_mode(False):
+        once = partial(_trace_once, model, name=name, opaque=opaque)
         try:
-            graph = _trace_once(model, shapes, name, opaque)
+            graph = once(shapes)
         except TraceError as error:
-            found = hint(model, shapes, lambda other: _trace_once(model, other, name, opaque))
+            found = hint(model, shapes, once)
             found = found or part_hint(model, lambda part: _trace_once(part, shapes, name, opaque))
             raise TraceError(f"{error}; {found}" if found else str(error)) from error
-        if has_constant_sizes(graph, _stated(model, graph)) or has_open_cuts(graph):
-            other = _second(model, shapes, name, opaque)
-            graph = with_cuts(with_links(graph, other), other)
-        if any(p.message == OWN_ORDER for p in graph.pins) and _second(model, shapes, name, opaque) is not None:
-            graph = replace(graph, pins=tuple(p for p in graph.pins if p.message != OWN_ORDER))
-        is_open = may_pad_same(graph)
-        for step in (1, 2, 4, 8, 16):  # each turns the remainder at one more level of strides of 2
-            twin = _second(model, shapes, name, opaque, (step,)) if is_open else None
-            if twin is not None:
-                graph, is_open = with_same_padding(graph, twin)
+        graph = settled(model, graph, once, shapes)
     if not any(op.site for op in graph.nodes):
+        where = name or type(model).__name__
         if graph.end is not None:
-            raise TraceError(f"{name or type(model).__name__}: {graph.end}: there is no map yet")
-        raise TraceError(
-            f"{name or type(model).__name__}: no convolution or pooling was met: it has no strides to show"
-        )
+            raise TraceError(f"{where}: {graph.end}: there is no map yet")
+        if graph.unknown:
+            raise TraceError(f"{where}: nothing is known of its strides: {graph.unknown[0].message}")
+        raise TraceError(f"{where}: no convolution or pooling was met: it has no strides to show")
     return graph
 
 
@@ -83,23 +74,6 @@ def _no_collection() -> Iterator[None]:
     finally:
         if was_on:
             gc.enable()
-
-
-def _second(
-    model: nn.Module,
-    shapes: Mapping[str, tuple[int, ...]],
-    name: str,
-    opaque: Sequence[str],
-    steps: Sequence[int | None] = (64, None),
-) -> Graph | None:
-    """The graph at an input larger by one of `steps` (None: twice as large), None when the network takes none."""
-    for step in steps:
-        larger = {k: (*s[:1], *(2 * n if step is None else n + step for n in s[1:])) for k, s in shapes.items()}
-        try:
-            return _trace_once(model, larger, name, opaque)
-        except StridewiseError:
-            continue
-    return None
 
 
 def _shapes(spec: InputSpec) -> dict[str, tuple[int, ...]]:
@@ -123,10 +97,14 @@ def _trace_once(
     name: str,
     opaque: Sequence[str] = (),
     beside: Callable[[Tracer], AbstractContextManager[Any]] | None = None,
+    doubts: Mapping[int, str] = _NO_DOUBTS,
 ) -> Graph:
-    """The graph at these shapes alone; `beside` is entered around the forward, to watch it too."""
+    """The graph at these shapes alone; `beside` is entered around the forward, to watch it too.
+
+    doubts: by node the reason why its geometry is not to be followed.
+    """
     forget_targets()
-    builder = Builder(opaque=tuple(opaque))
+    builder = Builder(opaque=tuple(opaque), doubts=doubts)
     tracer = Tracer(builder)
     cloner = Cloner(tracer.wrap, tracer.known)
     copy = cloner.module(model)
@@ -204,29 +182,6 @@ def _run(
         raise TraceError(
             f"{name}: the forward failed at input {given} in '{where or 'the model itself'}': {said}"
         ) from error
-
-
-def _stated(model: nn.Module, graph: Graph) -> list[int]:
-    """Nodes of adaptive pools whose layer, one of torch's own, holds their size as numbers: the same at every input."""
-    found = []
-    for pin in graph.pins:
-        layer = _layer_at(model, graph.nodes[pin.node].path)
-        sizes = getattr(layer, "output_size", None)
-        sizes = sizes if isinstance(sizes, tuple | list) else (sizes,)
-        if is_own_forward(layer) and type(layer) in _ADAPTIVE and all(type(n) is int for n in sizes):
-            found.append(pin.node)
-    return found
-
-
-_ADAPTIVE = {getattr(nn, f"Adaptive{kind}Pool{axes}d") for kind in ("Avg", "Max") for axes in (1, 2, 3)}
-
-
-def _layer_at(model: nn.Module, path: str) -> nn.Module:
-    """The module at `path`; the model itself where it has none there."""
-    try:
-        return model.get_submodule(path)
-    except AttributeError:
-        return model
 
 
 def _tensors(out: Any) -> list[torch.Tensor]:
