@@ -31,9 +31,11 @@ if TYPE_CHECKING:
     from stridewise.measuring.run import measure as measure
     from stridewise.models.load import load as load
     from stridewise.onnxfile.read import read_onnx as read_onnx
+    from stridewise.ops.call import Call as Call
     from stridewise.ops.registry import Op as Op
     from stridewise.ops.registry import register as register
     from stridewise.plans import Plan as Plan
+    from stridewise.showing.show import Report as Report
     from stridewise.showing.show import show as show
     from stridewise.study.search import search as search
     from stridewise.surgery.apply import Done as Done
@@ -55,6 +57,8 @@ _ROOMS = {
     "preview": "stridewise.api",
     "verify": "stridewise.api",
     "Graph": "stridewise.ir",
+    "Report": "stridewise.showing.show",
+    "Call": "stridewise.ops.call",
     "Done": "stridewise.surgery.apply",
     "Plan": "stridewise.plans",
     "slide": "stridewise.convolution",
