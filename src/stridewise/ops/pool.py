@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from stridewise.axis import AxisMap, Window
 from stridewise.ops.call import Call
 from stridewise.ops.draft import Reading
 from stridewise.ops.registry import Op, by_axes, register
+from stridewise.ops.space import Draw, Trial, X, is_torch, name_in
 
 
 def each_axis(value: Any, axes: int, default: int) -> list[int]:
@@ -86,9 +88,29 @@ def _read_average(call: Call) -> Reading:
     return pooling(call, maps, "average", count_include_pad=count, divisor=call.arg(6, "divisor_override"))
 
 
+def _as_run(call: Call, maps: list[AxisMap]) -> list[AxisMap]:
+    """The windows with the SAME padding that runtimes give a pool whose window is dilated or narrower than its step:
+    that of the window without dilation, a crop where that is negative. It holds for this size alone.
+
+    Source: onnxruntime pool_attributes.h and ComputePad, which leave the specification here.
+    """
+    x = call.value(0)
+    out: list[AxisMap] = []
+    for w, size in zip(maps, x.shape[2:], strict=True):
+        if isinstance(w, Window) and w.same and (w.dilation > 1 or w.stride > w.kernel):
+            total = (-(-size // w.stride) - 1) * w.stride + w.kernel - size
+            less = int(total / 2)  # towards 0, as C divides
+            begin = less if w.same == "end" else int((total + 1) / 2)
+            w = replace(w, same="", pad_begin=begin, pad_end=total - begin)
+            if x.grid is not None:
+                call.pin("size", x.grid, f"padded for {size} positions, with a SAME padding that follows no rule")
+        out.append(w)
+    return out
+
+
 def _read_onnx(call: Call) -> Reading:
     kind = {"MaxPool": "max", "AveragePool": "average", "LpPool": "lp"}[call.target]
-    maps = onnx_windows(call, call.kwargs["kernel_shape"])
+    maps = _as_run(call, onnx_windows(call, call.kwargs["kernel_shape"]))
     if kind != "average":
         return pooling(call, maps, kind)
     count = bool(call.kwargs.get("count_include_pad", 0))
@@ -122,12 +144,31 @@ def _layer(layer: Any, holder: Any, rank: int) -> tuple[str, tuple[Any, ...], tu
     return "aten.max_pool2d_with_indices.default", (), (*steps, layer.ceil_mode)
 
 
+def _space(draw: Draw, target: str) -> Trial:
+    axes = draw.whole(1, 3) if not is_torch(target) else int(target.split("pool")[1][0])
+    kernel, stride = draw.each(axes, 1, 4), draw.each(axes, 1, 3)
+    pads = [draw.whole(0, k // 2) for k in kernel]
+    ceil, average = draw.of((True, False)), "avg" in target
+    shape = draw.shape(axes)
+    if is_torch(target):
+        more = (ceil, draw.of((True, False))) if average else (draw.each(axes, 1, 2), ceil)
+        call = name_in(target).removesuffix("_with_indices")
+        return Trial(call=call, shape=shape, args=(X, kernel, stride, pads, *more))
+    facts: dict[str, Any] = {"kernel_shape": kernel, "strides": stride, "pads": [*pads, *pads], "ceil_mode": int(ceil)}
+    if target == "AveragePool":
+        facts["count_include_pad"] = draw.of((0, 1))
+    if target == "LpPool":
+        facts["ceil_mode"] = 0
+    return Trial(call=target, shape=shape, kwargs=facts)
+
+
 register(
     Op(
         name="max_pool",
         about="maximum over a window",
         mixes="window",
         dilated=("window",),
+        space=_space,
         between="never",
         functions={f"max_pool{n}d": _MAX for n in (1, 2, 3)},
         layers={"MaxPool1d": None, "MaxPool2d": _layer, "MaxPool3d": None},
@@ -146,6 +187,7 @@ register(
         about="mean over a window",
         mixes="window",
         dilated=("window",),
+        space=_space,
         between="never",
         functions={f"avg_pool{n}d": _AVERAGE for n in (1, 2, 3)},
         shapes={"aten.avg_pool2d.default": "avg pool"},
@@ -164,6 +206,7 @@ register(
         about="p-norm over a window",
         mixes="window",
         dilated=("never",),
+        space=_space,
         between="never",
         onnx=("LpPool",),
         read=_read_onnx,
