@@ -13,8 +13,6 @@ from stridewise.rewrites.completion import make_plan
 from stridewise.rewrites.preview import Preview
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from stridewise.onnxfile.apply import Rewritten
     from stridewise.onnxfile.verify import FileVerification
     from stridewise.surgery.apply import Done
@@ -88,7 +86,7 @@ def preview(graph: Graph, plan: Plan) -> Preview:
 
 
 def verify(
-    model: nn.Module | str | Path,
+    model: Any,
     plan: Plan,
     *,
     input: Any = None,
@@ -111,7 +109,7 @@ def verify(
     return verify_model(model, plan, input=input, sizes=sizes, seed=seed)
 
 
-def code(model: nn.Module, plan: Plan, *, input: Any = None) -> str:
+def code(model: Any, plan: Plan, *, input: Any = None) -> str:
     """The plain PyTorch lines that do to `model` what `plan` says; the model stays as it is. Raises: PlanError."""
     import copy
 
@@ -123,7 +121,7 @@ def code(model: nn.Module, plan: Plan, *, input: Any = None) -> str:
     return code_of(model, changed, plan, apply_to_model(changed, plan, input=input))
 
 
-def export(model: nn.Module, path: str | Path, *, plan: Plan | None = None, input: Any = None) -> float:
+def export(model: Any, path: str | Path, *, plan: Plan | None = None, input: Any = None) -> float:
     """Write `model`, under `plan` where one is given, as an ONNX file; the largest relative difference of its outputs
     in onnxruntime. The model stays as it is.
 
