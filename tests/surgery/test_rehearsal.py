@@ -137,14 +137,18 @@ def test_a_step_along_an_axis_of_one_position_is_refused():
 
 
 @torch.no_grad()
-def test_an_area_resize_to_one_position_along_an_axis_keeps_its_mean_on_the_coarse_grid():
+def test_a_mean_along_one_axis_alone_is_taken_on_the_coarse_grid_of_that_axis():
     torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.AdaptiveAvgPool2d((1, None))).double().eval()
+    plan = sw.plan(sw.trace(model, (3, 44, 48)), {"0": 1}, keep_weights=True, means="grid")
+    equal_at(model, plan, SIZES, 2)
+
+
+def test_what_is_not_followed_is_refused_and_no_error_of_ours():
     model = nn.Sequential(nn.AvgPool2d((2, 1), ceil_mode=True), nn.Upsample(scale_factor=(0.5, 1.5), mode="area"))
-    x = torch.randn(1, 3, 3, 3)
-    want = model(x)
-    done = sw.apply(model, sw.plan(sw.trace(model, (3, 3, 3)), {"0": 1}, keep_weights=True, means="grid"))
-    assert done.certificate.exact
-    assert torch.allclose(model(x), want)
+    graph = sw.trace(model, (3, 3, 3))
+    with pytest.raises(PlanError, match="^1: .* is not followed"):
+        sw.plan(graph, {"0": 1}, keep_weights=True, means="grid")
 
 
 def test_a_graph_copied_or_pickled_knows_no_structure():
