@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from stridewise.plans import Plan as Plan
     from stridewise.showing.show import Report as Report
     from stridewise.showing.show import show as show
+    from stridewise.shown import figure as figure
     from stridewise.study.search import search as search
     from stridewise.surgery.apply import Done as Done
     from stridewise.surgery.features import features as features
@@ -62,6 +63,7 @@ _ROOMS = {
     "Done": "stridewise.surgery.apply",
     "Plan": "stridewise.plans",
     "slide": "stridewise.convolution",
+    "figure": "stridewise.shown",
     "fit": "stridewise.datafit",
     "measure": "stridewise.measuring.run",
     "elastic": "stridewise.switching.elastic",
