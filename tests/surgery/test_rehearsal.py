@@ -123,7 +123,7 @@ def test_padding_same_becomes_numbers_where_the_layer_steps(kernel):
 class ToOne(nn.Module):
     def __init__(self):
         super().__init__()
-        self.m1 = nn.Conv2d(3, 6, (3, 2), padding="same")
+        self.m1 = nn.Conv2d(3, 6, (3, 1), padding=(1, 0))
 
     def forward(self, x):
         return self.m1(F.interpolate(x, size=(2, 1), mode="area"))
