@@ -119,7 +119,9 @@ def test_a_hull_holds_every_span_and_touches_one(advance, taps):
         assert high <= span[1]
         lows.append(low - position * step)
         highs.append(high - position * step)
-    assert hull.at(0) == (math.floor(min(lows)), math.ceil(max(highs)))
+    first, last = math.floor(min(lows)), math.ceil(max(highs))
+    for position in range(4):
+        assert hull.at(position) == (first + math.floor(position * step), last + math.ceil(position * step))
 
 
 def test_a_step_with_too_many_phases_is_the_nearest_with_few():
