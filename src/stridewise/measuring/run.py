@@ -14,10 +14,9 @@ from stridewise.analyses import cost
 from stridewise.analyses.declared import cumulative_stride
 from stridewise.analyses.state import evaluate
 from stridewise.errors import DataError, UsageError
-from stridewise.measuring.aliasing import aliasing_findings
 from stridewise.measuring.box_shift import box_shift
 from stridewise.measuring.dense_shift import dense_shift
-from stridewise.measuring.detail import detail
+from stridewise.measuring.detail import aliasing_findings, detail
 from stridewise.measuring.field import effective_fields
 from stridewise.measuring.intervals import difference, ratio
 from stridewise.measuring.latency import latency
@@ -25,7 +24,8 @@ from stridewise.measuring.memory import peak_memory
 from stridewise.measuring.offsets import DRAWN
 from stridewise.measuring.onnx_memory import onnx_peak
 from stridewise.measuring.pictures import Pictures, load_pictures
-from stridewise.measuring.result import Exact, Measured, Row
+from stridewise.measuring.result import Measured
+from stridewise.measuring.rows import Exact, Row
 from stridewise.measuring.shift import ZHANG, shift
 from stridewise.measuring.variants import Variant, Variants, first_output, kind_of, variants
 from stridewise.plans import Plan
