@@ -37,6 +37,8 @@ _COMMANDS = {
         "stridewise.cli.train",
         "Train a network under a plan: classify, segment or detect.",
     ),
+    "evaluate": ("stridewise.cli.evaluate", "Judge a trained network on any data of its classes."),
+    "predict": ("stridewise.cli.predict", "Say what a trained network sees on pictures."),
     "search": ("stridewise.cli.search", "Choose strides for a task: exact cost front, shortlist, short trainings."),
     "slide": ("stridewise.cli.slide", "One convolution, shown: window, product, sum, step, feature map."),
     "serve": ("stridewise.cli.serve", "The page: see strides, change them, watch every consequence."),
