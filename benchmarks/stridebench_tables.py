@@ -23,7 +23,7 @@ class TableError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spec:
-    """How to read a table. cost, place: of a row; words: columns whose words are part of the place, any two equally far;
+    """How to read a table. cost, place: of a row; words: columns whose words are places too, any two equally far;
     scores: its columns of scores; group: columns that part the rows into choices of their own; seeds: columns with one
     training each of `scores`; deviation: the column with the scores' deviation over seeds; needs: columns that a place
     and a cost are read from; where: the rows to take."""
