@@ -219,7 +219,7 @@ class Graph(Shown):
     """A traced network. `inputs` are (name, tensor) pairs, `outputs` tensors; `last` is the last spatial tensor.
 
     declared: strides the model states about itself. end: where the trace ended early. modules: module paths and the
-    tensor each gave out last.
+    tensor each gave out last. given: arguments that shapes alone do not say ("77:int64", "=2.0"), as they were written.
 
     Two graphs are equal when they are the same object, so that analyses may remember what they found for one.
     """
@@ -239,6 +239,7 @@ class Graph(Shown):
     modules: tuple[tuple[str, int], ...] = ()
     notes: tuple[str, ...] = ()
     end: End | None = None
+    given: tuple[tuple[str, str], ...] = ()
 
     @property
     def sites(self) -> tuple[Node, ...]:
@@ -251,10 +252,16 @@ class Graph(Shown):
         return len(self.grids[0].sizes) if self.grids else 0
 
     @property
-    def input(self) -> tuple[int, ...] | dict[str, tuple[int, ...]]:
-        """Channels and sizes of its input; by name where it takes several."""
-        shapes = {name: self.tensors[index].shape[1:] for name, index in self.inputs}
+    def input(self) -> Any:
+        """Channels and sizes of its input, as `sw.trace` takes them; by name where it takes several."""
+        shapes: dict[str, Any] = {name: self.tensors[index].shape[1:] for name, index in self.inputs}
+        shapes |= dict(self.given)
         return shapes if len(shapes) > 1 else next(iter(shapes.values()))
+
+    @property
+    def size(self) -> Sizes:
+        """Positions of its first input that has some."""
+        return next((grid.sizes for grid in self.grids if grid.kind == "input"), ())
 
     def input_json(self) -> list[int] | dict[str, list[int]]:
         """The same in plain values, the batch in front."""

@@ -37,16 +37,16 @@ class Builder:
     lost: dict[int, tuple[int, tuple[int, str, str]]] = field(default_factory=dict)
     names: dict[int, str] = field(default_factory=dict)
 
-    def input(self, name: str, shape: Sequence[int], itemsize: int) -> Value:
-        """An input tensor: batch, channels, then one position axis for each further dimension."""
+    def input(self, name: str, shape: Sequence[int], itemsize: int, positions: Sequence[int] | None = None) -> Value:
+        """An input tensor. positions: the dimensions that hold positions; None: those behind batch and channels."""
         shape = tuple(shape)
-        grid = None
-        dims: tuple[Any, ...] = tuple((s,) for s in shape)
-        if len(shape) > 2:
-            sizes = shape[2:]
-            grid = self.draft.add("input", sizes, input_=True)
-            dims = ((shape[0],), (shape[1],), *((Digit(grid, a, 1, s),) for a, s in enumerate(sizes)))
-        value = Value(shape, dims, grid, len(self.tensors))
+        where = tuple(range(2, len(shape)) if positions is None else positions)
+        grid = self.draft.add("input", tuple(shape[w] for w in where), input_=True) if where else None
+        dims: list[Any] = [(s,) for s in shape]
+        for axis, at in enumerate(where):
+            assert grid is not None
+            dims[at] = (Digit(grid, axis, 1, shape[at]),)
+        value = Value(shape, tuple(dims), grid, len(self.tensors))
         self.inputs.append((name, self._tensor(value, itemsize, None)))
         return value
 

@@ -24,6 +24,12 @@ def _read(call: Call) -> Reading:
     raise LayoutError("positions picked by several tables")
 
 
+def _read_embedding(call: Call) -> Reading:
+    """(table, indices): the indices' dimensions, and the width of the table behind them."""
+    indices = call.value(1)
+    return Reading(outs=[((*indices.known, (call.outs[0][-1],)), indices.grid)])
+
+
 def _read_select(call: Call) -> Reading:
     x = call.value(0)
     dim = call.arg(1, "dim") % len(x.shape)
@@ -68,5 +74,6 @@ register(
         read=_read_onnx_table,
     )
 )
+register(Op(name="embedding", about="a vector for each index", torch=("aten.embedding",), read=_read_embedding))
 register(Op(name="index", about="picking channels by a table", torch=("aten.index.Tensor",), read=_read))
 register(Op(name="index_select", about="picking along a dimension", torch=("aten.index_select",), read=_read_select))

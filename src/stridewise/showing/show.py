@@ -31,6 +31,7 @@ class Report:
 
     model: str
     inputs: tuple[tuple[str, tuple[int, ...]], ...]
+    size: Sizes
     batch: int
     train: bool
     views: tuple[View, ...]
@@ -98,6 +99,7 @@ def show(graph: Graph, plans: Sequence[Plan] | Mapping[str, Plan] = (), batch: i
     return Report(
         model=graph.model,
         inputs=tuple((name, (batch, *graph.tensors[t].shape[1:])) for name, t in graph.inputs),
+        size=graph.size,
         batch=batch,
         train=train,
         views=tuple(views),

@@ -48,7 +48,7 @@ def lines(report: Report, width: int = WIDTH) -> list[Line]:
 
 def facts(report: Report, totals: Totals) -> list[tuple[str, str]]:
     """What the totals say, by name."""
-    share = [f / n for f, n in zip(totals.receptive_field, report.inputs[0][1][2:], strict=False)]
+    share = [f / n for f, n in zip(totals.receptive_field, report.size, strict=False)]
     facts = [
         ("multiply-adds", count(totals.macs)),
         ("parameters", count(totals.params)),
@@ -107,7 +107,7 @@ def _numbers(totals: Totals) -> tuple[int, ...]:
 
 def ladder_lines(report: Report, view: View, width: int) -> list[Line]:
     label = max(width * 36 // 100, 24)
-    ladder = rungs(view, report.inputs[0][1][2:], width - label - 22, label)
+    ladder = rungs(view, report.size, width - label - 22, label)
     stride = max([6, *(len(rung.stride) for rung in ladder)])
     size = max([4, *(len(rung.size) for rung in ladder)])
     out: list[Line] = [[(f"{'stride':>{stride}}  {'size':>{size}}  depth →", "dim")]]

@@ -14,7 +14,8 @@ from stridewise.errors import PlanError
 from stridewise.ir import Graph
 from stridewise.plans import Plan
 from stridewise.surgery.apply import Done, apply_to_model
-from stridewise.tracing.trace import InputSpec, trace
+from stridewise.tracing.inputs import InputSpec, called, drawn
+from stridewise.tracing.trace import trace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,9 +46,7 @@ def compare(model: nn.Module, plan: Plan, *, input: InputSpec | None = None, see
     spec = input or plan.input or (3, 224, 224)
     twin = copy.deepcopy(model).double().eval()
     randomise(twin, seed)
-    named = spec if isinstance(spec, Mapping) else {"": spec}
-    generator = torch.Generator().manual_seed(seed + 1)
-    arguments = {k: torch.randn(1, *s, generator=generator, dtype=torch.float64) for k, s in named.items()}
+    arguments = drawn(spec, torch.Generator().manual_seed(seed + 1), torch.float64)
     last = None if callable(getattr(twin, "forward_features", None)) else _last_map(trace(twin, spec))
     before = _answers(twin, arguments, last)
     done = apply_to_model(twin, plan, input=spec)
@@ -90,7 +89,8 @@ def _answers(
         hook = model.get_submodule(last).register_forward_hook(lambda _module, _args, out: kept.append(out))
     try:
         with torch.no_grad():
-            out = model(arguments[""]) if list(arguments) == [""] else model(**arguments)
+            args, named = called(model.forward, arguments)
+            out = model(*args, **named)
             found: Any = getattr(model, "forward_features", None)
             if callable(found) and "" in arguments:
                 kept.append(found(arguments[""]))

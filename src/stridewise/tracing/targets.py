@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import torch
@@ -20,6 +21,7 @@ class Target:
         "alias",
         "answer",
         "asks",
+        "axes",
         "called",
         "counts",
         "in_place",
@@ -49,12 +51,20 @@ class Target:
         # Whether its output, or the shape of that, follows from the values of what comes in.
         self.asks = not _ASKING.isdisjoint(func.tags)
         self.seeded = torch.Tag.nondeterministic_seeded in func.tags
+        self.axes = self._axes(func)
         # Statistics are for training; in eval they are empty.
         self.outputs = 1 if self.op is not None and self.op.name == "batch_norm" else None
         self.counts = self.op is not None and self.op.name in ("conv", "matmul", "attention")
         # Pointwise ops leave positions where they are, also in a part of a tensor.
         self.writes = in_place and not (self.op is not None and self.op.pointwise)
         self.answer = answer_for(self.op, self.name, in_place, len(returns))
+
+    def _axes(self, func: Any) -> int:
+        """Of a window over a map: how many axes it has, -1 where only its arguments say so; 0 for any other op."""
+        if self.op is None or self.op.name not in ("conv", "max_pool", "avg_pool"):
+            return 0
+        named = re.search(r"(\d)d", self.name)
+        return int(named[1]) if named else -1
 
 
 _TARGETS: dict[Any, Target] = {}

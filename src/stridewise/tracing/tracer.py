@@ -21,6 +21,7 @@ from stridewise.tracing.clone import Way
 from stridewise.tracing.constants import Constants
 from stridewise.tracing.ended import Ended, asks_for_values
 from stridewise.tracing.fast_paths import direct
+from stridewise.tracing.layouts import Looking
 from stridewise.tracing.lazy import untouched
 from stridewise.tracing.meta_tensors import META
 from stridewise.tracing.shape_functions import empty
@@ -51,7 +52,7 @@ _watched = torch._C._len_torch_function_stack
 class Tracer(TorchDispatchMode):
     """Feeds every dispatched call to a Builder; answers pointwise ops and batch norm without running them."""
 
-    def __init__(self, builder: Builder) -> None:
+    def __init__(self, builder: Builder, looking: Looking | None = None) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.builder = builder
         self.values: dict[int, Value] = {}
@@ -61,6 +62,7 @@ class Tracer(TorchDispatchMode):
         self.owner: ModuleCall | None = None
         self.calls: list[ModuleCall] = []
         self.counts: dict[str, int] = {}
+        self.looking = looking
         self.hooked = bool(_has_any_global_hook())
 
     @classmethod
@@ -150,6 +152,8 @@ class Tracer(TorchDispatchMode):
         out: Any,
     ) -> None:
         """Tell the builder of a call, and remember what it gave out."""
+        if target.axes and self.looking is not None and self.looking.sees(self.builder, plain[0], target.axes):
+            self.looking = None
         outs = [out] if isinstance(out, torch.Tensor) else _several(out)[: target.outputs]
         if not outs:
             return
