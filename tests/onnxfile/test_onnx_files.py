@@ -278,6 +278,9 @@ def test_a_rule_of_ones_own_for_a_custom_op() -> None:
             onnx=("example.custom::Wobble",),
             read=lambda call: call.same(call.value(0)),
             pointwise=True,
+            mixes="nothing",
+            dilated=("same",),
+            between="bends",
         )
     )
     try:

@@ -1,5 +1,7 @@
 """Ops without a rule are reported, never guessed; a rule of the user's own makes them known."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -116,6 +118,14 @@ def test_known_ops_inside_an_opaque_module_stay_known():
     assert [s.key for s in graph.sites] == ["0"]
 
 
+SAID = {
+    "torch": ("swtest.every_third",),
+    "mixes": "window",
+    "between": "never",
+    "functions": {"swtest.every_third": {}},
+}
+
+
 @pytest.fixture
 def described():
     def read(call) -> Reading:
@@ -124,7 +134,7 @@ def described():
         x, grid = call.windowed(x, where, [Window(stride=3)] * 2)
         return call.dense(grid, x, where, attrs={"reach": call.arg(1, "reach")})
 
-    sw.register(sw.Op(name="every_third", about="every third position", torch=("swtest.every_third",), read=read))
+    sw.register(sw.Op(name="every_third", about="every third position", read=read, dilated=("window",), **SAID))
     yield
     unregister("every_third")
 
@@ -140,11 +150,12 @@ def test_a_rule_of_ones_own_makes_it_known(described):
 
 def test_a_rule_can_be_given_after_a_first_trace_and_taken_back():
     assert trace(Net(), (3, 60, 60)).unknown
-    sw.register(sw.Op(name="mine", about="", torch=("swtest.every_third",), read=lambda call: call.same(call.value(0))))
+    mine = sw.Op(name="mine", about="nothing", read=lambda call: call.same(call.value(0)), dilated=("same",), **SAID)
+    sw.register(mine)
     try:
         assert not trace(Net(), (3, 60, 60)).unknown
         with pytest.raises(sw.UsageError, match=r"op 'again': 'swtest.every_third' is described already, by 'mine'"):
-            sw.register(sw.Op(name="again", about="", torch=("swtest.every_third",), read=lambda call: call.same(call)))
+            sw.register(replace(mine, name="again"))
     finally:
         unregister("mine")
     assert trace(Net(), (3, 60, 60)).unknown

@@ -11,6 +11,7 @@ from stridewise.analyses.sizes import Maps
 from stridewise.axis import AxisMap, Window
 from stridewise.errors import GeometryError
 from stridewise.ir import Graph, Grid
+from stridewise.ops.registry import only_pads
 
 # Sizes tried above the traced one before a search gives up.
 _FURTHEST = 4096
@@ -162,7 +163,7 @@ def _reflected(graph: Graph, grid: Grid, axis: int) -> int:
     """The size that reflecting (or wrapping) padding needs to exceed; 0 for other ops."""
     if grid.node is not None and "needs" in graph.nodes[grid.node].attrs:
         return int(graph.nodes[grid.node].attrs["needs"][axis]) - 1
-    if grid.node is None or graph.nodes[grid.node].op != "pad":
+    if grid.node is None or not only_pads(graph.nodes[grid.node]):
         return 0
     change, mode = grid.maps[axis], str(graph.nodes[grid.node].attrs.get("mode", ""))
     if not isinstance(change, Window) or not mode.startswith(("refl", "circ", "wrap")):

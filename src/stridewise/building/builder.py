@@ -9,18 +9,12 @@ from typing import Any
 
 from stridewise.building.recorded import ModuleCall, Seen, keys_of, node_of
 from stridewise.errors import GeometryError
-from stridewise.ir import Graph, Grid, Node, Tensor, Unknown, Volume
+from stridewise.ir import NOTHING, Graph, Grid, Node, Tensor, Unknown, Volume
 from stridewise.ops.call import Call
 from stridewise.ops.concat import LISTED
 from stridewise.ops.draft import Draft, Reading, Value
 from stridewise.ops.layout import Digit, LayoutError
-from stridewise.ops.registry import Op, all_ops
-
-# Ops that move, pick or weigh what is there: behind them positions may have lost their order, but nothing more.
-_MOVES = frozenset(
-    "view permute transpose slice select split unbind pad concat expand unsqueeze squeeze copy activation saturating "
-    "avg_pool batch_norm layer_norm matmul join softmax flip".split()
-)
+from stridewise.ops.registry import Op, op_named
 
 
 @dataclass(slots=True)
@@ -152,7 +146,7 @@ class Builder:
         self, op: Op | None, target: str, shapes: list[tuple[int, ...]], operands: Sequence[Value], why: str, path: str
     ) -> Reading:
         """The reading of a call that no rule covers: unknown where positions are at stake, plain otherwise."""
-        counted = op is not None and op.name in ("conv", "matmul", "attention")
+        work = op.work if op is not None else None
         touched = [v for v in operands if v.origin == "data" and (v.dims is None or _positions(v))]
         grids = [v.grid for v in operands if v.grid is not None]
         if not touched and op is None:
@@ -163,10 +157,8 @@ class Builder:
                 self._report(report, path)
             if all(v.dims is not None for v in touched):
                 self._report((len(self.nodes), target, why), path)
-        reading = Reading(outs=[(None, None)] * len(shapes), counted=counted, lost=lost)
-        if counted:
-            reading.macs = _plain_macs(op, operands, shapes)
-        return reading
+        macs = NOTHING if work is None else Volume(work(operands, shapes))
+        return Reading(outs=[(None, None)] * len(shapes), counted=work is not None, macs=macs, lost=lost)
 
     def _lost(
         self, op: Op | None, target: str, touched: Sequence[Value], why: str, operands: Sequence[Value]
@@ -174,7 +166,7 @@ class Builder:
         """Where positions came from that were only put in another order, None where it is more than that."""
         if (
             op is None
-            or not (op.name in _MOVES or _is_pointwise(op, operands))
+            or not (op.passes_lost or _is_pointwise(op, operands))
             or not touched
             or any(v.dims is None and v.lost is None for v in touched)
         ):
@@ -240,10 +232,9 @@ class Builder:
 def _windows_behind(nodes: Sequence[Node], index: int) -> bool:
     """Whether a window reads something made of what node `index` gave out."""
     reached = set(nodes[index].outputs)
-    windows = {op.name for op in all_ops() if op.site}
     for node in nodes[index + 1 :]:
         if not reached.isdisjoint(node.inputs):
-            if node.op in windows:
+            if op_named(node.op).site:
                 return True
             reached.update(node.outputs)
     return False
@@ -252,20 +243,11 @@ def _windows_behind(nodes: Sequence[Node], index: int) -> bool:
 def _is_pointwise(op: Op, operands: Sequence[Value]) -> bool:
     """Whether it is a convolution that leaves every position where it is."""
     weight = next((v for v in operands if v.origin != "data" and len(v.shape) > 2), None)
-    return op.name == "conv" and weight is not None and set(weight.shape[2:]) == {1}
+    return op.convolves and weight is not None and set(weight.shape[2:]) == {1}
 
 
 def _positions(value: Value) -> bool:
     return value.dims is None or any(isinstance(a, Digit) for dim in value.dims for a in dim)
-
-
-def _plain_macs(op: Op | None, operands: Sequence[Value], shapes: list[tuple[int, ...]]) -> Any:
-    """Multiply-adds where the geometry is unknown, from the traced shapes alone."""
-    weight = next((v for v in operands if v.origin != "data" and len(v.shape) > 1), None)
-    if op is not None and op.name == "conv" and weight is not None:
-        return Volume(math.prod(shapes[0]) * math.prod(weight.shape[1:]))
-    inner = operands[-2].shape[-1] if len(operands) > 1 else 1
-    return Volume(math.prod(shapes[0]) * inner)
 
 
 def _unknown_message(node: Node, target: str, why: str, tensors: Sequence[Tensor]) -> str:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from stridewise.ir import Node
 from stridewise.ops.draft import Reading
+from stridewise.ops.registry import op_named
 
 
 @dataclass(slots=True)
@@ -72,30 +73,8 @@ def keys_of(nodes: Sequence[Seen], names: Mapping[int, str]) -> list[str]:
         elif owner is not None and owner.path and owner.direct == 1 and not owner.below:
             base = owner.path
         else:
-            name = _function_name(seen)
+            name = op_named(seen.op).named(seen.target, seen.reading.attrs, seen.params > 0)
             base = f"{owner.path}/{name}" if owner is not None and owner.path else name
         used[base] = used.get(base, 0) + 1
         keys.append(base if used[base] == 1 else f"{base}#{used[base]}")
     return keys
-
-
-_CALLED = {
-    "max_pool": "max_pool",
-    "avg_pool": "avg_pool",
-    "resize": "interpolate",
-    "attention": "scaled_dot_product_attention",
-    "columns": "unfold",
-    "slice": "slice",
-}
-
-
-def _function_name(seen: Seen) -> str:
-    op, attrs = seen.op, seen.reading.attrs
-    if op == "conv":
-        base = "conv_transpose" if attrs.get("transposed") else "conv"
-        return f"{base}{len(attrs.get('kernel', (1, 1)))}d"
-    if op == "matmul":
-        return "linear" if seen.params else "matmul"
-    if op in ("max_pool", "avg_pool"):
-        return f"{_CALLED[op]}{len(attrs['kernel'])}d"
-    return str(_CALLED.get(op, seen.target.split(".")[1] if "." in seen.target else seen.target))

@@ -24,4 +24,5 @@ from stridewise.ops.registry import Op as Op
 from stridewise.ops.registry import all_ops as all_ops
 from stridewise.ops.registry import find_onnx as find_onnx
 from stridewise.ops.registry import find_torch as find_torch
+from stridewise.ops.registry import op_named as op_named
 from stridewise.ops.registry import register as register

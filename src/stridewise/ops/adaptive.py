@@ -40,6 +40,12 @@ register(
     Op(
         name="adaptive_pool",
         about="pooling to a number of positions; to one position it lets everything in",
+        mixes="everything",
+        dilated=("resize", "coarse", "mixes"),
+        between="never",
+        functions={f"adaptive_{kind}_pool{axes}d": {} for kind in ("avg", "max") for axes in (1, 2, 3)}
+        | {"interpolate": {}, "upsample": {}},
+        shapes={"aten._adaptive_avg_pool2d.default": "resized"},
         torch=tuple(
             f"aten.{name}{axes}d"
             for axes in (1, 2, 3)

@@ -72,10 +72,27 @@ register(
     Op(
         name="concat",
         about="concatenation along channels or positions",
+        mixes="nothing",
+        dilated=("same", "mixes"),
+        between="never",
+        functions={},
+        passes_lost=True,
+        shapes={"aten.cat.default": "concatenation"},
         torch=("aten.cat",),
         onnx=("Concat",),
         read=_read,
         read_onnx=_read_onnx,
     )
 )
-register(Op(name="stack", about="stacking along a new dimension", torch=("aten.stack",), read=_read_stack))
+register(
+    Op(
+        name="stack",
+        about="stacking along a new dimension",
+        mixes="nothing",
+        dilated=("same", "mixes"),
+        between="never",
+        functions={},
+        torch=("aten.stack",),
+        read=_read_stack,
+    )
+)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from functools import lru_cache
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from stridewise.axis import AxisMap, Transposed, Window
 from stridewise.errors import TraceError, by
 from stridewise.ops.call import Call
-from stridewise.ops.draft import Reading
+from stridewise.ops.draft import Reading, Value
 from stridewise.ops.layout import digits
 from stridewise.ops.pool import each_axis, onnx_windows
 from stridewise.ops.registry import Op, register
@@ -113,10 +114,43 @@ def _onnx_transposed(call: Call, kernel: Sequence[int]) -> list[AxisMap]:
     return maps
 
 
+# Parameters of torch's functions behind the operand, in order, with their defaults.
+_PARAMETERS: Mapping[str, Any] = {"weight": None, "bias": None, "stride": 1, "padding": 0, "dilation": 1, "groups": 1}
+
+
+def _layer(layer: Any, holder: Any, rank: int) -> tuple[str, tuple[Any, ...], tuple[Any, ...]] | None:
+    """A plain convolution of a batch; padding given in words or other than with zeros is left to the forward."""
+    stride, padding, held = layer.stride, layer.padding, holder._parameters
+    if rank != len(stride) + 2 or layer.padding_mode != "zeros" or type(padding) is str or len(held) != 2:
+        return None
+    none = [0] * len(stride)
+    steps = list(stride), list(padding), list(layer.dilation)
+    return "aten.convolution.default", (held["weight"], held["bias"]), (*steps, False, none, layer.groups)
+
+
+def _work(operands: Sequence[Value], shapes: Sequence[Each]) -> int:
+    """Multiply-adds of an output of the traced shape."""
+    weight = next((v for v in operands if v.origin != "data" and len(v.shape) > 1), None)
+    return math.prod(shapes[0]) * math.prod(weight.shape[1:] if weight is not None else operands[-1].shape[1:])
+
+
+def _named(target: str, attrs: Mapping[str, Any], has_weights: bool) -> str:
+    return f"conv{'_transpose' if attrs.get('transposed') else ''}{len(attrs.get('kernel', (1, 1)))}d"
+
+
 register(
     Op(
         name="conv",
         about="convolution and transposed convolution; the window steps by the stride",
+        mixes="window",
+        dilated=("window", "resize"),
+        between="never",
+        functions={f"conv{n}d": _PARAMETERS for n in (1, 2, 3)} | {f"conv_transpose{n}d": {} for n in (1, 2, 3)},
+        layers=dict.fromkeys(("Conv1d", "Conv2d", "Conv3d"), _layer),
+        shapes={"aten.convolution.default": "convolution"},
+        convolves=True,
+        work=_work,
+        named=_named,
         torch=("aten.convolution",),
         onnx=("Conv", "ConvTranspose", "QLinearConv", "ConvInteger"),
         read=_read,

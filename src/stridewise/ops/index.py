@@ -62,6 +62,9 @@ register(
     Op(
         name="gather",
         about="picking by indices along one dimension",
+        mixes="nothing",
+        dilated=("same",),
+        between="never",
         onnx=("Gather",),
         read=_read_onnx,
     )
@@ -70,10 +73,46 @@ register(
     Op(
         name="table",
         about="picking and placing by tables of indices, away from positions",
+        mixes="everything",
+        dilated=("same",),
+        between="never",
         onnx=("GatherElements", "GatherND", "ScatterElements", "ScatterND", "Scatter", "TopK", "OneHot", "NonZero"),
         read=_read_onnx_table,
     )
 )
-register(Op(name="embedding", about="a vector for each index", torch=("aten.embedding",), read=_read_embedding))
-register(Op(name="index", about="picking channels by a table", torch=("aten.index.Tensor",), read=_read))
-register(Op(name="index_select", about="picking along a dimension", torch=("aten.index_select",), read=_read_select))
+register(
+    Op(
+        name="embedding",
+        about="a vector for each index",
+        mixes="nothing",
+        dilated=("same",),
+        between="never",
+        functions={},
+        torch=("aten.embedding",),
+        read=_read_embedding,
+    )
+)
+register(
+    Op(
+        name="index",
+        about="picking channels by a table",
+        mixes="nothing",
+        dilated=("same",),
+        between="never",
+        functions={"__getitem__": {}},
+        torch=("aten.index.Tensor",),
+        read=_read,
+    )
+)
+register(
+    Op(
+        name="index_select",
+        about="picking along a dimension",
+        mixes="nothing",
+        dilated=("same",),
+        between="never",
+        functions={},
+        torch=("aten.index_select",),
+        read=_read_select,
+    )
+)

@@ -17,6 +17,19 @@ _ONNX = (
 ).split()
 # Settled by a second trace: a network that takes another input size fixes nothing here.
 OWN_ORDER = "positions are put in an order of their own, made for this many of them"
+# Of torch's functions those that often stand behind a step.
+_FUNCTIONS = (
+    "prelu add add_ sub mul mul_ div pow addcmul maximum minimum __add__ __radd__ __iadd__ __sub__ __mul__ __rmul__ "
+    "__imul__ __truediv__ __itruediv__"
+).split()
+_SHAPES = {
+    **{f"aten.{name}.Tensor": "broadcast" for name in ("add", "sub", "mul", "div")},
+    **{f"aten.{name}_.Tensor": "broadcast in place" for name in ("add", "sub", "mul", "div")},
+    "aten.maximum.default": "broadcast",
+    "aten.addcmul.default": "broadcast of three",
+}
+# With a number or a value of each channel: a scale or a shift.
+_AFFINE = {f"{name}{end}" for name in ("add", "sub", "mul", "div") for end in ("", "_")}
 _LINEAR = {"add", "sub", "rsub", "add_", "sub_", "Add", "Sub", "Sum", "Mean"}
 
 
@@ -26,10 +39,9 @@ def joining(call: Call) -> Reading:
     data = [value for value in values if value.origin == "data"]
     name = call.target.split(".")[1] if "." in call.target else call.target
     keeps = "none" if name in _LINEAR else "inputs"
+    facts = {"affine": True} if len(data) == 1 and name.lower() in _AFFINE else {}
     if len(data) == 1 and len(values) == 1 and data[0].shape == call.outs[0]:
-        return call.same(
-            data[0], keeps="none" if name in _LINEAR or name in ("mul", "div", "mul_", "div_") else "input"
-        )
+        return call.same(data[0], keeps="none" if facts or name in _LINEAR else "input", attrs=facts)
     lost = [value for value in data if value.dims is None and value.lost is not None]
     whole = next((value for value in data if value.dims is not None and value.shape == call.outs[0]), None)
     if lost and whole is not None and whole.grid is not None and all(v.dims is not None or v.lost for v in data):
@@ -41,13 +53,20 @@ def joining(call: Call) -> Reading:
     dims, grid = call.joined(values)
     made = grid if grid is not None and call.draft.grids[grid].node == call.draft.node else None
     spread = all(value.spread or value.grid is None for value in data)
-    return Reading(outs=[(dims, grid)] * len(call.outs), grid=made, keeps=keeps, spread=spread)  # type: ignore[arg-type]
+    outs = [(dims, grid)] * len(call.outs)
+    return Reading(outs=outs, grid=made, keeps=keeps, spread=spread, attrs=facts)  # type: ignore[arg-type]
 
 
 register(
     Op(
         name="join",
         about="sums, products, gates: operands must agree in size where both have positions",
+        mixes="nothing",
+        dilated=("same", "mixes"),
+        between="bends",
+        functions={key: {} for key in _FUNCTIONS},
+        passes_lost=True,
+        shapes=_SHAPES,
         torch=tuple(f"aten.{name}{end}" for name in _NAMES for end in ("", "_")),
         onnx=tuple(_ONNX),
         read=joining,

@@ -10,7 +10,7 @@ from stridewise.ir import Volume
 from stridewise.ops.call import Call
 from stridewise.ops.draft import Reading, Value, volume_of
 from stridewise.ops.layout import Dim, Dims, LayoutError, digits, is_plain, merged, relabelled
-from stridewise.ops.registry import Op, register
+from stridewise.ops.registry import Op, always, register
 
 
 def product(call: Call, a: Value, b: Value, out: Dims, summed: tuple[Dim, int]) -> Reading:
@@ -141,10 +141,23 @@ def _attention_to_lost(call: Call, query: Value, key: Value, value: Value) -> Re
     return reading
 
 
+def _work(operands: Sequence[Value], shapes: Sequence[tuple[int, ...]]) -> int:
+    """Multiply-adds of an output of the traced shape."""
+    return math.prod(shapes[0]) * (operands[-2].shape[-1] if len(operands) > 1 else 1)
+
+
 register(
     Op(
         name="matmul",
         about="matrix products: linear layers, attention",
+        mixes="axis",
+        dilated=("same", "mixes"),
+        between="never",
+        functions={},
+        shapes={"aten.mm.default": "product", "aten.bmm.default": "product", "aten.addmm.default": "product and sum"},
+        passes_lost=True,
+        work=_work,
+        named=lambda target, attrs, has_weights: "linear" if has_weights else "matmul",
         torch=("aten.mm", "aten.addmm", "aten.addmm_", "aten.bmm", "aten.baddbmm", "aten.baddbmm_"),
         onnx=("MatMul", "Gemm", "QLinearMatMul", "MatMulInteger"),
         read=_read,
@@ -155,6 +168,9 @@ register(
     Op(
         name="einsum",
         about="a product of two tensors by an equation: attention written out",
+        mixes="axis",
+        dilated=("same", "mixes"),
+        between="never",
         onnx=("Einsum",),
         read=_read_einsum,
     )
@@ -163,6 +179,12 @@ register(
     Op(
         name="attention",
         about="fused scaled dot-product attention",
+        mixes="everything",
+        dilated=("same", "mixes"),
+        between="never",
+        functions={},
+        work=_work,
+        named=always("scaled_dot_product_attention"),
         torch=(
             "aten._scaled_dot_product_flash_attention_for_cpu",
             "aten._scaled_dot_product_flash_attention",

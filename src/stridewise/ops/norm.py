@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from stridewise.ops.call import Call
 from stridewise.ops.draft import Reading
 from stridewise.ops.layout import is_plain
@@ -66,10 +69,32 @@ def _read_onnx_local(call: Call) -> Reading:
     return call.same(call.value(0), keeps="input")
 
 
+def _layer(*ranks: int) -> Callable[..., Any]:
+    """How a layer that takes operands of these ranks says its call, where it has running statistics."""
+
+    def say(layer: Any, holder: Any, rank: int) -> tuple[str, tuple[Any, ...], tuple[Any, ...]] | None:
+        held, buffers = holder._parameters, holder._buffers
+        mean, variance = buffers.get("running_mean"), buffers.get("running_var")
+        if rank not in ranks or mean is None or variance is None or len(held) != 2:
+            return None
+        numbers = False, layer.momentum or 0.0, layer.eps
+        return "aten.native_batch_norm.default", (held["weight"], held["bias"], mean, variance), numbers
+
+    return say
+
+
 register(
     Op(
         name="batch_norm",
         about="batch normalisation with running statistics: a scale and a shift for each channel",
+        mixes="everything",
+        dilated=("same", "phases", "mixes"),
+        between="affine",
+        functions={"batch_norm": {}, "instance_norm": {}},
+        layers={"BatchNorm1d": _layer(2, 3), "BatchNorm2d": _layer(4), "BatchNorm3d": _layer(5)},
+        shapes={"aten.native_batch_norm.default": "batch norm"},
+        passes_lost=True,
+        outputs=1,
         torch=(
             "aten.native_batch_norm",
             "aten._native_batch_norm_legit_no_training",
@@ -86,6 +111,12 @@ register(
     Op(
         name="layer_norm",
         about="normalisation over the last dimensions",
+        mixes="axis",
+        dilated=("same", "phases", "mixes"),
+        between="bends",
+        functions={"layer_norm": {}},
+        shapes={"aten.native_layer_norm.default": "layer norm"},
+        passes_lost=True,
         torch=("aten.native_layer_norm",),
         onnx=("LayerNormalization", "RMSNormalization", "LpNormalization"),
         read=_read_layer,
@@ -96,6 +127,10 @@ register(
     Op(
         name="group_norm",
         about="normalisation over groups of channels and all positions",
+        mixes="everything",
+        dilated=("phases", "mixes"),
+        between="bends",
+        functions={"group_norm": {}},
         torch=("aten.native_group_norm",),
         onnx=("InstanceNormalization", "GroupNormalization", "MeanVarianceNormalization"),
         read=_read_group,
@@ -105,6 +140,9 @@ register(
     Op(
         name="local_norm",
         about="normalisation over neighbouring channels (local response normalisation)",
+        mixes="channels",
+        dilated=("same",),
+        between="bends",
         onnx=("LRN",),
         read=_read_onnx_local,
     )

@@ -55,6 +55,12 @@ register(
     Op(
         name="pad",
         about="padding (constant, reflect, replicate) and cropping by negative padding",
+        mixes="window",
+        dilated=("same", "pad"),
+        between="never",
+        functions={"pad": {"pad": None, "mode": "constant", "value": None}},
+        shapes={"aten.constant_pad_nd.default": "padded"},
+        passes_lost=True,
         torch=(
             "aten.constant_pad_nd",
             *(f"aten.{kind}_pad{axes}d" for kind in ("reflection", "replication") for axes in (1, 2, 3)),

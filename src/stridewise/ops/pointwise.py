@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from stridewise.ops.call import Call
 from stridewise.ops.draft import Reading
 from stridewise.ops.layout import plain
@@ -72,12 +75,34 @@ def _read_onnx_copy(call: Call) -> Reading:
     return Reading(outs=[(x.known, x.grid) if s else (plain(o), None) for s, o in zip(same, call.outs, strict=True)])
 
 
+def _layer(name: str, *numbers: float) -> Callable[..., Any]:
+    """How a layer says its call of an op of this name, in place or not; "": it gives its operand out as it is."""
+    targets = {in_place: f"aten.{name}{'_' * in_place}.default" if name else None for in_place in (False, True)}
+    return lambda layer, holder, rank: (targets[bool(getattr(layer, "inplace", False))], (), numbers)
+
+
+# Of torch's functions those that often stand behind a step.
+_FUNCTIONS = (
+    "relu6 leaky_relu leaky_relu_ elu elu_ celu selu gelu silu mish hardsigmoid hardswish hardtanh softplus softsign "
+    "logsigmoid threshold rrelu clamp clamp_ clamp_min abs log square"
+).split()
 _targets = [f"aten.{name}{end}" for name in _IN_PLACE_TOO for end in ("", "_")]
 _output = tuple(t for t in _targets if t.removeprefix("aten.") in _KEEP_OUTPUT)
 register(
     Op(
         name="activation",
         about="pointwise functions; backward keeps the input",
+        mixes="nothing",
+        dilated=("same",),
+        between="bends",
+        functions={key: {} for key in _FUNCTIONS},
+        layers={
+            "ReLU6": _layer("hardtanh", 0.0, 6.0),
+            "SiLU": _layer("silu"),
+            "Hardswish": _layer("hardswish"),
+            "Hardsigmoid": _layer("hardsigmoid"),
+        },
+        passes_lost=True,
         torch=tuple(t for t in _targets if t not in _output),
         onnx=tuple(_ONNX),
         read=_read,
@@ -88,6 +113,12 @@ register(
     Op(
         name="saturating",
         about="pointwise functions whose derivative follows from the output (ReLU, sigmoid, tanh)",
+        mixes="nothing",
+        dilated=("same",),
+        between="bends",
+        functions={key: {} for key in "relu relu_ sigmoid sigmoid_ tanh tanh_ exp sqrt".split()},
+        layers={"ReLU": _layer("relu"), "Sigmoid": _layer("sigmoid")},
+        passes_lost=True,
         torch=_output,
         onnx=("Relu", "Sigmoid", "Tanh", "Exp", "Sqrt"),
         read=_read_output_kept,
@@ -98,6 +129,12 @@ register(
     Op(
         name="copy",
         about="copies, casts and aliases",
+        mixes="nothing",
+        dilated=("same",),
+        between="affine",
+        functions={"contiguous": {}},
+        layers=dict.fromkeys(("Identity", "Dropout", "Dropout2d"), _layer("")),
+        passes_lost=True,
         torch=tuple(f"aten.{name}" for name in _COPIES),
         onnx=tuple(_ONNX_COPIES),
         read=_read_free,

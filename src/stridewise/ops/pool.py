@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stridewise.axis import AxisMap, Window
 from stridewise.ops.call import Call
 from stridewise.ops.draft import Reading
-from stridewise.ops.registry import Op, register
+from stridewise.ops.registry import Op, by_axes, register
 
 
 def each_axis(value: Any, axes: int, default: int) -> list[int]:
@@ -95,10 +95,44 @@ def _read_onnx(call: Call) -> Reading:
     return pooling(call, maps, kind, count_include_pad=count, divisor=None)
 
 
+# Parameters of torch's functions behind the operand, in order, with their defaults.
+_MAX: Mapping[str, Any] = {
+    "kernel_size": None,
+    "stride": None,
+    "padding": 0,
+    "dilation": 1,
+    "ceil_mode": False,
+    "return_indices": False,
+}
+_AVERAGE: Mapping[str, Any] = {
+    "kernel_size": None,
+    "stride": None,
+    "padding": 0,
+    "ceil_mode": False,
+    "count_include_pad": True,
+    "divisor_override": None,
+}
+
+
+def _layer(layer: Any, holder: Any, rank: int) -> tuple[str, tuple[Any, ...], tuple[Any, ...]] | None:
+    if rank != 4 or layer.return_indices:
+        return None
+    each = (layer.kernel_size, layer.stride, layer.padding, layer.dilation)
+    steps = [[v, v] if type(v) is int else list(v) for v in each]
+    return "aten.max_pool2d_with_indices.default", (), (*steps, layer.ceil_mode)
+
+
 register(
     Op(
         name="max_pool",
         about="maximum over a window",
+        mixes="window",
+        dilated=("window",),
+        between="never",
+        functions={f"max_pool{n}d": _MAX for n in (1, 2, 3)},
+        layers={"MaxPool1d": None, "MaxPool2d": _layer, "MaxPool3d": None},
+        shapes={"aten.max_pool2d_with_indices.default": "max pool"},
+        named=by_axes("max_pool"),
         torch=("aten.max_pool2d_with_indices", "aten.max_pool3d_with_indices", "aten.max_pool2d", "aten.max_pool3d"),
         onnx=("MaxPool",),
         read=_read_max,
@@ -110,6 +144,13 @@ register(
     Op(
         name="avg_pool",
         about="mean over a window",
+        mixes="window",
+        dilated=("window",),
+        between="never",
+        functions={f"avg_pool{n}d": _AVERAGE for n in (1, 2, 3)},
+        shapes={"aten.avg_pool2d.default": "avg pool"},
+        passes_lost=True,
+        named=by_axes("avg_pool"),
         torch=("aten.avg_pool2d", "aten.avg_pool3d", "aten.avg_pool1d"),
         onnx=("AveragePool",),
         read=_read_average,
@@ -117,4 +158,15 @@ register(
         site=True,
     )
 )
-register(Op(name="lp_pool", about="p-norm over a window", onnx=("LpPool",), read=_read_onnx, site=True))
+register(
+    Op(
+        name="lp_pool",
+        about="p-norm over a window",
+        mixes="window",
+        dilated=("never",),
+        between="never",
+        onnx=("LpPool",),
+        read=_read_onnx,
+        site=True,
+    )
+)

@@ -92,6 +92,15 @@ register(
     Op(
         name="reduce",
         about="mean, sum, maximum, norm over dimensions",
+        mixes="axis",
+        dilated=("same", "coarse", "mixes"),
+        between="never",
+        functions={key: {} for key in "mean sum amax amin max min prod var std var_mean norm logsumexp".split()},
+        shapes={
+            "aten.mean.dim": "mean",
+            "aten.sum.dim_IntList": "mean",
+            "aten.linalg_vector_norm.default": "vector norm",
+        },
         torch=tuple(
             f"aten.{n}"
             for n in (
@@ -108,6 +117,12 @@ register(
     Op(
         name="softmax",
         about="softmax and cumulative sums along a dimension",
+        mixes="axis",
+        dilated=("same", "mixes"),
+        between="never",
+        functions={},
+        shapes={"aten._softmax.default": "softmax"},
+        passes_lost=True,
         torch=tuple(f"aten.{n}" for n in _KEEPS_SHAPE),
         onnx=("Softmax", "LogSoftmax", "Hardmax", "CumSum"),
         read=_read_same_shape,

@@ -12,7 +12,7 @@ from stridewise.ops.call import Call
 from stridewise.ops.draft import Reading, Value
 from stridewise.ops.extent import Extent, whole
 from stridewise.ops.layout import Digit, Dim, LayoutError, digits, is_plain, plain
-from stridewise.ops.registry import Op, register
+from stridewise.ops.registry import Op, always, register
 
 _MODES = {
     "nearest": "nearest",
@@ -184,6 +184,12 @@ register(
     Op(
         name="resize",
         about="interpolation by a factor (a site), to a size, or to another tensor's size",
+        mixes="window",
+        dilated=("same", "resize"),
+        between="never",
+        functions={key: {"size": None} for key in ("interpolate", "upsample")},
+        shapes={f"aten.upsample_{way}2d.default": "resized" for way in ("nearest", "bilinear", "bicubic")},
+        named=always("interpolate"),
         torch=(
             *(f"aten.{p}upsample_nearest{e}{n}d" for p, e in (("", ""), ("_", "_exact")) for n in (1, 2, 3)),
             "aten.upsample_linear1d",

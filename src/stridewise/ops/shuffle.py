@@ -58,6 +58,10 @@ register(
     Op(
         name="shuffle",
         about="space-to-depth and depth-to-space (pixel shuffle)",
+        mixes="window",
+        dilated=("never",),
+        between="never",
+        functions={},
         torch=("aten.pixel_shuffle", "aten.pixel_unshuffle"),
         onnx=("DepthToSpace", "SpaceToDepth"),
         read=_read,
@@ -68,9 +72,36 @@ register(
     Op(
         name="channel_shuffle",
         about="channels in another order",
+        mixes="nothing",
+        dilated=("same",),
+        between="never",
+        functions={},
         torch=("aten.channel_shuffle", "aten.native_channel_shuffle"),
         read=_read_channels,
     )
 )
-register(Op(name="roll", about="positions moved round (circular shift)", torch=("aten.roll",), read=_read_roll))
-register(Op(name="flip", about="entries in reverse order; not along positions", torch=("aten.flip",), read=_read_flip))
+register(
+    Op(
+        name="roll",
+        about="positions moved round (circular shift)",
+        mixes="window",
+        dilated=("same", "phases"),
+        between="never",
+        functions={"roll": {}},
+        torch=("aten.roll",),
+        read=_read_roll,
+    )
+)
+register(
+    Op(
+        name="flip",
+        about="entries in reverse order; not along positions",
+        mixes="nothing",
+        dilated=("same",),
+        between="never",
+        functions={},
+        passes_lost=True,
+        torch=("aten.flip",),
+        read=_read_flip,
+    )
+)

@@ -10,7 +10,7 @@ from stridewise.ops.call import Call
 from stridewise.ops.draft import Reading, Value
 from stridewise.ops.extent import Extent, whole
 from stridewise.ops.layout import Digit, Dim, Dims, Extra, LayoutError, digits
-from stridewise.ops.registry import Op, register
+from stridewise.ops.registry import Op, always, register
 
 _END = 2**62
 
@@ -179,21 +179,56 @@ register(
     Op(
         name="slice",
         about="x[start:stop:step]; a step is a stride",
+        mixes="nothing",
+        dilated=("same", "slice"),
+        between="never",
+        functions={"__getitem__": {}},
+        passes_lost=True,
+        named=always("slice"),
         torch=("aten.slice.Tensor", "aten.slice"),
         onnx=("Slice",),
         read=_read,
         read_onnx=_read_onnx,
     )
 )
-register(Op(name="select", about="one index of a dimension", torch=("aten.select.int",), read=_read_select))
+register(
+    Op(
+        name="select",
+        about="one index of a dimension",
+        mixes="nothing",
+        dilated=("same", "slice"),
+        between="never",
+        functions={"__getitem__": {}},
+        passes_lost=True,
+        torch=("aten.select.int",),
+        read=_read_select,
+    )
+)
 register(
     Op(
         name="split",
         about="parts of a dimension",
+        mixes="nothing",
+        dilated=("same", "slice"),
+        between="never",
+        functions={},
+        passes_lost=True,
         torch=("aten.split.Tensor", "aten.split_with_sizes", "aten.unsafe_split.Tensor"),
         onnx=("Split",),
         read=_read_split,
         read_onnx=_read_onnx_split,
     )
 )
-register(Op(name="unbind", about="every index of a dimension", torch=("aten.unbind.int",), read=_read_unbind))
+register(
+    Op(
+        name="unbind",
+        about="every index of a dimension",
+        mixes="nothing",
+        dilated=("same",),
+        between="never",
+        functions={},
+        passes_lost=True,
+        torch=("aten.unbind.int",),
+        read=_read_unbind,
+    )
+)

@@ -107,6 +107,10 @@ _BLUR = register(
     Op(
         name="blur",
         about="a binomial low-pass that steps (a downsampling kind of plans)",
+        mixes="window",
+        dilated=("never",),
+        between="never",
+        functions={},
         torch=("stridewise.blur",),
         read=_read,
         site=True,
@@ -116,6 +120,10 @@ _POLYPHASE = register(
     Op(
         name="polyphase",
         about="the phase of largest norm (a downsampling kind of plans)",
+        mixes="everything",
+        dilated=("never",),
+        between="never",
+        functions={},
         torch=("stridewise.polyphase",),
         read=_read,
         site=True,

@@ -6,7 +6,7 @@ from stridewise.axis import AxisMap, Transposed, Window
 from stridewise.ops.call import Call
 from stridewise.ops.draft import Reading
 from stridewise.ops.layout import Digit, Dims, LayoutError, digits
-from stridewise.ops.registry import Op, register
+from stridewise.ops.registry import Op, always, register
 
 
 def _maps(call: Call, first: int) -> list[tuple[int, int, int, int]]:
@@ -78,6 +78,40 @@ def _read_windows(call: Call) -> Reading:
     return Reading(outs=[((*out, (size,)), grid)], grid=grid)
 
 
-register(Op(name="columns", about="windows as columns (unfold)", torch=("aten.im2col",), read=_read_columns))
-register(Op(name="fold", about="columns summed back into a map (fold)", torch=("aten.col2im",), read=_read_back))
-register(Op(name="windows", about="sliding windows along a dimension", torch=("aten.unfold",), read=_read_windows))
+register(
+    Op(
+        name="columns",
+        about="windows as columns (unfold)",
+        mixes="window",
+        dilated=("window",),
+        between="never",
+        functions={"unfold": {"kernel_size": None, "dilation": 1, "padding": 0, "stride": 1}},
+        named=always("unfold"),
+        torch=("aten.im2col",),
+        read=_read_columns,
+    )
+)
+register(
+    Op(
+        name="fold",
+        about="columns summed back into a map (fold)",
+        mixes="window",
+        dilated=("never",),
+        between="never",
+        functions={},
+        torch=("aten.col2im",),
+        read=_read_back,
+    )
+)
+register(
+    Op(
+        name="windows",
+        about="sliding windows along a dimension",
+        mixes="window",
+        dilated=("never",),
+        between="never",
+        functions={"unfold": {}},
+        torch=("aten.unfold",),
+        read=_read_windows,
+    )
+)

@@ -118,17 +118,38 @@ register(
     Op(
         name="view",
         about="reshape; tokens, windows and shuffles keep their positions",
+        mixes="nothing",
+        dilated=("same",),
+        between="never",
+        functions={},
+        passes_lost=True,
+        shapes={"aten.view.default": "view"},
         torch=("aten.view", "aten._unsafe_view", "aten.reshape", "aten._reshape_alias", "aten.unflatten.int"),
         onnx=("Reshape",),
         read=reshaping,
         read_onnx=_read_onnx_reshape,
     )
 )
-register(Op(name="flatten", about="dimensions merged into two", onnx=("Flatten",), read=reshaping))
+register(
+    Op(
+        name="flatten",
+        about="dimensions merged into two",
+        mixes="nothing",
+        dilated=("same",),
+        between="never",
+        onnx=("Flatten",),
+        read=reshaping,
+    )
+)
 register(
     Op(
         name="permute",
         about="dimensions in another order",
+        mixes="nothing",
+        dilated=("same",),
+        between="order",
+        functions={"permute": {}},
+        passes_lost=True,
         torch=("aten.permute",),
         onnx=("Transpose",),
         read=_read_permute,
@@ -136,12 +157,27 @@ register(
     )
 )
 register(
-    Op(name="transpose", about="two dimensions exchanged", torch=("aten.transpose.int", "aten.t"), read=_read_transpose)
+    Op(
+        name="transpose",
+        about="two dimensions exchanged",
+        mixes="nothing",
+        dilated=("same",),
+        between="order",
+        functions={"transpose": {}},
+        passes_lost=True,
+        torch=("aten.transpose.int", "aten.t"),
+        read=_read_transpose,
+    )
 )
 register(
     Op(
         name="unsqueeze",
         about="a dimension of one added",
+        mixes="nothing",
+        dilated=("same",),
+        between="never",
+        functions={},
+        passes_lost=True,
         torch=("aten.unsqueeze",),
         onnx=("Unsqueeze",),
         read=_read_unsqueeze,
@@ -152,6 +188,11 @@ register(
     Op(
         name="squeeze",
         about="dimensions of one removed",
+        mixes="nothing",
+        dilated=("same",),
+        between="never",
+        functions={},
+        passes_lost=True,
         torch=("aten.squeeze",),
         onnx=("Squeeze",),
         read=_read_squeeze,
@@ -162,9 +203,24 @@ register(
     Op(
         name="expand",
         about="a value spread over a dimension",
+        mixes="nothing",
+        dilated=("same",),
+        between="never",
+        functions={},
+        passes_lost=True,
         torch=("aten.expand",),
         onnx=("Expand",),
         read=_read_expand,
     )
 )
-register(Op(name="tile", about="a value repeated along a dimension", onnx=("Tile",), read=_read_onnx_tile))
+register(
+    Op(
+        name="tile",
+        about="a value repeated along a dimension",
+        mixes="nothing",
+        dilated=("same",),
+        between="never",
+        onnx=("Tile",),
+        read=_read_onnx_tile,
+    )
+)

@@ -58,6 +58,10 @@ register(
     Op(
         name="new",
         about="new tensors of given sizes",
+        mixes="nothing",
+        dilated=("same",),
+        between="never",
+        functions={},
         torch=tuple(f"aten.new_{kind}" for kind in ("empty", "zeros", "ones", "full", "empty_strided")),
         read=_read_new,
     )
@@ -66,9 +70,35 @@ register(
     Op(
         name="new_like",
         about="new tensors of another's size",
+        mixes="nothing",
+        dilated=("same",),
+        between="never",
+        functions={},
         torch=tuple(f"aten.{kind}_like" for kind in ("empty", "zeros", "ones", "full", "rand", "randn")),
         read=_read_like,
     )
 )
-register(Op(name="copy_into", about="one tensor copied into another", torch=("aten.copy_",), read=_read_copy))
-register(Op(name="write", about="a part of a tensor overwritten", torch=("stridewise.write",), read=_read_write))
+register(
+    Op(
+        name="copy_into",
+        about="one tensor copied into another",
+        mixes="nothing",
+        dilated=("same", "mixes"),
+        between="never",
+        functions={},
+        torch=("aten.copy_",),
+        read=_read_copy,
+    )
+)
+register(
+    Op(
+        name="write",
+        about="a part of a tensor overwritten",
+        mixes="nothing",
+        dilated=("same", "mixes"),
+        between="never",
+        functions={"pad": {}},
+        torch=("stridewise.write",),
+        read=_read_write,
+    )
+)

@@ -15,14 +15,11 @@ from stridewise.analyses.strides import components
 from stridewise.axis import IDENTITY, Adaptive, AxisMap, Resize, Slice, Transposed, Whole, Window
 from stridewise.errors import PlanError
 from stridewise.ir import Graph, Grid, Node
+from stridewise.ops.registry import Dilated, op_named
 from stridewise.rewrites.cumulative import cumulative, steps_of
 from stridewise.rewrites.multipliers import Multipliers
 
 Kind: TypeAlias = Literal["window", "pad", "drop", "slice", "resize", "coarse", "phases", "mixes"]
-
-_WINDOWS = {"conv", "max_pool", "avg_pool", "columns"}
-_RESIZES = {"resize", "conv", "adaptive_pool"}
-_SAME_SHAPE = {"group_norm", "batch_norm", "layer_norm"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,32 +63,47 @@ def action_of(
     m_in, m_out = multipliers[source], multipliers[grid.index]
     if all(m == 1 for m in (*m_in, *m_out)):
         return None
+    forms, key = op_named(node.op).dilated, where(graph, grid)
     if grid.kind in ("join", "concat"):
         if not grid.mixes:
             return None
-        apart = means == "grid" and node.op in _SAME_SHAPE
-        return Action(kind="phases" if apart else "mixes", m_in=m_in, m_out=m_out)
-    key = where(graph, grid)
+        return Action(kind=_mixing(forms, means, "phases", key, node, m_in), m_in=m_in, m_out=m_out)
     if len(grids) > 1:
         raise PlanError(f"{key}: rearranges positions between blocks; it has no dilated form")
     maps = grid.maps
     if grid.kind == "map" and all(m == IDENTITY for m in maps) and m_in == m_out:
         return None
-    if any(isinstance(m, Whole) for m in maps) and node.op != "select":
-        coarse = means == "grid" and node.op in ("reduce", "adaptive_pool")
-        last = coarse and _is_channels_last(graph, node, source)
-        return Action(kind="coarse" if coarse else "mixes", m_in=m_in, m_out=m_out, channels_last=last)
-    if node.op in _WINDOWS and all(isinstance(m, Window) for m in maps):
+    if any(isinstance(m, Whole) for m in maps) and "slice" not in forms:
+        kind = _mixing(forms, means, "coarse", key, node, m_in)
+        last = kind == "coarse" and _is_channels_last(graph, node, source)
+        return Action(kind=kind, m_in=m_in, m_out=m_out, channels_last=last)
+    if "window" in forms and all(isinstance(m, Window) for m in maps):
         return _windowed(key, node, m_in, m_out, maps)
-    if node.op in ("pad", "roll") and m_in == m_out:
-        return Action(kind="pad" if node.op == "pad" else "phases", m_in=m_in, m_out=m_out)
-    if node.op in ("slice", "split", "select"):
+    if m_in == m_out and ("pad" in forms or "phases" in forms):
+        return Action(kind="pad" if "pad" in forms else "phases", m_in=m_in, m_out=m_out)
+    if "slice" in forms:
         if any(isinstance(m, Slice) and m.stride * a % b for m, a, b in zip(maps, m_in, m_out, strict=True)):
             raise PlanError(f"{key}: a slice that steps cannot step by a fraction")
         return Action(kind="slice", m_in=m_in, m_out=m_out)
-    if node.op in _RESIZES and (grid.kind in ("follow", "fixed") or any(_enlarges(m) for m in maps)):
+    if "resize" in forms and (grid.kind in ("follow", "fixed") or any(_enlarges(m) for m in maps)):
         return _resizing(graph, key, grid, m_in, m_out)
-    raise PlanError(f"{key}: '{node.op}' has no dilated form, and {max(*m_in, *m_out)} times the positions reach it")
+    raise _no_form(key, node, (*m_in, *m_out))
+
+
+def _mixing(forms: Sequence[Dilated], means: str, alone: Kind, key: str, node: Node, m_in: Multipliers) -> Kind:
+    """What an op does that lets all positions in: as it is, or `alone`, on the old positions, where that is wanted.
+
+    Raises: PlanError where it has neither form.
+    """
+    if means == "grid" and alone in forms:
+        return alone
+    if "mixes" not in forms:
+        raise _no_form(key, node, m_in)
+    return "mixes"
+
+
+def _no_form(key: str, node: Node, multipliers: Multipliers) -> PlanError:
+    return PlanError(f"{key}: '{node.op}' has no dilated form, and {max(multipliers)} times the positions reach it")
 
 
 def _is_channels_last(graph: Graph, node: Node, grid: int) -> bool:
@@ -114,7 +126,8 @@ def _windowed(key: str, node: Node, m_in: Multipliers, m_out: Multipliers, maps:
     same = tuple(m for m in maps if isinstance(m, Window) and m.same)
     if 0 < len(same) < len(maps):
         raise PlanError(f"{key}: computes its padding from the size along some axes only; it has no dilated form")
-    return Action(kind="window", m_in=more + m_in, m_out=more + m_out, same=same)
+    offset = tuple(m.stride * a // b for m, a, b in zip(maps, m_in, m_out, strict=True) if isinstance(m, Window))
+    return Action(kind="window", m_in=more + m_in, m_out=more + m_out, offset=more + offset, same=same)
 
 
 def _resizing(graph: Graph, key: str, grid: Grid, m_in: Multipliers, m_out: Multipliers) -> Action:

@@ -16,6 +16,7 @@ from stridewise.analyses.sizes import grid_sizes
 from stridewise.axis import IDENTITY, Adaptive, AxisMap, Phased, Resize, Slice, Transposed, Window
 from stridewise.errors import PlanError
 from stridewise.ir import Graph, Grid, Node, Sizes
+from stridewise.ops.registry import only_pads
 from stridewise.plans import Plan
 from stridewise.rewrites.actions import Action, action_of, widened
 from stridewise.rewrites.multipliers import Multipliers, multipliers_of
@@ -114,7 +115,7 @@ def _actions(
         actions[node.index] = found
         if found.same:  # the padding before it came from the old size; the window pads by itself now
             pad = max((n.index for n in graph.nodes if set(n.outputs) & set(node.inputs[:1])), default=0)
-            if graph.nodes[pad].op == "pad" and all(m == IDENTITY for g in made.get(pad, ()) for m in g.maps):
+            if only_pads(graph.nodes[pad]) and all(m == IDENTITY for g in made.get(pad, ()) for m in g.maps):
                 actions[pad] = Action(kind="drop", m_in=found.m_in, m_out=found.m_in)
     return dict(sorted(actions.items()))
 

@@ -14,6 +14,7 @@ from stridewise.analyses.strides import site_grids
 from stridewise.axis import AxisMap, Window
 from stridewise.errors import PlanError
 from stridewise.ir import Graph, Node
+from stridewise.ops.registry import op_named
 from stridewise.ops.step import STEPS, Inserted
 from stridewise.plans import BORDERS, KINDS, Plan, Setting
 
@@ -95,7 +96,7 @@ def _check_setting(key: str, setting: Setting) -> None:
 
 
 def _check_growth(graph: Graph, key: str, node: Node) -> None:
-    if node.op != "conv":
+    if not op_named(node.op).convolves:
         raise PlanError(f"{key}: {SPACE} grows a kernel, and a pool has none; use blur, polyphase, mean or max")
     assert node.grid is not None
     maps = graph.grids[node.grid].maps

@@ -12,11 +12,7 @@ from dataclasses import dataclass
 
 from stridewise.axis import Window
 from stridewise.ir import Graph, Node
-
-_NORMS = frozenset(("batch_norm", "layer_norm", "group_norm", "local_norm"))
-_BENT = frozenset(("activation", "saturating", "layer_norm", "group_norm", "local_norm"))
-_AFFINE = frozenset(f"{name}{end}" for name in ("add", "sub", "mul", "div") for end in ("", "_"))
-_BY_POSITION = _NORMS | _BENT | {"copy", "join", "permute", "transpose"}
+from stridewise.ops.registry import op_named
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +32,7 @@ def place_of(graph: Graph, site: Node, kind: str) -> Place:
     """Where the step of a site goes."""
     tensor, bent = _behind(graph, site)
     point = all(isinstance(m, Window) and m.span == 1 and m.padding(1) == (0, 0) for m in site.attrs["maps"])
-    if site.op == "conv" and point and (kind == "mean" or (kind != "max" and not bent)):
+    if op_named(site.op).convolves and point and (kind == "mean" or (kind != "max" and not bent)):
         before = _entered(graph, [site])
         return Place(tensor=site.inputs[0], reader=site.index, before=before)
     if kind != "blur":
@@ -85,12 +81,13 @@ def _behind(graph: Graph, site: Node) -> tuple[int, bool]:
         inside = [order[t] for t in node.inputs if t in order]
         if not inside:
             continue
-        if node.op not in _BY_POSITION or len(inside) < len(node.inputs) or len(set(inside)) > 1 or node.site:
+        between = op_named(node.op).between
+        if between == "never" or len(inside) < len(node.inputs) or len(set(inside)) > 1 or node.site:
             break
         now = inside[0]
-        if node.op in ("permute", "transpose"):
+        if between == "order":
             now = tuple(now[i] for i in node.attrs["order"])
-        bent = bent or node.op in _BENT or (node.op == "join" and not _affine(node))
+        bent = bent or (between == "bends" and not node.attrs.get("affine"))
         order[node.outputs[0]] = now
         made.append((node.outputs[0], node.index, bent))
     last_read: dict[int, int] = {}
@@ -103,8 +100,3 @@ def _behind(graph: Graph, site: Node) -> tuple[int, bool]:
         if alone and order[tensor] == order[first] and len(graph.tensors[tensor].shape) == len(order[first]):
             best = tensor, curved
     return best
-
-
-def _affine(node: Node) -> bool:
-    name = node.target.split(".")[1] if "." in node.target else node.target.lower()
-    return name in _AFFINE and len(node.inputs) == 1

@@ -10,6 +10,7 @@ from typing import Any
 from stridewise.analyses.strides import blocks, components, site_grids
 from stridewise.errors import PlanError
 from stridewise.ir import Graph, Node, Slot
+from stridewise.ops.registry import op_named
 from stridewise.plans import BORDERS, KINDS, check_stride
 from stridewise.rewrites.cumulative import steps_of
 from stridewise.rewrites.kinds import steps_now
@@ -121,10 +122,10 @@ def _nearest(name: str, known: Sequence[str]) -> str:
 
 
 def _why_no_site(graph: Graph, node: Node) -> str:
-    if node.op == "resize":
-        return "a resize; its factor is fixed and ties the strides on both of its sides"
     if node.attrs.get("transposed"):
         return "a transposed convolution; its stride is fixed and ties the strides on both of its sides"
+    if "resize" in op_named(node.op).dilated:
+        return "a resize; its factor is fixed and ties the strides on both of its sides"
     return f"'{node.op}' has no window that can step"
 
 

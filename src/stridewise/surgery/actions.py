@@ -14,31 +14,16 @@ import torch
 from torch.nn import functional
 
 from stridewise.axis import Window
-from stridewise.rewrites.actions import Action, widened
+from stridewise.ops.registry import Op, op_named
+from stridewise.rewrites.actions import Action, Kind, widened
 from stridewise.rewrites.counts import counted, may_read_nothing
 from stridewise.rewrites.multipliers import Multipliers
+from stridewise.tracing.functions import functions
 
 Pairs: TypeAlias = tuple[tuple[int, int], ...]
-# Parameters of window functions behind the input, in order, with their defaults.
-_CONV: Mapping[str, Any] = {"weight": None, "bias": None, "stride": 1, "padding": 0, "dilation": 1, "groups": 1}
-_MAX: Mapping[str, Any] = {
-    "kernel_size": None,
-    "stride": None,
-    "padding": 0,
-    "dilation": 1,
-    "ceil_mode": False,
-    "return_indices": False,
-}
-_AVERAGE: Mapping[str, Any] = {
-    "kernel_size": None,
-    "stride": None,
-    "padding": 0,
-    "ceil_mode": False,
-    "count_include_pad": True,
-    "divisor_override": None,
-}
-_COLUMNS: Mapping[str, Any] = {"kernel_size": None, "dilation": 1, "padding": 0, "stride": 1}
-_TABLES = {"conv": _CONV, "max_pool": _MAX, "avg_pool": _AVERAGE}
+_CONV, _MAX, _AVERAGE, _COLUMNS = (
+    next(iter((op_named(name).functions or {}).values())) for name in ("conv", "max_pool", "avg_pool", "columns")
+)
 
 
 def end_pad(x: torch.Tensor, pairs: Sequence[tuple[int, int]], value: float = 0.0) -> torch.Tensor:
@@ -98,18 +83,13 @@ def windows(found: Mapping[str, Any], axes: int) -> list[Window]:
 
 
 def restrided(
-    name: str, args: Sequence[Any], kwargs: Mapping[str, Any], stride: Multipliers
+    parameters: Sequence[str], args: Sequence[Any], kwargs: Mapping[str, Any], stride: Multipliers
 ) -> tuple[Sequence[Any], Mapping[str, Any]]:
-    """The arguments of a window function with another stride."""
-    at = 1 + list(_TABLES[name.rstrip("123d")]).index("stride")
+    """The arguments of a window function with these parameters behind its operand, with another stride."""
+    at = 1 + parameters.index("stride")
     if len(args) > at:
         return [*args[:at], list(stride), *args[at + 1 :]], kwargs
     return args, {**kwargs, "stride": list(stride)}
-
-
-def can_restride(name: str) -> bool:
-    """Whether a function of this name takes a stride."""
-    return name in FUNCTIONS and name.rstrip("123d") in _TABLES
 
 
 def sizes_of(x: torch.Tensor, axes: int) -> list[int]:
@@ -231,7 +211,7 @@ def _resized(action: Action, func: Callable[..., Any], args: Sequence[Any], kwar
     x = args[0]
     first = x.dim() - len(action.m_in)
     rest, named = list(args[1:]), dict(kwargs)
-    resizes = any(func is f for name in ("interpolate", "upsample") for f in FUNCTIONS[name])
+    resizes = any(func is f for name in op_named("resize").functions or () for f in functions()[name])
     if resizes and (rest[:1] or [named.get("size")])[0] is not None:
         size = _each(rest[0] if rest else named["size"], len(action.m_out))
         size = [n // m for n, m in zip(size, action.m_out, strict=True)]
@@ -261,41 +241,44 @@ def _apart(action: Action, func: Callable[..., Any], args: Sequence[Any], kwargs
     return interleaved([func(every(x, p, action.m_in, first), *args[1:], **kwargs) for p in phases], action.m_in)
 
 
+def _by_phases(action: Action, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """The old op on coarse grids of its operand, one for each phase of the output, each of the old size.
+
+    Phase 0 is the old op on the old positions, whatever that is. What others read behind the last position is zeros.
+    """
+    x, axes = args[0], len(action.m_in)
+    first, old = x.dim() - axes, [n // m for n, m in zip(sizes_of(x, axes), action.m_in, strict=True)]
+    parts = []
+    for phase in itertools.product(*(range(m) for m in action.m_out)):
+        starts = [b * h for b, h in zip(phase, action.offset, strict=True)]
+        coarse = every(x, starts, action.m_in, first)
+        coarse = end_pad(coarse, [(0, n - have) for n, have in zip(old, sizes_of(coarse, axes), strict=True)])
+        parts.append(func(coarse, *args[1:], **kwargs))
+    return interleaved(parts, action.m_out)
+
+
 _Replacement: TypeAlias = Callable[[Action, Callable[..., Any], Sequence[Any], Mapping[str, Any]], Any]
-_BY_NAME: dict[tuple[str, str], _Replacement] = {
-    **{("window", f"conv{n}d"): _convolution for n in (1, 2, 3)},
-    **{("window", f"max_pool{n}d"): _maximum for n in (1, 2, 3)},
-    **{("window", f"avg_pool{n}d"): _average for n in (1, 2, 3)},
-    ("window", "unfold"): _columns,
+_BY_OP: Mapping[tuple[Kind, str], _Replacement] = {
+    ("window", "conv"): _convolution,
+    ("window", "max_pool"): _maximum,
+    ("window", "avg_pool"): _average,
+    ("window", "columns"): _columns,
     ("pad", "pad"): _padded,
-    ("drop", "pad"): _dropped,
-    ("slice", "__getitem__"): _sliced,
 }
-_BY_KIND: dict[str, _Replacement] = {"resize": _resized, "coarse": _coarse, "phases": _apart}
-_EACH = ("conv", "conv_transpose", "max_pool", "avg_pool", "adaptive_avg_pool", "adaptive_max_pool")
-_OTHERS = "pad unfold interpolate upsample group_norm instance_norm batch_norm layer_norm __getitem__ roll".split()
-_POINTWISE = (
-    "relu relu_ relu6 leaky_relu leaky_relu_ elu elu_ celu selu gelu silu mish sigmoid sigmoid_ hardsigmoid hardswish "
-    "hardtanh tanh tanh_ softplus softsign logsigmoid threshold prelu rrelu clamp clamp_ clamp_min abs exp log sqrt "
-    "square add add_ sub mul mul_ div pow addcmul maximum minimum __add__ __radd__ __iadd__ __sub__ __mul__ __rmul__ "
-    "__imul__ __truediv__ __itruediv__ permute transpose contiguous"
-).split()
-_REDUCTIONS = "mean sum amax amin max min prod var std var_mean norm logsumexp".split()
-
-
-def _known(name: str) -> tuple[Any, ...]:
-    """What a mode may be told is called, for a function's name: torch.compile names some calls otherwise than eager."""
-    rooms = (torch.Tensor, torch, functional, torch._C._nn)
-    return tuple(getattr(room, name) for room in rooms if hasattr(room, name))
-
-
-# Met by identity: inside torch.compile a function's __name__ is not to be had.
-_WINDOWED = [f"{name}{axes}d" for name in _EACH for axes in (1, 2, 3)]
-FUNCTIONS: Mapping[str, tuple[Any, ...]] = {
-    name: _known(name) for name in [*_WINDOWED, *_OTHERS, *_REDUCTIONS, *_POINTWISE]
+_BY_KIND: Mapping[Kind, _Replacement] = {
+    "window": _by_phases,
+    "drop": _dropped,
+    "resize": _resized,
+    "coarse": _coarse,
+    "phases": _apart,
 }
 
 
-def replacement(kind: str, name: str) -> _Replacement | None:
-    """What runs instead of the function `name`; None where there is no such form."""
-    return (_BY_KIND.get(kind) or _BY_NAME.get((kind, name))) if name in FUNCTIONS else None
+def replacement(op: Op, kind: Kind, name: str) -> _Replacement | None:
+    """What runs instead of the function `name`, which became a call of `op`; None where there is no such form."""
+    if name not in (op.functions or ()):
+        # Another op's function came down to this one, as adaptive pooling to one position comes down to a mean.
+        return _BY_KIND.get(kind) if name in functions() and kind != "window" else None
+    if kind == "slice" and name == "__getitem__":
+        return _sliced
+    return op.form or _BY_OP.get((kind, op.name)) or _BY_KIND.get(kind)

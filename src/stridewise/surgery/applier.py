@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -14,14 +14,15 @@ from torch.nn.modules.conv import _ConvNd
 from stridewise.axis import Window
 from stridewise.errors import PlanError, once
 from stridewise.ir import Graph, Node
+from stridewise.ops.registry import op_named
 from stridewise.plans import Plan, Setting
 from stridewise.rewrites.kinds import SPACE, made_by, own_windows, shift_of
 from stridewise.rewrites.phases import phases
 from stridewise.rewrites.places import Place, is_repeated, place_of
-from stridewise.surgery.actions import FUNCTIONS, can_restride
 from stridewise.surgery.patched import Beginning, Edit, Override
 from stridewise.surgery.undo import Undo
 from stridewise.tracing.calls import FunctionCall, by_node, function_calls
+from stridewise.tracing.functions import functions
 from stridewise.tracing.steps import Phase, Reach, Step
 from stridewise.tracing.trace import InputSpec
 
@@ -147,8 +148,9 @@ class Applier:
     def _edit(self, key: str, node: Node, **changes: Any) -> str:
         """Have the call that made a node replaced; returns its name in words. Raises: PlanError where it cannot be."""
         call = by_node(self.calls).get(node.index)
-        known: Callable[[str], bool] = can_restride if "stride" in changes else FUNCTIONS.__contains__
-        if call is None or not known(call.name):
+        if "stride" in changes and call is not None:
+            changes["parameters"] = tuple((op_named(node.op).functions or {}).get(call.name, ()))
+        if call is None or call.name not in functions() or "stride" not in changes.get("parameters", "stride"):
             what = node.target if call is None else call.name
             raise PlanError(f"{key}: '{what}' is neither a module nor a function that can be changed from outside")
         many = {path for c in self.calls for path, turn in zip(c.chain, c.turns, strict=True) if turn > 1}

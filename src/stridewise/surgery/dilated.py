@@ -14,6 +14,7 @@ from torch.nn.modules.pooling import _MaxPoolNd
 from stridewise.axis import Window
 from stridewise.errors import PlanError, once
 from stridewise.ir import Graph, Node
+from stridewise.ops.registry import op_named
 from stridewise.rewrites.actions import Action
 from stridewise.rewrites.counts import may_read_nothing
 from stridewise.rewrites.dilate import Dilation, calls_differ
@@ -23,8 +24,6 @@ from stridewise.surgery.patched import Beginning, Coarse, Fit, Override, Quiet, 
 from stridewise.surgery.undo import Undo
 from stridewise.tracing.calls import FunctionCall, by_node, function_calls
 from stridewise.tracing.trace import InputSpec
-
-_FORWARDS = {cls.forward for cls in (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +88,7 @@ def _by_attributes(module: nn.Module, node: Node) -> bool:
     """Whether stride, dilation and padding of the module are all there is to its op."""
     if not isinstance(module, _ConvNd | _MaxPoolNd) or "forward" in vars(module):
         return False
-    if type(module).forward not in _FORWARDS:
+    if type(module).forward not in {getattr(nn, name).forward for name in op_named(node.op).layers}:
         return False
     if isinstance(module, _ConvNd):
         own = type(module)._conv_forward in {c._conv_forward for c in (nn.Conv1d, nn.Conv2d, nn.Conv3d)}
@@ -137,7 +136,10 @@ def _of_axes(action: Action, axes: int) -> Action:
     """The action without the axes that torch adds on its way: a pool along one axis runs as one along two."""
     if not axes or len(action.m_in) <= axes:
         return action
-    return replace(action, m_in=action.m_in[-axes:], m_out=action.m_out[-axes:], same=action.same[-axes:])
+    last = slice(-axes, None)
+    return replace(
+        action, m_in=action.m_in[last], m_out=action.m_out[last], offset=action.offset[last], same=action.same[last]
+    )
 
 
 def _flat(value: Any, axes: int) -> tuple[int, ...]:
@@ -154,12 +156,13 @@ def _swaps(site: _Site, path: str, actions: Mapping[int, Action]) -> list[Swap]:
         turn = turns[call.turn]
         if key in turn:  # one call, several axes: it comes as the first node's operand and goes as the last's
             action = replace(action, m_in=turn[key].action.m_in)
-        if replacement(action.kind, call.name) is None:
+        op = op_named(site.graph.nodes[index].op)
+        if replacement(op, action.kind, call.name) is None:
             where = site.graph.nodes[index].key or path
             raise PlanError(f"{where}: '{call.name}' has no dilated form")
         if action.kind == "window":
             action = _of_axes(action, _axes_of(call.name))
-        turn[key] = Swap(name=call.name, number=call.number, action=action)
+        turn[key] = Swap(name=call.name, number=call.number, action=action, op=op.name)
     first, *rest = turns.values()
     if any(turn != first for turn in rest):
         raise calls_differ(path or site.graph.model)

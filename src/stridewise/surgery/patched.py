@@ -17,42 +17,49 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from stridewise.axis import Window
+from stridewise.ops.registry import op_named
 from stridewise.rewrites.actions import Action
 from stridewise.rewrites.multipliers import Multipliers
-from stridewise.surgery.actions import FUNCTIONS, end_pad, every, replacement, restrided, something, wide_windows
+from stridewise.surgery.actions import end_pad, every, replacement, restrided, something, wide_windows
+from stridewise.tracing.functions import FUNCTIONS, functions
 from stridewise.tracing.patching import PatchedForward
 from stridewise.tracing.steps import Step
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Swap:
-    """One call to replace: call number `number` of the function `name` in a forward, by `action`."""
+    """One call to replace: call number `number` of the function `name`, which became `op`, by `action`."""
 
     name: str
     number: int
     action: Action
+    op: str
 
     def run(self, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """The call, done the other way."""
-        instead = replacement(self.action.kind, self.name)
+        instead = replacement(op_named(self.op), self.action.kind, self.name)
         assert instead is not None
         return instead(self.action, func, args, kwargs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Edit:
-    """One call that steps otherwise: with another stride, on what `before` makes of its operand, then `behind`."""
+    """One call that steps otherwise: with another stride, on what `before` makes of its operand, then `behind`.
+
+    parameters: those of the function behind its operand, in order.
+    """
 
     name: str
     number: int
     stride: tuple[int, ...] = ()
+    parameters: tuple[str, ...] = ()
     before: Step | None = None
     behind: Step | None = None
 
     def run(self, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """The call, with what goes with it."""
         if self.stride:
-            args, kwargs = restrided(self.name, args, kwargs, self.stride)
+            args, kwargs = restrided(self.parameters, args, kwargs, self.stride)
         if self.before is not None:
             args = (self.before.on(args[0]), *args[1:])
         out = func(*args, **kwargs)
@@ -71,7 +78,7 @@ class _Swapping(TorchFunctionMode):
         kwargs = kwargs or {}
         if not self.override.quiet:
             for name, swaps in self.override.swaps.items():
-                if any(func is known for known in FUNCTIONS[name]):
+                if any(func is known for known in FUNCTIONS.get(name, ())):
                     if not torch.compiler.is_compiling() and _replaced_already(self.override.module):
                         break
                     number = self.seen.get(name, 0)
@@ -107,6 +114,7 @@ class Override(PatchedForward):
 
     def __init__(self, module: nn.Module, swaps: Sequence[Swap | Edit]) -> None:
         super().__init__(module)
+        functions()  # those of ops registered since
         self.swaps: dict[str, dict[int, Swap | Edit]] = {}
         for swap in swaps:
             self.swaps.setdefault(swap.name, {})[swap.number] = swap

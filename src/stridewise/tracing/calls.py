@@ -11,6 +11,7 @@ from torch.overrides import TorchFunctionMode
 
 from stridewise.building.recorded import ModuleCall
 from stridewise.ir import Graph
+from stridewise.tracing.functions import name_of
 from stridewise.tracing.inputs import InputSpec, arguments_of
 from stridewise.tracing.trace import _read
 from stridewise.tracing.tracer import Tracer
@@ -49,7 +50,7 @@ class _Watching(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         builder, owner = self.tracer.builder, self.tracer.owner
-        name = getattr(func, "__name__", "")
+        name = name_of(func)
         before = len(builder.nodes)
         key = (id(owner), name)
         number = self.counts.get(key, 0)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from stridewise.axis import IDENTITY, Window, same_padding
 from stridewise.ir import Graph, Grid, Node
+from stridewise.ops.registry import only_pads
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ class _Padded:
 def _padded(graph: Graph) -> dict[str, _Padded]:
     """Every window site without padding of its own, by its key."""
     found = {}
-    padding = {t for node in graph.nodes if node.op == "pad" for t in node.outputs}
+    padding = {t for node in graph.nodes if only_pads(node) for t in node.outputs}
     for site in graph.sites:
         grid = graph.grids[site.grid] if site.grid is not None else None
         if grid is None or len(grid.sources) != 1:
@@ -58,7 +59,7 @@ def _padded(graph: Graph) -> dict[str, _Padded]:
 
 
 def _is_pad(graph: Graph, grid: Grid) -> bool:
-    if grid.kind != "map" or grid.node is None or graph.nodes[grid.node].op != "pad":
+    if grid.kind != "map" or grid.node is None or not only_pads(graph.nodes[grid.node]):
         return False
     return graph.nodes[grid.node].attrs.get("mode") == "constant" and all(
         isinstance(m, Window) and m.pad_begin >= 0 and m.pad_end >= 0 for m in grid.maps
@@ -67,7 +68,7 @@ def _is_pad(graph: Graph, grid: Grid) -> bool:
 
 def may_pad_same(graph: Graph) -> bool:
     """Whether some pad before a strided window is what "SAME" would ask for at this size."""
-    if not any(node.op == "pad" for node in graph.nodes):
+    if not any(only_pads(node) for node in graph.nodes):
         return False
     return any(p.asked and any(w.stride > 1 for w in p.windows) and p.rule() for p in _padded(graph).values())
 

@@ -14,7 +14,7 @@ import torch
 
 from stridewise.ops.registry import Op
 from stridewise.tracing.meta_tensors import META, is_dense, is_float, like, new
-from stridewise.tracing.window_shapes import ANSWERS
+from stridewise.tracing.window_shapes import WINDOWS
 
 _NOTHING = torch.empty((0,), device=META)
 Arguments: TypeAlias = Sequence[Any]  # as the op was called; `plain` holds Values where these hold tensors
@@ -27,7 +27,8 @@ def answer_for(op: Op | None, target: str, in_place: bool, returns: int) -> Answ
         return None
     if op.pointwise and returns == 1:
         return _first if in_place else _unary
-    return _ANSWERS.get(target)
+    rule = op.shapes.get(target)
+    return None if rule is None else SHAPES[rule]
 
 
 def _first(args: Arguments, plain: Arguments) -> Any:
@@ -187,21 +188,19 @@ def _concatenation(args: Arguments, plain: Arguments) -> Any:
     return new((*shapes[0][:dim], sum(s[dim] for s in shapes), *shapes[0][dim + 1 :]), parts[0].dtype)
 
 
-_ANSWERS: Mapping[str, Answer] = {
-    **ANSWERS,
-    "aten.native_batch_norm.default": _batch_norm,
-    "aten.native_layer_norm.default": _layer_norm,
-    **dict.fromkeys([f"aten.{name}.Tensor" for name in ("add", "sub", "mul", "div")], _binary),
-    **dict.fromkeys([f"aten.{name}_.Tensor" for name in ("add", "sub", "mul", "div")], _binary_in_place),
-    "aten.maximum.default": _binary,
-    "aten.addcmul.default": _three,
-    "aten._softmax.default": _softmax,
-    "aten.linalg_vector_norm.default": _vector_norm,
-    "aten.view.default": _view,
-    "aten.mm.default": _product,
-    "aten.bmm.default": _product,
-    "aten.addmm.default": _product_and_sum,
-    "aten.mean.dim": _mean,
-    "aten.sum.dim_IntList": _mean,
-    "aten.cat.default": _concatenation,
+# The rules that ops name for their targets (`Op.shapes`).
+SHAPES: Mapping[str, Answer] = {
+    **WINDOWS,
+    "batch norm": _batch_norm,
+    "layer norm": _layer_norm,
+    "broadcast": _binary,
+    "broadcast in place": _binary_in_place,
+    "broadcast of three": _three,
+    "softmax": _softmax,
+    "vector norm": _vector_norm,
+    "view": _view,
+    "product": _product,
+    "product and sum": _product_and_sum,
+    "mean": _mean,
+    "concatenation": _concatenation,
 }

@@ -53,15 +53,15 @@ class Target:
         self.seeded = torch.Tag.nondeterministic_seeded in func.tags
         self.axes = self._axes(func)
         # Statistics are for training; in eval they are empty.
-        self.outputs = 1 if self.op is not None and self.op.name == "batch_norm" else None
-        self.counts = self.op is not None and self.op.name in ("conv", "matmul", "attention")
+        self.outputs = None if self.op is None else self.op.outputs
+        self.counts = self.op is not None and self.op.work is not None
         # Pointwise ops leave positions where they are, also in a part of a tensor.
         self.writes = in_place and not (self.op is not None and self.op.pointwise)
         self.answer = answer_for(self.op, self.name, in_place, len(returns))
 
     def _axes(self, func: Any) -> int:
         """Of a window over a map: how many axes it has, -1 where only its arguments say so; 0 for any other op."""
-        if self.op is None or self.op.name not in ("conv", "max_pool", "avg_pool"):
+        if self.op is None or not self.op.site or "window" not in self.op.dilated:
             return 0
         named = re.search(r"(\d)d", self.name)
         return int(named[1]) if named else -1

@@ -20,7 +20,7 @@ from stridewise.ops.step import op_of
 from stridewise.tracing.clone import Way
 from stridewise.tracing.constants import Constants
 from stridewise.tracing.ended import Ended, asks_for_values
-from stridewise.tracing.fast_paths import direct
+from stridewise.tracing.fast_paths import direct, dispatched
 from stridewise.tracing.layouts import Looking
 from stridewise.tracing.lazy import untouched
 from stridewise.tracing.meta_tensors import META
@@ -265,7 +265,10 @@ class Tracer(TorchDispatchMode):
             if value is None or value.index is None or _watched() or not untouched(copy) or not args[0].is_meta:
                 return None
             found = read(copy, module, len(value.shape))
-            return None if found is None else self._read(path, args[0], value, *found)
+            if found is None:
+                return None
+            target, held, numbers = found
+            return self._read(path, args[0], value, None if target is None else dispatched(target), held, numbers)
 
         return run
 

@@ -1,4 +1,4 @@
-"""Answers of ops that change the positions: convolutions, pools, resizes, padding. See `answers`."""
+"""Shapes of ops that change the positions: convolutions, pools, resizes, padding. See `shape_functions`."""
 
 from __future__ import annotations
 
@@ -99,11 +99,10 @@ def _padded(args: Arguments, plain: Arguments) -> Any:
     return new(tuple(sizes), x.dtype)
 
 
-ANSWERS: Mapping[str, Any] = {
-    "aten.convolution.default": _convolution,
-    "aten.max_pool2d_with_indices.default": _max_pool,
-    "aten.avg_pool2d.default": _avg_pool,
-    "aten._adaptive_avg_pool2d.default": _resized,
-    "aten.constant_pad_nd.default": _padded,
-    **dict.fromkeys([f"aten.upsample_{way}2d.default" for way in ("nearest", "bilinear", "bicubic")], _resized),
+WINDOWS: Mapping[str, Any] = {
+    "convolution": _convolution,
+    "max pool": _max_pool,
+    "avg pool": _avg_pool,
+    "resized": _resized,
+    "padded": _padded,
 }
