@@ -31,7 +31,12 @@ def plan(
     means: "dense", or "grid" to take means on the coarse grid. Raises: PlanError naming what forbids it.
     """
     check_graph(graph, "plan")
-    return make_plan(graph, request, output_stride=output_stride, keep_weights=keep_weights, means=means)
+    made = make_plan(graph, request, output_stride=output_stride, keep_weights=keep_weights, means=means)
+    if graph.source is not None:  # of a live model; a file's graph has all there is to know
+        from stridewise.surgery.rehearse import rehearse
+
+        rehearse(graph, made)
+    return made
 
 
 @overload

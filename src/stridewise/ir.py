@@ -220,6 +220,7 @@ class Graph(Shown):
 
     declared: strides the model states about itself. end: where the trace ended early. modules: module paths and the
     tensor each gave out last. given: arguments that shapes alone do not say ("77:int64", "=2.0"), as they were written.
+    source: the structure it was traced from (`tracing.source.Source`), None for a file's graph.
 
     Two graphs are equal when they are the same object, so that analyses may remember what they found for one.
     """
@@ -240,6 +241,7 @@ class Graph(Shown):
     notes: tuple[str, ...] = ()
     end: End | None = None
     given: tuple[tuple[str, str], ...] = ()
+    source: Any = field(default=None, repr=False)
 
     @property
     def sites(self) -> tuple[Node, ...]:

@@ -11,6 +11,7 @@ from torch.nn import functional as F  # noqa: N812
 import stridewise as sw
 from stridewise.cli.set import command
 from stridewise.errors import PlanError, UsageError
+from stridewise.rewrites.completion import make_plan
 
 
 def run(*arguments: str) -> str:
@@ -171,7 +172,10 @@ def test_the_calls_of_a_shared_module_step_each_as_planned():
 @pytest.mark.parametrize(("site", "named"), [("again#2", "again"), ("again#3", "again"), ("pool#2", "pool")])
 def test_calls_of_a_shared_module_that_would_differ_are_refused_with_kept_weights(site, named):
     model = Shared()
-    plan = sw.plan(sw.trace(model, (3, 64, 64)), {site: 1}, keep_weights=True)
+    graph = sw.trace(model, (3, 64, 64))
+    with pytest.raises(PlanError, match=f"{named}: runs more than once in a forward"):
+        sw.plan(graph, {site: 1}, keep_weights=True)
+    plan = make_plan(graph, {site: 1}, keep_weights=True)
     state = {name: dict(vars(module)) for name, module in model.named_modules()}
     with pytest.raises(PlanError, match=f"{named}: runs more than once in a forward"):
         sw.apply(model, plan)

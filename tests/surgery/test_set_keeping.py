@@ -131,9 +131,9 @@ def test_a_resize_gives_as_many_positions_as_are_needed(network, cap, times):
 
 def test_a_resize_that_shrinks_is_refused_where_its_phases_do_not_exist():
     model = Straight(nn.Conv2d(3, 6, 3, 2, 1), nn.Upsample(scale_factor=0.5), nn.Conv2d(6, 6, 3, 1, 1))
-    plan = sw.plan(sw.trace(model, (3, 32, 32)), {"layers.0": 1}, keep_weights=True)
+    graph = sw.trace(model, (3, 32, 32))
     with pytest.raises(PlanError, match=r"layers.1: a fixed factor ties .*; no grid gives 2 times its size"):
-        sw.apply(model, plan)
+        sw.plan(graph, {"layers.0": 1}, keep_weights=True)
 
 
 @pytest.mark.parametrize(("means", "close"), [("dense", False), ("grid", True)])
@@ -218,9 +218,9 @@ def test_refuses_what_does_not_divide():
     with pytest.raises(PlanError, match=r"output stride 4: layers.1 would step by 4/3; possible are \[1, 3\]"):
         plan_for(model, 4)
     model = Straight(nn.Conv2d(3, 6, 4, 4), nn.Conv2d(6, 6, 3, 1, 1))
-    plan = sw.plan(sw.trace(model, (3, 32, 32)), {"layers.0": 3}, keep_weights=True)
+    graph = sw.trace(model, (3, 32, 32))
     with pytest.raises(PlanError, match=r"stride 4 becomes 3, .* possible are 1, 2, 4"):
-        sw.apply(model, plan)
+        sw.plan(graph, {"layers.0": 3}, keep_weights=True)
 
 
 def test_refuses_a_flattened_head_by_name():

@@ -57,7 +57,7 @@ def pulled_back(demand: Demand | None, maps: tuple[AxisMap, ...], sizes: tuple[i
         advance, taps = change.taps(size)
         turns = math.lcm(own, len(taps))
         modulus = turns // len(taps) * advance
-        if modulus > _MAX_PERIOD or turns > _MAX_PERIOD:
+        if not 0 < modulus <= _MAX_PERIOD or turns > _MAX_PERIOD:
             period.append(1)
             reach.append({r: {0} for r in range(own)})
             continue

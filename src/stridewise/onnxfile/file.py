@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import mmap
+import os
+import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
@@ -10,34 +13,63 @@ import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from stridewise.errors import LoadError, TraceError
+from stridewise.onnxfile.checks import LARGEST, LONGEST
+from stridewise.onnxfile.functions import inlined
+from stridewise.onnxfile.skim import skimmed
 
 InputSpec: TypeAlias = Sequence[int] | Mapping[str, Sequence[int]]
 # A protobuf message cannot be larger.
 _LARGEST = 2**31 - 1
 _DEFAULT = 224
+# Versions of operator sets are small numbers.
+_NO_OPSET = 1 << 15
 
 
-def load(source: str | Path | bytes) -> tuple[onnx.ModelProto, Path | None, str]:
+def load(source: str | Path | bytes, *, weights: bool = True) -> tuple[onnx.ModelProto, Path | None, str]:
     """The model, the folder its external data lie in, and a name for messages. External data are left where they are.
 
+    weights: with the entries of large tensors; without them a file of any size is read.
     Raises: LoadError where the file is missing, too large, damaged or no ONNX model.
     """
     if isinstance(source, bytes | bytearray | memoryview):
-        return _parsed(bytes(source), "the given bytes"), None, "the given bytes"
+        data = source if weights else skimmed(memoryview(source)) or source
+        return _parsed(bytes(data), "the given bytes"), None, "the given bytes"
     path = Path(source)
     try:
-        size = path.stat().st_size
         if path.is_dir():
             raise LoadError(f"{path}: is a folder, an ONNX file is wanted")
-        if size > _LARGEST:
-            raise LoadError(
-                f"{path}: {size / 2**30:.1f} GiB in one file, and protobuf reads 2 GiB at most. "
-                "Save it with its weights beside it: onnx.save(model, path, save_as_external_data=True)"
-            )
-        data = path.read_bytes()
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise LoadError(f"{path}: is a device, a pipe or a socket, an ONNX file is wanted")
+        skim = None if weights else _skimmed_file(path)
+        if skim is None:
+            size = path.stat().st_size
+            if size > _LARGEST:
+                raise LoadError(
+                    f"{path}: {size / 2**30:.1f} GiB in one file, and protobuf reads 2 GiB at most. "
+                    "Save it with its weights beside it: onnx.save(model, path, save_as_external_data=True)"
+                )
+        data = path.read_bytes() if skim is None else skim
     except OSError as error:
         raise LoadError(f"{path}: {(error.strerror or str(error)).lower()}") from error
     return _parsed(data, str(path)), path.parent, path.name
+
+
+def _skimmed_file(path: Path) -> bytes | None:
+    """The file without its weights; None where it holds no protobuf message."""
+    with path.open("rb") as file:
+        if not os.fstat(file.fileno()).st_size:
+            return b""
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data, memoryview(data) as view:
+            return skimmed(view)
+
+
+def is_beside(folder: Path | None, tensor: onnx.TensorProto) -> bool:
+    """Whether the external data of a tensor lie in a regular file inside the model's folder."""
+    place = next((entry.value for entry in tensor.external_data if entry.key == "location"), "")
+    if folder is None or not place:
+        return False
+    inside, file = folder.resolve(), (folder / place).resolve()
+    return file.is_relative_to(inside) and file.is_file()
 
 
 def _parsed(data: bytes, where: str) -> onnx.ModelProto:
@@ -52,11 +84,10 @@ def _parsed(data: bytes, where: str) -> onnx.ModelProto:
         ) from error
     if not model.graph.node or not model.opset_import:
         raise LoadError(f"{where}: holds no ONNX graph. An exported model (.onnx) is wanted")
-    if model.functions:
-        from onnx import inliner
-
-        model = inliner.inline_local_functions(model)
-    return model
+    for entry in model.opset_import:
+        if not 0 < entry.version < _NO_OPSET:
+            raise LoadError(f"{where}: names version {entry.version} of an operator set: the file is damaged")
+    return inlined(model, where) if model.functions else model
 
 
 def input_shapes(
@@ -118,6 +149,11 @@ def _shape(
             f"{name}: the file does not say the channels of input {info.name} ({_by(own)}): give --input CHANNELSxSIZES"
         )
     filled = [size if size is not None else _DEFAULT for size in sizes]
+    most = LONGEST if len(filled) == 1 else LARGEST
+    if any(size > most for size in filled):
+        raise TraceError(
+            f"{name}: input {info.name} has {_by(filled)} positions; at most {most} along an axis: --input"
+        )
     if rank < 2:
         return tuple(d or 1 for d in own), False
     return ((batch, *filled, channels or 1) if last else (batch, channels or 1, *filled)), last

@@ -43,7 +43,7 @@ class Job:
     @property
     def elem(self) -> int:
         """The element type of the first operand."""
-        return int(self.spot.edit.walk.types[self.x].tensor_type.elem_type)
+        return int(self.spot.edit.walk.kinds[self.x].elem)
 
     @property
     def attributes(self) -> dict[str, Any]:

@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import shape_inference
 
 from stridewise.errors import TraceError
+from stridewise.onnxfile.checks import bad_factors
+from stridewise.onnxfile.inference import Kind, infer_node
 from stridewise.onnxfile.nodes import by
 from stridewise.onnxfile.shapes import Array, as_tensor, resized
 from stridewise.ops.draft import Value
+from stridewise.ops.extent import number
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +44,8 @@ class Met:
 
     def given(self) -> str:
         """The sizes of the operands that come from the input, for messages."""
-        return ", ".join(by(v.shape) or "a number" for v in self.operands if v is not None and v.origin == "data")
+        shapes = [by(v.shape) or "a number" for v in self.operands if v is not None and v.origin == "data"]
+        return ", ".join(shapes) or "its constants"
 
     def scaled(self) -> tuple[int, ...] | None:
         """The sizes that a Resize by scales gives; None for any other op, and where it is one to sizes."""
@@ -52,7 +55,11 @@ class Met:
         at = 2 if len(self.operands) > 2 else 1
         given = self.operands[at] if at < len(self.operands) else None
         scales = self.facts.get("scales") if given is None else given.content
-        return resized(x.shape, scales, self.facts.get("axes") or range(len(x.shape))) if scales else None
+        if not scales:
+            return None
+        if bad_factors([number(scale) for scale in scales]):
+            raise self.refuse(f"resizes by {by([number(scale) for scale in scales])}")
+        return resized(x.shape, scales, self.facts.get("axes") or range(len(x.shape)))
 
 
 def array_of(value: Value) -> Array | None:
@@ -64,29 +71,26 @@ def array_of(value: Value) -> Array | None:
     return out.reshape(value.shape)
 
 
-def output_types(
-    met: Met, known: Mapping[str, onnx.TypeProto], imports: Sequence[onnx.OperatorSetIdProto], ir_version: int
-) -> list[onnx.TypeProto | None]:
-    """The types of a node's outputs by onnx's inference on this node alone; None where it cannot tell.
+def output_kinds(
+    met: Met, known: Mapping[str, Kind], imports: Sequence[onnx.OperatorSetIdProto], ir_version: int
+) -> list[Kind | None]:
+    """The kinds of a node's outputs by onnx's inference on this node alone; None where it cannot tell.
 
-    known: types by name. Raises: TraceError where the node does not take what comes in.
+    known: kinds by name. Raises: TraceError where the node does not take what comes in.
     """
     node = met.node
     names = [n for n in node.input if n]
     if met.schema is None or any(n not in known for n in names):
         return [None] * len(node.output)
-    types = {n: known[n] for n in names}
+    kinds = {n: known[n] for n in names}
     data = {}
     for n, value in zip(node.input, met.operands, strict=True):
         if n and value is not None and value.content is not None and len(value.shape) <= 1:
-            tensor = as_tensor(array_of(value), types[n].tensor_type.elem_type)  # type: ignore[arg-type]
+            tensor = as_tensor(array_of(value), kinds[n].elem)  # type: ignore[arg-type]
             if tensor is not None:
                 data[n] = tensor
     try:
-        found = shape_inference.infer_node_outputs(
-            met.schema, node, types, data, opset_imports=imports, ir_version=ir_version
-        )
+        return infer_node(node, met.schema, kinds, data, imports, ir_version)
     except Exception as error:
-        said = str(error).strip().splitlines()[-1].split("] ")[-1]
+        said = (str(error).strip() or type(error).__name__).splitlines()[-1].split("] ")[-1]
         raise met.refuse(f"does not take {met.given()}: {said}") from error
-    return [found.get(n) for n in node.output]

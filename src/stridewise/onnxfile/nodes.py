@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import onnx
-from onnx import TensorProto, defs, helper, numpy_helper
+from onnx import AttributeProto, TensorProto, defs, helper, numpy_helper
 
+# Constants with more entries are weights: their entries are not looked at.
+LIMIT = 4096
 # Runtimes give these no memory of their own.
 VIEWS = {"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity"}
 # Operands that set an op up and are learned by nobody, by position.
@@ -51,6 +53,8 @@ _KEPT = {"strides", "pads", "dilations", "group", "kernel_shape", "auto_pad", "a
 
 def standard(node: onnx.NodeProto) -> onnx.NodeProto:
     """An op of onnxruntime's own as the standard one it stands for; others, channels-last ones too, as they are."""
+    if not node.domain:
+        return node
     if node.domain == "ai.onnx":
         node.domain = ""
     last = any(a.name == "channels_last" and a.i for a in node.attribute)
@@ -83,7 +87,7 @@ def _defaults(op_type: str, opset: int) -> Mapping[str, Any]:
     found: dict[str, Any] = {"since": schema.since_version}
     for name, attribute in schema.attributes.items():
         if attribute.default_value.name:
-            found[name] = _plain(helper.get_attribute_value(attribute.default_value))
+            found[name] = _PLAIN[attribute.default_value.type](attribute.default_value)
     return found
 
 
@@ -91,17 +95,23 @@ def facts_of(node: onnx.NodeProto, schema: Any) -> dict[str, Any]:
     """A node's attributes in plain values, those it leaves out at the default of its opset."""
     facts = {} if schema is None else dict(_defaults(node.op_type, schema.since_version))
     for attribute in node.attribute:
-        if attribute.type not in (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS):
-            facts[attribute.name] = _plain(helper.get_attribute_value(attribute))
+        plain = _PLAIN.get(attribute.type)
+        if plain is not None:
+            facts[attribute.name] = plain(attribute)
     return facts
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, bytes):
-        return value.decode(errors="replace")
-    if isinstance(value, str | int | float | TensorProto):
-        return value
-    return [_plain(entry) for entry in value] if hasattr(value, "__iter__") else value
+# Graphs and types are no plain values; the walk looks at them itself.
+_PLAIN: dict[int, Callable[[onnx.AttributeProto], Any]] = {
+    AttributeProto.INT: lambda a: a.i,
+    AttributeProto.INTS: lambda a: list(a.ints),
+    AttributeProto.FLOAT: lambda a: a.f,
+    AttributeProto.FLOATS: lambda a: list(a.floats),
+    AttributeProto.STRING: lambda a: a.s.decode(errors="replace"),
+    AttributeProto.STRINGS: lambda a: [s.decode(errors="replace") for s in a.strings],
+    AttributeProto.TENSOR: lambda a: a.t,
+    AttributeProto.TENSORS: lambda a: list(a.tensors),
+}
 
 
 def constant_of(node: onnx.NodeProto) -> TensorProto:
@@ -116,18 +126,7 @@ def constant_of(node: onnx.NodeProto) -> TensorProto:
     return TensorProto(data_type=TensorProto.STRING)
 
 
-def shape_of(kind: onnx.TypeProto | None) -> tuple[int, ...] | None:
-    """The sizes of a type; None where one of them is open."""
-    if kind is None or not kind.HasField("tensor_type") or not kind.tensor_type.HasField("shape"):
-        return None
-    dims = kind.tensor_type.shape.dim
-    return tuple(d.dim_value for d in dims) if all(d.HasField("dim_value") for d in dims) else None
-
-
-def elem_of(kind: onnx.TypeProto | None) -> int:
-    return (kind.tensor_type.elem_type if kind is not None else 0) or int(TensorProto.FLOAT)
-
-
+@lru_cache(maxsize=64)
 def itemsize(elem_type: int) -> int:
     """Bytes of one element (4-bit types and strings: 1)."""
     try:
@@ -136,6 +135,6 @@ def itemsize(elem_type: int) -> int:
         return 4
 
 
-def by(shape: Sequence[int]) -> str:
+def by(shape: Sequence[float]) -> str:
     """Sizes as text: 1x3x224x224."""
     return "x".join(map(str, shape))

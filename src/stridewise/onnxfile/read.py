@@ -30,7 +30,7 @@ def read_onnx(
     Raises: LoadError where the file cannot be read, TraceError naming the node that does not take what comes in.
     Source: ONNX operator specification.
     """
-    model, folder, called = load(source)
+    model, folder, called = load(source, weights=False)
     return read_model(model, folder, input, name or called, opaque)[0]
 
 
@@ -60,7 +60,7 @@ def _read(
     walk = Walk(model, folder, name, opaque)
     for key, (shape, last) in input_shapes(model.graph, spec, name, batch).items():
         walk.input(key, shape, last)
-    walk.nodes(model.graph)
+    walk.run()
     outputs = [walk.values[o.name].index for o in model.graph.output if o.name in walk.values]
     found = [index for index in outputs if index is not None]
     if not found:

@@ -11,6 +11,7 @@ import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
+from functools import reduce
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -18,14 +19,14 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from stridewise.ir import Grid
+from stridewise.onnxfile.inference import Kind
+from stridewise.onnxfile.nodes import LIMIT
 from stridewise.ops import extent
 from stridewise.ops.draft import Value
 from stridewise.ops.extent import Extent, number, whole
 from stridewise.ops.layout import is_plain, whole_axis
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
-# Constants with more entries are weights: their entries are not looked at.
-LIMIT = 4096
 
 
 def shape_entries(value: Value, grids: Sequence[Grid]) -> list[Any]:
@@ -55,14 +56,24 @@ def resized(shape: Sequence[int], scales: Sequence[Any], axes: Sequence[int]) ->
 
 
 def folded(
-    node: onnx.NodeProto, inputs: Sequence[Array | None], facts: Mapping[str, Any], opset: int
+    node: onnx.NodeProto,
+    inputs: Sequence[Array | None],
+    facts: Mapping[str, Any],
+    opset: int,
+    kinds: Sequence[Kind | None],
 ) -> list[Array] | None:
-    """The outputs of a node whose inputs are all known entries; None where they cannot be told or are too many."""
-    if any(a is not None and a.size > LIMIT for a in inputs) or node.op_type in ("RandomNormal", "RandomUniform"):
+    """The outputs of a node whose inputs are all known entries; None where they cannot be told or are too many.
+
+    kinds: what inference says of the outputs. What gives more than `LIMIT` entries is never run.
+    """
+    sizes = [math.prod(kind.shape) if kind is not None and kind.shape is not None else None for kind in kinds]
+    if any(a is not None and a.size > LIMIT for a in inputs) or any(size and size > LIMIT for size in sizes):
         return None
     rule = _RULES.get(node.op_type)
     if rule is not None:
         return [np.asarray(out, dtype=object) for out in rule(list(inputs), facts)]
+    if node.domain or node.op_type not in _EVALUATED or None in sizes:
+        return None
     plain = [None if a is None else _numbers(a) for a in inputs]
     outs = _evaluated(node, plain, opset)
     if outs is None or any(isinstance(e, Extent) for a in inputs if a is not None for e in a.ravel()):
@@ -115,6 +126,13 @@ def as_tensor(entries: Array, elem_type: int) -> TensorProto | None:
         return None
 
 
+# What onnx's evaluator is asked for: ops that need no more room than their operands and outputs.
+_EVALUATED = frozenset(
+    """Abs And ArgMax ArgMin BitShift Clip CumSum DepthToSpace EyeLike Flatten GatherElements GatherND Greater Less Log
+    MatMul Mod Not OneHot Or Pow Range Reciprocal ReduceMax ReduceMean ReduceMin Round ScatterElements ScatterND Sign
+    Split Sqrt Tile TopK Trilu Xor Exp Sum""".split()
+)
+
 # -- rules ----------------------------------------------------------------------------------------------------
 
 _Rule: TypeAlias = Callable[[list[Any], Mapping[str, Any]], Sequence[Any]]
@@ -122,17 +140,19 @@ _Rule: TypeAlias = Callable[[list[Any], Mapping[str, Any]], Sequence[Any]]
 
 def _each(function: Callable[..., Any], count: int) -> _Rule:
     lifted = np.frompyfunc(function, count, 1)
-    return lambda inputs, _: [lifted(*inputs[:count])]
+    return lambda inputs, _: [lifted(*inputs[:count])] if _fits(inputs) else []
+
+
+def _fits(inputs: Sequence[Any]) -> bool:
+    """Whether operands broadcast to few entries."""
+    return math.prod(np.broadcast_shapes(*(np.shape(a) for a in inputs))) <= LIMIT
 
 
 def _any_number(function: Callable[[Any, Any], Any]) -> _Rule:
     lifted = np.frompyfunc(function, 2, 1)
 
     def run(inputs: list[Any], _: Mapping[str, Any]) -> Sequence[Any]:
-        out = inputs[0]
-        for other in inputs[1:]:
-            out = lifted(out, other)
-        return [out]
+        return [reduce(lifted, inputs)] if _fits(inputs) else []
 
     return run
 
@@ -172,7 +192,10 @@ def _cast(inputs: list[Any], facts: Mapping[str, Any]) -> Sequence[Any]:
 
 def _gathered(inputs: list[Any], facts: Mapping[str, Any]) -> Sequence[Any]:
     index = np.array(_ints(inputs[1]), dtype=np.int64).reshape(np.shape(inputs[1]))
-    return [np.take(inputs[0], index, axis=facts.get("axis", 0))]
+    axis = facts.get("axis", 0)
+    if inputs[0].size // max(inputs[0].shape[axis], 1) * index.size > LIMIT:
+        return []
+    return [np.take(inputs[0], index, axis=axis)]
 
 
 def _sliced(inputs: list[Any], facts: Mapping[str, Any]) -> Sequence[Any]:
@@ -212,16 +235,16 @@ def _filled(inputs: list[Any], facts: Mapping[str, Any]) -> Sequence[Any]:
     value = facts.get("value")
     fill = numpy_helper.to_array(value).ravel()[0].item() if value is not None else 0.0
     shape = _ints(inputs[0])
-    return [np.full(shape, fill, dtype=object)] if np.prod(shape) <= LIMIT else []
+    return [np.full(shape, fill, dtype=object)] if math.prod(shape) <= LIMIT else []
 
 
 def _expanded(inputs: list[Any], facts: Mapping[str, Any]) -> Sequence[Any]:
     shape = np.broadcast_shapes(inputs[0].shape, tuple(_ints(inputs[1])))
-    return [np.broadcast_to(inputs[0], shape)] if np.prod(shape) <= LIMIT else []
+    return [np.broadcast_to(inputs[0], shape)] if math.prod(shape) <= LIMIT else []
 
 
 def _chosen(inputs: list[Any], _: Mapping[str, Any]) -> Sequence[Any]:
-    return [np.frompyfunc(lambda c, a, b: a if c else b, 3, 1)(*inputs)]
+    return [np.frompyfunc(lambda c, a, b: a if c else b, 3, 1)(*inputs)] if _fits(inputs) else []
 
 
 _RULES: dict[str, _Rule] = {

@@ -88,7 +88,7 @@ def _behind(edit: Editor, graph: Graph, tensor: int, key: str, made: Inserted, s
     spot = edit.at(maker.index)
     output = [name for name in spot.node.output if name][maker.outputs.index(tensor)]
     inner = edit.name(spot.name)
-    edit.walk.types[inner] = edit.walk.types[output]
+    edit.walk.kinds[inner] = edit.walk.kinds[output]
     spot.node.output[list(spot.node.output).index(output)] = inner
     _step(spot, inner, made, _channels(graph, tensor), True)
     last = spot.behind[-1]
@@ -117,7 +117,7 @@ def _step(spot: Spot, x: str, made: Inserted, channels: int, behind: bool) -> st
     taps = [[math.comb(w.kernel - 1, i) / 2 ** (w.kernel - 1) for i in range(w.kernel)] for w in windows]
     kernel = np.array([math.prod(each) for each in itertools.product(*taps)])
     shaped = np.broadcast_to(kernel.reshape(1, 1, *facts["kernel_shape"]), (channels, 1, *facts["kernel_shape"]))
-    dtype = helper.tensor_dtype_to_np_dtype(spot.edit.walk.types[x].tensor_type.elem_type)
+    dtype = helper.tensor_dtype_to_np_dtype(spot.edit.walk.kinds[x].elem)
     weight = spot.edit.constant(shaped.astype(dtype))
     begin, end = [w.pad_begin for w in windows], [w.pad_end for w in windows]
     if made.border == "zero":

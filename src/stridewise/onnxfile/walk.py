@@ -14,27 +14,34 @@ from onnx import TensorProto, helper, numpy_helper
 
 from stridewise.building.builder import Builder
 from stridewise.building.recorded import ModuleCall
-from stridewise.errors import GeometryError, TraceError
+from stridewise.errors import GeometryError, StridewiseError, TraceError
+from stridewise.onnxfile.checks import complaint, is_text, oversized
+from stridewise.onnxfile.file import is_beside
+from stridewise.onnxfile.inference import Kind, inferred
 from stridewise.onnxfile.names import Owners, step_at
-from stridewise.onnxfile.node_view import Met, array_of, output_types
+from stridewise.onnxfile.node_view import Met, array_of, output_kinds
 from stridewise.onnxfile.nodes import (
+    LIMIT,
     SETTINGS,
     VIEWS,
     by,
     constant_of,
-    elem_of,
     facts_of,
     itemsize,
     schema_of,
-    shape_of,
     standard,
 )
-from stridewise.onnxfile.shapes import LIMIT, folded, shape_entries
+from stridewise.onnxfile.shapes import folded, shape_entries
 from stridewise.ops import find_onnx
 from stridewise.ops.draft import Value
 from stridewise.rewrites.places import is_within
 
 _PRODUCT = helper.make_node("ReduceProd", ["x"], ["y"], keepdims=0)
+# Element types whose entries are sizes, places or choices; of any other a few, which may be factors, are looked at.
+_SIZES = (TensorProto.INT64, TensorProto.INT32, TensorProto.BOOL)
+_FEW = 16
+# What an op's rule, NumPy or protobuf raise where a node holds what its operator never does.
+_DAMAGE = (ArithmeticError, AttributeError, LookupError, RuntimeError, StopIteration, TypeError, ValueError)
 
 
 class Walk:
@@ -52,11 +59,12 @@ class Walk:
         self.imports = [helper.make_opsetid("", self.opset)]
         self.ir_version = model.ir_version
         self.values: dict[str, Value] = {}
-        self.types: dict[str, onnx.TypeProto] = {}
+        self.kinds: dict[str, Kind] = {}
         self.params: dict[str, int] = {}
         self.parts: list[onnx.GraphProto] = []
         self.made: list[tuple[int, int]] = []
         self.inputs = {info.name: info.type.tensor_type.elem_type for info in model.graph.input}
+        self.model, self.static, self.other = model, dict[str, Kind](), set[str]()
 
     def input(self, name: str, shape: tuple[int, ...], last: bool) -> None:
         """Follow an input; one with its channels last is the channel-first one, permuted."""
@@ -67,7 +75,12 @@ class Walk:
             dims = value.known
             value = Value(shape, (dims[0], *dims[2:], dims[1]), value.grid, value.index)
         self.values[name] = value
-        self.types[name] = helper.make_tensor_type_proto(kind, shape)
+        self.kinds[name] = Kind(kind, shape)
+
+    def run(self) -> None:
+        """Read the whole graph, once its inputs are known."""
+        self.static = inferred(self.model, self.kinds)
+        self.nodes(self.model.graph)
 
     def nodes(self, graph: onnx.GraphProto) -> None:
         """Read the constants of a graph, then its nodes."""
@@ -76,7 +89,7 @@ class Walk:
         for sparse in graph.sparse_initializer:
             shape = tuple(sparse.dims)
             self.values[sparse.values.name] = _weight(shape, math.prod(shape), None)
-            self.types[sparse.values.name] = helper.make_tensor_type_proto(sparse.values.data_type, shape)
+            self.kinds[sparse.values.name] = Kind(sparse.values.data_type, shape)
         part = len(self.parts)
         self.parts.append(graph)
         for at, node in enumerate(graph.node):
@@ -86,36 +99,54 @@ class Walk:
         shape = tuple(tensor.dims)
         count = math.prod(shape)
         learned = tensor.data_type not in (TensorProto.INT64, TensorProto.BOOL, TensorProto.STRING)
-        entries = self._entries(tensor) if count <= LIMIT else None
+        few = LIMIT if tensor.data_type in _SIZES else _FEW
+        entries = self._entries(tensor) if count <= few else None
         self.values[name] = _weight(shape, count if learned and count > 1 else 0, entries)
-        self.types[name] = helper.make_tensor_type_proto(tensor.data_type, shape)
+        self.kinds[name] = Kind(tensor.data_type, shape)
         if self.values[name].weights:
             self.params.setdefault(name, 0)
 
     def _entries(self, tensor: TensorProto) -> tuple[Any, ...] | None:
         if tensor.data_type == TensorProto.STRING:
             return None
+        if tensor.data_location == TensorProto.EXTERNAL and not is_beside(self.folder, tensor):
+            return None  # kept in a file that is not here: its shape is all that is known
         try:
             base = str(self.folder) if self.folder is not None else ""
             return tuple(numpy_helper.to_array(tensor, base).ravel().tolist())
-        except (OSError, ValueError, TypeError, onnx.checker.ValidationError):
-            return None  # kept in a file that is not here: its shape is all that is known
+        except (OSError, ValueError, TypeError, KeyError, onnx.checker.ValidationError):
+            return None
 
     def _node(self, node: onnx.NodeProto, place: tuple[int, int]) -> None:
+        where = node.name or node.op_type
+        if not is_text(node):
+            raise TraceError(f"{self.name}: holds names that are no text, such as {where[:40]!r}: the file is damaged")
         missing = [n for n in node.input if n and n not in self.values]
         if missing:
-            where = node.name or node.op_type
             raise TraceError(f"{self.name}: {where} reads '{missing[0]}', which nothing makes: the file is damaged")
-        node = standard(node)
-        operands = tuple(self.values[n] if n else None for n in node.input)
+        try:
+            self._read(standard(node), place)
+        except StridewiseError:
+            raise
+        except _DAMAGE as error:
+            said = f"{type(error).__name__}: {error}".splitlines()[0]
+            raise TraceError(
+                f"{self.name}: {where} ({node.op_type}) holds what its operator never does: {said}"
+            ) from error
+
+    def _read(self, node: onnx.NodeProto, place: tuple[int, int]) -> None:
+        operands = tuple([self.values[n] if n else None for n in node.input])
         schema = schema_of(node, self.opset)
         met = Met(node=node, operands=operands, facts=facts_of(node, schema), schema=schema, network=self.name)
+        wrong = complaint(node, schema, met.facts, operands)
+        if wrong:
+            raise met.refuse(f"{wrong}: the file is damaged")
         first = met.first
         if node.op_type == "Constant" and not node.domain:
             self._constant(node.output[0], constant_of(node))
         elif node.op_type == "If" and first is not None and first.content is not None:
             self._branch(node, bool(first.content[0]))
-        elif node.op_type in ("Shape", "Size") and first is not None and node.input[0] in self.types:
+        elif node.op_type in ("Shape", "Size") and first is not None and node.input[0] in self.kinds:
             self._sizes(met, first)
         elif any(v is not None and v.origin == "data" for v in operands):
             self._data(met, place)
@@ -129,41 +160,44 @@ class Walk:
         self.nodes(graph)
         for outer, inner in zip(node.output, graph.output, strict=False):
             self.values[outer] = self.values[inner.name]
-            if inner.name in self.types:
-                self.types[outer] = self.types[inner.name]
+            if inner.name in self.kinds:
+                self.kinds[outer] = self.kinds[inner.name]
 
     def _sizes(self, met: Met, operand: Value) -> None:
         """A Shape or Size: its entries are known, or follow those of another tensor."""
         entries = shape_entries(operand, self.builder.draft.grids)
         if met.node.op_type == "Size":
-            entries = list(folded(_PRODUCT, [np.array(entries, dtype=object)], {"keepdims": 0}, self.opset)[0].ravel())  # type: ignore[index]
+            kinds = [Kind(TensorProto.INT64, ())]
+            outs = folded(_PRODUCT, [np.array(entries, dtype=object)], {"keepdims": 0}, self.opset, kinds) or []
+            entries = [entry for out in outs for entry in out.ravel()]
             shape: tuple[int, ...] = ()
         else:
             entries = entries[met.facts.get("start", 0) : met.facts.get("end")]
             shape = (len(entries),)
         self._known(met.node.output[0], Value(shape, _apart(shape), None, None, "made", False, 0, tuple(entries)))
 
-    def _known(self, name: str, value: Value, kind: int = TensorProto.INT64) -> None:
+    def _known(self, name: str, value: Value, elem: int = TensorProto.INT64) -> None:
         self.values[name] = value
-        self.types[name] = helper.make_tensor_type_proto(kind, value.shape)
+        self.kinds[name] = Kind(elem, value.shape)
 
     def _fold(self, met: Met) -> None:
         """A node of constants alone: its entries where they are few and known, its shape otherwise."""
         given = [None if v is None else array_of(v) for v in met.operands]
         known = all(a is not None or v is None for a, v in zip(given, met.operands, strict=True))
-        outs = folded(met.node, given, met.facts, self.opset) if known else None
-        types = self._types(met)
+        kinds = self._output_kinds(met)
+        outs = folded(met.node, given, met.facts, self.opset, kinds) if known else None
         weights = sum(v.weights for v in self._weighed(met) if v is not None)
         origin: Any = "weight" if any(v is not None and v.origin == "weight" for v in met.operands) else "made"
-        for at, (name, kind) in enumerate(zip(met.node.output, types, strict=True)):
-            entries = outs[at] if outs and at < len(outs) else None
-            shape = entries.shape if entries is not None else shape_of(kind)
-            if shape is None:
-                self.values[name] = Value((), None, None, None, "made")
+        for at, (name, kind) in enumerate(zip(met.node.output, kinds, strict=True)):
+            if not name:
                 continue
-            flat = None if entries is None else tuple(entries.ravel().tolist())
-            value = Value(shape, _apart(shape), None, None, origin, False, weights if at == 0 else 0, flat)
-            self._known(name, value, kind.tensor_type.elem_type if kind is not None else TensorProto.FLOAT)
+            entries = outs[at] if outs is not None and at < len(outs) else None
+            shape = entries.shape if entries is not None else kind.shape if kind is not None else None
+            content = None if entries is None else tuple(entries.ravel().tolist())
+            value = _weight(shape or (), weights, content)
+            self._known(name, replace(value, origin=origin), kind.elem if kind is not None else TensorProto.FLOAT)
+            if shape is None:
+                self.kinds.pop(name)
 
     def _weighed(self, met: Met) -> list[Value | None]:
         """The operands, those that only set the op up without their weights; the others are counted as parameters."""
@@ -177,56 +211,68 @@ class Walk:
             out.append(value)
         return out
 
-    def _types(self, met: Met) -> list[onnx.TypeProto | None]:
-        return output_types(met, self.types, self.imports, self.ir_version)
+    def _output_kinds(self, met: Met) -> list[Kind | None]:
+        """The kinds of a node's outputs: as inferred for the whole graph where all that it reads is as it was there."""
+        if self.other.isdisjoint(met.node.input):
+            kinds = [self.static.get(n) for n in met.node.output]
+            if all(kind is not None or not n for kind, n in zip(kinds, met.node.output, strict=True)):
+                return kinds
+        return output_kinds(met, self.kinds, self.imports, self.ir_version)
 
     def _data(self, met: Met, place: tuple[int, int]) -> None:
         """A node that reads what comes from the input: it becomes a node of the graph."""
         node, owner = met.node, self.owners.of(met.node)
         names = [n for n in node.output if n]
-        types = dict(zip(node.output, self._types(met), strict=True))
+        kinds = {n: kind for n, kind in zip(node.output, self._output_kinds(met), strict=True) if n}
+        elems = [(kind.elem if kind is not None else 0) or int(TensorProto.FLOAT) for kind in kinds.values()]
         op = find_onnx(f"{node.domain}::{node.op_type}" if node.domain else node.op_type)
-        if any(is_within(owner.path, name) for name in self.opaque if name):
+        if self.opaque and any(is_within(owner.path, name) for name in self.opaque if name):
             op = None
-        shapes = self._shapes(met, types, names, op is not None and op.pointwise)
-        if any(shape is None for shape in shapes.values()):
+        shapes = self._shapes(met, kinds, names, op is not None and op.pointwise)
+        if None in shapes.values():
             op = None
         self._check_sizes(met, list(shapes.values()))
         weighed = self._weighed(met)
         alias = met.first.index if node.op_type in VIEWS and met.first is not None else None
-        outs = [(shapes[n] or (), itemsize(elem_of(types[n])), alias) for n in names]
+        outs = [(shapes[n] or (), itemsize(elem), alias) for n, elem in zip(names, elems, strict=True)]
         given = [v for v in weighed if v is not None]
         try:
             values = self.builder.add(op, node.op_type, weighed, met.facts, outs, owner, given, onnx=True)
         except (GeometryError, TraceError) as error:
             raise met.refuse(f"on {met.given()}: {error}") from error
         self._made(met, owner, place)
-        for n, value in zip(names, values, strict=True):
-            self.values[n] = value if shapes[n] is not None else replace(value, dims=None)
-            if shapes[n] is not None:
-                self.types[n] = helper.make_tensor_type_proto(elem_of(types[n]), shapes[n])
+        for n, elem, value in zip(names, elems, values, strict=True):
+            if shapes[n] is None:
+                self.values[n] = replace(value, dims=None)
+                continue
+            self.values[n], self.kinds[n] = value, Kind(elem, value.shape)
+            if n in self.static and self.static[n].shape != value.shape:
+                self.other.add(n)
         self.owners.made([value.index for value in values if value.index is not None])
 
     def _shapes(
-        self, met: Met, types: dict[str, onnx.TypeProto | None], names: Sequence[str], pointwise: bool
+        self, met: Met, kinds: dict[str, Kind | None], names: Sequence[str], pointwise: bool
     ) -> dict[str, tuple[int, ...] | None]:
         """The sizes of each output, None where they are not known."""
-        shapes = {n: shape_of(types[n]) for n in names}
+        shapes = {n: None if kind is None else kind.shape for n, kind in kinds.items()}
         if shapes[names[0]]:
             shapes[names[0]] = met.scaled() or shapes[names[0]]
-        if not any(shapes.values()) and pointwise:
+        if pointwise and not any(shapes.values()):
             shapes[names[0]] = self._first_shape(met)
         return shapes
 
     def _first_shape(self, met: Met) -> tuple[int, ...] | None:
-        return met.first.shape if met.first is not None and met.node.input[0] in self.types else None
+        return met.first.shape if met.first is not None and met.node.input[0] in self.kinds else None
 
     def _check_sizes(self, met: Met, shapes: Sequence[tuple[int, ...] | None]) -> None:
         """Refuse outputs without positions, and views to a constant that holds for another input size."""
-        if any(n < 1 for shape in shapes for n in shape or ()):
-            raise met.refuse(f"leaves nothing of {met.given()}: the input is too small")
-        first = self._first_shape(met)
-        if met.node.op_type in VIEWS and first is not None and math.prod(first) != math.prod(shapes[0] or first):
+        for shape in shapes:
+            if shape and min(shape) < 1:
+                raise met.refuse(f"leaves nothing of {met.given()}: the input is too small")
+            if shape and oversized(shape):
+                raise met.refuse(f"makes {by(shape)} of {met.given()}, which fits into no machine")
+        first = self._first_shape(met) if met.node.op_type in VIEWS else None
+        if first is not None and math.prod(first) != math.prod(shapes[0] or first):
             raise met.refuse(
                 f"makes {by(shapes[0] or ())} of {met.given()}: "
                 "a constant of the file, which holds for the input size it was exported at"

@@ -74,9 +74,7 @@ def action_of(
     if grid.kind == "map" and all(m == IDENTITY for m in maps) and m_in == m_out:
         return None
     if any(isinstance(m, Whole) for m in maps) and "slice" not in forms:
-        kind = _mixing(forms, means, "coarse", key, node, m_in)
-        last = kind == "coarse" and _is_channels_last(graph, node, source)
-        return Action(kind=kind, m_in=m_in, m_out=m_out, channels_last=last)
+        return _whole(graph, key, node, grid, m_in, m_out, means)
     if "window" in forms and all(isinstance(m, Window) for m in maps):
         return _windowed(key, node, m_in, m_out, maps)
     if m_in == m_out and ("pad" in forms or "phases" in forms):
@@ -104,6 +102,23 @@ def _mixing(forms: Sequence[Dilated], means: str, alone: Kind, key: str, node: N
 
 def _no_form(key: str, node: Node, multipliers: Multipliers) -> PlanError:
     return PlanError(f"{key}: '{node.op}' has no dilated form, and {max(multipliers)} times the positions reach it")
+
+
+def _whole(graph: Graph, key: str, node: Node, grid: Grid, m_in: Multipliers, m_out: Multipliers, means: str) -> Action:
+    """An op that takes in all positions along some axes, and leaves those along the others or resizes them."""
+    moved = [not isinstance(m, Whole) and m != IDENTITY for m in grid.maps]
+    if any(moves and (a > 1 or b > 1) for moves, a, b in zip(moved, m_in, m_out, strict=True)):
+        if means != "grid":
+            raise PlanError(
+                f"{key}: takes a mean along one axis and resizes another; with --means grid it has a dilated form"
+            )
+        return _resizing(graph, key, grid, m_in, m_out)
+    kind = _mixing(op_named(node.op).dilated, means, "coarse", key, node, m_in)
+    taken = tuple(m if isinstance(change, Whole) else 1 for m, change in zip(m_in, grid.maps, strict=True))
+    if kind == "mixes" or all(m == 1 for m in taken):
+        return Action(kind="mixes", m_in=m_in, m_out=m_out)
+    last = _is_channels_last(graph, node, grid.sources[0])
+    return Action(kind=kind, m_in=taken, m_out=m_out, channels_last=last)
 
 
 def _is_channels_last(graph: Graph, node: Node, grid: int) -> bool:

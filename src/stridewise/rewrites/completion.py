@@ -7,13 +7,14 @@ from dataclasses import replace
 from typing import Any, TypeAlias
 
 from stridewise.analyses.strides import components
-from stridewise.errors import PlanError
+from stridewise.errors import PlanError, by
 from stridewise.ir import Graph, Slot
 from stridewise.plans import Plan, Setting
 from stridewise.rewrites.cumulative import steps_of
 from stridewise.rewrites.kinds import check_kinds
 from stridewise.rewrites.phases import phases, spans_of
 from stridewise.rewrites.request import Request, Wish, per_axis, resolved
+from stridewise.rewrites.restride import restride
 from stridewise.rewrites.solver import cap, complete
 
 _Steps: TypeAlias = Sequence[Mapping[int, int]]
@@ -54,7 +55,20 @@ def make_plan(
     )
     check_kinds(graph, plan)
     phases(graph, plan)
+    check_pins(graph, restride(graph, plan).graph)
     return plan
+
+
+def check_pins(before: Graph, after: Graph) -> None:
+    """Refuse a plan that changes the size of a map which a flattened head or a table is made for."""
+    for old, new in zip(before.pins, after.pins, strict=True):
+        made, now = before.grids[old.grid].sizes, after.grids[new.grid].sizes
+        if old.kind in ("flatten", "position table") and made != now:
+            node = before.nodes[old.node]
+            raise PlanError(
+                f"{node.key or node.path or node.target}: {old.message} ({old.kind}); the plan would make that map "
+                f"{by(now)}: leave its size as it is, or give the network a head for the new one first"
+            )
 
 
 def _stepping(

@@ -169,7 +169,7 @@ def _dilated(grid: Grid, action: Action | None, sizes: Sequence[Sizes]) -> Grid:
     if action is None:
         return grid if grid.sizes == sizes[grid.index] else replace(grid, sizes=sizes[grid.index])
     maps = grid.maps
-    if action.kind not in ("mixes", "drop"):
+    if action.kind not in ("mixes", "drop", "coarse", "phases"):
         maps = tuple(
             _map(m, action, axis, len(grid.maps), sizes[grid.sources[0]][axis], sizes[grid.index][axis])
             for axis, m in enumerate(grid.maps)

@@ -61,8 +61,12 @@ def complete(graph: Graph, parts: Components, steps: dict[int, int], wanted: Map
             if want != 1:
                 raise PlanError(f"{graph.nodes[node].key}: cannot step by {want}: {_cycle(graph, parts, node)}")
             continue
-        edge = edges[node]
         if steps[node] != want:
+            edge = edges.get(node)
+            if edge is None:
+                raise PlanError(
+                    f"{graph.nodes[node].key}: has one position along axis {parts.axis}: nothing to step over"
+                )
             _move(graph, parts, steps, edge, want, {n for n in wanted if n not in done and n != node}, done)
         done.add(node)
     for node, want in wanted.items():

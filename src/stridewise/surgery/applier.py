@@ -23,7 +23,7 @@ from stridewise.surgery.patched import Beginning, Edit, Override
 from stridewise.surgery.undo import Undo
 from stridewise.tracing.calls import FunctionCall, by_node, function_calls
 from stridewise.tracing.functions import functions
-from stridewise.tracing.steps import Phase, Reach, Step
+from stridewise.tracing.steps import EndPad, Phase, Reach, Step
 from stridewise.tracing.trace import InputSpec
 
 
@@ -98,7 +98,14 @@ class Applier:
             raise PlanError(f"{key}: {len(stride)} strides for {len(node.attrs['maps'])} axes of its window")
         old = module.stride
         self.undo.set(module, "stride", stride[0] if isinstance(old, int) and len(set(stride)) == 1 else stride)
-        return f"{key}: stride {once(old if isinstance(old, tuple) else (old,))} -> {once(stride)}"
+        said = f"{key}: stride {once(old if isinstance(old, tuple) else (old,))} -> {once(stride)}"
+        if getattr(module, "padding", None) == "same" and module.padding_mode == "zeros" and max(stride) > 1:
+            pads = [(k - 1) * d for k, d in zip(module.kernel_size, module.dilation, strict=True)]
+            self.undo.set(module, "padding", tuple(n // 2 for n in pads))
+            if any(n % 2 for n in pads):  # the odd one goes to the end, where a convolution's own padding cannot
+                self.undo.hook(module, EndPad(tuple(n % 2 for n in pads), "constant"))
+            said += f", padding same -> {once(module.padding)}"
+        return said
 
     def _grow(self, key: str, node: Node, setting: Setting) -> list[str]:
         """A kernel that covers what space-to-depth gathers; the old weights in it, zeros around them."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 from torch import nn
@@ -13,17 +15,17 @@ from stridewise.findings import Finding
 from stridewise.ir import Graph
 from stridewise.plans import Plan
 from stridewise.rewrites.certify import Certificate, certify
-from stridewise.rewrites.dilate import dilation
+from stridewise.rewrites.dilate import Dilation, dilation
 from stridewise.rewrites.kinds import filled, made_by
-from stridewise.rewrites.promised import check_promised
+from stridewise.rewrites.promised import UnkeptError, check_promised
 from stridewise.rewrites.restride import restride
 from stridewise.shown import Shown
 from stridewise.surgery.applier import Applier
 from stridewise.surgery.assumed import still_assumed
 from stridewise.surgery.declared import follow
 from stridewise.surgery.dilated import dilate
+from stridewise.surgery.promise import Promise, traced_again
 from stridewise.surgery.undo import Undo
-from stridewise.tracing.calls import function_calls
 from stridewise.tracing.steps import EndPad, Step
 from stridewise.tracing.trace import InputSpec, trace
 
@@ -72,45 +74,78 @@ def apply_to_model(model: nn.Module, plan: Plan, *, input: InputSpec | None = No
     """Change the live model in place as `plan` says, then verify its sizes by tracing it again.
 
     Raises: PlanError in one line, the model left as it was, where the plan is for another network, was applied
-    already, or cannot be carried out.
+    already, or cannot be carried out; TraceError where the model cannot be traced as it is.
     """
     spec = input or plan.input or (3, 224, 224)
-    graph = trace(model, spec, name=plan.model)
+    return carry_out(model, trace(model, spec, name=plan.model), plan, spec)
+
+
+def carry_out(model: nn.Module, graph: Graph, plan: Plan, input: InputSpec) -> Done:
+    """Change `model`, whose graph at `input` this is, as `plan` says. Raises: PlanError, the model as it was."""
     plan = filled(graph, plan)
     expected = restride(graph, plan)
-    done = Done(changes=(), graph=expected.graph)
-    if plan.keep_weights:
-        return _dilated(model, graph, plan, spec, done)
-    undo = done._undo
+    if not plan.keep_weights:
+        try:
+            return _tried(model, graph, plan, input, expected.graph, partial(_stepped, model, graph, plan, input))
+        except UnkeptError as error:
+            raise PlanError(str(error)) from error
+    found = dilation(graph, plan)
+    promise = Promise.of(model, graph, found, input)
+    late: UnkeptError | None = None
+    for by_calls in (False, True):  # a forward that reads its layers' attributes is told apart by trying
+        change = partial(_dilated, model, found, input, by_calls=by_calls)
+        try:
+            return _tried(model, graph, plan, input, expected.graph, change, promise)
+        except UnkeptError as error:
+            late = late or error
+        except PlanError:
+            if late is None:
+                raise
+    assert late is not None
+    raise PlanError(str(late)) from late
+
+
+def _tried(
+    model: nn.Module,
+    graph: Graph,
+    plan: Plan,
+    input: InputSpec,
+    expected: Graph,
+    change: Callable[[Done, Undo], list[str]],
+    promise: Promise | None = None,
+) -> Done:
+    """What `change` did to the model, traced again; the model as it was where that fails."""
+    done = Done(changes=(), graph=expected)
     try:
-        applier = Applier(model=model, graph=graph, plan=plan, input=spec, undo=undo)
-        changes = [line for key in plan.sites for line in applier.site(key)]
-        changes += [_insert(model, graph, key, undo, plan) for key in plan.insert]
-        changes += [_pad(model, graph, key, axis, rows, undo) for key, axis, rows in expected.pads]
-        applier.finish()
-        done.changes = (*changes, *follow(model, expected.graph, undo))
-        done.findings = still_assumed(model, graph, expected.graph)
-        _verify(trace(model, spec, name=plan.model), expected.graph)
+        done.changes = tuple(change(done, done._undo))
+        done.changes = (*done.changes, *follow(model, expected, done._undo))
+        done.findings = still_assumed(model, graph, expected)
+        again = traced_again(model, input, plan.model)
+        check_promised(again, expected)
+        if promise is not None:
+            promise.check(model)
     except BaseException:  # also an interrupt leaves no model half changed
         done.undo()
         raise
     return done
 
 
-def _dilated(model: nn.Module, graph: Graph, plan: Plan, input: InputSpec, done: Done) -> Done:
+def _stepped(model: nn.Module, graph: Graph, plan: Plan, input: InputSpec, done: Done, undo: Undo) -> list[str]:
+    """The plan whose weights mean something else afterwards: steps as such."""
+    applier = Applier(model=model, graph=graph, plan=plan, input=input, undo=undo)
+    changes = [line for key in plan.sites for line in applier.site(key)]
+    changes += [_insert(model, graph, key, undo, plan) for key in plan.insert]
+    changes += [_pad(model, graph, key, axis, rows, undo) for key, axis, rows in restride(graph, plan).pads]
+    applier.finish()
+    return changes
+
+
+def _dilated(
+    model: nn.Module, found: Dilation, input: InputSpec, done: Done, undo: Undo, *, by_calls: bool
+) -> list[str]:
     """The plan with kept weights: steps become dilation."""
-    undo = done._undo
-    try:
-        found = dilation(graph, plan)
-        done.certificate = certify(found)
-        lines = dilate(model, found, input, undo)
-        done.changes = (*lines, *follow(model, done.graph, undo))
-        done.findings = still_assumed(model, graph, done.graph)
-        _verify(function_calls(model, input, plan.model)[0], done.graph)
-    except BaseException:  # also an interrupt leaves no model half changed
-        done.undo()
-        raise
-    return done
+    done.certificate = certify(found)
+    return dilate(model, found, input, undo, by_calls=by_calls)
 
 
 def _insert(model: nn.Module, graph: Graph, key: str, undo: Undo, plan: Plan) -> str:
@@ -136,7 +171,3 @@ def _pad(model: nn.Module, graph: Graph, key: str, axis: int, rows: int, undo: U
     undo.hook(module, EndPad(tuple(rows if a == axis else 0 for a in range(axes))))
     more = f"{rows} more row{'s' if rows > 1 else ''}"
     return f"{key}: {more} of padding at the end of axis {axis}, to meet its parallel path"
-
-
-def _verify(found: Graph, expected: Graph) -> None:
-    check_promised(found, expected, "the model was put back as it was")

@@ -44,7 +44,7 @@ def code(before: nn.Module, after: nn.Module, plan: Plan, done: Done) -> str:
                 lines.append(f"{at}.register_forward_pre_hook(lambda m, a: (F.pad(a[0], {_ends(hook)}), *a[1:]))")
             elif isinstance(hook, EndPad):
                 pad = [n for rows in reversed(hook.rows) for n in (0, rows)]
-                lines.append(f'{at}.register_forward_pre_hook(lambda m, a: (F.pad(a[0], {pad}, "replicate"),))')
+                lines.append(f'{at}.register_forward_pre_hook(lambda m, a: (F.pad(a[0], {pad}, "{hook.mode}"),))')
             elif isinstance(hook, Coarse):
                 index = ", ".join(f"::{m}" for m in hook.multipliers)
                 lines.append(f"{at}.register_forward_pre_hook(lambda m, a: (a[0][..., {index}], *a[1:]))")

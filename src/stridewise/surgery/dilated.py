@@ -36,9 +36,10 @@ class _Site:
     modules: Mapping[str, nn.Module]
 
 
-def dilate(model: nn.Module, found: Dilation, input: InputSpec, undo: Undo) -> list[str]:
+def dilate(model: nn.Module, found: Dilation, input: InputSpec, undo: Undo, *, by_calls: bool = False) -> list[str]:
     """Carry the actions of `found` out on the model; returns a line for each change, in executed order.
 
+    by_calls: leave every attribute as it is, for forwards that compute with them.
     Raises: PlanError, before anything is changed, where an op has no dilated form.
     """
     graph = found.graph
@@ -54,7 +55,8 @@ def dilate(model: nn.Module, found: Dilation, input: InputSpec, undo: Undo) -> l
         nodes = [graph.nodes[i] for i in actions]
         turns = {call.turn for call in calls if call.path == path}
         one = _agreed(nodes, actions)
-        if one is not None and len(turns) == len(nodes) and _by_attributes(modules[path], nodes[0]):
+        plain = not by_calls and len(turns) == len(nodes)
+        if one is not None and plain and _by_attributes(modules[path], nodes[0]):
             steps.append(partial(_set, modules[path], path, nodes[0], one))
         else:
             steps.append(partial(_swap, site, path, _swaps(site, path, actions)))

@@ -21,7 +21,7 @@ class Change(Protocol):
 
 @dataclass(slots=True, kw_only=True)
 class _Attribute:
-    """An attribute of a module, through the module's own setter (a weight becomes a parameter)."""
+    """An attribute of a module, or one of its weights."""
 
     module: nn.Module
     name: str
@@ -29,10 +29,16 @@ class _Attribute:
     new: Any
 
     def redo(self) -> None:
-        setattr(self.module, self.name, self.new)
+        self._give(self.new)
 
     def undo(self) -> None:
-        setattr(self.module, self.name, self.old)
+        self._give(self.old)
+
+    def _give(self, value: Any) -> None:
+        if self.name in self.module._parameters:  # past the check of a setter: a structure's weights are plain tensors
+            self.module._parameters[self.name] = value
+        else:
+            setattr(self.module, self.name, value)
 
 
 @dataclass(slots=True, kw_only=True)

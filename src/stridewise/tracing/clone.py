@@ -58,6 +58,7 @@ class Cloner:
         self.originals: dict[int, torch.Tensor] = {}
         self.copies: list[nn.Module] = []
         self.stated: list[tuple[str, torch.Tensor]] = []
+        self.own: list[tuple[nn.Module, str, Any]] = []  # what the copies get back in the end
         self.wrap = wrap
         self.known = known
 
@@ -140,12 +141,24 @@ class Cloner:
         object.__setattr__(copy, "__dict__", state)
         if forward is None:
             forward = types.MethodType(type(module).forward, copy)
+        else:
+            self.own.append((copy, "forward", forward))
+        if state["_forward_hooks"]:
+            self.own.append((copy, "_forward_hooks", state["_forward_hooks"]))
         state["forward"] = self.wrap(copy, path, forward, not modules)
 
     def release(self) -> None:
-        """Let go of the copies, which hold themselves through their forwards: the collector would have to find them."""
+        """Leave the copies as the modules are: without our forwards, by which they hold themselves, and without a hold
+        on weights nobody has looked at."""
         for copy in self.copies:
-            copy.__dict__.pop("forward", None)
+            state = copy.__dict__
+            state.pop("forward", None)
+            for held in (state["_parameters"], state["_buffers"]):
+                if type(held) is Later:
+                    held.let_go(_shapes_of, _of_shapes)
+        for copy, name, value in self.own:
+            copy.__dict__[name] = value
+        self.own.clear()
         self.copies.clear()
         self.memo.clear()
 
@@ -202,6 +215,15 @@ class Cloner:
         if kind is types.MethodType and id(value.__self__) in self.memo:
             return types.MethodType(value.__func__, self.memo[id(value.__self__)])
         return value
+
+
+def _shapes_of(held: Mapping[str, torch.Tensor | None]) -> dict[str, Any]:
+    """What a copy of these tensors needs: shape, strides, dtype."""
+    return {k: None if t is None else (t.shape, t.stride(), t.dtype) for k, t in held.items()}
+
+
+def _of_shapes(held: Mapping[str, Any]) -> dict[str, torch.Tensor | None]:
+    return {k: None if t is None else _example(*t).data for k, t in held.items()}
 
 
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks")

@@ -18,8 +18,6 @@ import torch
 
 from stridewise.errors import TraceError, by
 
-Entry: TypeAlias = Sequence[int] | str | float | bool | None
-InputSpec: TypeAlias = Sequence[int] | str | Mapping[str, Entry]
 _BATCH, _CHANNELS = "N", "C"
 
 
@@ -58,6 +56,11 @@ class Argument:
         at = self.layout.index(_BATCH) if self.layout else 0
         return (*self.shape[:at], *self.shape[at + 1 :])
 
+    def longer(self, more: Sequence[int]) -> Argument:
+        """The same with this many more positions, an entry an axis."""
+        beside = dict(zip(self.positions, more, strict=False))
+        return replace(self, shape=tuple(n + beside.get(at, 0) for at, n in enumerate(self.shape)), text="")
+
     def larger(self, step: int | None) -> Argument:
         """The same with more positions: `step` more, or twice as many (None)."""
         grown = [
@@ -83,6 +86,10 @@ class Argument:
         return [r for r in dict.fromkeys(found) if r and r != self.positions]
 
 
+Entry: TypeAlias = Sequence[int] | str | float | bool | Argument | None
+InputSpec: TypeAlias = Sequence[int] | str | Mapping[str, Entry]
+
+
 def arguments_of(spec: InputSpec) -> dict[str, Argument]:
     """Arguments by name ("" for a single one without a name). Raises TraceError for what is no size."""
     named = spec if isinstance(spec, Mapping) else {"": spec}
@@ -90,6 +97,8 @@ def arguments_of(spec: InputSpec) -> dict[str, Argument]:
 
 
 def _argument(key: str, entry: Any) -> Argument:
+    if isinstance(entry, Argument):
+        return entry
     if isinstance(entry, str) and entry.startswith("="):
         return Argument(value=_value(entry[1:]), is_plain=True, text=entry)
     if key and (entry is None or isinstance(entry, bool | int | float)):

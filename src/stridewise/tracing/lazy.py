@@ -21,6 +21,11 @@ class Later(dict[str, Any]):
         self.make: Callable[[Any], Mapping[str, Any]] | None = make
         self.held = held
 
+    def let_go(self, told: Callable[[Any], Any], make: Callable[[Any], Mapping[str, Any]]) -> None:
+        """Hold what `told` says of what was held, and not the thing itself, where nobody has looked yet."""
+        if self.make is not None:
+            self.held, self.make = told(self.held), make
+
 
 def untouched(layer: nn.Module) -> bool:
     """Whether nobody has looked at a copy's tensors yet."""

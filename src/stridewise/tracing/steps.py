@@ -15,7 +15,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn import functional
 
 from stridewise.axis import Window
 from stridewise.ops.step import Inserted
@@ -182,15 +181,16 @@ class EndPad:
     """Pads what a module takes at the end of its axes, by (begin, end) pairs as torch's pad wants them.
 
     Keeps a window that falls one short of a parallel path in step with it: the edge is repeated, so that an average
-    is not darkened.
+    is not darkened. Or gives a convolution the zeros that padding="same" has at the end alone (`mode` constant).
     """
 
-    def __init__(self, rows: tuple[int, ...]) -> None:
+    def __init__(self, rows: tuple[int, ...], mode: str = "replicate") -> None:
         self.rows = rows
+        self.mode = mode
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
         pad = [n for rows in reversed(self.rows) for n in (0, rows)]
-        return (functional.pad(args[0], pad, mode="replicate"), *args[1:])
+        return (_aten.pad(args[0], pad, self.mode), *args[1:])
 
 
 class Reach:

@@ -27,6 +27,7 @@ from stridewise.tracing.inputs import InputSpec as InputSpec
 from stridewise.tracing.layouts import Looking, Misread
 from stridewise.tracing.links import has_constant_sizes, with_links
 from stridewise.tracing.same import may_pad_same, with_same_padding
+from stridewise.tracing.source import Source
 from stridewise.tracing.steps import FOLLOWING
 from stridewise.tracing.targets import forget_targets
 from stridewise.tracing.tracer import Tracer
@@ -187,7 +188,7 @@ def _trace_once(
         given=tuple((key or "input", a.text) for key, a in shapes.items() if a.text),
         declared=tuple(_declared(model, cloner.stated)),
     )
-    return with_slots(graph, builder, tracer.calls)
+    return replace(with_slots(graph, builder, tracer.calls), source=Source(copy, shapes))
 
 
 class _Left(Exception):  # noqa: N818
