@@ -16,7 +16,7 @@ FORMAT = 1
 KINDS = ("stride", "blur", "polyphase", "mean", "max", "space-to-depth")
 BORDERS = ("reflect", "zero", "circular")
 
-Input: TypeAlias = tuple[int, ...] | str | Mapping[str, tuple[int, ...] | str]
+Input: TypeAlias = Any
 """Channels and sizes, or text that says more ("77:int64", "64x64x3@NHWC"); by name where there are several inputs."""
 
 

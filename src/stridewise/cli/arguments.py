@@ -104,8 +104,11 @@ def parse_sizes(what: str, text: str, example: str = "3x224x224") -> Shape:
     return sizes
 
 
-def parse_inputs(texts: Sequence[str]) -> "Shape | str | dict[str, Shape | str] | None":
-    """One shape, or shapes by name. Raises UsageError where named and unnamed ones are mixed."""
+def parse_inputs(texts: Sequence[str]) -> Any:
+    """One shape, or shapes by name, as `sw.trace` takes them; None for the model's own.
+
+    Raises: UsageError where named and unnamed ones are mixed.
+    """
     if not texts:
         return None
     named = [text.partition("=") for text in texts]

@@ -40,7 +40,7 @@ def input_of(name: str) -> Any:
     if "architecture" in config:
         size = config.get("pretrained_cfg", {}).get("input_size")
         return tuple(size) if size else (3, 224, 224)
-    vision = config.get("vision_config") if isinstance(config.get("vision_config"), dict) else {}
+    vision: dict[str, Any] = config.get("vision_config") or {}
     facts = {**vision, **config}
     if "conv_kernel" in facts or str(facts.get("model_type")) in ("encodec", "dac", "mimi"):  # waveforms
         second = int(facts.get("sampling_rate", 16000))
@@ -61,7 +61,7 @@ def _sizes(folder: Path, facts: Mapping[str, Any]) -> tuple[int, int]:
         size = read.get("crop_size") or read.get("size")
     if isinstance(size, Mapping):
         size = [size.get("height", size.get("shortest_edge")), size.get("width", size.get("shortest_edge"))]
-    numbers = list(size) if isinstance(size, list | tuple) else [size, size]
+    numbers: list[Any] = list(size) if isinstance(size, list | tuple) else [size, size]
     if len(numbers) != 2 or not all(isinstance(n, int) and n > 0 for n in numbers):
         return 224, 224
     return int(numbers[0]), int(numbers[1])
@@ -182,8 +182,7 @@ def _has_weights(folder: Path) -> bool:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Without what transformers has to say about weights that are drawn anew."""
-    from transformers.utils import logging as theirs
-
+    theirs: Any = importlib.import_module("transformers.utils.logging")
     before, bars = logging.root.manager.disable, theirs.is_progress_bar_enabled()
     logging.disable(logging.WARNING)
     theirs.disable_progress_bar()
