@@ -18,11 +18,12 @@ ANYBODY = {"errors", "files", "records", "report", "shown"}  # free to all
 ROOMS = {
     "axis": set(),
     "findings": set(),
+    "rules": {"findings"},
     "convolution": {"axis"},
     "ir": {"axis"},
     "plans": {"ir"},
     "ops": {"ir", "axis"},
-    "analyses": {"ops", "ir", "axis", "findings"},
+    "analyses": {"ops", "ir", "axis", "findings", "rules"},
     "rewrites": {"ops", "ir", "axis", "plans", "analyses"},
     "building": {"ops", "ir", "axis"},
     "tracing": {"building", "ops", "ir", "axis", "analyses"},
@@ -33,7 +34,7 @@ ROOMS = {
     "data": {"axis", "plans"},
     "datafit": {"data", "axis", "plans", "findings", "analyses", "ir"},
     "report": set(),  # it knows no result
-    "showing": {"analyses", "axis", "ir", "ops", "plans", "rewrites", "findings"},
+    "showing": {"analyses", "axis", "ir", "ops", "plans", "rewrites", "findings", "rules"},
     "fronts": {"analyses", "rewrites", "plans", "ir", "axis"},
     "measuring": {
         "tracing",

@@ -132,7 +132,7 @@ def test_ops_lists_the_registry(capsys):
 def test_a_report_of_a_graph_needs_no_torch():
     code = (
         "import sys; import stridewise as sw; sw.show; sw.check; import stridewise.showing.text;"
-        "import stridewise.showing.html, stridewise.showing.json, stridewise.cli.show, stridewise.cli.check; "
+        "import stridewise.report.html, stridewise.showing.json, stridewise.cli.show, stridewise.cli.check; "
         "assert not {'torch', 'onnx', 'rich'} & set(sys.modules), set(sys.modules) & {'torch', 'onnx', 'rich'}"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

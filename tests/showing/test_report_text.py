@@ -7,11 +7,12 @@ from torch import nn
 
 import stridewise as sw
 from stridewise.findings import Finding
+from stridewise.report.terminal import WIDTH, joined, lines, remark_lines, text
 from stridewise.report.units import binary, change, count, once, shortened
+from stridewise.rules import remarks
 from stridewise.showing.fold import folded
 from stridewise.showing.ladder import rungs
 from stridewise.showing.show import show
-from stridewise.showing.text import WIDTH, finding_lines, lines, render
 
 
 @pytest.fixture(scope="module")
@@ -32,19 +33,19 @@ def test_golden_side_by_side(golden):
 def test_columns_of_many_plans_do_not_touch():
     graph = sw.trace(Plain(), (3, 32, 32), name="plain")
     plans = {f"plan{n}": sw.plan(graph, {"c": 2}) for n in range(6)}
-    head, *rows = str(show(graph, plans)).split("\n\n")[1].splitlines()
+    head, *rows = text(show(graph, plans).document(), 140).split("\n\n")[1].splitlines()
     assert any("%" in row for row in rows)  # the longest change there is
     for at in (head.index(name) for name in plans):
         assert all(row[at - 2 : at] == "  " and row[at : at + 1].strip() for row in rows)
 
 
-@pytest.mark.parametrize("width", [80, 100, 140])
+@pytest.mark.parametrize("width", [40, 60, 80, 100, 140])
 def test_no_line_is_wider_than_asked(report, width):
-    assert max(len(line) for line in render(report, width).splitlines()) <= width
+    assert max(len(line) for line in text(report.document(), width).splitlines()) <= width
 
 
 def test_styles_do_not_change_the_text(report):
-    assert "\n".join("".join(t for t, _ in line).rstrip() for line in lines(report, WIDTH)) == str(report)
+    assert joined(lines(report.document(), WIDTH)) == str(report)
 
 
 @pytest.mark.parametrize(
@@ -56,8 +57,11 @@ def test_findings_are_called_alike_only_where_they_say_the_same(shares, said):
         Finding(rule="SW105", severity="info", key=key, message=f"{key}: at most {share} % can go out")
         for key, share in zip("abc", shares, strict=True)
     ]
-    told = ["".join(text for text, _ in line).strip() for line in finding_lines(found, WIDTH)]
+    told = [
+        "".join(text for text, _ in line).strip() for line in remark_lines(remarks(found).remarks, WIDTH, every=False)
+    ]
     assert told == ["SW105 info    a: at most 25 % can go out", said]
+    assert len(remark_lines(remarks(found).remarks, WIDTH)) == 3
 
 
 def test_repeats_are_folded_and_nothing_is_lost(report):

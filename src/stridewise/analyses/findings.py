@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import SupportsIndex, overload
+from typing import Any, SupportsIndex, overload
 
 from stridewise.analyses.declared import declared_differs
 from stridewise.analyses.gridding import gridding
 from stridewise.analyses.sites import axis_names, site_findings, times
-from stridewise.analyses.sizes import Maps, where
+from stridewise.analyses.sizes import Maps, name_of, where
 from stridewise.analyses.state import State, evaluate
 from stridewise.analyses.unread import never_read
 from stridewise.axis import Adaptive, Slice
 from stridewise.errors import GeometryError
 from stridewise.findings import Finding
 from stridewise.ir import Graph, check_graph
+from stridewise.report.document import Document
+from stridewise.report.values import plain
+from stridewise.rules import remarks, terms
 from stridewise.shown import Shown
 
 SEVERITIES = ("info", "warning", "error")
@@ -48,10 +51,22 @@ class Findings(Shown, Sequence[Finding]):
     def __repr__(self) -> str:
         return str(self)
 
+    def document(self) -> Document:
+        """The findings, and what their rules mean."""
+        parts = (remarks(self._found, none="No findings."), terms(self._found))
+        return Document(title=f"{self.model}, checked", parts=parts, quiet=bool(self._found))
+
     def __str__(self) -> str:
         if not self._found:
             return f"{self.model}: no findings"
         return "\n".join(f"{f.rule} {f.severity:<7} {f.message}" for f in self._found)
+
+    def _records(self) -> list[dict[str, Any]]:
+        return [plain(f) for f in self._found]
+
+    def without(self, rules: Sequence[str]) -> Findings:
+        """The findings of all other rules."""
+        return Findings(self.model, [f for f in self._found if f.rule not in rules])
 
     def at_least(self, severity: str) -> tuple[Finding, ...]:
         """The findings of this severity or a higher one."""
@@ -60,12 +75,7 @@ class Findings(Shown, Sequence[Finding]):
 
     def to_json(self) -> dict[str, object]:
         """Plain values, schema "stridewise.check/1"."""
-        return {"schema": "stridewise.check/1", "model": self.model, "findings": [as_json(f) for f in self._found]}
-
-
-def as_json(finding: Finding) -> dict[str, str]:
-    """A finding in plain values."""
-    return {"rule": finding.rule, "severity": finding.severity, "key": finding.key, "message": finding.message}
+        return {"schema": "stridewise.check/1", "model": self.model, "findings": plain(self._found)}
 
 
 def check(graph: Graph, declared: Sequence[int | Sequence[int]] | None = None, maps: Maps | None = None) -> Findings:
@@ -133,7 +143,7 @@ def _pinned(state: State) -> Iterator[Finding]:
     loose = _moving(graph) if graph.pins else []
     for pin in graph.pins:
         node = graph.nodes[pin.node]
-        name = node.key or (f"{node.path}/{node.op}" if node.path else node.op)
+        name = name_of(graph, node)
         now = state.sizes[pin.grid]
         missed = now != pin.sizes and pin.kind in ("position table", "flatten")
         if not missed and not loose[pin.grid] and pin.kind != "size":

@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from stridewise.axis import AxisMap
 from stridewise.errors import GeometryError
-from stridewise.ir import Graph, Grid, Sizes
+from stridewise.ir import Graph, Grid, Node, Sizes
 
 # Grids whose maps a plan replaces.
 Maps: TypeAlias = Mapping[int, tuple[AxisMap, ...]]
@@ -17,8 +17,17 @@ def where(graph: Graph, grid: Grid) -> str:
     """The name of the op that made a grid, for messages."""
     if grid.node is None:
         return "input"
-    node = graph.nodes[grid.node]
-    return node.key or (f"{node.path}/{node.op}" if node.path else node.op)
+    return name_of(graph, graph.nodes[grid.node])
+
+
+def name_of(graph: Graph, node: Node) -> str:
+    """A node's key, else its module and op; of several in one module the second is "#2"."""
+    if node.key:
+        return node.key
+    name = f"{node.path}/{node.op}" if node.path else node.op
+    same = [n.index for n in graph.nodes if n.op == node.op and n.path == node.path and not n.key]
+    at = same.index(node.index)
+    return f"{name}#{at + 1}" if at else name
 
 
 def grid_sizes(

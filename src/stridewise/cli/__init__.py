@@ -25,7 +25,7 @@ _COMMANDS = {
     "show": ("stridewise.cli.show", "Sizes, strides, fields and costs of every layer; several plans side by side."),
     "check": (
         "stridewise.cli.check",
-        "Findings about a network's strides; exit 3 when there are any at the chosen level.",
+        "Findings about networks' strides; exit 3 when there are any at the chosen level.",
     ),
     "set": ("stridewise.cli.set", "Change strides: complete a request to a consistent plan, check it, write it."),
     "fit": ("stridewise.cli.fit", "Which strides a data set permits, without training."),
@@ -41,6 +41,7 @@ _COMMANDS = {
     "slide": ("stridewise.cli.slide", "One convolution, shown: window, product, sum, step, feature map."),
     "serve": ("stridewise.cli.serve", "The page: see strides, change them, watch every consequence."),
     "demo": ("stridewise.cli.demo", "The whole path on built-in data, in a few minutes."),
+    "rule": ("stridewise.cli.rule", "What a rule behind findings means, and what to do: SW101 to SW301."),
     "ops": ("stridewise.cli.ops", "The operations Stridewise has rules for."),
 }
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import json
 import os
 import shutil
 import sys
@@ -16,6 +17,7 @@ from stridewise.errors import UsageError
 if TYPE_CHECKING:
     from stridewise.ir import Graph
     from stridewise.plans import Plan
+    from stridewise.shown import Shown
 
 Shape = tuple[int, ...]
 
@@ -185,15 +187,57 @@ def working(what: str) -> Iterator[None]:
 STYLES = {"head": "bold", "dim": "dim", "step": "cyan", "warning": "yellow", "error": "bold red", "": ""}
 
 
+def output_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """--json and --md."""
+    for decorate in (
+        click.option("--md", "markdown", is_flag=True, help="Markdown on standard output."),
+        click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output."),
+    ):
+        command = decorate(command)
+    return command
+
+
+def tell(result: "Shown", *, as_json: bool = False, markdown: bool = False, every: bool = False) -> None:
+    """A result on standard output; every: all its remarks, also on a terminal. Raises: UsageError for two forms."""
+    if as_json and markdown:
+        raise UsageError("--json and --md: one form at a time")
+    if as_json:
+        click.echo(json.dumps(result.to_json(), allow_nan=False))
+    elif markdown:
+        click.echo(result.to_markdown(), nl=False)
+    else:
+        from stridewise.report.terminal import lines
+
+        document = result.document()
+        draw(lambda width: lines(document, width, every=every or not sys.stdout.isatty()))
+
+
 def draw(lines: "Callable[[int], Sequence[Sequence[tuple[str, str]]]]") -> None:
-    """Lines of styled pieces on standard output: with colour on a terminal, plain elsewhere."""
+    """Lines of styled pieces on standard output, as wide as the window: with colour on a terminal, plain elsewhere."""
+    width = shutil.get_terminal_size((100, 24)).columns or 100
     if not sys.stdout.isatty():
-        for line in lines(100):
-            click.echo("".join(text for text, _ in line).rstrip())
+        for line in lines(width if "COLUMNS" in os.environ else 100):
+            click.echo(_writable("".join(text for text, _ in line).rstrip()))
         return
     from rich.console import Console
     from rich.text import Text
 
     console = Console(no_color="NO_COLOR" in os.environ, highlight=False)
-    for line in lines(max(shutil.get_terminal_size((100, 24)).columns, 80)):
-        console.print(Text.assemble(*((text, STYLES[style]) for text, style in line)), soft_wrap=True)
+    for line in lines(width):
+        console.print(Text.assemble(*((_writable(text), STYLES[style]) for text, style in line)), soft_wrap=True)
+
+
+_ASCII = str.maketrans(
+    {"×": "x", "→": ">", "–": "-", "−": "-", "…": "~", "≠": "#", "━": "-", "│": "|", "┼": "+", "▼": "v", "▲": "^",
+     "╷": "|", "╵": "|", "↓": "/", "↑": "*", "·": "."}
+)  # fmt: skip
+
+
+def _writable(text: str) -> str:
+    """The text, in plain letters where standard output has no others (LANG=C)."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        return text.translate(_ASCII).encode(encoding, "replace").decode(encoding)
+    return text

@@ -119,9 +119,9 @@ def _network(model: str, resize: Size | None) -> tuple[StrideSet, Size | None]:
 
 
 def _as_json(strides: StrideSet, found: tuple[Finding, ...]) -> dict[str, object]:
-    from stridewise.analyses.findings import as_json
+    from stridewise.report.values import plain
 
-    return {"model_strides": [list(s) for s in strides], "findings": [as_json(f) for f in found]}
+    return {"model_strides": [list(s) for s in strides], "findings": plain(found)}
 
 
 def _pixels(field: Size | None) -> str:

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from stridewise.analyses.findings import as_json
 from stridewise.findings import Finding
 from stridewise.measuring.box_shift import BoxShift
 from stridewise.measuring.dense_shift import DenseShift
@@ -15,6 +14,7 @@ from stridewise.measuring.field import EffectiveField
 from stridewise.measuring.intervals import Interval
 from stridewise.measuring.latency import Latency
 from stridewise.measuring.shift import Shift
+from stridewise.report.values import plain
 
 SCHEMA = "stridewise.measure/1"
 
@@ -69,7 +69,7 @@ class Row:
         if self.accuracy is not None:
             versus = None if self.accuracy_versus is None else self.accuracy_versus.to_json()
             out["accuracy"] = {"kind": "measured", **self.accuracy.to_json(), "versus_first": versus}
-        out["findings"] = [as_json(f) for f in self.findings]
+        out["findings"] = plain(self.findings)
         return out
 
 

@@ -1,4 +1,4 @@
-"""Results in plain values: what `--json` prints (DESIGN 7)."""
+"""The rows of a report in plain values, written out by hand: a page asks for thousands of them with every drag."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
-from stridewise.analyses.findings import as_json
 from stridewise.showing.rows import Layer, View
-from stridewise.showing.show import Report
 
 
 def plain(value: Fraction | int | None) -> int | str | None:
@@ -20,49 +18,6 @@ def plain(value: Fraction | int | None) -> int | str | None:
 
 def _plain(values: Sequence[Fraction | int | None]) -> list[int | str | None]:
     return [plain(v) for v in values]
-
-
-def show_json(report: Report) -> dict[str, Any]:
-    """The report as one object, schema "stridewise.show/1"; plans, where there are any, below "plans"."""
-    shapes = {name: list(shape) for name, shape in report.inputs}
-    first = report.views[0]
-    found: dict[str, Any] = {
-        "schema": "stridewise.show/1",
-        "model": report.model,
-        "input": next(iter(shapes.values())) if len(shapes) == 1 else shapes,
-        **view_json(first),
-        "groups": [
-            {
-                "id": group.id,
-                "sites": list(group.sites),
-                "stride": _plain(group.stride),
-                "free": group.free,
-                "allowed": _plain(group.allowed),
-            }
-            for group in report.groups
-        ],
-        "slots": [
-            {
-                "key": slot.key,
-                "aliases": list(slot.aliases),
-                "size": list(slot.size),
-                "cumulative_stride": _plain(slot.cumulative_stride),
-                "stride": list(slot.stride),
-                "downsample": slot.kind or None,
-            }
-            for slot in report.slots
-        ],
-        "unknown": [{"key": key, "op": op, "message": message} for key, op, message in report.unknown],
-        "findings": [as_json(finding) for finding in first.findings],
-    }
-    if report.notes:
-        found["notes"] = list(report.notes)
-    if len(report.views) > 1:
-        found["plans"] = [
-            {"plan": view.plan, **view_json(view), "findings": [as_json(f) for f in view.findings]}
-            for view in report.views[1:]
-        ]
-    return found
 
 
 def view_json(view: View) -> dict[str, Any]:
@@ -123,3 +78,18 @@ def layer_json(layer: Layer) -> dict[str, Any]:
         "read_coverage": layer.read_coverage,
         "channel_ceiling": layer.channel_ceiling,
     }
+
+
+def marks_json(view: View) -> list[dict[str, Any]]:
+    """What stands on the ladder without being a layer."""
+    return [
+        {
+            "at": mark.at,
+            "name": mark.name,
+            "came": [plain(n) for n in mark.came],
+            "stride": [plain(n) for n in mark.stride],
+            "size": list(mark.size),
+            "fork": mark.fork,
+        }
+        for mark in view.marks
+    ]

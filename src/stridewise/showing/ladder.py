@@ -1,4 +1,4 @@
-"""The ladder: depth across, cumulative stride down, one mark for each step; drawn with characters."""
+"""The ladder: depth across, cumulative stride down, one mark for each step; as a chart, and with characters."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
+from stridewise.report.document import Chart, Line, Scale, Series
 from stridewise.report.units import by, once, shortened
 from stridewise.showing.fold import folded
 from stridewise.showing.rows import Layer, View
@@ -30,16 +31,84 @@ def _strides(layer: Layer) -> Stride | None:
     return found if found and len(found) == len(layer.cumulative_stride) else None
 
 
-def rungs(view: View, input_size: Sequence[int], width: int, label: int) -> list[Rung]:
-    """The levels from the finest to the coarsest; `width` columns for the bar, `label` for the steps' names."""
-    layers = [(i, layer, stride) for i, layer in enumerate(view.layers) if (stride := _strides(layer)) is not None]
-    one: Stride = (Fraction(1),) * len(input_size)
-    levels: dict[Stride, str] = {one: by(input_size)}
-    for _, layer, stride in layers:
+def ladder(view: View, input_size: Sequence[int], title: str) -> Chart:
+    """The ladder as a chart: a line through the layers in executed order, a name at every first arrival on a level."""
+    levels, layers = _levels(view, input_size), _placed(view)
+    row_of = {stride: float(row) for row, stride in enumerate(levels)}
+    arrivals = _arrivals(view, layers)
+    column = {index: place for place, (index, _, _) in enumerate(layers, 1)}
+    points, labels = [(0.0, row_of[_one(input_size)])], [""]
+    named: set[Stride] = set()
+    for index, _, stride in layers:
+        here = [s for s in arrivals.get(stride, []) if s.at == index]
+        points.append((float(column[index]), row_of[stride]))
+        labels.append(_named(here[:1], 28) if here and stride not in named else "")
+        named |= {stride} if here else set()
+    points.append((float(len(layers)) + 1, points[-1][1]))
+    labels.append("")
+    names = [f"stride {once(stride)}, {size}" for stride, size in levels.items()]
+    return Chart(
+        title=title,
+        words=f"Cumulative stride over {len(layers)} layers: {'; '.join(names)}",
+        x=Scale(label="layers, in the order they run"),
+        y=Scale(ticks=tuple((float(at), name) for at, name in enumerate(names)), reverse=True),
+        series=(Series(kind="steps", points=tuple(points), labels=tuple(labels)),),
+        lines=lambda width: ladder_lines(view, input_size, width),
+    )
+
+
+def ladder_lines(view: View, input_size: Sequence[int], width: int) -> list[Line]:
+    """The ladder with characters, in `width` columns; the bar keeps eight of them, the names get what is left."""
+    drawn = rungs(view, input_size, 8, 24)
+    stride = max([6, *(len(rung.stride) for rung in drawn)])
+    size = max([4, *(len(rung.size) for rung in drawn)])
+    room = width - stride - size - 6  # for the bar and the names
+    label = max(width * 36 // 100, 24) if width >= 80 else max(room * 3 // 5, 8)
+    bar = width - label - 22 if width >= 80 else max(room - label, 4)
+    out: list[Line] = [[(f"{'stride':>{stride}}  {'size':>{size}}  depth →", "dim")]]
+    for rung in rungs(view, input_size, bar, label):
+        place = [(f"{rung.stride:>{stride}}", ""), (f"  {rung.size:>{size}}  ", "dim")]
+        out.append([*place, (f"{rung.bar:<{bar}}  ", "step"), (shortened(rung.steps, max(label, room - bar)), "")])
+    return out
+
+
+def _one(input_size: Sequence[int]) -> Stride:
+    return (Fraction(1),) * len(input_size)
+
+
+def _placed(view: View) -> list[tuple[int, Layer, Stride]]:
+    """The layers that have positions left: their place in the list, and their cumulative stride."""
+    return [(i, layer, stride) for i, layer in enumerate(view.layers) if (stride := _strides(layer)) is not None]
+
+
+def _levels(view: View, input_size: Sequence[int]) -> dict[Stride, str]:
+    """Every cumulative stride there is with the size of its maps, from the finest to the coarsest."""
+    levels: dict[Stride, str] = {_one(input_size): by(input_size)}
+    for _, layer, stride in _placed(view):
         levels.setdefault(stride, by(layer.out_size))
     for mark in view.marks:
         levels.setdefault(mark.stride, by(mark.size))
-    order = sorted(levels, key=lambda s: (math.prod(s), s))
+    return {stride: levels[stride] for stride in sorted(levels, key=lambda s: (math.prod(s), s))}
+
+
+def _steps(view: View, layers: Sequence[tuple[int, Layer, Stride]]) -> list[_Step]:
+    """Every change of the cumulative stride and every fork, in order."""
+    return sorted([*_layer_steps(layers), *_marked_steps(view)], key=lambda s: s.at)
+
+
+def _arrivals(view: View, layers: Sequence[tuple[int, Layer, Stride]]) -> dict[Stride, list[_Step]]:
+    """The steps that lead to each level."""
+    out: dict[Stride, list[_Step]] = {}
+    for step in _steps(view, layers):
+        if step.came != step.stride:
+            out.setdefault(step.stride, []).append(step)
+    return out
+
+
+def rungs(view: View, input_size: Sequence[int], width: int, label: int) -> list[Rung]:
+    """The levels from the finest to the coarsest; `width` columns for the bar, `label` for the steps' names."""
+    layers, levels = _placed(view), _levels(view, input_size)
+    order = list(levels)
     row_of = {stride: r for r, stride in enumerate(order)}
     column = {index: place * width // max(len(layers), 1) for place, (index, _, _) in enumerate(layers)}
     cells = [[" "] * width for _ in order]
@@ -47,14 +116,13 @@ def rungs(view: View, input_size: Sequence[int], width: int, label: int) -> list
         cells[row_of[stride]][column[index]] = "━"
     _fill(cells)
     _write_repeats(cells, view.layers, row_of, column)
-    arrivals: dict[Stride, list[_Step]] = {}
-    for step in sorted([*_layer_steps(layers), *_marked_steps(view)], key=lambda s: s.at):
+    for step in _steps(view, layers):
         x = column.get(step.at, width - 1)
         if step.came != step.stride:
-            arrivals.setdefault(step.stride, []).append(step)
             _connect(cells, row_of.get(step.came), row_of[step.stride], x)
         elif step.stride in row_of:
             cells[row_of[step.stride]][x] = "≠"
+    arrivals = _arrivals(view, layers)
     return [
         Rung(
             stride=once(stride),

@@ -6,7 +6,7 @@ import textwrap
 from typing import Any
 
 from stridewise.ops import all_ops
-from stridewise.showing.text import Line
+from stridewise.report.document import Line
 
 
 def op_table() -> dict[str, Any]:

@@ -10,6 +10,7 @@ from itertools import accumulate
 from typing import Any
 
 from stridewise.analyses import cost
+from stridewise.analyses.declared import cumulative_stride
 from stridewise.analyses.findings import findings
 from stridewise.analyses.limits import smallest_input
 from stridewise.analyses.sites import channel_ceiling, coverage
@@ -21,17 +22,21 @@ from stridewise.errors import UsageError
 from stridewise.findings import Finding
 from stridewise.ir import Graph, Node, Sizes, Tensor, check_graph
 from stridewise.plans import Plan
+from stridewise.report.document import Document
+from stridewise.report.values import of_fields, plain
 from stridewise.rewrites.restride import restride
+from stridewise.showing import text
+from stridewise.showing.json import layer_json, marks_json, view_json
 from stridewise.showing.rows import Layer, Mark, Output, SlotRow, Totals, View
+from stridewise.shown import Shown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
-    """What `show` found: the network as it is, then each plan. str() is a table, also in a notebook."""
+class Report(Shown):
+    """What `show` found: the network as it is, then each plan."""
 
     model: str
     inputs: tuple[tuple[str, tuple[int, ...]], ...]
-    size: Sizes
     batch: int
     train: bool
     views: tuple[View, ...]
@@ -55,27 +60,52 @@ class Report:
         """The findings about the network as it is."""
         return self.views[0].findings
 
-    def __str__(self) -> str:
-        from stridewise.showing.text import render
-
-        return render(self)
+    def document(self) -> Document:
+        """What it is, totals, ladder, layers, findings, what is unknown."""
+        return text.document(self.model, self.inputs, self.views, self.unknown, self.notes)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values, schema "stridewise.show/1" (DESIGN 7)."""
-        from stridewise.showing.json import show_json
+        """Plain values, schema "stridewise.show/1"; plans, where there are any, below "plans"."""
+        shapes = {name: list(shape) for name, shape in self.inputs}
+        found: dict[str, Any] = {
+            "schema": "stridewise.show/1",
+            "model": self.model,
+            "input": next(iter(shapes.values())) if len(shapes) == 1 else shapes,
+            **view_json(self.views[0]),
+            "groups": plain(self.groups),
+            "slots": [of_fields(slot, "before", "site", "kind", downsample=slot.kind or None) for slot in self.slots],
+            "unknown": [{"key": key, "op": op, "message": message} for key, op, message in self.unknown],
+            "findings": plain(self.findings),
+        }
+        if self.notes:
+            found["notes"] = list(self.notes)
+        if len(self.views) > 1:
+            found["plans"] = [
+                {"plan": view.plan, **view_json(view), "findings": plain(view.findings)} for view in self.views[1:]
+            ]
+        return found
 
-        return show_json(self)
+    def page_data(self) -> dict[str, Any]:
+        """`to_json` plus what stands on the ladder besides: per view its marks (resizes and joins that are no layers),
+        and where the slots lie among the layers."""
+        found = self.to_json()
+        found["places"] = {
+            "slots": {slot.key: slot.before for slot in self.slots},
+            "steps_at": {slot.key: slot.site for slot in self.slots if slot.site},
+        }
+        found["marks"] = marks_json(self.views[0])
+        for shown, view in zip(found.get("plans", []), self.views[1:], strict=True):
+            shown["marks"] = marks_json(view)
+        return found
 
-    def to_html(self) -> str:
-        """One self-contained page."""
-        from stridewise.showing.html import page
+    def _page(self) -> dict[str, Any]:
+        return {"kind": "show", "report": self.page_data()}
 
-        return page(self)
-
-    def _repr_html_(self) -> str:
-        from stridewise.showing.html import fragment
-
-        return fragment(self)
+    def _records(self) -> list[dict[str, Any]]:
+        several = len(self.views) > 1
+        return [
+            ({"plan": view.plan} if several else {}) | layer_json(layer) for view in self.views for layer in view.layers
+        ]
 
 
 def show(graph: Graph, plans: Sequence[Plan] | Mapping[str, Plan] = (), batch: int = 1, train: bool = False) -> Report:
@@ -99,7 +129,6 @@ def show(graph: Graph, plans: Sequence[Plan] | Mapping[str, Plan] = (), batch: i
     return Report(
         model=graph.model,
         inputs=tuple((name, (batch, *graph.tensors[t].shape[1:])) for name, t in graph.inputs),
-        size=graph.size,
         batch=batch,
         train=train,
         views=tuple(views),
@@ -155,8 +184,17 @@ def _totals(state: State, layers: Sequence[Layer], batch: int, train: bool) -> T
         start=tuple(f.start for f in fields),
         smallest_input=smallest_input(graph, state.maps),
         out_size=sizes[grid] if grid is not None else (),
+        in_size=graph.size,
+        every_stride=_every_stride(state),
         kept_bytes=cost.kept_bytes(graph, sizes, batch) if train else None,
     )
+
+
+def _every_stride(state: State) -> tuple[tuple[Fraction, ...], ...]:
+    """The strides of all maps that go out, the finest first; none where one alone does."""
+    found = {cumulative_stride(state, t) for t in state.graph.outputs} - {None}
+    axes = {len(stride) for stride in found if stride is not None}
+    return tuple(sorted(s for s in found if s is not None)) if len(found) > 1 and len(axes) == 1 else ()
 
 
 def _output(state: State, number: int, tensor: int) -> Output:

@@ -57,7 +57,7 @@ def trace(
     """
     if not isinstance(model, nn.Module):
         raise TraceError(f"trace: a torch.nn.Module is wanted, not {type(model).__name__}")
-    shapes = arguments_of(with_layout(input, layout))
+    shapes: Arguments = arguments_of(with_layout(input, layout))
     # Inference mode would show composite ops to the tracer instead of their parts.
     with _no_collection(), torch.inference_mode(False):
         try:

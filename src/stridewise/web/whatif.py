@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from stridewise.analyses.findings import as_json, findings
+from stridewise.analyses.findings import findings
 from stridewise.analyses.state import evaluate
 from stridewise.analyses.strides import site_grids
 from stridewise.errors import UsageError, once
@@ -16,13 +16,13 @@ from stridewise.fronts.front import front
 from stridewise.fronts.result import Front
 from stridewise.ir import Graph
 from stridewise.plans import Plan, Setting, asked_of
+from stridewise.report.values import plain
 from stridewise.rewrites.certify import certify
 from stridewise.rewrites.completion import make_plan
 from stridewise.rewrites.dilate import check_shared, dilation
 from stridewise.rewrites.kinds import kinds_at
 from stridewise.rewrites.restride import restride
-from stridewise.showing.json import view_json
-from stridewise.showing.page import marks_json, page_data
+from stridewise.showing.json import marks_json, view_json
 from stridewise.showing.show import show, view
 
 Json = dict[str, Any]
@@ -39,7 +39,7 @@ class Studied:
     @cached_property
     def original(self) -> Json:
         """The page's data for the network as it came: `show --json` and what the ladder needs beside it."""
-        return page_data(show(self.graph)) | {"kinds": kinds(self.graph)}
+        return show(self.graph).page_data() | {"kinds": kinds(self.graph)}
 
     @cached_property
     def front(self) -> Front:
@@ -108,7 +108,7 @@ class Studied:
     def rules(self, request: Json) -> Json:
         """The findings under a request; slower, so asked for when the hand rests."""
         state = evaluate(restride(self.graph, self.plan(request)).graph)
-        return {"findings": [as_json(finding) for finding in findings(state)]}
+        return {"findings": plain(findings(state))}
 
 
 def _whole(values: Any) -> bool:
