@@ -78,6 +78,12 @@ class Field:
         total = sum(period * (s[0] + s[1]) - 2 * r * self.advance for r, s in there)
         return _ratio(total, 2 * period * len(there)) if there else Fraction(0)
 
+    def moved(self, positions: int) -> Field:
+        """The same field where what was position 0 is called position `positions`."""
+        if not positions:
+            return self
+        return replace(self, spans=tuple(self.at(r - positions) for r in range(self.period)))
+
     def at(self, position: int) -> tuple[int, int] | None:
         """The (first, last) input position that `position` depends on."""
         turn, phase = divmod(position, len(self.spans))
@@ -540,5 +546,27 @@ class Phased(_Map):
         return _shortest(Field(advance=advance, spans=spans, approximate=any(each.approximate for each in made)))
 
 
-AxisMap: TypeAlias = Window | Transposed | Resize | Adaptive | Slice | Whole | Repeat | Phased
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table(_Map):
+    """A product with a table made for `size` positions: `to` positions, of which each reads all of them.
+
+    The fields move evenly from the first to the last position; that each reads everything is the grid's to say.
+    """
+
+    size: int
+    to: int
+
+    def out_size(self, size: int) -> int:
+        """`to`. Raises: GeometryError at any other size than the table's."""
+        if size != self.size:
+            raise GeometryError(f"a product with a table for {self.size} positions, and {size} come in")
+        return self.to
+
+    def taps(self, size: int) -> tuple[int, tuple[Sequence[int], ...]]:
+        """As many phases as it takes for `to` positions to pass over `size`."""
+        step = Fraction(self.size, self.to)
+        return step.numerator, tuple(range(self.size) for _ in range(step.denominator))
+
+
+AxisMap: TypeAlias = Window | Transposed | Resize | Adaptive | Slice | Whole | Repeat | Phased | Table
 IDENTITY = Window()

@@ -80,6 +80,8 @@ class Grid:
     local: per axis, whether positions are still told apart there (False after a mean over the axis: size 1).
     mixes: the op lets every position in (attention, group statistics); a join that mixes takes its sizes from its
     first source alone.
+    placed: values that the forward made from the map's own sizes (coordinates, masks) come in here; at another size
+    they are others.
     """
 
     index: int
@@ -91,6 +93,7 @@ class Grid:
     maps: tuple[AxisMap, ...] = ()
     axis: int = 0
     mixes: bool = False
+    placed: bool = False
 
     def measuring(self, sizes: Sizes, maps: tuple[AxisMap, ...]) -> Grid:
         """The same grid with other sizes and maps. Faster than `dataclasses.replace`, which a what-if waits for."""
@@ -104,6 +107,7 @@ class Grid:
             maps=maps,
             axis=self.axis,
             mixes=self.mixes,
+            placed=self.placed,
         )
 
 
@@ -163,13 +167,18 @@ class Node:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pin:
-    """Something that fixes sizes at a grid: a position table, a window split, a flattened head, a constant size."""
+    """Something that fixes sizes at a grid: a position table, a window split, a flattened head, a constant size.
+
+    axes: those it fixes; all of them where it is empty. multiple: the sizes may be any multiples of `sizes`.
+    """
 
     kind: Literal["position table", "window", "flatten", "size"]
     grid: int
     node: int
     sizes: Sizes
     message: str
+    axes: tuple[int, ...] = ()
+    multiple: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

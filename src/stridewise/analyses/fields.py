@@ -68,7 +68,27 @@ def field_of(
         return _mapped(used, known[sources[0]], sizes[sources[0]])
     if grid.kind == "follow":
         return _followed(grid, known, sizes)
+    if grid.kind == "concat":
+        return _end_to_end(grid, known, sizes, join)
     return _joined(_sources_by_axis(graph, grid), known, join)
+
+
+def _end_to_end(
+    grid: Grid,
+    known: Known,
+    sizes: Sequence[Sizes] | Mapping[int, Sizes],
+    join: Callable[[tuple[Field, ...]], Field],
+) -> tuple[Field, ...]:
+    """The fields of a concatenation. Each part's positions are counted from the first part on: parts that continue one
+    another (halves put together again) are alike then, others give a hull."""
+    out = []
+    for axis in range(len(grid.sizes)):
+        parts, begin = [], 0
+        for source in grid.sources:
+            parts.append(known[source][axis].moved(begin) if axis == grid.axis else known[source][axis])
+            begin += sizes[source][axis]
+        out.append(join(tuple(parts)) if axis != grid.axis else join_fields(tuple(parts)))
+    return tuple(out)
 
 
 def _mapped(used: Sequence[AxisMap], inner: Sequence[Field], before: Sizes) -> tuple[Field, ...]:

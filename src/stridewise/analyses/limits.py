@@ -58,7 +58,8 @@ class AxisSizes:
         self._steps: list[_Step] = []
         self._known: dict[Any, int] = {}
         self._slots: list[int] = []
-        self._pins = {p.grid: p.sizes for p in graph.pins if p.kind in ("flatten", "position table", "window")}
+        held = [p for p in graph.pins if p.kind in ("flatten", "position table", "window")]
+        self._pins = {p.grid: p.sizes for p in held if not p.axes or axis in p.axes}
         for grid in graph.grids:
             self._slots.append(self._slot(graph, grid, maps.get(grid.index) or grid.maps))
 

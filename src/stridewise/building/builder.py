@@ -28,6 +28,7 @@ class Builder:
     inputs: list[tuple[str, int]] = field(default_factory=list)
     layouts: list[Any] = field(default_factory=list)
     opaque: tuple[str, ...] = ()
+    doubts: Mapping[int, str] = field(default_factory=dict)
     lost: dict[int, tuple[int, tuple[int, str, str]]] = field(default_factory=dict)
     names: dict[int, str] = field(default_factory=dict)
 
@@ -94,8 +95,10 @@ class Builder:
             facts = [*facts, *[(None, None)] * (len(outs) - len(facts))]
         values, made = [], []
         first = operands[0] if operands else None
+        loose = reading.loose or any(v.loose for v in operands)
         for (shape, itemsize, alias), (dims, grid) in zip(outs, facts, strict=False):
             value = Value(shape, dims, grid, None, "data", reading.spread, 0, None, reading.lost)
+            value.loose = loose
             made.append(self._tensor(value, itemsize, None if alias is None else self.tensors[alias].storage, first))
             if reading.lost is not None:
                 self.lost[made[-1]] = reading.lost
@@ -134,16 +137,25 @@ class Builder:
         try:
             if op is None:
                 raise LayoutError(f"no op describes '{target}'")
+            if len(self.nodes) in self.doubts:
+                raise LayoutError(self.doubts[len(self.nodes)])
             read = (op.read_onnx or op.read) if onnx else op.read
             return read(Call(target, args, kwargs, shapes, self.draft, path))
         except (LayoutError, GeometryError) as error:
             if onnx and isinstance(error, GeometryError):
                 raise  # no framework ran before: a size that does not fit is found here
             del self.draft.grids[marks[0] :], self.draft.pins[marks[1] :]
-            return self._unread(op, target, shapes, operands, str(error), path)
+            return self._unread(op, target, args, shapes, operands, str(error), path)
 
     def _unread(
-        self, op: Op | None, target: str, shapes: list[tuple[int, ...]], operands: Sequence[Value], why: str, path: str
+        self,
+        op: Op | None,
+        target: str,
+        args: Sequence[Any],
+        shapes: list[tuple[int, ...]],
+        operands: Sequence[Value],
+        why: str,
+        path: str,
     ) -> Reading:
         """The reading of a call that no rule covers: unknown where positions are at stake, plain otherwise."""
         work = op.work if op is not None else None
@@ -157,7 +169,7 @@ class Builder:
                 self._report(report, path)
             if all(v.dims is not None for v in touched):
                 self._report((len(self.nodes), target, why), path)
-        macs = NOTHING if work is None else Volume(work(operands, shapes))
+        macs = NOTHING if work is None else Volume(work(operands, shapes, args))
         return Reading(outs=[(None, None)] * len(shapes), counted=work is not None, macs=macs, lost=lost)
 
     def _lost(

@@ -252,6 +252,12 @@ class Call:
             value, lambda grid: self.draft.add("join", self.draft.grids[grid].sizes, (grid,), mixes=True)
         )
 
+    def placed(self, value: Value) -> Reading:
+        """The output lies where `value` lies, and what it holds depends on where in the map that is."""
+        return self.remade(
+            value, lambda grid: self.draft.add("join", self.draft.grids[grid].sizes, (grid,), placed=True)
+        )
+
     def let_in(self, value: Value, others: Sequence[Value]) -> Reading:
         """The output lies where `value` lies, and lets in all of `others`, whose positions lost their order."""
         sources = tuple(dict.fromkeys(v.lost[0] for v in others if v.lost is not None))
@@ -308,6 +314,7 @@ class Call:
             if value.grid is not None and not held and value.grid not in gates:
                 gates.append(value.grid)
         self._pin_tables(values, dims)
+        placed = self._is_placed(values, dims)
         if not groups:
             if len({self.draft.grids[g].sizes for g in gates}) > 1:  # tokens of maps of several sizes (CrossViT)
                 gates = [self.mapped(g, [Whole()] * len(self.draft.grids[g].sizes)) for g in gates]
@@ -316,8 +323,8 @@ class Call:
         last = max(max(group) for group in groups)
         for group in sorted(groups, key=max):
             extra = [g for g in gates if g not in group] if last in group else []
-            if len(group) + len(extra) > 1:
-                grid = self._join([*sorted(group), *extra])
+            if len(group) + len(extra) > 1 or placed:
+                grid = self._join([*sorted(group), *extra], placed)
                 new.update(dict.fromkeys(group, grid))
         return relabelled(tuple(dims), new), new.get(last, last)
 
@@ -346,14 +353,24 @@ class Call:
             groups.append(met)
         return chosen
 
-    def _join(self, sources: Sequence[int]) -> int:
+    def _is_placed(self, values: Sequence[Value], dims: Sequence[Dim]) -> bool:
+        """Whether values that the forward made itself, and that vary, extend over positions here."""
+        return any(
+            size > 1 and digits(dims[at - len(value.shape) + len(dims)])
+            for value in values
+            if value.varies
+            for at, size in enumerate(value.shape)
+            if at - len(value.shape) + len(dims) >= 0
+        )
+
+    def _join(self, sources: Sequence[int], placed: bool = False) -> int:
         """A join of these grids (those of another number of axes only let in what they let in)."""
         grids = [self.draft.grids[s] for s in sources]
         axes = max(len(g.sizes) for g in grids)
         grids = [g for g in grids if len(g.sizes) == axes]
         local = tuple(any(g.local[a] for g in grids) for a in range(axes))
         sizes = tuple(max((g.sizes[a] for g in grids if g.local[a]), default=1) for a in range(axes))
-        return self.draft.add("join", sizes, tuple(g.index for g in grids), local=local)
+        return self.draft.add("join", sizes, tuple(g.index for g in grids), local=local, placed=placed)
 
     def _pin_tables(self, values: Sequence[Value], dims: Sequence[Dim]) -> None:
         """A parameter that extends over positions holds the size it was made for."""
@@ -367,11 +384,12 @@ class Call:
                     self.pin("position table", found[0].grid, f"a parameter of shape {by(value.shape)} is added here")
                     break
 
-    def pin(self, kind: Any, grid: int, message: str) -> None:
-        """Record that something fixes the sizes of `grid`."""
+    def pin(self, kind: Any, grid: int, message: str, axes: tuple[int, ...] = ()) -> None:
+        """Record that something fixes the sizes of `grid`, along `axes` alone where they are given."""
         if not any(p.grid == grid and p.kind == kind for p in self.draft.pins):
             sizes = self.draft.grids[grid].sizes
-            self.draft.pins.append(Pin(kind=kind, grid=grid, node=self.draft.node, sizes=sizes, message=message))
+            node = self.draft.node
+            self.draft.pins.append(Pin(kind=kind, grid=grid, node=node, sizes=sizes, message=message, axes=axes))
 
     # -- volumes -----------------------------------------------------------------------------------------------
 

@@ -128,10 +128,11 @@ def _layer(layer: Any, holder: Any, rank: int) -> tuple[str, tuple[Any, ...], tu
     return "aten.convolution.default", (held["weight"], held["bias"]), (*steps, False, none, layer.groups)
 
 
-def _work(operands: Sequence[Value], shapes: Sequence[Each]) -> int:
-    """Multiply-adds of an output of the traced shape."""
-    weight = next((v for v in operands if v.origin != "data" and len(v.shape) > 1), None)
-    return math.prod(shapes[0]) * math.prod(weight.shape[1:] if weight is not None else operands[-1].shape[1:])
+def _work(operands: Sequence[Value], shapes: Sequence[Each], args: Sequence[Any]) -> int:
+    """Multiply-adds of an output of the traced shape; a transposed convolution multiplies once an input position."""
+    weight = next((v for v in operands if v.origin != "data" and len(v.shape) > 1), operands[-1])
+    transposed = len(args) > 6 and bool(args[6])
+    return math.prod(operands[0].shape if transposed else shapes[0]) * math.prod(weight.shape[1:])
 
 
 def _named(target: str, attrs: Mapping[str, Any], has_weights: bool) -> str:

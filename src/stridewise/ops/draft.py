@@ -16,6 +16,8 @@ from stridewise.ops.layout import Digit, Dims, Extra, LayoutError
 class Value:
     """An operand. `dims` None: its geometry is unknown. origin: data, weight (a parameter or made from some), made
     (created in the forward: ranges, zeros). grid: the grid its positions lie on, also where none is left in the dims.
+    varies: made in the forward, and not one number throughout (ranges, coordinates). loose: a vector of features that
+    flattened positions were summed into.
     content: the entries of a small constant where they are known (numbers, or an Extent where a size was read).
     lost: where the dims are unknown only because positions were put in an order that cannot be followed: the grid they
     came from and the (node, target, reason) to report, should anything need to know where they lie.
@@ -30,6 +32,8 @@ class Value:
     weights: int = 0
     content: tuple[Any, ...] | None = None
     lost: tuple[int, tuple[int, str, str]] | None = None
+    varies: bool = False
+    loose: bool = False
 
     @property
     def known(self) -> Dims:
@@ -51,6 +55,7 @@ class Reading:
     attrs: dict[str, Any] = field(default_factory=dict)
     keeps: Literal["input", "inputs", "output", "all", "none"] = "none"
     spread: bool = False
+    loose: bool = False
     lost: tuple[int, tuple[int, str, str]] | None = None
 
 
@@ -84,6 +89,7 @@ class Draft:
         mixes: bool = False,
         axis: int = 0,
         input_: bool = False,
+        placed: bool = False,
     ) -> int:
         """A new grid, made by the node being read; returns its index."""
         if local is None:
@@ -98,6 +104,7 @@ class Draft:
             maps=maps,
             axis=axis,
             mixes=mixes,
+            placed=placed,
         )
         self.grids.append(grid)
         return grid.index

@@ -4,26 +4,35 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
-from stridewise.axis import IDENTITY, AxisMap, Whole
+from stridewise.axis import IDENTITY, AxisMap, Table, Whole
 from stridewise.ir import Volume
 from stridewise.ops.call import Call
 from stridewise.ops.draft import Reading, Value, volume_of
-from stridewise.ops.layout import Dim, Dims, LayoutError, digits, is_plain, merged, relabelled
+from stridewise.ops.layout import Digit, Dim, Dims, LayoutError, digits, is_plain, merged, relabelled
 from stridewise.ops.registry import Op, always, register
 
 
-def product(call: Call, a: Value, b: Value, out: Dims, summed: tuple[Dim, int]) -> Reading:
-    """The product of `a` and `b` laid out as `out`, summed over the dim `summed` (its layout, its size)."""
+def product(call: Call, a: Value, b: Value, out: Dims, summed: tuple[Dim, int], brings: int | None = None) -> Reading:
+    """The product of `a` and `b` laid out as `out`, summed over the dim `summed` (its layout, its size).
+
+    brings: the output dim that a table among the two brings along.
+    """
     grids = call.draft.grids
     data = [v for v in (a, b) if v.origin == "data"]
     macs = volume_of((*out, summed[0]), (*call.outs[0], summed[1]), grids)
     gone = digits(summed[0])
-    facts = {"channels": (summed[1], call.outs[0][-1])}
+    facts: dict[str, Any] = {"channels": (summed[1], call.outs[0][-1])}
     kept = {d.grid for dim in out for d in digits(dim)}
     sources = [v.grid for v in data if v.grid is not None]
     grid: int | None = sources[0] if sources else None
     if gone and len(data) == 1:
+        along = None if brings is None or summed[0] != (gone[0],) else _along_axis(call, out, gone[0], brings)
+        if along is not None:
+            out, grid = along
+            return Reading(outs=[(out, grid)], grid=grid, counted=True, macs=macs, attrs=facts, keeps="inputs")
+        facts["flattened"] = True
         fixed = max(d.grid for d in gone)
         call.pin("flatten", fixed, f"positions are flattened into {summed[1]} features of a linear layer")
     if gone and kept:
@@ -49,7 +58,30 @@ def product(call: Call, a: Value, b: Value, out: Dims, summed: tuple[Dim, int]) 
     elif kept:
         grid = max(kept)
     made = grid if grid is not None and grids[grid].node == call.draft.node else None
-    return Reading(outs=[(out, grid)], grid=made, counted=True, macs=macs, attrs=facts, keeps="inputs")
+    loose = bool(facts.pop("flattened", False)) and not kept
+    return Reading(outs=[(out, grid)], grid=made, counted=True, macs=macs, attrs=facts, keeps="inputs", loose=loose)
+
+
+def _along_axis(call: Call, out: Dims, first: Digit, place: int) -> tuple[Dims, int] | None:
+    """Dims and grid of a product with a table along one whole axis: its new positions are the dim `place`, the other
+    axes stay what they are. None for other sums over positions."""
+    source = call.draft.grids[first.grid]
+    kept = [d for dim in out for d in digits(dim)]
+    if first.count != source.sizes[first.axis] or first.unit != 1:
+        return None
+    if any(d.grid != first.grid or d.axis == first.axis for d in kept):
+        return None
+    if len(source.sizes) > 1 and not kept:  # all that is left of a map that was flattened
+        return None
+    size, to = first.count, call.outs[0][place]
+    maps: list[AxisMap] = [IDENTITY] * len(source.sizes)
+    maps[first.axis] = Table(size=size, to=to)
+    held = f"a product along positions, with a table for {size} of them"
+    call.pin("flatten", first.grid, held, axes=(first.axis,))
+    grid = call.mapped(first.grid, maps, mixes=True)
+    dims = list(relabelled(out, {first.grid: grid}))
+    dims[place] = (Digit(grid, first.axis, 1, to),)
+    return tuple(dims), grid
 
 
 def _read(call: Call) -> Reading:
@@ -62,7 +94,8 @@ def _read(call: Call) -> Reading:
     if b.origin == "weight":
         a = call.gathered(a, len(a.shape) - 1)
     out = (*_batch(a, b), a.known[-2], b.known[-1])
-    return product(call, a, b, out, (a.known[-1] if digits(a.known[-1]) else b.known[-2], a.shape[-1]))
+    brings = len(out) - 1 if b.origin != "data" else len(out) - 2 if a.origin != "data" else None
+    return product(call, a, b, out, (a.known[-1] if digits(a.known[-1]) else b.known[-2], a.shape[-1]), brings)
 
 
 def _batch(a: Value, b: Value) -> Dims:
@@ -88,7 +121,10 @@ def _read_onnx(call: Call) -> Reading:
     columns: Dims = (right[-1],) if len(b.shape) > 1 else ()
     summed = left[-1] if digits(left[-1]) else right[-2]
     size = a.shape[-2] if call.kwargs.get("transA", 0) else a.shape[-1]
-    return product(call, a, b, (*batch, *rows, *columns), (summed, size))
+    brings = -1 if b.origin != "data" else -2 if a.origin != "data" else None
+    out = (*batch, *rows, *columns)
+    at = None if brings is None or len(a.shape) < 2 or len(b.shape) < 2 else len(out) + brings
+    return product(call, a, b, out, (summed, size), at)
 
 
 def _spread(a: Dims, b: Dims, shape: Sequence[int]) -> Dims:
@@ -111,7 +147,10 @@ def _read_einsum(call: Call) -> Reading:
     dims = {k: left[k] if k in left and (k not in right or not is_plain(left[k])) else right[k] for k in sizes}
     gone = [k for k in sizes if k not in result]
     summed = merged([atom for k in gone for atom in dims[k]])
-    return product(call, a, b, tuple(dims[k] for k in result), (summed, math.prod(sizes[k] for k in gone)))
+    tables = [side for value, side in ((a, left), (b, right)) if value.origin != "data"]
+    new = [i for i, k in enumerate(result) if len(tables) == 1 and k in tables[0] and (k not in left or k not in right)]
+    brings = new[0] if len(new) == 1 else None
+    return product(call, a, b, tuple(dims[k] for k in result), (summed, math.prod(sizes[k] for k in gone)), brings)
 
 
 def _read_attention(call: Call) -> Reading:
@@ -141,9 +180,15 @@ def _attention_to_lost(call: Call, query: Value, key: Value, value: Value) -> Re
     return reading
 
 
-def _work(operands: Sequence[Value], shapes: Sequence[tuple[int, ...]]) -> int:
+def _work(operands: Sequence[Value], shapes: Sequence[tuple[int, ...]], args: Sequence[Any]) -> int:
     """Multiply-adds of an output of the traced shape."""
     return math.prod(shapes[0]) * (operands[-2].shape[-1] if len(operands) > 1 else 1)
+
+
+def _attention_work(operands: Sequence[Value], shapes: Sequence[tuple[int, ...]], args: Sequence[Any]) -> int:
+    """Multiply-adds of queries by keys, and of what comes out by values, at the traced shapes."""
+    query, key, value = (v.shape for v in operands[:3])
+    return math.prod(query[:-1]) * key[-2] * (query[-1] + value[-1])
 
 
 register(
@@ -183,7 +228,7 @@ register(
         dilated=("same", "mixes"),
         between="never",
         functions={},
-        work=_work,
+        work=_attention_work,
         named=always("scaled_dot_product_attention"),
         torch=(
             "aten._scaled_dot_product_flash_attention_for_cpu",

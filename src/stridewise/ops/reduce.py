@@ -19,6 +19,11 @@ _KEEPS_SHAPE = (
     "cumprod",
     "logcumsumexp",
     "_logcumsumexp",
+    "cummax",
+    "cummin",
+    "_cummax_helper",
+    "_cummin_helper",
+    "sort",
 )
 
 
@@ -36,11 +41,13 @@ def reducing(call: Call, dims: Any, keepdim: bool) -> Reading:
 
 def _read(call: Call) -> Reading:
     name = call.target.split(".")[1]
-    first = 2 if name in ("linalg_vector_norm", "norm") else 1
+    first = 2 if name in ("linalg_vector_norm", "norm", "kthvalue") else 1
     dims = call.arg(first, "dim")
     keep = call.arg(first + 1, "keepdim", False)
     if name in ("var", "std", "var_mean"):
         keep = call.kwargs.get("keepdim", call.arg(3, "keepdim", False))
+    if dims is None and name in ("mode", "kthvalue"):
+        dims = -1
     if dims is not None and not isinstance(dims, int | list | tuple):
         dims = None
     return reducing(call, dims, bool(keep))
@@ -79,8 +86,9 @@ def _read_same_shape(call: Call) -> Reading:
 def _normalised(call: Call, x: Value, dim: int) -> Reading:
     dim %= len(x.shape)
     # Attention weights: the positions that are summed over are let in by the product that follows.
-    held = {d.grid for d in digits(x.known[dim])}
-    pairwise = any(digits(d) for i, d in enumerate(x.known) if i != dim and not is_plain(d))
+    held = {d[:2] for d in digits(x.known[dim])}
+    others = {d[:2] for i, dims in enumerate(x.known) if i != dim and not is_plain(dims) for d in digits(dims)}
+    pairwise = held <= others
     if held and not pairwise:
         reading = call.mixed(x)
         reading.keeps = "output"
@@ -105,7 +113,7 @@ register(
             f"aten.{n}"
             for n in (
                 "mean sum amax amin max.dim min.dim prod var std var_mean linalg_vector_norm norm logsumexp any all "
-                "argmax argmin"
+                "argmax argmin median.dim nanmedian.dim mode kthvalue nansum"
             ).split()
         ),
         onnx=(*(f"Reduce{name}" for name in _ONNX), "ArgMax", "ArgMin"),
@@ -116,7 +124,7 @@ register(
 register(
     Op(
         name="softmax",
-        about="softmax and cumulative sums along a dimension",
+        about="softmax, cumulative sums and sorting along a dimension",
         mixes="axis",
         dilated=("same", "mixes"),
         between="never",

@@ -63,7 +63,8 @@ class Op:
     answers such ops without running them.
     convolves: a linear window whose weights its module holds. passes_lost: it moves or weighs what is there, so that
     behind it positions whose order is not followed stay that and no more.
-    work: multiply-adds where the geometry is unknown, from operands and output shapes; None: it has none that count.
+    work: multiply-adds where the geometry is unknown, from operands, output shapes and arguments; None: none that
+    count.
     outputs: how many of its outputs hold anything in eval (None: all). named: the name of a call without a module.
     """
 
@@ -84,7 +85,7 @@ class Op:
     site: bool = False
     convolves: bool = False
     passes_lost: bool = False
-    work: Callable[[Sequence[Value], Sequence[tuple[int, ...]]], int] | None = None
+    work: Callable[[Sequence[Value], Sequence[tuple[int, ...]], Sequence[Any]], int] | None = None
     outputs: int | None = None
     named: Callable[[str, Mapping[str, Any], bool], str] = own_name
 

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from stridewise.axis import Table
 from stridewise.ops.call import Call
 from stridewise.ops.draft import Reading, Value
 from stridewise.ops.extent import Extent, whole
-from stridewise.ops.layout import Dims, LayoutError, digits, is_plain, reshaped
+from stridewise.ops.layout import Digit, Dims, LayoutError, digits, is_plain, relabelled, reshaped
 from stridewise.ops.registry import Op, register
 
 
 def reshaping(call: Call) -> Reading:
     """Operand 0 with the output's shape, row-major."""
     x = call.value(0)
+    if x.loose and x.grid is not None and len(call.outs[0]) > len(x.shape):
+        remade = _spread_out(call, x)
+        if remade is not None:
+            return remade
     dims = reshaped(x.known, call.outs[0])
+    out = _rearranged(call, Value(call.outs[0], dims, x.grid, x.index, x.origin))
+    if out is not None:
+        return Reading(outs=[(out.dims, out.grid)], grid=out.grid, spread=x.spread)
     before = {(d.grid, d.axis): d for dim in x.known for d in digits(dim) if d.unit == 1}
     parts: dict[tuple[int, int], int] = {}
     for dim in dims:
@@ -21,9 +29,49 @@ def reshaping(call: Call) -> Reading:
                 parts[d.grid, d.axis] = parts.get((d.grid, d.axis), 0) + 1
     for (grid, axis), count in parts.items():
         if count > 1 and (grid, axis) in before:
-            sizes = "x".join(str(d.count) for dim in dims for d in digits(dim) if (d.grid, d.axis) == (grid, axis))
-            call.pin("window", grid, f"positions are split into parts ({sizes} on axis {axis})")
+            held = [d for dim in dims for d in digits(dim) if (d.grid, d.axis) == (grid, axis)]
+            by = "x".join(str(d.count) for d in held)
+            call.pin("window", grid, f"positions are split into parts ({by} on axis {axis})")
     return Reading(outs=[(dims, x.grid)], spread=x.spread)
+
+
+def _rearranged(call: Call, value: Value) -> Value | None:
+    """The value on a grid of its own where a view has made it a map again whose positions are repeated, or gathered
+    into channels (a pixel shuffle or space-to-depth written out). None where it is no such map."""
+    dims, rank = value.known, len(value.shape)
+    where = [i for i, dim in enumerate(dims) if isinstance(dim[0], Digit)]
+    if not where or call.is_settled(value, range(rank)) or len({d.grid for dim in dims for d in digits(dim)}) != 1:
+        return None
+    axes = [digits(dims[i])[0].axis for i in where]
+    grid = digits(dims[where[0]])[0].grid
+    sizes = call.draft.grids[grid].sizes
+    gathered = [d for i, dim in enumerate(dims) if i not in where for d in digits(dim)]
+    if rank != len(sizes) + 2 or sorted(axes) != list(range(len(sizes))) or where[0] == 0:
+        return None
+    blocks = {d.axis: d.count for d in gathered}
+    for i, axis in zip(where, axes, strict=True):
+        first, *rest = dims[i]
+        block = blocks.get(axis, 1)
+        if not isinstance(first, Digit) or any(isinstance(a, Digit) for a in rest) or first.unit != block:
+            return None
+        if first.count * block != sizes[axis]:
+            return None
+    if any(d.unit != 1 for d in gathered) or digits(dims[0]):
+        return None
+    return call.settle(value, where)
+
+
+def _spread_out(call: Call, x: Value) -> Reading | None:
+    """A vector of features that flattened positions were summed into, as a map again (a decoder's first view)."""
+    assert x.grid is not None
+    shape, grid = call.outs[0], call.draft.grids[x.grid]
+    axes = len(grid.sizes)
+    if len(shape) != 2 + axes or any(map(digits, x.known)) or all(n == 1 for n in shape[2:]) or any(grid.local):
+        return None
+    maps = tuple(Table(size=1, to=n) for n in shape[2:])
+    made = call.draft.add("map", shape[2:], (x.grid,), maps, local=(True,) * axes, mixes=True)
+    dims: Dims = (*((n,) for n in shape[:2]), *((Digit(made, a, 1, n),) for a, n in enumerate(shape[2:])))
+    return Reading(outs=[(dims, made)], grid=made)
 
 
 def _permuted(call: Call, order: list[int]) -> Reading:
@@ -106,12 +154,27 @@ def _read_onnx_unsqueeze(call: Call) -> Reading:
     return Reading(outs=[(dims, x.grid)], spread=x.spread)
 
 
-def _read_onnx_tile(call: Call) -> Reading:
-    x = call.value(0)
-    if any(digits(dim) and out != size for dim, out, size in zip(x.known, call.outs[0], x.shape, strict=True)):
-        raise LayoutError("positions repeated as a whole")
-    dims: Dims = tuple(d if digits(d) else (size,) for d, size in zip(x.known, call.outs[0], strict=True))
-    return Reading(outs=[(dims, x.grid)], spread=dims != x.dims or x.spread)
+def _read_tile(call: Call) -> Reading:
+    """Operand 0 repeated as a whole along its dims: a map put end to end with itself, a batch, channels."""
+    x, shape = call.value(0), call.outs[0]
+    lead = len(shape) - len(x.shape)
+    dims = [(size,) for size in shape[:lead]] + [
+        d if digits(d) else (n,) for d, n in zip(x.known, shape[lead:], strict=True)
+    ]
+    grid = x.grid
+    for at, (size, out) in enumerate(zip(x.shape, shape[lead:], strict=True), lead):
+        if out == size or not digits(dims[at]):
+            continue
+        whole_dim = call.whole(dims[at])
+        if whole_dim is None:
+            raise LayoutError("positions that are split or merged repeated as a whole")
+        source = call.draft.grids[whole_dim.grid]
+        sizes = tuple(out if a == whole_dim.axis else n for a, n in enumerate(source.sizes))
+        grid = call.draft.add("concat", sizes, (source.index,) * (out // size), axis=whole_dim.axis)
+        dims = list(relabelled(tuple(dims), {source.index: grid}))
+        dims[at] = (Digit(grid, whole_dim.axis, 1, out),)
+    made = grid if grid != x.grid else None
+    return Reading(outs=[(tuple(dims), grid)], grid=made, spread=tuple(dims) != x.dims or x.spread)
 
 
 register(
@@ -220,7 +283,9 @@ register(
         mixes="nothing",
         dilated=("same",),
         between="never",
+        functions={},
+        torch=("aten.repeat", "aten.tile"),
         onnx=("Tile",),
-        read=_read_onnx_tile,
+        read=_read_tile,
     )
 )

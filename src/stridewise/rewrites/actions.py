@@ -65,8 +65,8 @@ def action_of(
         return None
     forms, key = op_named(node.op).dilated, where(graph, grid)
     if grid.kind in ("join", "concat"):
-        if not grid.mixes:
-            return None
+        if not grid.mixes:  # what the forward makes from the map's own size is another thing at another size
+            return Action(kind="mixes", m_in=m_in, m_out=m_out) if grid.placed else None
         return Action(kind=_mixing(forms, means, "phases", key, node, m_in), m_in=m_in, m_out=m_out)
     if len(grids) > 1:
         raise PlanError(f"{key}: rearranges positions between blocks; it has no dilated form")

@@ -54,8 +54,11 @@ def certify(found: Dilation) -> Certificate:
     mixing = [graph.nodes[i] for i, action in found.actions.items() if action.kind == "mixes"]
     means = tuple(dict.fromkeys(_name(node) for node in mixing))
     maps = {name for t, names in tainted.items() if _is_map(graph, t) for name in names}
+    placed = {grid.node for grid in graph.grids if grid.placed}
     reasons = [
-        f"{name}: {'mixes' if name in maps else 'ends in a mean over'} all positions, of which there are now "
+        f"{name}: takes values made from the map's own size, now {_growth(found, node)} times as large"
+        if node.index in placed
+        else f"{name}: {'mixes' if name in maps else 'ends in a mean over'} all positions, of which there are now "
         f"{_growth(found, node)} times as many; --means grid takes the old ones"
         for name, node in {_name(n): n for n in mixing}.items()
     ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from stridewise.axis import AxisMap, Slice
@@ -19,31 +19,41 @@ def has_open_cuts(graph: Graph) -> bool:
     )
 
 
-def with_cuts(graph: Graph, twin: Graph | None) -> Graph:
+def with_cuts(graph: Graph, twins: Sequence[Graph]) -> Graph:
     """The graph with its slices settled: counted from the front, from the back, or following another tensor's size."""
-    if twin is None or len(twin.grids) != len(graph.grids):
+    twins = [twin for twin in twins if len(twin.grids) == len(graph.grids)]
+    if not twins:
         return graph
     grids = list(graph.grids)
-    for grid, again in zip(graph.grids, twin.grids, strict=True):
-        if grid.kind != "map" or again.kind != "map" or not any(isinstance(m, Slice) for m in grid.maps):
+    for grid in graph.grids:
+        again = [twin.grids[grid.index] for twin in twins]
+        if {g.kind for g in (grid, *again)} != {"map"} or not any(isinstance(m, Slice) for m in grid.maps):
             continue
-        before, after = graph.grids[grid.sources[0]].sizes, twin.grids[again.sources[0]].sizes
-        maps = [_settled(*facts) for facts in zip(grid.maps, again.maps, before, after, grid.sizes, strict=True)]
+        before = graph.grids[grid.sources[0]].sizes
+        after = [twin.grids[g.sources[0]].sizes for twin, g in zip(twins, again, strict=True)]
+        maps = [
+            _settled(change, before[a], grid.sizes[a], [(g.maps[a], n[a]) for g, n in zip(again, after, strict=True)])
+            for a, change in enumerate(grid.maps)
+        ]
         # A crop that is joined with a map of its size was made to fit it; both may look like a fixed crop here.
         partners = [s for g in graph.grids if g.kind == "join" and grid.index in g.sources for s in g.sources]
-        following = _following(grid, graph, twin, partners)
+        following = _following(grid, graph, twins, partners)
         if following is None and any(m is None for m in maps):
-            following = _following(grid, graph, twin, range(grid.index))
+            following = _following(grid, graph, twins, range(grid.index))
         grids[grid.index] = following or replace(
             grid, maps=tuple(m or old for m, old in zip(maps, grid.maps, strict=True))
         )
     return replace(graph, grids=tuple(grids))
 
 
-def _settled(change: AxisMap, again: AxisMap, before: int, after: int, size: int) -> AxisMap | None:
-    """The reading of a slice that takes the same positions as both traces, None where neither side does."""
-    if not isinstance(change, Slice) or not isinstance(again, Slice):
+def _settled(change: AxisMap, before: int, size: int, others: Sequence[tuple[AxisMap, int]]) -> AxisMap | None:
+    """The reading of a slice that takes the same positions in all traces, None where neither side does.
+
+    others: the slice and its operand's size in each further trace.
+    """
+    if not isinstance(change, Slice):
         return change
+    seen = [(again, after) for again, after in others if isinstance(again, Slice)]
     end = change.start + (size - 1) * change.stride + 1
     for reading in (
         change,
@@ -51,7 +61,7 @@ def _settled(change: AxisMap, again: AxisMap, before: int, after: int, size: int
         replace(change, start=change.start - before),
         replace(change, start=change.start - before, stop=None),
     ):
-        if _taken(reading, before) == _taken(change, before) and _taken(reading, after) == _taken(again, after):
+        if all(_taken(reading, n) == _taken(c, n) for c, n in ((change, before), *seen)):
             return reading
     return None
 
@@ -61,11 +71,11 @@ def _taken(change: Slice, size: int) -> range:
     return range(*slice(change.start, change.stop, change.stride).indices(size))
 
 
-def _following(grid: Grid, graph: Graph, twin: Graph, among: Iterable[int]) -> Grid | None:
-    """The grid as a crop to the size of one of `among` (the latest that measures the same in both traces), or None."""
+def _following(grid: Grid, graph: Graph, twins: Sequence[Graph], among: Iterable[int]) -> Grid | None:
+    """The grid as a crop to the size of one of `among` (the latest that measures the same in all traces), or None."""
     for index in sorted((i for i in among if i < grid.index), reverse=True):
         other = graph.grids[index]
-        same = other.sizes == grid.sizes and twin.grids[index].sizes == twin.grids[grid.index].sizes
+        same = other.sizes == grid.sizes and all(t.grids[index].sizes == t.grids[grid.index].sizes for t in twins)
         if same and all(other.local) and index not in grid.sources:
             return replace(grid, kind="follow", sources=(*grid.sources, index))
     return None

@@ -10,7 +10,7 @@ import ast
 import dataclasses
 import inspect
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -61,11 +61,12 @@ class Argument:
         beside = dict(zip(self.positions, more, strict=False))
         return replace(self, shape=tuple(n + beside.get(at, 0) for at, n in enumerate(self.shape)), text="")
 
-    def larger(self, step: int | None) -> Argument:
-        """The same with more positions: `step` more, or twice as many (None)."""
-        grown = [
-            (2 * n if step is None else n + step) if at in self.positions else n for at, n in enumerate(self.shape)
-        ]
+    def larger(self, step: int | None, along: Collection[int]) -> Argument:
+        """The same with more positions along these axes: `step` more, or twice as many (None)."""
+        grown = list(self.shape)
+        for axis, at in enumerate(self.positions):
+            if axis in along:
+                grown[at] = 2 * grown[at] if step is None else grown[at] + step
         return replace(self, shape=tuple(grown))
 
     def read_as(self, positions: Sequence[int]) -> Argument:

@@ -6,9 +6,11 @@ waveform without channels, frames before the channels), the forward is left and 
 
 from __future__ import annotations
 
+from functools import partial
+
 from stridewise.building.builder import Builder
 from stridewise.ops.draft import Value
-from stridewise.ops.layout import Digit, digits
+from stridewise.ops.layout import Digit, Dim, digits, whole_axis
 
 
 class Misread(Exception):  # noqa: N818  no error: the input is read anew
@@ -22,11 +24,12 @@ class Misread(Exception):  # noqa: N818  no error: the input is read anew
 class Looking:
     """Looks at windows until one reads an input; raises `Misread` where it reads something else than its positions.
 
-    names: the inputs in question.
+    names: the inputs in question. first: they are read as (N, C, positions), which a rearrangement may follow.
     """
 
-    def __init__(self, names: frozenset[str]) -> None:
+    def __init__(self, names: frozenset[str], first: bool = True) -> None:
         self.names = names
+        self.first = first
 
     def sees(self, builder: Builder, value: Value, axes: int) -> bool:
         """Whether the question is answered by a window over the last `axes` dimensions (-1: all but two) of `value`."""
@@ -41,7 +44,7 @@ class Looking:
         before = _roots(builder, [d for dim in value.dims[:channels] for d in digits(dim)])
         there = _roots(builder, digits(value.dims[channels]))
         wanted = {(grid, a) for grid, _ in here | before | there for a in range(len(builder.draft.grids[grid].sizes))}
-        is_whole = all(digits(dim) for dim in over)
+        is_whole = all(map(digits if self.first else partial(_is_axis, builder), over))
         by_grid = {builder.tensors[t].grid: name for name, t in builder.inputs}
         if here and is_whole and wanted <= here | before:
             return True
@@ -52,6 +55,12 @@ class Looking:
             if name in self.names:
                 raise Misread(name)
         return True
+
+
+def _is_axis(builder: Builder, dim: Dim) -> bool:
+    """Whether a dimension is one whole axis."""
+    digit = whole_axis(dim)
+    return digit is not None and digit.count == builder.draft.grids[digit.grid].sizes[digit.axis]
 
 
 def _roots(builder: Builder, found: list[Digit]) -> set[tuple[int, int]]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from fractions import Fraction
 
-from stridewise.axis import AxisMap, Resize
+from stridewise.axis import IDENTITY, AxisMap, Resize
 from stridewise.ir import Graph, Grid, Pin
 
 
@@ -17,30 +17,34 @@ def has_constant_sizes(graph: Graph, stated: Collection[int] = ()) -> bool:
     return any(grid.kind == "fixed" or grid.index in asked for grid in graph.grids)
 
 
-def with_links(graph: Graph, other: Graph | None) -> Graph:
-    """The graph with its constant sizes settled by a second trace at another input size (DESIGN 3.4).
+def with_links(graph: Graph, twins: Sequence[Graph]) -> Graph:
+    """The graph with its constant sizes settled by traces at other input sizes (DESIGN 3.4).
 
-    A size that is another tensor's at both is free and follows it; one that stays is fixed and pinned.
+    A size that is another tensor's in all of them is free and follows it; one that stays is fixed and pinned.
     """
     if not has_constant_sizes(graph):
         return graph
-    twin = other if other is not None and len(other.grids) == len(graph.grids) else None
+    twins = [twin for twin in twins if len(twin.grids) == len(graph.grids)]
     grids, pins = list(graph.grids), list(graph.pins)
     for grid in graph.grids:
         adaptive = _adaptive_link(grid, graph)
         if grid.kind != "fixed" and not adaptive:
             continue
-        again = twin.grids[grid.index].sizes if twin else grid.sizes
-        if again != grid.sizes and twin is not None:
-            found = _reference(graph, twin, grid)
+        if any(twin.grids[grid.index].sizes != grid.sizes for twin in twins):
+            found = _reference(graph, twins, grid)
             if found is not None:
                 grids[grid.index] = replace(grid, kind="follow", sources=(*grid.sources, found))
                 pins = [p for p in pins if p.grid != grid.index]
                 continue
-            factors = _factors(graph, twin, grid)
+            factors = _factors(graph, twins, grid)
             if factors is not None:
                 grids[grid.index] = replace(grid, kind="map", maps=factors)
                 pins = [p for p in pins if p.grid != grid.index]
+                continue
+            kept = _as_it_comes(graph, twins, grid)
+            if kept is not None:
+                grids[grid.index], held = kept
+                pins = [replace(p, axes=held) if p.grid == grid.index else p for p in pins]
                 continue
         if not adaptive and grid.node is not None:
             by = "x".join(map(str, grid.sizes))
@@ -60,25 +64,38 @@ def _adaptive_link(grid: Grid, graph: Graph) -> bool:
     return any(p.grid == grid.index and p.kind == "size" for p in graph.pins)
 
 
-def _reference(graph: Graph, twin: Graph, grid: Grid) -> int | None:
-    """The latest grid before `grid` that measures the same in both traces."""
+def _reference(graph: Graph, twins: Sequence[Graph], grid: Grid) -> int | None:
+    """The latest grid before `grid` that measures the same in all traces."""
     for other in reversed(graph.grids[: grid.index]):
-        same = other.sizes == grid.sizes and twin.grids[other.index].sizes == twin.grids[grid.index].sizes
+        same = other.sizes == grid.sizes and all(t.grids[other.index].sizes == t.grids[grid.index].sizes for t in twins)
         if same and all(other.local) and other.index not in grid.sources:
             return other.index
     return None
 
 
-def _factors(graph: Graph, twin: Graph, grid: Grid) -> tuple[AxisMap, ...] | None:
-    """Fixed factors that give the grid's sizes from its source in both traces."""
+def _as_it_comes(graph: Graph, twins: Sequence[Graph], grid: Grid) -> tuple[Grid, tuple[int, ...]] | None:
+    """An adaptive pool that leaves some axes as they come in, and the axes that it sets; None for others."""
+    traces = (graph, *twins)
+    free = [
+        all(t.grids[grid.index].sizes[a] == t.grids[grid.sources[0]].sizes[a] for t in traces)
+        for a in range(len(grid.sizes))
+    ]
+    if grid.kind != "map" or not any(free):
+        return None
+    maps = tuple(IDENTITY if same else change for same, change in zip(free, grid.maps, strict=True))
+    return replace(grid, maps=maps), tuple(a for a, same in enumerate(free) if not same)
+
+
+def _factors(graph: Graph, twins: Sequence[Graph], grid: Grid) -> tuple[AxisMap, ...] | None:
+    """Fixed factors that give the grid's sizes from its source in all traces."""
     if not grid.sources or grid.kind != "fixed":
         return None
-    before, after = graph.grids[grid.sources[0]].sizes, twin.grids[grid.sources[0]].sizes
+    before = graph.grids[grid.sources[0]].sizes
     maps: list[AxisMap] = []
-    for a, (n, m) in enumerate(zip(grid.sizes, twin.grids[grid.index].sizes, strict=True)):
+    for a, (n, change) in enumerate(zip(grid.sizes, grid.maps, strict=True)):
         factor = Fraction(n, before[a])
-        change = grid.maps[a]
-        if factor * after[a] != m or not isinstance(change, Resize):
+        others = [(t.grids[grid.sources[0]].sizes[a], t.grids[grid.index].sizes[a]) for t in twins]
+        if any(factor * size != out for size, out in others) or not isinstance(change, Resize):
             return None
         maps.append(replace(change, factor=factor, to=None))
     return tuple(maps)

@@ -30,6 +30,7 @@ class Target:
         "op",
         "outputs",
         "seeded",
+        "varies",
         "writes",
     )
 
@@ -48,6 +49,9 @@ class Target:
             self.alias = 0
         # Where a device can be asked for, the meta device is what the forward gets.
         self.makes = any(a.name == "device" for a in arguments)
+        # One number throughout; ranges, random numbers and whatever has no rule vary.
+        name = self.name.split(".")[1].rstrip("_")
+        self.varies = name not in _FILLS and (self.op is None or self.op.name in _VARYING or name.startswith("rand"))
         # Whether its output, or the shape of that, follows from the values of what comes in.
         self.asks = not _ASKING.isdisjoint(func.tags)
         self.seeded = torch.Tag.nondeterministic_seeded in func.tags
@@ -67,6 +71,8 @@ class Target:
         return int(named[1]) if named else -1
 
 
+_FILLS = frozenset("zeros ones full empty empty_strided scalar_tensor fill zero zeros_like ones_like full_like".split())
+_VARYING = frozenset(("softmax", "triangle", "pad", "write", "concat", "stack"))  # of constants they make others
 _TARGETS: dict[Any, Target] = {}
 _known_at = [generation()]
 

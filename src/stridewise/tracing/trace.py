@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any, TypeAlias
 
 import torch
@@ -16,17 +17,13 @@ from stridewise.building.builder import Builder, frontier
 from stridewise.building.slots import with_slots
 from stridewise.errors import StridewiseError, TraceError, by
 from stridewise.ir import End, Graph
-from stridewise.ops.join import OWN_ORDER
 from stridewise.tracing.clone import Cloner
-from stridewise.tracing.cuts import has_open_cuts, with_cuts
 from stridewise.tracing.ended import ended_at
-from stridewise.tracing.fast_paths import is_own_forward
 from stridewise.tracing.hints import hint, part_hint
 from stridewise.tracing.inputs import Argument, arguments_of, called, with_layout
 from stridewise.tracing.inputs import InputSpec as InputSpec
 from stridewise.tracing.layouts import Looking, Misread
-from stridewise.tracing.links import has_constant_sizes, with_links
-from stridewise.tracing.same import may_pad_same, with_same_padding
+from stridewise.tracing.settled import settled
 from stridewise.tracing.source import Source
 from stridewise.tracing.steps import FOLLOWING
 from stridewise.tracing.targets import forget_targets
@@ -34,6 +31,8 @@ from stridewise.tracing.tracer import Tracer
 
 Arguments: TypeAlias = Mapping[str, Argument]
 Beside: TypeAlias = Callable[[Tracer], AbstractContextManager[Any]]
+
+_NO_DOUBTS: Mapping[int, str] = {}
 
 _LONG = 200  # what torch says beyond, whole sentences, tells its own developers what to do
 
@@ -60,28 +59,21 @@ def trace(
     shapes: Arguments = arguments_of(with_layout(input, layout))
     # Inference mode would show composite ops to the tracer instead of their parts.
     with _no_collection(), torch.inference_mode(False):
+        once = partial(_trace_once, model, name=name, opaque=opaque)
         try:
             shapes, graph = _read(model, shapes, name, opaque)
         except TraceError as error:
             found = hint(model, shapes, lambda other: _read(model, other, name, opaque)[1])
             found = found or part_hint(model, lambda part: _read(part, shapes, name, opaque)[1])
             raise TraceError(f"{error}; {found}" if found else str(error)) from error
-        if has_constant_sizes(graph, _stated(model, graph)) or has_open_cuts(graph):
-            other = _second(model, shapes, name, opaque)
-            graph = with_cuts(with_links(graph, other), other)
-        if any(p.message == OWN_ORDER for p in graph.pins) and _second(model, shapes, name, opaque) is not None:
-            graph = replace(graph, pins=tuple(p for p in graph.pins if p.message != OWN_ORDER))
-        is_open = may_pad_same(graph)
-        for step in (1, 2, 4, 8, 16):  # each turns the remainder at one more level of strides of 2
-            twin = _second(model, shapes, name, opaque, (step,)) if is_open else None
-            if twin is not None:
-                graph, is_open = with_same_padding(graph, twin)
+        graph = settled(model, graph, once, shapes)
     if not any(op.site for op in graph.nodes):
+        where = name or type(model).__name__
         if graph.end is not None:
-            raise TraceError(f"{name or type(model).__name__}: {graph.end}: there is no map yet")
-        raise TraceError(
-            f"{name or type(model).__name__}: no convolution or pooling was met: it has no strides to show"
-        )
+            raise TraceError(f"{where}: {graph.end}: there is no map yet")
+        if graph.unknown:
+            raise TraceError(f"{where}: nothing is known of its strides: {graph.unknown[0].message}")
+        raise TraceError(f"{where}: no convolution or pooling was met: it has no strides to show")
     return graph
 
 
@@ -103,31 +95,15 @@ def _read(
     """The arguments with their positions where the first window meets them, and the graph."""
     asked = frozenset(key or "input" for key, a in shapes.items() if a.readings() and a.is_float)
     try:
-        return shapes, _trace_once(model, shapes, name, opaque, beside, Looking(asked) if asked else None)
+        return shapes, _trace_once(model, shapes, name, opaque, beside, looking=Looking(asked) if asked else None)
     except Misread as misread:
         key = misread.name if misread.name in shapes else ""
         looking = frozenset((misread.name,))
     for positions in shapes[key].readings():
         other = {**shapes, key: shapes[key].read_as(positions)}
         with suppress(Misread):
-            return other, _trace_once(model, other, name, opaque, beside, Looking(looking))
+            return other, _trace_once(model, other, name, opaque, beside, looking=Looking(looking, first=False))
     return shapes, _trace_once(model, shapes, name, opaque, beside)
-
-
-def _second(
-    model: nn.Module,
-    shapes: Arguments,
-    name: str,
-    opaque: Sequence[str],
-    steps: Sequence[int | None] = (64, None),
-) -> Graph | None:
-    """The graph at an input larger by one of `steps` (None: twice as large), None when the network takes none."""
-    for step in steps:
-        try:
-            return _trace_once(model, {k: a.larger(step) for k, a in shapes.items()}, name, opaque)
-        except StridewiseError:
-            continue
-    return None
 
 
 def _trace_once(
@@ -136,14 +112,16 @@ def _trace_once(
     name: str,
     opaque: Sequence[str] = (),
     beside: Beside | None = None,
+    doubts: Mapping[int, str] = _NO_DOUBTS,
     looking: Looking | None = None,
 ) -> Graph:
     """The graph at these shapes alone; `beside` is entered around the forward, to watch it too.
 
-    Raises: Misread where `looking` sees an input read otherwise.
+    doubts: by node the reason why its geometry is not to be followed. Raises: Misread where `looking` sees an input
+    read otherwise.
     """
     forget_targets()
-    builder = Builder(opaque=tuple(opaque))
+    builder = Builder(opaque=tuple(opaque), doubts=doubts)
     tracer = Tracer(builder, looking)
     cloner = Cloner(tracer.wrap, tracer.known)
     copy = cloner.module(model)
@@ -226,29 +204,6 @@ def _run(
         raise TraceError(
             f"{name}: the forward failed at input {given} in '{where or 'the model itself'}': {said}"
         ) from error
-
-
-def _stated(model: nn.Module, graph: Graph) -> list[int]:
-    """Nodes of adaptive pools whose layer, one of torch's own, holds their size as numbers: the same at every input."""
-    found = []
-    for pin in graph.pins:
-        layer = _layer_at(model, graph.nodes[pin.node].path)
-        sizes = getattr(layer, "output_size", None)
-        sizes = sizes if isinstance(sizes, tuple | list) else (sizes,)
-        if is_own_forward(layer) and type(layer) in _ADAPTIVE and all(type(n) is int for n in sizes):
-            found.append(pin.node)
-    return found
-
-
-_ADAPTIVE = {getattr(nn, f"Adaptive{kind}Pool{axes}d") for kind in ("Avg", "Max") for axes in (1, 2, 3)}
-
-
-def _layer_at(model: nn.Module, path: str) -> nn.Module:
-    """The module at `path`; the model itself where it has none there."""
-    try:
-        return model.get_submodule(path)
-    except AttributeError:
-        return model
 
 
 def _tensors(out: Any) -> list[torch.Tensor]:

@@ -139,7 +139,7 @@ class Tracer(TorchDispatchMode):
             self.constants.remember(out, func, target, args, kwargs)
         if target.counts and operands:
             self._constant_work(target, plain, named, out, operands)
-        self._constant(out, operands)
+        self._constant(out, operands, varies=target.varies)
         return out
 
     def _follow(
@@ -224,16 +224,22 @@ class Tracer(TorchDispatchMode):
             self.constants.known.add(id(tensor))
         return value
 
-    def _constant(self, out: Any, operands: Sequence[Value]) -> None:
-        """What is made from weights is a weight; what is made from nothing is made here."""
+    def _constant(self, out: Any, operands: Sequence[Value], varies: bool = False) -> None:
+        """What is made from weights is a weight; what is made from nothing is made here.
+
+        varies: by an op whose entries may differ though those of its operands do not.
+        """
         origin: Any = "made"
         weights = 0
+        varies = varies or any(v.varies for v in operands)
         for value in {id(v): v for v in operands}.values() if operands else ():
             weights += value.weights
             origin = "weight" if value.origin == "weight" else origin
         for tensor in _several(out):
             shape = tuple(tensor.shape)
-            self.values[id(tensor)] = Value(shape, _plain_dims(shape), None, None, origin, False, weights)
+            value = Value(shape, _plain_dims(shape), None, None, origin, False, weights)
+            value.varies = varies and origin == "made"
+            self.values[id(tensor)] = value
             self.alive.append(tensor)
 
     def step(self, step: Step, x: torch.Tensor) -> torch.Tensor | None:

@@ -1,0 +1,130 @@
+"""A graph whose sizes look like constants, settled by traces of the same network at other input sizes.
+
+Links (sizes that follow another tensor), crops, and paddings of "SAME" are read from the traces together; what gives
+other sizes than they show is doubted, and the network is traced once more without it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import TypeAlias
+
+from torch import nn
+
+from stridewise.errors import StridewiseError
+from stridewise.ir import Graph
+from stridewise.ops.join import OWN_ORDER
+from stridewise.tracing.cuts import has_open_cuts, with_cuts
+from stridewise.tracing.doubts import doubtful, is_asking
+from stridewise.tracing.fast_paths import is_own_forward
+from stridewise.tracing.inputs import Argument
+from stridewise.tracing.links import has_constant_sizes, with_links
+from stridewise.tracing.same import may_pad_same, with_same_padding
+
+Shapes: TypeAlias = Mapping[str, Argument]
+Again: TypeAlias = Callable[..., Graph]
+
+_ROUNDS = 4  # an op that is not followed leaves fewer questions behind it
+
+
+def settled(model: nn.Module, graph: Graph, again: Again, shapes: Shapes) -> Graph:
+    """The graph with every size that looks like a constant settled by traces at other input sizes."""
+    doubts: dict[int, str] = {}
+    for _ in range(_ROUNDS):
+        graph, twins = _linked(model, graph, partial(again, doubts=dict(doubts)), shapes)
+        more = doubtful(graph, twins)
+        if not more:
+            break
+        doubts |= more
+        graph = again(shapes, doubts=doubts)
+    if any(p.message == OWN_ORDER for p in graph.pins) and _larger(again, shapes, range(_most_axes(shapes)), 64, None):
+        graph = replace(graph, pins=tuple(p for p in graph.pins if p.message != OWN_ORDER))
+    return graph
+
+
+def _linked(
+    model: nn.Module, graph: Graph, again: Callable[[Shapes], Graph], shapes: Shapes
+) -> tuple[Graph, Sequence[Graph]]:
+    """The graph with its links, crops and paddings of "SAME", and the traces at other sizes that were asked."""
+    twins: Sequence[Graph] = ()
+    cuts = has_open_cuts(graph)
+    if cuts or has_constant_sizes(graph, _stated(model, graph)):
+        # Of a pool to a number of positions one more size says whether it stays; factors and halves show at odd ones.
+        twins = _twins(again, shapes, _STEPS if cuts or any(g.kind == "fixed" for g in graph.grids) else _STEPS[:1])
+        graph = with_cuts(with_links(graph, twins), twins)
+    is_open = may_pad_same(graph)
+    for step in (1, 2, 4, 8, 16):  # each turns the remainder at one more level of strides of 2
+        twin = _larger(again, shapes, range(_most_axes(shapes)), step) if is_open else None
+        if twin is not None:
+            graph, is_open = with_same_padding(graph, twin)
+    if not twins and is_asking(graph, lambda path: _pads_by_itself(_layer_at(model, path))):
+        twins = _twins(again, shapes)
+    return graph, twins
+
+
+_STEPS: tuple[tuple[int | None, ...], ...] = ((64, None), (37,))
+
+
+def _twins(
+    again: Callable[[Shapes], Graph], shapes: Shapes, each: Sequence[tuple[int | None, ...]] = _STEPS
+) -> list[Graph]:
+    """Traces at inputs larger by an even and by an odd number: on all axes or, where the network takes none such, on
+    one axis after the other."""
+    axes = _most_axes(shapes)
+    found = [_larger(again, shapes, range(axes), *steps) for steps in each]
+    if not any(found) and axes > 1:
+        found = [_larger(again, shapes, [axis], *steps) for axis in range(axes) for steps in each]
+    return [twin for twin in found if twin is not None]
+
+
+def _most_axes(shapes: Shapes) -> int:
+    return max(len(argument.positions) for argument in shapes.values())
+
+
+def _larger(
+    again: Callable[[Shapes], Graph], shapes: Shapes, along: Collection[int], *steps: int | None
+) -> Graph | None:
+    """The trace at an input larger by the first of `steps` (None: twice as large) that the network takes."""
+    for step in steps:
+        try:
+            return again({key: argument.larger(step, along) for key, argument in shapes.items()})
+        except StridewiseError:
+            continue
+    return None
+
+
+def _stated(model: nn.Module, graph: Graph) -> list[int]:
+    """Nodes of adaptive pools whose layer, one of torch's own, holds their size as numbers: the same at every input."""
+    found = []
+    for pin in graph.pins:
+        layer = _layer_at(model, graph.nodes[pin.node].path)
+        sizes = getattr(layer, "output_size", None)
+        sizes = sizes if isinstance(sizes, tuple | list) else (sizes,)
+        if is_own_forward(layer) and type(layer) in _ADAPTIVE and all(type(n) is int for n in sizes):
+            found.append(pin.node)
+    return found
+
+
+_ADAPTIVE = {getattr(nn, f"Adaptive{kind}Pool{axes}d") for kind in ("Avg", "Max") for axes in (1, 2, 3)}
+
+
+_PADDING = {
+    getattr(nn, f"{kind}Pad{axes}d")
+    for kind in ("Zero", "Constant", "Reflection", "Replication", "Circular")
+    for axes in (1, 2, 3)
+} | {nn.Conv1d, nn.Conv2d, nn.Conv3d}
+
+
+def _pads_by_itself(layer: nn.Module) -> bool:
+    """Whether a layer of torch's own holds the numbers that it pads by."""
+    return type(layer) in _PADDING and is_own_forward(layer)
+
+
+def _layer_at(model: nn.Module, path: str) -> nn.Module:
+    """The module at `path`; the model itself where it has none there."""
+    try:
+        return model.get_submodule(path)
+    except AttributeError:
+        return model
