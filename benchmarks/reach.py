@@ -317,9 +317,11 @@ def table() -> str:
             b + (f", {c['nothing to do']} coarse enough" if c["nothing to do"] else "")
             for b, c in zip(both, counts, strict=True)
         ]
-        out += [
-            f"| {source} | {len(mine)} | {len(good)} | {middle} | {sum(r['unknown'] > 0 for r in good)} | {both[0]} | {both[1]} |"
-        ]
+        unknown = sum(r["unknown"] > 0 for r in good)
+        out += [f"| {source} | {len(mine)} | {len(good)} | {middle} | {unknown} | {both[0]} | {both[1]} |"]
+    out += [
+        f"| {source} | {len(mine)} | {len(good)} | {middle} | {sum(r['unknown'] > 0 for r in good)} | {both[0]} | {both[1]} |"
+    ]
     out += [
         "",
         "| network | ms | strides of its outputs | ends at | os 16 | os 8 |",
