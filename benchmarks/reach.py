@@ -320,9 +320,6 @@ def table() -> str:
         unknown = sum(r["unknown"] > 0 for r in good)
         out += [f"| {source} | {len(mine)} | {len(good)} | {middle} | {unknown} | {both[0]} | {both[1]} |"]
     out += [
-        f"| {source} | {len(mine)} | {len(good)} | {middle} | {sum(r['unknown'] > 0 for r in good)} | {both[0]} | {both[1]} |"
-    ]
-    out += [
         "",
         "| network | ms | strides of its outputs | ends at | os 16 | os 8 |",
         "| --- | ---: | --- | --- | --- | --- |",
