@@ -118,7 +118,7 @@ def _tried(
     done = Done(changes=(), graph=expected)
     try:
         done.changes = tuple(change(done, done._undo))
-        done.changes = (*done.changes, *follow(model, expected, done._undo))
+        done.changes = (*done.changes, *follow(model, graph, expected, done._undo))
         done.findings = still_assumed(model, graph, expected)
         again = traced_again(model, input, plan.model)
         check_promised(again, expected)
