@@ -120,8 +120,16 @@ def cifar(root: Path) -> None:
     write(root / "cifar-10-batches-py" / "batches.meta", pickle.dumps({"label_names": ["plane", "car", "bird"]}, 2))
 
 
+def metadata(root: Path) -> None:
+    rows = []
+    for number in range(4):
+        save(picture(number), root / "train" / f"{number}.png")
+        rows.append(json.dumps({"file_name": f"{number}.png", "label": number % 2}))
+    write(root / "train" / "metadata.jsonl", "\n".join(rows))
+
+
 LAYOUTS: dict[str, Callable[[Path], None]] = {
-    writer.__name__: writer for writer in (folders, coco, yolo, voc, masks, npz, mnist, cifar)
+    writer.__name__: writer for writer in (folders, coco, yolo, voc, masks, npz, mnist, cifar, metadata)
 }
 
 

@@ -6,13 +6,15 @@ An `.npz` holds `x`/`y`, Keras's `x_train`/`y_train`/..., `train_images`/`train_
 
 import zipfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from stridewise.data.cleaning import finish, readable_size, step
+from stridewise.data.cleaning import dataset_of, finish, ids_said, readable_size, step
+from stridewise.data.grids import Grid
 from stridewise.data.mask import IGNORE, Mask
 from stridewise.data.picture import Bytes, Picture
 from stridewise.data.records import Dataset, Progress, Sample, Task
@@ -21,7 +23,22 @@ from stridewise.errors import DataError
 
 _BYTES_LIMIT = 16 << 30
 _CLASSES_LIMIT = 65_536
+_CHANNELS = 16
 _SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Stack:
+    """Signals, volumes, or pictures of other than 1 or 3 channels: (N, *sizes, channels), as many sizes as `axes`."""
+
+    values: npt.NDArray[Any]
+    axes: int
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+
+Pixels = list[bytes] | Bytes | Stack
 
 
 def looks_like(root: Path) -> bool:
@@ -36,10 +53,10 @@ def read(root: Path, progress: Progress | None = None) -> Dataset:
     """
     loaded = _load(root)
     tally = Tally()
-    parts: dict[str, tuple[list[bytes] | Bytes, npt.NDArray[Any]]] = {}
+    parts: dict[str, tuple[Pixels, npt.NDArray[Any]]] = {}
     for split in (*_SPLITS, "all"):
-        pictures = _pictures(loaded, split, root)
         labels = _first(loaded, (f"{split}_labels", f"y_{split}") if split != "all" else ("y", "labels"))
+        pictures = None if labels is None else _pictures(loaded, split, root, labels.shape)
         if pictures is not None and labels is not None:
             parts[split] = (pictures, labels)
     if not parts:
@@ -51,12 +68,13 @@ def read(root: Path, progress: Progress | None = None) -> Dataset:
 
 def dataset_of_arrays(
     root: Path,
-    parts: Mapping[str, tuple[list[bytes] | Bytes, npt.NDArray[Any]]],
+    parts: Mapping[str, tuple[Pixels, npt.NDArray[Any]]],
     names: tuple[str, ...] | None,
     tally: Tally,
     progress: Progress | None = None,
 ) -> Dataset:
-    """A data set from pictures and labels by split; pictures (N, height, width[, 1 or 3]) uint8 or encoded files.
+    """A data set from pictures and labels by split; pictures (N, height, width[, 1 or 3]) uint8, encoded files, or the
+    `Values` of signals and volumes, (N, *sizes, channels).
 
     Raises: DataError when counts differ, labels are no whole numbers, or no picture is left.
     """
@@ -67,14 +85,16 @@ def dataset_of_arrays(
             )
         if labels.dtype.kind not in "iub":
             raise DataError(f"{root}: {split} labels are {labels.dtype}, not whole numbers: give class indices")
-    masks = all(labels.ndim == 3 for _, labels in parts.values())
+        if labels.ndim == 2 and labels.shape[1] != 1 and not _marks(pictures, labels):
+            raise DataError(f"{root}: {split} has {labels.shape[1]} labels a picture: one class each is read")
+    masks = all(_marks(pictures, labels) for pictures, labels in parts.values())
     names = names or _numbered(root, [labels for _, labels in parts.values()], masks=masks)
     tally.found = total = sum(len(labels) for _, labels in parts.values())
     splits: dict[str, list[Sample]] = {}
     done = 0
     for split, (pictures, labels) in parts.items():
         for number in range(len(labels)):
-            source = Picture(name=f"{split}/{number}", source=pictures[number])
+            source = _source(f"{split}/{number}", pictures, number)
             sample = _sample(source, labels[number], len(names), tally, mask=masks)
             if sample:
                 splits.setdefault(split, []).append(sample)
@@ -82,10 +102,18 @@ def dataset_of_arrays(
             step(progress, done, total)
     task: Task = "segment" if masks else "classify"
     kept = finish(splits, root, task, tally)
-    return Dataset(task=task, name=root.stem, classes=names, splits=kept, report=tally.report())
+    if names:
+        tally.note(ids_said(range(len(names)), names))
+    return dataset_of(task, root.stem, names, kept, tally)
 
 
-def _sample(picture: Picture, label: Any, classes: int, tally: Tally, *, mask: bool) -> Sample | None:
+def _source(name: str, pictures: Pixels, number: int) -> Picture | Grid:
+    if isinstance(pictures, Stack):
+        return Grid(name=name, source=pictures.values[number], axes=pictures.axes)
+    return Picture(name=name, source=pictures[number])
+
+
+def _sample(picture: Picture | Grid, label: Any, classes: int, tally: Tally, *, mask: bool) -> Sample | None:
     size = readable_size(picture, tally)
     if size is None:
         return None
@@ -94,7 +122,7 @@ def _sample(picture: Picture, label: Any, classes: int, tally: Tally, *, mask: b
             tally.drop("mask", "another size than its picture, or ids of no class", picture.name)
             return None
         return Sample(picture=picture, size=size, mask=Mask(name=picture.name, source=label.astype(np.uint8)))
-    index = int(label.reshape(-1)[0]) if np.size(label) == 1 else -1
+    index = int(label.reshape(-1)[0])
     if not 0 <= index < classes:
         tally.drop("picture", "a label of no class", picture.name)
         return None
@@ -116,12 +144,42 @@ def _load(root: Path) -> dict[str, npt.NDArray[Any]]:
         raise DataError(f"{root}: no .npz of plain arrays: {reason}. Save it again with numpy.savez") from error
 
 
-def _pictures(loaded: Mapping[str, npt.NDArray[Any]], split: str, root: Path) -> list[bytes] | Bytes | None:
+def _pictures(loaded: Mapping[str, npt.NDArray[Any]], split: str, root: Path, labels: tuple[int, ...]) -> Pixels | None:
     if f"{split}_jpeg" in loaded and f"{split}_offsets" in loaded:
         return _encoded(loaded[f"{split}_jpeg"], loaded[f"{split}_offsets"], root)
     keys = (f"{split}_images", f"x_{split}") if split != "all" else ("x", "images")
     found = _first(loaded, keys)
-    return None if found is None else _eight_bit(found, root)
+    return None if found is None else _stacked(found, labels) or _eight_bit(found, root)
+
+
+def _marks(pictures: Pixels, labels: npt.NDArray[Any]) -> bool:
+    """Whether labels (N, *sizes) say a class of every position."""
+    if isinstance(pictures, Stack) and pictures.axes == 1:
+        return labels.ndim == 2 and labels.shape[1] > 1 and labels.shape == pictures.values.shape[:2]
+    return labels.ndim > 2
+
+
+def _stacked(pixels: npt.NDArray[Any], labels: tuple[int, ...]) -> Stack | None:
+    """Arrays that are no pictures: (N, length), (N, *sizes of a volume[, channels]), or of other than 1 or 3 channels.
+
+    The masks' axes decide where there are masks. Else an axis at the end or in front counts as channels where it has up
+    to 4 entries, or up to 16 and fewer than half of what the others have.
+    """
+    if pixels.dtype.kind not in "fiub" or 0 in pixels.shape or not 2 <= pixels.ndim <= 5:
+        return None
+    last, first = pixels.shape[-1], pixels.shape[1]
+    if len(labels) > 2 or (len(labels) == 2 and labels[1] > 1 and labels == pixels.shape[:2]):  # masks
+        axes = len(labels) - 1
+        channelled = pixels.ndim == axes + 2
+    else:
+        few, others = min(last, first), sorted(pixels.shape[1:])[1:]
+        channelled = pixels.ndim >= 4 and (few <= 4 or (few <= _CHANNELS and 2 * few < min(others)))
+        axes = pixels.ndim - 1 - channelled
+    if axes == 2 and (not channelled or {last, first} & {1, 3}):
+        return None
+    if not channelled:
+        return Stack(values=pixels[..., None], axes=axes) if pixels.ndim == axes + 1 else None
+    return Stack(values=pixels if last <= first or axes == 1 else np.moveaxis(pixels, 1, -1), axes=axes)
 
 
 def _encoded(joined: npt.NDArray[Any], offsets: npt.NDArray[Any], root: Path) -> list[bytes]:

@@ -8,9 +8,10 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from stridewise.data.grids import SOUNDS, VOLUMES, Grid, suffix_of
 from stridewise.data.mask import Mask
 from stridewise.data.picture import SUFFIXES, Header, Picture, PictureError, Size
-from stridewise.data.records import Boxes, Progress, Sample, Task
+from stridewise.data.records import Boxes, Dataset, Progress, Sample, Task
 from stridewise.data.report import Tally
 from stridewise.data.shapes import Shapes
 from stridewise.errors import DataError
@@ -67,7 +68,7 @@ def clean_boxes(
     )
 
 
-def readable_header(picture: Picture | Mask, tally: Tally) -> Header | None:
+def readable_header(picture: Picture | Mask | Grid, tally: Tally) -> Header | None:
     """The header of a picture or mask, or None after counting why it cannot be used; what is remarkable is counted."""
     what = "mask" if isinstance(picture, Mask) else "picture"
     try:
@@ -79,12 +80,46 @@ def readable_header(picture: Picture | Mask, tally: Tally) -> Header | None:
         tally.change(what, "turned upright, as its EXIF orientation says", picture.name)
     if header.deep and what == "picture":
         tally.change(what, "of 16 bits or floats: 65535, or 1.0, becomes 255", picture.name)
-    if header.first:
+    if header.pages > 1:
         tally.change(what, "holds several: the first one is used", picture.name)
     return header
 
 
-def readable_size(picture: Picture | Mask, tally: Tally) -> Size | None:
+def opened_sample(path: Path, root: Path, tally: Tally) -> Sample | None:
+    """The picture, sound or volume in a file, or None after counting why it cannot be used. A TIFF of several pages is
+    a volume."""
+    name = name_in(root, path)
+    source = source_of(path, name)
+    header = readable_header(source, tally)
+    if header is None:
+        return None
+    return Sample(picture=source, size=header.size, spacing=header.spacing)
+
+
+def source_of(path: Path, name: str) -> Picture | Grid:
+    """A file as a picture, a sound or a volume."""
+    suffix = suffix_of(path)
+    if suffix in SOUNDS:
+        return Grid(name=name, source=path, axes=1)
+    if suffix in {".nii", ".nii.gz"}:
+        return Grid(name=name, source=path, axes=3)
+    picture = Picture(name=name, source=path)
+    if suffix in {".tif", ".tiff"}:
+        try:
+            pages = picture.header().pages
+        except PictureError:  # counted where the picture is used
+            pages = 1
+        if pages > 1:
+            return Grid(name=name, source=path, axes=3)
+    return picture
+
+
+def stem_of(path: Path) -> str:
+    """A file's name without what says its kind."""
+    return path.name[: len(path.name) - len(suffix_of(path))]
+
+
+def readable_size(picture: Picture | Mask | Grid, tally: Tally) -> Size | None:
     """The picture's size as displayed, or None after counting why it cannot be used."""
     header = readable_header(picture, tally)
     return None if header is None else header.size
@@ -93,7 +128,8 @@ def readable_size(picture: Picture | Mask, tally: Tally) -> Size | None:
 def picture_files(folder: Path, *, deep: bool = False) -> list[Path]:
     """The picture files in `folder` (and below it when `deep`) by suffix, in order; hidden ones are skipped."""
     found = folder.rglob("*") if deep else folder.iterdir()
-    return sorted(p for p in found if p.suffix.lower() in SUFFIXES and not p.name.startswith((".", "__")))
+    known = SUFFIXES | SOUNDS | VOLUMES
+    return sorted(p for p in found if suffix_of(p) in known and not p.name.startswith((".", "__")))
 
 
 def subfolders(parent: Path) -> list[Path]:
@@ -132,6 +168,9 @@ def finish(splits: dict[str, list[Sample]], root: Path, task: Task, tally: Tally
     """Splits without the empty ones, train before val before test. Raises: DataError when no sample is left."""
     order = {"train": 0, "val": 1, "test": 2}
     kept = {name: tuple(splits[name]) for name in sorted(splits, key=lambda n: (order.get(n, 3), n)) if splits[name]}
+    axes = sorted({len(sample.size) for part in kept.values() for sample in part})
+    if len(axes) > 1:
+        raise DataError(f"{root}: pictures of {axes[0]} and of {axes[-1]} axes in one data set: keep one kind")
     note_shared(kept, tally)
     masks = [s.mask.source for part in kept.values() for s in part if s.mask is not None]
     if masks and all(isinstance(mask, Shapes) and not mask.shapes for mask in masks):
@@ -141,6 +180,23 @@ def finish(splits: dict[str, list[Sample]], root: Path, task: Task, tally: Tally
         why = "; ".join(str(entry) for entry in tally.report().dropped) or "there are no picture files"
         raise DataError(f"{root}: no picture is left to {task}: {why}. Check the folder and --format")
     return kept
+
+
+def dataset_of(
+    task: Task, name: str, classes: Sequence[str], splits: dict[str, tuple[Sample, ...]], tally: Tally
+) -> Dataset:
+    """What a reader found, with the channels that its signals or volumes have; pictures are given with 3.
+
+    Raises: DataError where their channels differ.
+    """
+    grids = [s for part in splits.values() for s in part if isinstance(s.picture, Grid)]
+    found = sorted({s.picture.header().channels for s in grids})
+    if len(found) > 1:
+        raise DataError(f"{name}: {found[0]} and {found[-1]} channels in one data set: keep one kind")
+    channels = found[0] if found else 3
+    return Dataset(
+        task=task, name=name, classes=tuple(classes), splits=splits, report=tally.report(), channels=channels
+    )
 
 
 def note_shared(splits: Mapping[str, Sequence[Sample]], tally: Tally) -> None:
@@ -161,7 +217,7 @@ def note_shared(splits: Mapping[str, Sequence[Sample]], tally: Tally) -> None:
                     tally.change("picture", f"of {split} is in {before} too: a score on it says too much", sample.name)
 
 
-def _length(picture: Picture) -> object:
+def _length(picture: Picture | Grid) -> object:
     source = picture.source
     if isinstance(source, Path):
         try:
@@ -171,7 +227,7 @@ def _length(picture: Picture) -> object:
     return len(source) if isinstance(source, bytes) else source.shape
 
 
-def _digest(picture: Picture) -> bytes:
+def _digest(picture: Picture | Grid) -> bytes:
     source = picture.source
     data = source.read_bytes() if isinstance(source, Path) else source
     return hashlib.blake2b(data if isinstance(data, bytes) else data.tobytes(), digest_size=16).digest()

@@ -260,7 +260,7 @@ def _polygon(part: Any) -> Polygon | None:
     return tuple(zip(map(float, part[::2]), map(float, part[1::2]), strict=True))
 
 
-def _agrees(entry: dict[str, Any], size: tuple[int, int]) -> bool:
+def _agrees(entry: dict[str, Any], size: Size) -> bool:
     written = (entry.get("height"), entry.get("width"))
     return all(
         w is None or (isinstance(w, int | float) and math.isfinite(w) and w == s)
@@ -277,6 +277,7 @@ def _picture_folder(path: Path, root: Path, images: list[dict[str, Any]]) -> Pat
     split, stem = _split(path, root), path.name.split(".")[0].removeprefix("instances_")
     home = root if root.is_dir() else path.parent.parent if path.parent.name == "annotations" else path.parent
     folders = [path.parent, *(home / a / b for b in (stem, split, "") for a in ("images", ""))]
+    folders += sorted(path for path in home.glob("images/*") if path.is_dir())
     names = [str(e["file_name"]) for e in images if inside(e.get("file_name"))]
     for folder in folders:
         if any((folder / name).is_file() for name in names[:100]):

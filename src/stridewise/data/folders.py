@@ -1,9 +1,19 @@
 """Class folders: `root/<class>/*.jpg`, or `root/{train,val,test}/<class>/*.jpg`."""
 
+from dataclasses import replace
 from pathlib import Path
 
-from stridewise.data.cleaning import finish, name_in, picture_files, readable_size, split_name, step, subfolders
-from stridewise.data.picture import Picture
+from stridewise.data.cleaning import (
+    dataset_of,
+    finish,
+    ids_said,
+    name_in,
+    opened_sample,
+    picture_files,
+    split_name,
+    step,
+    subfolders,
+)
 from stridewise.data.records import Dataset, Progress, Sample
 from stridewise.data.report import Tally
 from stridewise.errors import DataError
@@ -36,14 +46,14 @@ def read(root: Path, progress: Progress | None = None) -> Dataset:
     tally.found = len(files)
     splits: dict[str, list[Sample]] = {}
     for done, (split, label, path) in enumerate(files, 1):
-        picture = Picture(name=name_in(root, path), source=path)
-        size = readable_size(picture, tally)
-        if size is not None:
-            splits.setdefault(split, []).append(Sample(picture=picture, size=size, label=index[label]))
+        sample = opened_sample(path, root, tally)
+        if sample is not None:
+            splits.setdefault(split, []).append(replace(sample, label=index[label]))
         step(progress, done, len(files))
     _note_missing(splits, classes, tally)
     kept = finish(splits, root, "classify", tally)
-    return Dataset(task="classify", name=root.name, classes=classes, splits=kept, report=tally.report())
+    tally.note(ids_said(range(len(classes)), classes, "classes"))
+    return dataset_of("classify", root.name, classes, kept, tally)
 
 
 def _parents(root: Path) -> list[tuple[str, Path]]:

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from stridewise.data.grids import Grid, nearest
 from stridewise.data.picture import Bytes, Header, PictureError, Size, header_of, opened, turned, upright
 from stridewise.data.shapes import Shapes
 
@@ -34,17 +35,19 @@ class Mask:
     """
 
     name: str
-    source: Path | Bytes | Shapes
+    source: Path | Bytes | Shapes | Grid
     codes: Codes | None = None
     orientation: int = 1
 
     def header(self) -> Header:
         """Size and orientation from the header alone. Raises: PictureError."""
+        if isinstance(self.source, Grid):
+            return self.source.header()
         if isinstance(self.source, Shapes):
             size = self.source.size
             return Header(size=size[::-1] if self.orientation >= 5 else size)
         if isinstance(self.source, np.ndarray):
-            return Header(size=(self.source.shape[0], self.source.shape[1]))
+            return Header(size=self.source.shape)
         with opened(self.name, self.source) as image:
             return header_of(image)
 
@@ -54,8 +57,11 @@ class Mask:
         Raises: PictureError when it cannot be decoded, or holds an id or colour that no class has.
         """
         indices = self.source if isinstance(self.source, np.ndarray) else self._decoded()
-        if size is None or size == indices.shape:
+        if size is None or tuple(size) == indices.shape:
             return indices
+        if indices.ndim != 2:
+            found: Bytes = nearest(indices, size)
+            return found
         return np.asarray(Image.fromarray(indices).resize((size[1], size[0]), Image.Resampling.NEAREST))
 
     def _decoded(self) -> Bytes:
@@ -75,6 +81,8 @@ class Mask:
 
 def raw_codes(mask: Mask, *, coloured: bool) -> npt.NDArray[np.int32]:
     """What the file holds at every pixel, (height, width): ids, or 0xRRGGBB. Raises: PictureError."""
+    if isinstance(mask.source, Grid):
+        return np.round(mask.source.load()[..., 0]).astype(np.int32)
     assert isinstance(mask.source, Path)
     with opened(mask.name, mask.source) as image:
         shown = turned(upright(image), mask.orientation)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from stridewise.data.cleaning import split_name, subfolders
 
-PICTURES = ("images", "JPEGImages", "img", "imgs", "image")
+PICTURES = ("images", "JPEGImages", "img", "imgs", "image", "leftImg8bit", "imagesTr")
 
 
 def paired_folders(root: Path, others: tuple[str, ...]) -> list[tuple[str, Path, Path]]:

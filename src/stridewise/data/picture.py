@@ -16,8 +16,8 @@ from PIL import Image, UnidentifiedImageError
 
 from stridewise.errors import DataError
 
-Size = tuple[int, int]
-"""Height and width, in pixels."""
+Size = tuple[int, ...]
+"""Height and width, in pixels; of signals and volumes the positions on their axes."""
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -61,13 +61,16 @@ class PictureError(DataError):
 class Header:
     """What a picture's header says: `size` as it is displayed, and the EXIF orientation it is stored in (1: upright).
 
-    deep: more than 8 bits a channel. first: it holds further pictures, which are not looked at.
+    deep: more than 8 bits a channel. pages: pictures in the file. channels: as the file has them. spacing: between
+    positions, an entry an axis, in the file's units (mm, s); empty where it says none.
     """
 
     size: Size
     orientation: int = 1
     deep: bool = False
-    first: bool = False
+    pages: int = 1
+    channels: int = 3
+    spacing: tuple[float, ...] = ()
 
     @property
     def stored(self) -> Size:
@@ -96,21 +99,26 @@ class Picture:
         """Height and width as displayed, from the header alone. Raises: PictureError."""
         return self.header().size
 
-    def load(self, size: Size | None = None) -> Bytes:
-        """The pixels, (height, width, 3) RGB, uint8, resized (antialiased, aspect not kept) to `size` when given.
+    def load(self, size: Size | None = None, channels: int = 3) -> Bytes:
+        """The pixels, (height, width, 3) RGB or (height, width, 1) grey, uint8, brought to `size` when given
+        (antialiased, aspect not kept).
 
         Sixteen bits are divided by 257, so that 65535 becomes 255; floats run from 0 to 1, or from 0 to 255.
 
         Raises: PictureError when it cannot be decoded to the end.
         """
+        if channels not in (1, 3):
+            raise PictureError(self.name, f"a picture of 1 or 3 channels where {channels} are wanted")
         if isinstance(self.source, np.ndarray):
             pixels = _three_channels(self.source)
         else:
             with opened(self.name, self.source) as image:
                 pixels = _rgb(upright(image), self.name)
-        if size is None or size == pixels.shape[:2]:
-            return pixels
-        return np.asarray(Image.fromarray(pixels).resize((size[1], size[0]), Image.Resampling.BILINEAR))
+        if channels == 1:
+            pixels = np.asarray(Image.fromarray(pixels).convert("L"))
+        if size is not None and tuple(size) != pixels.shape[:2]:
+            pixels = np.asarray(Image.fromarray(pixels).resize((size[1], size[0]), Image.Resampling.BILINEAR))
+        return pixels if pixels.ndim == 3 else pixels[:, :, None]
 
 
 @contextmanager
@@ -150,15 +158,17 @@ def _readable() -> tuple[str, ...]:
 
 def header_of(image: Image.Image) -> Header:
     """The header of an image that is not decoded yet."""
-    size, orientation = (image.height, image.width), _orientation(image)
+    size: Size = (image.height, image.width)
+    orientation = _orientation(image)
     if image.format == "TIFF":  # Pillow names the displayed size from version 12 on, before that the stored one
         tags: Any = image.tag_v2  # type: ignore[attr-defined]
         size = (tags[257], tags[256])
         size = size[::-1] if orientation >= 5 else size
     elif orientation >= 5:
         size = size[::-1]
-    several = image.format == "TIFF" and getattr(image, "n_frames", 1) > 1
-    return Header(size=size, orientation=orientation, deep=image.mode[0] in "IF", first=several)
+    pages = getattr(image, "n_frames", 1) if image.format == "TIFF" else 1
+    channels = 1 if image.mode in {"1", "L", "F"} or image.mode[0] == "I" else 3
+    return Header(size=size, orientation=orientation, deep=image.mode[0] in "IF", pages=pages, channels=channels)
 
 
 def upright(image: Image.Image) -> Image.Image:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from stridewise.data import arrays, builtin, cifar, coco, folders, masks, mnist, voc, yolo
+from stridewise.data import arrays, builtin, cifar, coco, folders, masks, metadata, mnist, voc, yolo
 from stridewise.data.records import Dataset, Progress, Task
 from stridewise.errors import DataError, UsageError
 
@@ -48,6 +48,7 @@ FORMATS = {
             masks=yolo.read_masks,
             file=True,
         ),
+        Format(name="metadata", tasks=("classify", "detect"), looks_like=metadata.looks_like, read=metadata.read),
         Format(name="masks", tasks=("segment",), looks_like=masks.looks_like, read=masks.read),
         Format(name="folders", tasks=("classify",), looks_like=folders.looks_like, read=folders.read),
     )
@@ -60,9 +61,12 @@ def open_dataset(
     task: Task | None = None,
     format: str | None = None,
     *,
+    mask_suffix: str | None = None,
     progress: Progress | None = None,
 ) -> Dataset:
     """The data set that `spec` names: `builtin:digits`, `builtin:digit-scenes`, a folder, an `.npz` or a COCO `.json`.
+
+    mask_suffix: what a mask's file name ends in behind its picture's (`_L`), where it is none of the usual.
 
     Without `task`, what the data serves; without `format` (one of `FORMATS`), the first that fits. Pictures are decoded
     later, one at a time; their headers are read now. What cannot be used is left out and counted in `.report`.
@@ -76,6 +80,7 @@ def open_dataset(
     try:
         if not root.exists():
             raise DataError(f"{spec}: no such file or folder: give a folder, an .npz, a COCO .json or builtin:NAME")
+        format = "masks" if mask_suffix is not None else format
         chosen = FORMATS[format] if format else _detected(root, task)
         if task is not None and task not in chosen.tasks:
             raise DataError(
@@ -85,7 +90,10 @@ def open_dataset(
         if root.is_file() and not chosen.file:
             raise DataError(f"{spec}: is a file; format {chosen.name} is a folder: give the folder it lies in")
         reader = chosen.masks if task == "segment" and chosen.masks is not None else chosen.read
-        dataset = reader(root.resolve(), progress)
+        if mask_suffix is not None:
+            dataset = masks.read(root.resolve(), progress, mask_suffix)
+        else:
+            dataset = reader(root.resolve(), progress)
     except OSError as error:
         raise DataError(f"{spec}: cannot be read: {error}. Check that it exists and may be read") from error
     if task is not None and dataset.task != task:

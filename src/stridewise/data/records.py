@@ -2,15 +2,19 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from stridewise.data.grids import Grid
 from stridewise.data.mask import Mask
 from stridewise.data.picture import Bytes, Picture, PictureError, Size
 from stridewise.data.report import Report, Tally
 from stridewise.errors import DataError, UsageError
+
+Values = npt.NDArray[Any]
+"""Pictures are uint8; signals and volumes keep their numbers, as float32."""
 
 Task = Literal["classify", "detect", "segment"]
 Progress = Callable[[int, int], None]
@@ -35,13 +39,17 @@ class Boxes:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Sample:
-    """One picture of `size` (height, width), with its class index, boxes or mask where the data set gives them."""
+    """One picture of `size` (height, width), with its class index, boxes or mask where the data set gives them.
 
-    picture: Picture
+    picture: also a signal or a volume, with as many sizes as axes; spacing: between its positions, where known.
+    """
+
+    picture: Picture | Grid
     size: Size
     label: int | None = None
     boxes: Boxes | None = None
     mask: Mask | None = None
+    spacing: tuple[float, ...] = ()
 
     @property
     def name(self) -> str:
@@ -51,13 +59,22 @@ class Sample:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Dataset:
-    """A data set read for one task: class names, samples by split, and the report of what was left out."""
+    """A data set read for one task: class names, samples by split, and the report of what was left out.
+
+    channels: what pictures are given with: 3, 1 for a network that reads grey ones, or what signals and volumes have.
+    """
 
     task: Task
     name: str
     classes: tuple[str, ...]
     splits: Mapping[str, tuple[Sample, ...]]
     report: Report = field(default_factory=lambda: Report(found=0, kept=0))
+    channels: int = 3
+
+    @property
+    def axes(self) -> int:
+        """Of a picture: 2; 1 of a signal, 3 of a volume."""
+        return next((len(sample.size) for sample in self.samples), 2)
 
     @property
     def samples(self) -> tuple[Sample, ...]:
@@ -72,8 +89,10 @@ class Dataset:
             raise UsageError(f"{self.name} has no split {name!r}: choose from {', '.join(self.splits)}")
         return self.splits[name]
 
-    def pictures(self, split: str | None = None, *, size: Size | None = None) -> Bytes:
-        """The pictures of a split, (N, height, width, 3) uint8, resized to `size` when given.
+    def pictures(self, split: str | None = None, *, size: Size | None = None) -> Values:
+        """The pictures of a split, (N, height, width, channels) uint8, resized to `size` when given.
+
+        Of signals and volumes (N, *sizes, channels) float32.
 
         Raises: DataError when their sizes differ and no `size` is given, or one cannot be decoded.
         """
@@ -83,32 +102,38 @@ class Dataset:
             raise DataError(
                 f"{self.name}: pictures of {len(sizes)} sizes cannot share an array: pass size=(height, width)"
             )
-        height, width = size or next(iter(sizes), (0, 0))
-        out = np.empty((len(samples), height, width, 3), np.uint8)
+        kind = np.float32 if any(isinstance(sample.picture, Grid) for sample in samples) else np.uint8
+        out: Values = np.empty((len(samples), *(size or next(iter(sizes), (0, 0))), self.channels), kind)
         for index, sample in enumerate(samples):
-            out[index] = sample.picture.load(size)
+            out[index] = loaded(sample, size, self.channels)
         return out
 
-    def arrays(self, split: str | None = None, *, size: Size | None = None) -> tuple[Bytes, npt.NDArray[np.int64]]:
-        """Pictures (N, height, width, 3) uint8, class indices (N,) int64. Raises: DataError, also without classes."""
+    def arrays(self, split: str | None = None, *, size: Size | None = None) -> tuple[Values, npt.NDArray[np.int64]]:
+        """Pictures (N, height, width, channels) uint8, class indices (N,) int64.
+
+        Raises: DataError, also without classes.
+        """
         labels = [sample.label for sample in self.split(split)]
         if any(label is None for label in labels):
             raise DataError(f"{self.name}: not every picture has a class: read it with task='classify'")
         return self.pictures(split, size=size), np.array(labels, np.int64)
 
-    def mask_arrays(self, split: str | None = None, *, size: Size | None = None) -> tuple[Bytes, Bytes]:
-        """Pictures (N, height, width, 3) and masks (N, height, width), uint8. Raises: DataError, also without masks."""
+    def mask_arrays(self, split: str | None = None, *, size: Size | None = None) -> tuple[Values, Bytes]:
+        """Pictures (N, height, width, channels) and masks (N, height, width), uint8.
+
+        Raises: DataError, also without masks.
+        """
         masks = [sample.mask for sample in self.split(split)]
         if any(mask is None for mask in masks):
             raise DataError(f"{self.name}: not every picture has a mask: read it with task='segment'")
         pictures = self.pictures(split, size=size)
-        out = np.empty(pictures.shape[:3], np.uint8)
+        out = np.empty(pictures.shape[:-1], np.uint8)
         for index, mask in enumerate(masks):
             assert mask is not None
             out[index] = mask.load(size)
         return pictures, out
 
-    def box_arrays(self, split: str | None = None, *, size: Size | None = None) -> tuple[Bytes, list[Boxes]]:
+    def box_arrays(self, split: str | None = None, *, size: Size | None = None) -> tuple[Values, list[Boxes]]:
         """Pictures (N, height, width, 3) uint8, the boxes of each, to `size`. Raises: DataError, also without boxes."""
         samples = self.split(split)
         if any(sample.boxes is None for sample in samples):
@@ -134,6 +159,21 @@ class Dataset:
             splits[name] = tuple(kept)
         tally.kept = sum(len(part) for part in splits.values())
         return replace(self, splits=splits, report=tally.report())
+
+
+def loaded(sample: Sample, size: Size | None, channels: int) -> Values:
+    """The values of one picture, (*sizes, channels). Raises: PictureError where it has other channels."""
+    if isinstance(sample.picture, Picture):
+        return sample.picture.load(size, channels)
+    values: Values = sample.picture.load(size)
+    if values.shape[-1] == channels:
+        return values
+    if channels == 1:
+        grey: Values = values.mean(axis=-1, keepdims=True)
+        return grey
+    if values.shape[-1] == 1:
+        return np.repeat(values, channels, axis=-1)
+    raise PictureError(sample.name, f"{values.shape[-1]} channels where {channels} are wanted")
 
 
 def decodes(sample: Sample, tally: Tally) -> bool:

@@ -7,8 +7,20 @@ from collections.abc import Iterable
 from pathlib import Path
 from xml.etree import ElementTree
 
-from stridewise.data.cleaning import clean_boxes, finish, inside, name_in, picture_files, readable_size, step
-from stridewise.data.picture import Picture
+import numpy as np
+
+from stridewise.data.cleaning import (
+    clean_boxes,
+    finish,
+    ids_said,
+    inside,
+    name_in,
+    picture_files,
+    readable_header,
+    step,
+    subfolders,
+)
+from stridewise.data.picture import Picture, turned_corners
 from stridewise.data.records import Dataset, Progress, Sample
 from stridewise.data.report import Tally
 from stridewise.errors import DataError
@@ -18,8 +30,15 @@ _BYTES_LIMIT = 16_000_000
 
 
 def looks_like(root: Path) -> bool:
-    """Whether there is a folder of XML annotations."""
-    return any(True for _ in (root / "Annotations").glob("*.xml"))
+    """Whether there is a folder of XML annotations, there or in a `VOCdevkit`."""
+    return any(True for home in homes(root) for _ in (home / "Annotations").glob("*.xml"))
+
+
+def homes(root: Path) -> list[Path]:
+    """Where the layout lies: `root`, or the years in it or in its `VOCdevkit`, as torchvision unpacks them."""
+    above = [path for path in (root, root / "VOCdevkit") if path.is_dir()]
+    years = [p for path in above for p in subfolders(path) if p.name.startswith("VOC2") and p.is_dir()]
+    return [root, *years]
 
 
 def read(root: Path, progress: Progress | None = None) -> Dataset:
@@ -27,24 +46,30 @@ def read(root: Path, progress: Progress | None = None) -> Dataset:
 
     Raises: DataError when there are no annotations, or nothing is left of them.
     """
-    files = sorted((root / "Annotations").glob("*.xml"))
+    files = [(home, path) for home in homes(root) for path in sorted((home / "Annotations").glob("*.xml"))]
     if not files:
         raise DataError(f"{root}: no Annotations/*.xml: expected the layout of Pascal VOC")
     tally = Tally()
     tally.found = len(files)
-    parsed = [(path, tree) for path in files if (tree := _parse(path, root, tally)) is not None]
-    names = sorted({name for _, tree in parsed for entry in tree.findall("object") if (name := _name(entry))})
+    parsed = [(home, path, tree) for home, path in files if (tree := _parse(path, root, tally)) is not None]
+    names = sorted({name for _, _, tree in parsed for entry in tree.findall("object") if (name := _name(entry))})
     index = {name: number for number, name in enumerate(names)}
-    split_of = _splits(root)
-    pictures = (
-        {path.stem: path for path in picture_files(root / "JPEGImages")} if (root / "JPEGImages").is_dir() else {}
-    )
+    split_of = {home: split_lists(home, "Main") for home in homes(root)}
+    pictures = {
+        home: {path.stem: path for path in picture_files(home / "JPEGImages")}
+        for home in homes(root)
+        if (home / "JPEGImages").is_dir()
+    }
     splits: dict[str, list[Sample]] = {}
-    for done, (path, tree) in enumerate(parsed, 1):
-        sample = _sample(path, tree, root, pictures, index, tally)
+    for done, (home, path, tree) in enumerate(parsed, 1):
+        sample = _sample(path, tree, root, pictures.get(home, {}), index, tally)
         if sample:
-            splits.setdefault(split_of.get(path.stem, "all"), []).append(sample)
+            splits.setdefault(split_of[home].get(path.stem, "all"), []).append(sample)
         step(progress, done, len(parsed))
+    tally.note(ids_said(range(len(names)), names))
+    bare = sum(len(found) for found in pictures.values()) - len(parsed)
+    if bare > 0:
+        tally.note(f"{bare:,} pictures have no annotation file and are left out")
     kept = finish(splits, root, "detect", tally)
     return Dataset(task="detect", name=root.name, classes=tuple(names), splits=kept, report=tally.report())
 
@@ -64,17 +89,22 @@ def _sample(
     path: Path, tree: ElementTree.Element, root: Path, pictures: dict[str, Path], index: dict[str, int], tally: Tally
 ) -> Sample | None:
     written = (tree.findtext("filename") or "").strip()
-    beside = root / "JPEGImages" / written if inside(written) else None
+    beside = path.parent.parent / "JPEGImages" / written if inside(written) else None
     source = beside if beside is not None and beside.is_file() else pictures.get(path.stem)
     if source is None:
         tally.drop("annotation file", "without a picture", name_in(root, path))
         return None
     picture = Picture(name=name_in(root, source), source=source)
-    size = readable_size(picture, tally)
-    if size is None:
+    header = readable_header(picture, tally)
+    if header is None:
         return None
-    rows = _rows(tree.findall("object"), index, name_in(root, path), tally)
-    return Sample(picture=picture, size=size, boxes=clean_boxes(rows, size, picture.name, tally))
+    rows = np.array(_rows(tree.findall("object"), index, name_in(root, path), tally), np.float64).reshape(-1, 5)
+    written_size = tuple(tree.findtext(f"size/{side}") for side in ("height", "width"))
+    if header.orientation >= 5 and written_size == tuple(map(str, header.stored)) != tuple(map(str, header.size)):
+        tally.change("picture", "with boxes drawn on the stored rows: they are turned with it", picture.name)
+        rows[:, :4] = turned_corners(rows[:, :4], header.stored, header.orientation)
+    boxes = clean_boxes(rows.tolist(), header.size, picture.name, tally)
+    return Sample(picture=picture, size=header.size, boxes=boxes)
 
 
 def _rows(entries: Iterable[ElementTree.Element], index: dict[str, int], name: str, tally: Tally) -> list[list[float]]:
@@ -96,10 +126,11 @@ def _name(entry: ElementTree.Element) -> str:
     return (entry.findtext("name") or "").strip()
 
 
-def _splits(root: Path) -> dict[str, str]:
+def split_lists(home: Path, kind: str) -> dict[str, str]:
+    """The split of every name that `ImageSets/<kind>/{train,val,test}.txt` list."""
     split_of = {}
     for split in ("test", "val", "train"):
-        path = root / "ImageSets" / "Main" / f"{split}.txt"
+        path = home / "ImageSets" / kind / f"{split}.txt"
         if path.is_file():
             words = (line.split()[:1] for line in path.read_text(encoding="utf-8", errors="replace").splitlines())
             split_of.update({word[0]: split for word in words if word})

@@ -1,5 +1,7 @@
 """Boxes against strides: pure arithmetic on true grid positions. A cell centre of stride s lies at (i + 0.5) * s."""
 
+import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -90,9 +92,9 @@ def box_row(objects: Objects, strides: StrideSet, classes: Sequence[str], field:
 
 def mean_positions(sizes: Sequence[Size], strides: StrideSet) -> float:
     """Cells of all maps of a set, mean over pictures of these sizes."""
-    unique, count = np.unique(np.array(sizes), axis=0, return_counts=True)
-    cells = [sum(int(np.prod(grid((int(high), int(wide)), stride))) for stride in strides) for high, wide in unique]
-    return float(np.average(cells, weights=count))
+    counted = Counter(sizes)
+    cells = [sum(math.prod(grid(size, stride)) for stride in strides) for size in counted]
+    return float(np.average(cells, weights=list(counted.values())))
 
 
 def object_sizes(areas: Floats) -> Sizes | None:

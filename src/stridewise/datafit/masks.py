@@ -4,6 +4,7 @@ Rounding takes the majority of the pixels that count (ties: the smaller class in
 It bounds what a map of that stride can say when nothing refines it; a decoder that interpolates scores can do better.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,23 +23,26 @@ Ints = npt.NDArray[np.int64]
 
 
 def rounded(mask: Bytes, stride: Stride, classes: int) -> Bytes:
-    """The mask after majority rounding to `stride` and back, (height, width); ignored pixels stay ignored."""
-    if stride == (1, 1):
+    """The mask after majority rounding to `stride` and back, of its sizes; ignored pixels stay ignored."""
+    if set(stride) == {1}:
         return mask
-    rows, columns = (np.arange(extent) // step for extent, step in zip(mask.shape, stride, strict=True))
+    places = np.ix_(*(np.arange(extent) // step for extent, step in zip(mask.shape, stride, strict=True)))
     shape = grid(mask.shape, stride)
+    cell: Ints = np.zeros((1,) * mask.ndim, np.int64)
+    for place, cells in zip(places, shape, strict=True):
+        cell = cell * cells + place
     counted = mask != IGNORE
-    votes = (rows[:, None] * shape[1] + columns) * classes + mask
-    winner = (
-        np.bincount(votes[counted], minlength=shape[0] * shape[1] * classes).reshape(*shape, classes).argmax(axis=2)
-    )
-    return np.where(counted, winner.astype(np.uint8)[rows[:, None], columns], np.uint8(IGNORE))
+    votes = cell * classes + mask
+    table = np.bincount(votes[counted], minlength=math.prod(shape) * classes)
+    winner = table.reshape(-1, classes).argmax(axis=1).astype(np.uint8)
+    return np.where(counted, winner[cell], np.uint8(IGNORE))
 
 
 def boundary(mask: Bytes) -> Bools:
-    """Pixels with a right, left, upper or lower neighbour of another class; ignored neighbours do not count."""
+    """Pixels with a neighbour of another class before or behind them on an axis; ignored neighbours do not count."""
     edge = np.zeros(mask.shape, bool)
-    for near, far in ((np.s_[:-1], np.s_[1:]), (np.s_[:, :-1], np.s_[:, 1:])):
+    for axis in range(mask.ndim):
+        near, far = ((*(slice(None),) * axis, part) for part in (slice(None, -1), slice(1, None)))
         differ = (mask[near] != mask[far]) & (mask[near] != IGNORE) & (mask[far] != IGNORE)
         edge[near] |= differ
         edge[far] |= differ
@@ -61,7 +65,8 @@ def boundary_f1(true: Bools, other: Bools, tolerance: int) -> float | None:
 
 
 def components(mask: Bytes) -> tuple[npt.NDArray[np.int32], Ints, Ints]:
-    """Connected components (8 neighbours) of every class: number of each pixel (0: ignored), classes (N,), areas (N,).
+    """Connected components (8 neighbours; 26 in volumes) of every class: number of each pixel (0: ignored), classes
+    (N,), areas (N,).
 
     Raises: MissingExtraError without scipy.
     """
@@ -72,7 +77,7 @@ def components(mask: Bytes) -> tuple[npt.NDArray[np.int32], Ints, Ints]:
     shifted[mask == IGNORE] = 0
     for index, place in enumerate(ndimage.find_objects(shifted)):
         if place is not None:
-            found, count = ndimage.label(mask[place] == index, structure=np.ones((3, 3)))
+            found, count = ndimage.label(mask[place] == index, structure=np.ones((3,) * mask.ndim))
             numbers[place] += np.where(found > 0, found + len(classes), 0).astype(np.int32)
             classes += [index] * count
     areas = np.bincount(numbers.reshape(-1), minlength=len(classes) + 1)[1:]
@@ -81,7 +86,7 @@ def components(mask: Bytes) -> tuple[npt.NDArray[np.int32], Ints, Ints]:
 
 def boundary_tolerance(size: Size) -> int:
     """0.75 % of the picture's diagonal, at least one pixel. Source: Csurka et al. 2013."""
-    return max(1, round(0.0075 * float(np.hypot(*size))))
+    return max(1, round(0.0075 * math.hypot(*size)))
 
 
 class MaskTotals:

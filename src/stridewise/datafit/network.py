@@ -43,7 +43,7 @@ def _whole(state: State, tensors: Iterable[int]) -> set[Stride]:
             continue
         jumps = [field.jump for field in state.fields.full[_before_enlarging(graph, grid)]]
         if all(jump.denominator == 1 for jump in jumps):
-            found.add((int(jumps[0]), int(jumps[1])))
+            found.add(tuple(int(jump) for jump in jumps))
     return found
 
 

@@ -1,5 +1,6 @@
 """A data set against stride sets: one pass, one picture at a time, no training."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,16 +8,17 @@ from typing import TypedDict
 
 import numpy as np
 
+from stridewise.data.grids import Grid
 from stridewise.data.mask import Mask
-from stridewise.data.picture import Bytes, Picture, PictureError, Size
+from stridewise.data.picture import Picture, PictureError, Size
 from stridewise.data.reading import open_dataset
-from stridewise.data.records import Dataset, Progress, Sample, Task, scaled
+from stridewise.data.records import Dataset, Progress, Sample, Task, Values, scaled
 from stridewise.data.report import Tally
 from stridewise.datafit.boxes import Objects, box_row, object_sizes
 from stridewise.datafit.masks import MaskTotals
 from stridewise.datafit.result import BoxRow, FitResult, Limits, MaskRow, Sizes, SpectrumRow
 from stridewise.datafit.spectrum import SpectrumTotals
-from stridewise.datafit.strides import DEFAULT, Stride, StrideSet, singles, stride_sets
+from stridewise.datafit.strides import DEFAULT, Stride, StrideSet, for_axes, singles, stride_sets
 from stridewise.errors import DataError, UsageError
 
 Rows = tuple[BoxRow, ...] | tuple[MaskRow, ...] | tuple[SpectrumRow, ...]
@@ -49,7 +51,7 @@ class _Job:
             if self.progress:
                 self.progress(number, len(self.samples))
 
-    def decoded(self, source: Callable[[Sample], Picture | Mask | None]) -> Iterator[tuple[Sample, Bytes]]:
+    def decoded(self, source: Callable[[Sample], Picture | Grid | Mask | None]) -> Iterator[tuple[Sample, Values]]:
         """The samples with what `source` picks of them, decoded; what cannot be decoded is counted and skipped.
 
         Raises: DataError when nothing is left.
@@ -104,12 +106,13 @@ def fit(
     if verify:
         dataset = dataset.verified(progress)
     samples, limits = dataset.split(split), limits or Limits()
+    sets = for_axes(sets, dataset.axes)
     job = _Job(
         dataset=dataset,
         samples=samples,
         resize=resize,
         sets=sets,
-        strides=singles(sets if strides is not None else (*DEFAULT, ((2, 2),))),
+        strides=singles(sets if strides is not None else for_axes((*DEFAULT, ((2, 2),)), dataset.axes)),
         field=field,
         tally=Tally(dataset.report),
         progress=progress,
@@ -181,17 +184,16 @@ def _spectrum(job: _Job) -> _Figures:
 def _recommended(rows: Rows, limits: Limits) -> StrideSet | None:
     """The coarsest set within the limits: the largest finest stride, then the fewest cells."""
     within = [row for row in rows if row.passes(limits)]
-    best = min(within, key=lambda row: (-row.strides[0][0] * row.strides[0][1], row.positions), default=None)
+    best = min(within, key=lambda row: (-math.prod(row.strides[0]), row.positions), default=None)
     return None if best is None else best.strides
 
 
 def _median_size(samples: Sequence[Sample], resize: Size | None) -> Size:
     if resize or not samples:
         return resize or (0, 0)
-    high, wide = np.median([sample.size for sample in samples], axis=0)
-    return int(high), int(wide)
+    return tuple(int(extent) for extent in np.median([sample.size for sample in samples], axis=0))
 
 
 def _check_size(name: str, size: Size | None) -> None:
-    if size is not None and not (len(size) == 2 and all(isinstance(n, int) and 0 < n <= _LARGEST for n in size)):
+    if size is not None and not (len(size) < 4 and all(isinstance(n, int) and 0 < n <= _LARGEST for n in size)):
         raise UsageError(f"{name} is {size}: give height and width as whole numbers of 1 to {_LARGEST} pixels")

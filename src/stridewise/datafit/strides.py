@@ -1,12 +1,13 @@
 """Strides and sets of strides as `fit` takes and writes them: per axis, (height, width)."""
 
+import math
 import re
 from collections.abc import Sequence
 
-from stridewise.errors import UsageError
+from stridewise.errors import UsageError, once
 
-Stride = tuple[int, int]
-"""Input pixels between neighbouring cells, per axis."""
+Stride = tuple[int, ...]
+"""Input pixels between neighbouring cells, per axis: two of pictures, one of signals, three of volumes."""
 
 StrideSet = tuple[Stride, ...]
 """The strides of one or several output maps, finest first."""
@@ -30,7 +31,7 @@ def stride_set(wanted: str | Sequence[Wanted]) -> StrideSet:
     strides = {_stride(entry) for entry in entries}
     if not strides:
         raise UsageError("a stride set is empty: give strides such as 8,16,32")
-    return tuple(sorted(strides, key=lambda stride: (stride[0] * stride[1], stride)))
+    return tuple(sorted(strides, key=lambda stride: (math.prod(stride), stride)))
 
 
 def stride_sets(wanted: Sequence[object] | str | None) -> tuple[StrideSet, ...]:
@@ -48,34 +49,45 @@ def stride_sets(wanted: Sequence[object] | str | None) -> tuple[StrideSet, ...]:
 def singles(sets: Sequence[StrideSet]) -> tuple[Stride, ...]:
     """Every stride of the sets once, coarsest first."""
     return tuple(
-        sorted({stride for strides in sets for stride in strides}, key=lambda s: (s[0] * s[1], s), reverse=True)
+        sorted({stride for strides in sets for stride in strides}, key=lambda s: (math.prod(s), s), reverse=True)
     )
 
 
 def written(strides: StrideSet) -> str:
     """How a set reads: `8, 16, 32`, with unequal axes `8x16`."""
-    return ", ".join(str(high) if high == wide else f"{high}x{wide}" for high, wide in strides)
+    return ", ".join(once(stride) for stride in strides)
 
 
-def grid(size: tuple[int, int], stride: Stride) -> tuple[int, int]:
+def for_axes(sets: Sequence[StrideSet], axes: int) -> tuple[StrideSet, ...]:
+    """The sets on data of so many axes: one number stands for all of them.
+
+    Raises: UsageError where an unequal stride has another number of axes.
+    """
+    for stride in (stride for strides in sets for stride in strides):
+        if len(stride) != axes and len(set(stride)) > 1:
+            raise UsageError(f"stride {once(stride)} has {len(stride)} axes, the data have {axes}: give one for each")
+    return tuple(
+        tuple(stride if len(stride) == axes else (stride[0],) * axes for stride in strides) for strides in sets
+    )
+
+
+def grid(size: Sequence[int], stride: Stride) -> tuple[int, ...]:
     """Cells per axis on a picture of `size`: cell i covers [i*s, (i+1)*s), the last one may reach over the edge."""
-    rows, columns = (-(-extent // step) for extent, step in zip(size, stride, strict=True))
-    return rows, columns
+    return tuple(-(-extent // step) for extent, step in zip(size, stride, strict=True))
 
 
 def _stride(wanted: object) -> Stride:
     if isinstance(wanted, str):
-        match = re.fullmatch(r"\s*(\d{1,5})(?:x(\d{1,5}))?\s*", wanted, re.ASCII)
-        values: tuple[object, ...] = (int(match[1]), int(match[2] or match[1])) if match else ()
+        match = re.fullmatch(r"\s*\d{1,5}(x\d{1,5}){0,2}\s*", wanted, re.ASCII)
+        values: tuple[object, ...] = tuple(map(int, wanted.split("x"))) if match else ()
+        values = values * 2 if len(values) == 1 else values
     elif isinstance(wanted, Sequence):
         values = tuple(wanted)
     else:
         values = (wanted, wanted)
-    if len(values) != 2 or not all(isinstance(value, int) and 0 < value <= _LARGEST for value in values):
+    whole = tuple(value for value in values if isinstance(value, int) and 0 < value <= _LARGEST)
+    if not 1 <= len(whole) <= 3 or len(whole) != len(values):
         raise UsageError(
-            f"{wanted!r} is no stride: give a whole number of 1 to {_LARGEST}, or two as 8x16 (height x width)"
+            f"{wanted!r} is no stride: give a whole number of 1 to {_LARGEST}, or one an axis as 8x16 (height x width)"
         )
-    high, wide = values
-    assert isinstance(high, int)
-    assert isinstance(wide, int)
-    return high, wide
+    return whole

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from stridewise.datafit.result import BoxRow, FitResult, Limits, Lost, MaskRow, SpectrumRow
 from stridewise.datafit.strides import written
+from stridewise.errors import by
 from stridewise.report.tables import Table
 
 CLASSES_SHOWN = 20
@@ -18,14 +19,14 @@ def tables(result: FitResult) -> tuple[Table, ...]:
 
 def headline(result: FitResult) -> str:
     """What was looked at, in one line."""
-    high, wide = result.picture_size
+    size = by(result.picture_size) + (" (height x width)" if len(result.picture_size) == 2 else "")
     counts = [f"{result.pictures:,} pictures"]
     if result.objects:
         counts.append(f"{result.objects:,} {'objects' if result.task == 'detect' else 'connected regions'}")
     how = "resized to" if result.resize else "median size"
     where = result.data + (f" ({result.split})" if result.split else "")
     counts.append(f"{len(result.classes)} classes")
-    return f"{where}, {result.task}: {', '.join(counts)}; {how} {high}x{wide} (height x width)"
+    return f"{where}, {result.task}: {', '.join(counts)}; {how} {size}"
 
 
 def size_line(result: FitResult) -> str | None:

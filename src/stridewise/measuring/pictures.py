@@ -15,7 +15,7 @@ from PIL import Image
 from stridewise.data import Dataset, Picture, PictureError, open_dataset
 from stridewise.data.builtin import digits
 from stridewise.data.picture import Bytes
-from stridewise.data.records import Sample
+from stridewise.data.records import Sample, Values, loaded
 from stridewise.data.report import Report, Tally
 from stridewise.data.scans import sources
 from stridewise.errors import DataError, UsageError
@@ -32,23 +32,23 @@ PHOTOGRAPHS = "builtin:photographs"
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Pictures:
-    """Pictures with their margin, (N, 3, height, width) float32, standardised; class indices and boxes where known.
+    """Pictures with their margin, (N, channels, *sizes) float32, standardised; class indices and boxes where known.
 
-    pixels: the same as uint8 (N, height, width, 3). `inner(size)`: the middle of each, as networks take them.
+    pixels: the same as they were read, (N, *sizes, channels); of pictures uint8. `inner(size)`: the middle
+    of each, as networks take them.
     """
 
     name: str
     x: torch.Tensor
-    pixels: Bytes
+    pixels: Values
     labels: npt.NDArray[np.int64] | None
     boxes: tuple[Found, ...] | None
     classes: tuple[str, ...]
     report: Report
 
     def inner(self, size: Sequence[int]) -> torch.Tensor:
-        """The middle of every picture, (N, 3, *size)."""
-        top, left = ((have - want) // 2 for have, want in zip(self.x.shape[2:], size, strict=True))
-        return self.x[:, :, top : top + size[0], left : left + size[1]]
+        """The middle of every picture, (N, channels, *size)."""
+        return self.x[(slice(None), slice(None), *_middle(self.x.shape[2:], size))]
 
 
 def load_pictures(
@@ -56,11 +56,15 @@ def load_pictures(
     size: Sequence[int],
     count: int,
     *,
+    channels: int = 3,
     standard: Standard = "own",
     split: str | None = None,
     seed: int = 0,
 ) -> Pictures:
     """`count` pictures of `size` (height, width), drawn from the data; None: windows of the built-in photographs.
+
+    Signals (one size) and volumes (three) of any number of channels likewise; without data, rows of the photographs,
+    and windows that move a pixel a slice.
 
     Of a data set the validation split is taken, else the test split, else all. Pictures are enlarged or reduced until
     they cover the size, aspect kept, and their middle is cut out. standard: as `Standard` says, "own" by these
@@ -69,10 +73,12 @@ def load_pictures(
     if count < 1 or min(size) < 1:
         raise UsageError(f"pictures: {count} pictures of {tuple(size)}: one or more are wanted")
     rng = np.random.default_rng(seed)
-    target = (int(size[0]), int(size[1]))
+    target = tuple(int(n) for n in size)
     if data is None or data == PHOTOGRAPHS:
-        return _photographs(target, count, standard, rng)
+        return _photographs(target, count, channels, standard, rng)
     dataset = data if isinstance(data, Dataset) else _open(data, target)
+    if dataset.axes != len(target):
+        raise UsageError(f"{dataset.name}: the data have {dataset.axes} axes, the network reads {len(target)}")
     samples = _split(dataset, split)
     tally = Tally(dataset.report)
     tally.found, tally.kept = min(count, len(samples)), 0
@@ -80,7 +86,7 @@ def load_pictures(
     pixels, kept, boxes = [], [], []
     for sample in chosen:
         try:
-            image, placed = _covering(sample, target, tally)
+            image, placed = _covering(sample, target, channels, tally)
         except PictureError as error:
             tally.drop("picture", error.reason, error.name)
             continue
@@ -103,21 +109,37 @@ def load_pictures(
     )
 
 
-def _photographs(size: tuple[int, int], count: int, standard: Standard, rng: np.random.Generator) -> Pictures:
+def _with_channels(pixels: Bytes, channels: int) -> Bytes:
+    """Pixels (..., 3) with another number of channels: their mean, or the three over and over."""
+    if channels == 1:
+        grey: Bytes = pixels.mean(axis=-1, keepdims=True).round().astype(np.uint8)
+        return grey
+    return pixels if channels == 3 else pixels[..., np.arange(channels) % 3]
+
+
+def _photographs(
+    size: tuple[int, ...], count: int, channels: int, standard: Standard, rng: np.random.Generator
+) -> Pictures:
     """Windows of the two photographs at drawn places, each photograph in turn; enlarged where they are too small."""
     images = [
         np.concatenate([a, b], axis=1) for a, b in zip(*(sources(s).photographs for s in ("train", "val")), strict=True)
     ]
     pixels = []
+    depth = size[0] if len(size) == 3 else 1
+    plane = (1, *size) if len(size) == 1 else tuple(n + depth - 1 for n in size[-2:])
     for number in range(count):
         image = images[number % len(images)]
-        scale = max(size[0] / image.shape[0], size[1] / image.shape[1], 1.0)
+        scale = max(plane[0] / image.shape[0], plane[1] / image.shape[1], 1.0)
         if scale > 1:
             image = _resized(image, (int(np.ceil(scale * image.shape[0])), int(np.ceil(scale * image.shape[1]))))
-        top, left = (int(rng.integers(have - want + 1)) for have, want in zip(image.shape, size, strict=False))
-        pixels.append(image[top : top + size[0], left : left + size[1]])
+        top, left = (int(rng.integers(have - want + 1)) for have, want in zip(image.shape, plane, strict=False))
+        window = image[top : top + plane[0], left : left + plane[1]]
+        if len(size) == 3:
+            window = np.stack([window[z : z + size[-2], z : z + size[-1]] for z in range(depth)])
+        pixels.append(_with_channels(window if len(size) > 1 else window[0], channels))
     found = np.stack(pixels)
-    note = f"{count} windows of two photographs, which overlap: intervals over them are too narrow"
+    what = {1: "rows", 2: "windows", 3: "moving windows"}[len(size)]
+    note = f"{count} {what} of two photographs, which overlap: intervals over them are too narrow"
     report = Report(found=count, kept=count, notes=(note,))
     return Pictures(
         name=PHOTOGRAPHS,
@@ -130,7 +152,7 @@ def _photographs(size: tuple[int, int], count: int, standard: Standard, rng: np.
     )
 
 
-def _open(data: str | Path, size: tuple[int, int]) -> Dataset:
+def _open(data: str | Path, size: tuple[int, ...]) -> Dataset:
     if str(data) == "builtin:digits" and 16 <= max(size) <= 128:
         return digits(size=max(size))  # made at the size, not enlarged
     return open_dataset(data)
@@ -146,29 +168,35 @@ def _split(dataset: Dataset, split: str | None) -> tuple[Sample, ...]:
     return samples
 
 
-def _covering(sample: Sample, size: tuple[int, int], tally: Tally) -> tuple[Bytes, Found | None]:
+def _covering(sample: Sample, size: tuple[int, ...], channels: int, tally: Tally) -> tuple[Values, Found | None]:
     """The picture's middle at `size`, and its boxes there."""
-    image = sample.picture.load()
-    scale = max(want / have for want, have in zip(size, image.shape, strict=False))
+    scale = max(want / have for want, have in zip(size, sample.size, strict=True))
     if scale > 1:
         tally.change("picture", "enlarged to the size measured at", sample.name)
-    covering = tuple(max(round(scale * have), want) for have, want in zip(image.shape, size, strict=False))
-    image = _resized(image, (covering[0], covering[1]))
-    top, left = ((have - want) // 2 for have, want in zip(image.shape, size, strict=False))
+    covering = tuple(max(round(scale * have), want) for have, want in zip(sample.size, size, strict=True))
+    image = loaded(sample, covering, channels)
+    middle = _middle(covering, size)
     placed = None
     if sample.boxes is not None:
+        top, left = (part.start for part in middle)
         down, right = (new / old for new, old in zip(covering, sample.size, strict=True))
         corners = sample.boxes.corners * np.array([right, down] * 2) - np.array([left, top] * 2)
         placed = Found(corners=corners, classes=sample.boxes.classes, scores=np.ones(len(corners)))
-    return image[top : top + size[0], left : left + size[1]], placed
+    return image[middle], placed
+
+
+def _middle(have: Sequence[int], size: Sequence[int]) -> tuple[slice, ...]:
+    begins = [(h - want) // 2 for h, want in zip(have, size, strict=True)]
+    return tuple(slice(begin, begin + want) for begin, want in zip(begins, size, strict=True))
 
 
 def _resized(image: Bytes, size: tuple[int, int]) -> Bytes:
     return Picture(name="", source=image).load(size)
 
 
-def _standardised(pixels: Bytes, standard: Standard) -> torch.Tensor:
-    return standardised(torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2).float() / 255, standard)
+def _standardised(pixels: Values, standard: Standard) -> torch.Tensor:
+    scale = 255 if pixels.dtype == np.uint8 else 1
+    return standardised(torch.from_numpy(np.ascontiguousarray(pixels)).movedim(-1, 1).float() / scale, standard)
 
 
 def standardised(x: torch.Tensor, standard: Standard) -> torch.Tensor:

@@ -167,7 +167,7 @@ def _time(
 ) -> None:
     if batch < 1:
         raise UsageError(f"latency: a batch of {batch}: one or more pictures are wanted")
-    x = torch.randn(batch, *found.input, device=device)
+    x = torch.randn(batch, *found.input, generator=torch.Generator().manual_seed(0)).to(device)
     tick = None if progress is None else lambda done, total: progress("latency", done, total)
     by_name = {v.name: v for v in found.every}
     calls = {name: v.call for name, v in by_name.items()}
@@ -191,16 +191,14 @@ def _pictures(
     seed: int,
 ) -> Pictures:
     channels, *size = found.input
-    if channels != 3 or len(size) != 2:
-        raise UsageError(f"{found.model}: takes {channels} channels on {len(size)} axes; pictures have 3 on 2 axes")
-    margin = [0, 0]
+    margin = [0] * len(size)
     if "shift" in asked and mode == "crop":
-        margin = [max(v.coarsest[axis] for v in found.every) - 1 for axis in (0, 1)]
+        margin = [max(v.coarsest[axis] for v in found.every) - 1 for axis in range(len(size))]
         if preset:
-            margin = [ZHANG["picture"] - ZHANG["size"]] * 2
+            margin = [ZHANG["picture"] - ZHANG["size"]] * len(size)
     target = [n + m for n, m in zip(size, margin, strict=True)]
     standard = found.ready[0].moments if found.ready else found.standard
-    return load_pictures(data, target, images, standard=standard, split=split, seed=seed)
+    return load_pictures(data, target, images, channels=channels, standard=standard, split=split, seed=seed)
 
 
 def _look(

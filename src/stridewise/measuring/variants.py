@@ -117,8 +117,9 @@ def variants(
         standard = standard_of(spec)
         if spec.kind == "onnx":
             return _files(name, spec.name, shape, standard, plans)
-        torch.manual_seed(seed)
-        live = load(spec, trust=trust, weights=weights)
+        with torch.random.fork_rng(devices=[]):  # whoever calls keeps the draws they would have had
+            torch.manual_seed(seed)
+            live = load(spec, trust=trust, weights=weights)
     found = [_live(AS_IT_IS, live, shape, name, device)]
     for label, plan in plans.items():
         try:

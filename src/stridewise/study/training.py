@@ -66,7 +66,7 @@ class TrainScore:
 
             task = self.task
             dataset = self.data if isinstance(self.data, Dataset) else open_dataset(self.data, task.name)  # type: ignore[arg-type]
-            self._splits = read_splits(task, dataset, self.size)
+            self._splits = read_splits(task, dataset, self.size, self.model)
         return self._splits
 
     def graph(self) -> Graph:

@@ -19,30 +19,36 @@ Draw = torch.Generator
 def augmented(
     x: torch.Tensor, y: torch.Tensor, kinds: tuple[str, ...], generator: Draw
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Pictures (N, C, H, W) and their targets, changed together.
+    """Pictures (N, C, *sizes) and their targets, changed together.
 
-    shift, flip (left to right), scale (height and width, turned and slanted a little), bend (elastic
-    distortion), light (contrast and brightness), invert (to the negative). scale and bend are for classes alone.
+    shift, flip (the last axis: left to right), scale (height and width, turned and slanted a little), bend (elastic
+    distortion), light (contrast and brightness), invert (to the negative). scale and bend are for classes of pictures.
     Source of bend: Simard, Steinkraus and Platt 2003, "Best practices for convolutional neural networks", section 2.
     """
     if "light" in kinds:
-        contrast, level = ((2 * torch.rand(len(x), 1, 1, 1, generator=generator) - 1) * _LIGHT for _ in range(2))
+        each = (len(x), *(1,) * (x.dim() - 1))
+        contrast, level = ((2 * torch.rand(each, generator=generator) - 1) * _LIGHT for _ in range(2))
         x = x * (1 + contrast.to(x.device)) + level.to(x.device)
     if "invert" in kinds:
         negative = (torch.rand(len(x), generator=generator) < 0.5).to(x.device)
-        x = torch.where(negative[:, None, None, None], -x, x)
+        x = torch.where(_beside(negative, x), -x, x)
     if "flip" in kinds:
         mirrored = (torch.rand(len(x), generator=generator) < 0.5).to(x.device)
-        x = torch.where(mirrored[:, None, None, None], x.flip(-1), x)
+        x = torch.where(_beside(mirrored, x), x.flip(-1), x)
         y = _flipped(y, mirrored, x.shape[-1])
-    if y.dim() == 1 and ("scale" in kinds or "bend" in kinds):
+    if y.dim() == 1 and x.dim() == 4 and ("scale" in kinds or "bend" in kinds):
         x = _warped(x, kinds, generator)
     if "shift" in kinds:
-        reach = [max(1, n // _SHIFT) for n in x.shape[-2:]]
-        down, right = (torch.randint(-r, r + 1, (len(x),), generator=generator).tolist() for r in reach)
-        x = _moved(x, reach, down, right, "replicate")
-        y = _moved_target(y, reach, down, right, x.shape[-2:])
-    return x.contiguous(memory_format=torch.channels_last), y
+        reach = [max(1, n // _SHIFT) for n in x.shape[2:]]
+        offsets = [torch.randint(-r, r + 1, (len(x),), generator=generator).tolist() for r in reach]
+        x = _moved(x, reach, offsets, "replicate")
+        y = _moved_target(y, reach, offsets, x.shape[2:])
+    return (x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x.contiguous()), y
+
+
+def _beside(flags: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    """One flag a picture, (N,), in the form that meets all of its values."""
+    return flags.reshape(-1, *(1,) * (x.dim() - 1))
 
 
 def _flipped(y: torch.Tensor, mirrored: torch.Tensor, width: int) -> torch.Tensor:
@@ -53,7 +59,7 @@ def _flipped(y: torch.Tensor, mirrored: torch.Tensor, width: int) -> torch.Tenso
         other = torch.stack([width - x1, y0, width - x0, y1, kind], -1)
     else:
         other = y.flip(-1)
-    return torch.where(mirrored[:, None, None], other, y)
+    return torch.where(_beside(mirrored, y), other, y)
 
 
 def _warped(x: torch.Tensor, kinds: tuple[str, ...], generator: Draw) -> torch.Tensor:
@@ -80,29 +86,28 @@ def _scaled(count: int, generator: Draw) -> torch.Tensor:
     )
 
 
-def _moved(x: torch.Tensor, reach: list[int], down: list[int], right: list[int], mode: str) -> torch.Tensor:
-    """Each picture's content moved by (down, right) pixels; what is uncovered repeats the edge, or is ignored."""
-    padding = [reach[1]] * 2 + [reach[0]] * 2
+def _moved(x: torch.Tensor, reach: list[int], offsets: list[list[int]], mode: str) -> torch.Tensor:
+    """Each picture's content moved by its offset on each axis; what is uncovered repeats the edge, or is ignored."""
+    padding = [r for r in reversed(reach) for _ in range(2)]
     if mode == "replicate":
         padded = functional.pad(x, padding, mode="replicate")
     else:
         padded = functional.pad(x, padding, value=IGNORE)
-    rows, columns = x.shape[-2:]
+    sizes = x.shape[-len(reach) :]
     return torch.stack(
         [
-            p[..., reach[0] - d : reach[0] - d + rows, reach[1] - r : reach[1] - r + columns]
-            for p, d, r in zip(padded, down, right, strict=True)
+            p[(..., *(slice(r - o, r - o + n) for r, o, n in zip(reach, moves, sizes, strict=True)))]
+            for p, *moves in zip(padded, *offsets, strict=True)
         ]
     )
 
 
-def _moved_target(
-    y: torch.Tensor, reach: list[int], down: list[int], right: list[int], size: torch.Size
-) -> torch.Tensor:
+def _moved_target(y: torch.Tensor, reach: list[int], offsets: list[list[int]], size: torch.Size) -> torch.Tensor:
     if y.dim() == 1:
         return y
     if not y.is_floating_point():
-        return _moved(y, reach, down, right, "ignore")
+        return _moved(y, reach, offsets, "ignore")
+    down, right = offsets
     by = torch.tensor([right, down, right, down], dtype=y.dtype, device=y.device).T[:, None]
     bound = torch.tensor([size[1], size[0]] * 2, dtype=y.dtype, device=y.device)
     corners = torch.minimum((y[..., :4] + by).clamp(min=0), bound)

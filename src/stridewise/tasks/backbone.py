@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import nn
 
 from stridewise.errors import LoadError
-from stridewise.models.load import load, resolve
+from stridewise.models.load import default_input, load, resolve
 from stridewise.plans import Plan
 from stridewise.surgery.apply import apply_to_model
 from stridewise.tasks.task import Factory, Source, name_of
@@ -38,6 +38,22 @@ def build(source: Source, classes: int) -> nn.Module:
             if not isinstance(error.__cause__, TypeError):
                 raise
     return load(spec)
+
+
+def input_of(source: Source) -> tuple[int, int] | None:
+    """Channels and axes of the data a network reads: as its maker says, else those of its first convolution; None where
+    it has none."""
+    if not callable(source):
+        spec = resolve(source)
+        if spec.kind in ("builtin", "timm", "torchvision"):
+            shape = default_input(spec)
+            return (shape[0], len(shape) - 1) if not isinstance(shape, Mapping) else None
+    with torch.random.fork_rng(devices=[]):
+        model = build(source, 2)
+    for module in model.modules():
+        if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d):
+            return module.in_channels, len(module.kernel_size)
+    return None
 
 
 def backbone(

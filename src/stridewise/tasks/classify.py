@@ -33,9 +33,9 @@ class _Pooled(nn.Module):
         self.fc = nn.Linear(channels, classes)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(N, 3, H, W) -> (N, classes)."""
+        """(N, channels, *sizes) -> (N, classes)."""
         found: torch.Tensor = self.backbone(x)
-        return self.fc(found.mean((2, 3)))  # type: ignore[no-any-return]
+        return self.fc(found.flatten(2).mean(2))  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,9 +78,9 @@ class Classify:
         classes, name = len(data.classes), name_of(source)
         model = backbone(source, classes, plan, data.shape, prepare)
         out = first_answer(model, data.shape, source)
-        if not isinstance(out, torch.Tensor) or out.dim() not in (2, 4):
+        if not isinstance(out, torch.Tensor) or out.dim() not in (2, len(data.shape) + 1):
             raise LoadError(f"{name}: a classifier returns one tensor (N, classes), or a map (N, C, H, W) to pool")
-        if out.dim() == 4:
+        if out.dim() > 2:
             return _Pooled(model, out.shape[1], classes).eval()
         if out.shape[1] < classes:
             raise LoadError(

@@ -17,7 +17,7 @@ def ready(path: str | Path, *, device: str = "cpu") -> Ready:
     found = load_trained(path)
     found.model.to(device)
     model: Any = found.model
-    scale = 255.0
+    scale = found.standard.white
     return Ready(
         name=str(path),
         call=model.predict if found.task.name == "detect" else model,

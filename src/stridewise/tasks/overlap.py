@@ -25,7 +25,7 @@ class Overlap:
         self._edges: list[float] = []
 
     def add(self, true: Bytes, said: Bytes) -> None:
-        """Count one picture: class indices (height, width), `IGNORE` in `true` where nothing counts."""
+        """Count one picture: class indices (*sizes), `IGNORE` in `true` where nothing counts."""
         counted, count = true != IGNORE, len(self._classes)
         parts = (true[counted & (true == said)], true[counted], said[counted])
         self._rows.append(np.stack([np.bincount(part, minlength=count)[:count] for part in parts]))

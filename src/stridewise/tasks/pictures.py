@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -10,23 +11,27 @@ import numpy.typing as npt
 import torch
 
 from stridewise.data import Dataset, hold_out
+from stridewise.data.grids import Grid
 from stridewise.data.picture import Size
-from stridewise.errors import DataError
+from stridewise.data.records import Values
+from stridewise.errors import DataError, by
 
 _MEMORY_LIMIT = 16 << 30  # bytes of pictures held at once
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Standard:
-    """Mean and deviation of each channel, of 0..255 values, by which pictures are standardised."""
+    """Mean and deviation of each channel, of values as they are given (pictures: 0..255), by which they are
+    standardised. white: 255 of pictures, 1 of numbers that are taken as they are."""
 
     mean: tuple[float, ...]
     deviation: tuple[float, ...]
+    white: float = 255.0
 
     def __call__(self, pixels: torch.Tensor) -> torch.Tensor:
-        """(N, channels, H, W) bytes as standardised float32."""
+        """(N, channels, *sizes) as standardised float32."""
         mean, deviation = (
-            torch.tensor(v, dtype=torch.float32, device=pixels.device)[:, None, None]
+            torch.tensor(v, dtype=torch.float32, device=pixels.device).reshape(-1, *(1,) * (pixels.dim() - 2))
             for v in (self.mean, self.deviation)
         )
         return (pixels.float() - mean) / deviation
@@ -34,7 +39,7 @@ class Standard:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Pictures:
-    """A split. pixels: (N, 3, height, width) uint8, channels last; standard: how a network is given them.
+    """A split. pixels: (N, channels, *sizes), of pictures uint8; standard: how a network is given them.
 
     y: what is to be learnt, one row a picture: (N,) class indices, (N, height, width) masks, or (N, most, 5) boxes
     x0, y0, x1, y1, class, filled up with class -1. full: masks at the size they were drawn in, where they were resized.
@@ -79,10 +84,9 @@ class Splits:
     notes: tuple[str, ...] = ()
 
     @property
-    def shape(self) -> tuple[int, int, int]:
-        """Channels, height and width of a picture."""
-        channels, height, width = self.train.pixels.shape[1:]
-        return channels, height, width
+    def shape(self) -> tuple[int, ...]:
+        """Channels, and the sizes of a picture, a signal or a volume."""
+        return tuple(self.train.pixels.shape[1:])
 
     def under(self, standard: Standard) -> Splits:
         """The same pictures, given to a network by another standard: that of its training."""
@@ -119,37 +123,45 @@ def common_size(dataset: Dataset, split: str, size: Size | None) -> Size:
     if size is None and len(sizes) > 1:
         raise DataError(f"{dataset.name}: pictures of {len(sizes)} sizes: name one to bring them to (--size HxW)")
     chosen = size or next(iter(sizes))
-    wanted = len(dataset.split(split)) * chosen[0] * chosen[1] * 3
+    if len(chosen) != dataset.axes:
+        raise DataError(
+            f"{dataset.name}: size {by(chosen)}: the data have {dataset.axes} axes: give one number for each"
+        )
+    grids = any(isinstance(sample.picture, Grid) for sample in dataset.split(split))
+    wanted = len(dataset.split(split)) * math.prod(chosen) * dataset.channels * (4 if grids else 1)
     if wanted > _MEMORY_LIMIT:
         raise DataError(
-            f"{dataset.name}: its pictures at {chosen[0]}x{chosen[1]} take {wanted / 2**30:.1f} GiB, the limit is "
+            f"{dataset.name}: its pictures at {by(chosen)} take {wanted / 2**30:.1f} GiB, the limit is "
             f"{_MEMORY_LIMIT >> 30}: choose a smaller --size"
         )
     return chosen
 
 
-def standard_of(pixels: npt.NDArray[np.uint8]) -> Standard:
-    """The standard that gives these pictures, (N, height, width, 3), mean 0 and deviation 1 in each channel."""
-    sums, squares = np.zeros(3), np.zeros(3)
+def standard_of(pixels: Values) -> Standard:
+    """The standard that gives these pictures, (N, *sizes, channels), mean 0 and deviation 1 in each channel."""
+    channels = pixels.shape[-1]
+    sums, squares = np.zeros(channels), np.zeros(channels)
     for picture in pixels:  # one at a time: float64 copies of all of them would be eight times as large
-        values = picture.reshape(-1, 3).astype(np.float64)
+        values = picture.reshape(-1, channels).astype(np.float64)
         sums += values.sum(axis=0)
         squares += (values**2).sum(axis=0)
     count = pixels[..., 0].size
     mean = sums / count
     deviation = np.sqrt(np.maximum(squares / count - mean**2, 0.0))
-    return Standard(mean=tuple(mean.tolist()), deviation=tuple(np.maximum(deviation, 1.0).tolist()))
+    least = 1.0 if pixels.dtype == np.uint8 else 1e-6 * float(np.abs(mean).max()) + 1e-12
+    white = 255.0 if pixels.dtype == np.uint8 else 1.0
+    return Standard(mean=tuple(mean.tolist()), deviation=tuple(np.maximum(deviation, least).tolist()), white=white)
 
 
 def as_pictures(
-    pixels: npt.NDArray[np.uint8],
+    pixels: Values,
     y: npt.NDArray[np.generic],
     standard: Standard,
     classes: tuple[str, ...],
     full: Sequence[npt.NDArray[np.uint8]] | None = None,
 ) -> Pictures:
-    """Pictures (N, height, width, 3) and their targets as tensors; channels stay last in memory."""
-    x = torch.from_numpy(pixels).permute(0, 3, 1, 2)
+    """Pictures (N, *sizes, channels) and their targets as tensors; channels stay last in memory."""
+    x = torch.from_numpy(pixels).movedim(-1, 1)
     return Pictures(
         pixels=x, y=torch.from_numpy(y), standard=standard, classes=classes, full=None if full is None else tuple(full)
     )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import nn
@@ -14,6 +15,10 @@ from stridewise.surgery.features import Features, Level, Stride, features, level
 
 _USUAL = 4  # the finest stride that is read unasked: one at 2 costs as much as all others together, four times over
 
+CONVOLUTIONS: Mapping[int, Any] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+NORMS: Mapping[int, Any] = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
+"""By how many axes the data have."""
+
 
 class Pyramid(nn.Module):
     """A feature pyramid (Lin et al. 2017, figure 3): 1x1 to `width` channels, the coarser map enlarged and added, 3x3.
@@ -21,21 +26,20 @@ class Pyramid(nn.Module):
     Maps may differ by any factor: the coarser one is brought to the finer one's size.
     """
 
-    def __init__(self, channels: Sequence[int], width: int) -> None:
+    def __init__(self, channels: Sequence[int], width: int, *, axes: int = 2) -> None:
         super().__init__()
-        self.lateral = nn.ModuleList(nn.Conv2d(c, width, 1) for c in channels)
+        convolution, norm = CONVOLUTIONS[axes], NORMS[axes]
+        self.lateral = nn.ModuleList(convolution(c, width, 1) for c in channels)
         self.smooth = nn.ModuleList(
-            nn.Sequential(
-                nn.Conv2d(width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True)
-            )
+            nn.Sequential(convolution(width, width, 3, padding=1, bias=False), norm(width), nn.ReLU(inplace=True))
             for _ in channels
         )
 
     def forward(self, maps: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-        """Maps (N, C, H, W), finest first -> as many of `width` channels, same sizes."""
+        """Maps (N, C, *sizes), finest first -> as many of `width` channels, same sizes."""
         merged = [lateral(m) for lateral, m in zip(self.lateral, maps, strict=True)]
         for fine in range(len(merged) - 2, -1, -1):
-            size = merged[fine].shape[-2:]
+            size = merged[fine].shape[2:]
             merged[fine] = merged[fine] + functional.interpolate(merged[fine + 1], size=size, mode="nearest")
         return [smooth(m) for smooth, m in zip(self.smooth, merged, strict=True)]
 

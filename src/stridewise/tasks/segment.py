@@ -20,7 +20,7 @@ from stridewise.tasks.backbone import Prepare, backbone, freeze_unreached
 from stridewise.tasks.overlap import Overlap
 from stridewise.tasks.pictures import Pictures, Splits, as_pictures, common_size, divided, standard_of
 from stridewise.tasks.pyramid import chosen_levels, maps_of
-from stridewise.tasks.segment_heads import Atrous, Decoder, Segmenter, atrous_rates
+from stridewise.tasks.segment_heads import Atrous, Decoder, Segmenter, atrous_rates, resized
 from stridewise.tasks.task import DataShape, Evaluation, Source, name_of
 
 HEADS = ("atrous", "decoder")
@@ -96,14 +96,14 @@ class Segment:
                     "or a plan with a smaller output stride"
                 )
             rates = atrous_rates(found[0].stride, shape[1:])
-            head: nn.Module = Atrous(found[0].channels, classes, self.width, rates)
+            head: nn.Module = Atrous(found[0].channels, classes, self.width, rates, axes=len(shape) - 1)
         else:
             if len(found) < 2:
                 raise PlanError(
                     f"{name} brings maps of two strides or more together; there is {told(found[0].stride)} alone: "
                     "choose --head atrous or another plan"
                 )
-            head = Decoder([level.channels for level in found], classes, self.width)
+            head = Decoder([level.channels for level in found], classes, self.width, axes=len(shape) - 1)
         made = Segmenter(maps_of(model, found, shape), head)
         return freeze_unreached(made, shape, lambda out: out.sum()).eval()
 
@@ -131,7 +131,7 @@ class Segment:
 
 
 def labels_at(scores: torch.Tensor, size: Size) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """The best class of every pixel, (height, width) uint8, of scores (classes, h, w) enlarged to `size`."""
-    if tuple(scores.shape[1:]) != size:
-        scores = functional.interpolate(scores[None], size=size, mode="bilinear", align_corners=False)[0]
+    """The best class of every pixel, (*size) uint8, of scores (classes, *sizes) enlarged to `size`."""
+    if tuple(scores.shape[1:]) != tuple(size):
+        scores = resized(scores[None], size)[0]
     return scores.argmax(0).to(torch.uint8).cpu().numpy()

@@ -9,9 +9,9 @@ from torch import nn
 from torch.nn import functional
 
 from stridewise.surgery.features import Features
-from stridewise.tasks.pyramid import Pyramid
+from stridewise.tasks.pyramid import CONVOLUTIONS, NORMS, Pyramid
 
-Rates = tuple[tuple[int, int], ...]
+Rates = tuple[tuple[int, ...], ...]
 
 
 class Atrous(nn.Module):
@@ -20,19 +20,20 @@ class Atrous(nn.Module):
     Source: Chen et al. 2017, "Rethinking atrous convolution for semantic image segmentation", section 3.3.
     """
 
-    def __init__(self, channels: int, classes: int, width: int, rates: Rates) -> None:
+    def __init__(self, channels: int, classes: int, width: int, rates: Rates, *, axes: int = 2) -> None:
         super().__init__()
-        self.branches = nn.ModuleList([_unit(channels, width, 1)])
-        self.branches.extend(_unit(channels, width, 3, rate) for rate in rates)
-        self.overall = nn.Sequential(nn.Conv2d(channels, width, 1), nn.ReLU(inplace=True))
-        self.join = nn.Sequential(_unit(width * (len(rates) + 2), width, 1), nn.Dropout(0.1))
-        self.classes = nn.Conv2d(width, classes, 1)
+        convolution = CONVOLUTIONS[axes]
+        self.branches = nn.ModuleList([_unit(channels, width, 1, axes=axes)])
+        self.branches.extend(_unit(channels, width, 3, rate, axes=axes) for rate in rates)
+        self.overall = nn.Sequential(convolution(channels, width, 1), nn.ReLU(inplace=True))
+        self.join = nn.Sequential(_unit(width * (len(rates) + 2), width, 1, axes=axes), nn.Dropout(0.1))
+        self.classes = convolution(width, classes, 1)
 
     def forward(self, maps: Sequence[torch.Tensor]) -> torch.Tensor:
-        """The coarsest of the maps (N, C, H, W) -> (N, classes, H, W)."""
+        """The coarsest of the maps (N, C, *sizes) -> (N, classes, *sizes)."""
         x = maps[-1]
         found = [branch(x) for branch in self.branches]
-        found.append(self.overall(x.mean((2, 3), keepdim=True)).expand_as(found[0]))
+        found.append(self.overall(x.mean(tuple(range(2, x.dim())), keepdim=True)).expand_as(found[0]))
         return self.classes(self.join(torch.cat(found, 1)))  # type: ignore[no-any-return]
 
 
@@ -42,17 +43,17 @@ class Decoder(nn.Module):
     Source: Kirillov et al. 2019, "Panoptic feature pyramid networks", figure 3, with one step for every enlargement.
     """
 
-    def __init__(self, channels: Sequence[int], classes: int, width: int) -> None:
+    def __init__(self, channels: Sequence[int], classes: int, width: int, *, axes: int = 2) -> None:
         super().__init__()
-        self.pyramid = Pyramid(channels, width)
-        self.join = _unit(width, width, 3)
-        self.classes = nn.Conv2d(width, classes, 1)
+        self.pyramid = Pyramid(channels, width, axes=axes)
+        self.join = _unit(width, width, 3, axes=axes)
+        self.classes = CONVOLUTIONS[axes](width, classes, 1)
 
     def forward(self, maps: Sequence[torch.Tensor]) -> torch.Tensor:
-        """Maps (N, C, H, W), finest first -> (N, classes, H, W) of the finest."""
+        """Maps (N, C, *sizes), finest first -> (N, classes, *sizes) of the finest."""
         fine, *coarser = self.pyramid(maps)
         for other in coarser:
-            fine = fine + _resized(other, fine.shape[-2:])
+            fine = fine + resized(other, fine.shape[2:])
         return self.classes(self.join(fine))  # type: ignore[no-any-return]
 
 
@@ -65,8 +66,8 @@ class Segmenter(nn.Module):
         self.head = head
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(N, 3, H, W) -> (N, classes, H, W)."""
-        return _resized(self.head(self.features(x)), x.shape[-2:])
+        """(N, channels, *sizes) -> (N, classes, *sizes)."""
+        return resized(self.head(self.features(x)), x.shape[2:])
 
 
 def atrous_rates(stride: Sequence[int], size: Sequence[int]) -> Rates:
@@ -74,19 +75,22 @@ def atrous_rates(stride: Sequence[int], size: Sequence[int]) -> Rates:
     sixteenths of it, DeepLab's 6, 12, 18 at stride 16 on 512 pixels."""
     tops = [(n * 3 / 16) / s for n, s in zip(size, stride, strict=True)]
     rows = [tuple(max(1, round(k * top)) for top in tops) for k in (1, 2, 3)]
-    return tuple((row[0], row[1]) for row in rows)
+    return tuple(rows)
 
 
-def _unit(channels: int, out: int, kernel: int, rate: tuple[int, int] = (1, 1)) -> nn.Sequential:
+def _unit(channels: int, out: int, kernel: int, rate: tuple[int, ...] = (1,), *, axes: int) -> nn.Sequential:
+    rate = rate * axes if len(rate) == 1 else rate
     padding = tuple(r * (kernel // 2) for r in rate)
     return nn.Sequential(
-        nn.Conv2d(channels, out, kernel, padding=padding, dilation=rate, bias=False),  # type: ignore[arg-type]
-        nn.BatchNorm2d(out),
+        CONVOLUTIONS[axes](channels, out, kernel, padding=padding, dilation=rate, bias=False),
+        NORMS[axes](out),
         nn.ReLU(inplace=True),
     )
 
 
-def _resized(x: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
-    if tuple(x.shape[-2:]) == tuple(size):
+def resized(x: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
+    """Maps (N, C, *sizes) brought to other sizes, linearly on each axis."""
+    if tuple(x.shape[2:]) == tuple(size):
         return x
-    return functional.interpolate(x, size=tuple(size), mode="bilinear", align_corners=False)
+    mode = ("linear", "bilinear", "trilinear")[len(size) - 1]
+    return functional.interpolate(x, size=tuple(size), mode=mode, align_corners=False)

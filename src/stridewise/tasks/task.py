@@ -49,8 +49,8 @@ class DataShape(Protocol):
         """Their names."""
 
     @property
-    def shape(self) -> tuple[int, int, int]:
-        """Channels, height and width of a picture."""
+    def shape(self) -> tuple[int, ...]:
+        """Channels, and the sizes of a picture, a signal or a volume."""
 
 
 class Task(Protocol):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ def train(
     format: str | None = None,
     epochs: int = 10,
     seed: int = 0,
-    size: tuple[int, int] | None = None,
+    size: tuple[int, ...] | None = None,
     weights: str | Path | None = None,
     trust: bool = False,
     run: str | Path | None = None,
@@ -57,7 +58,7 @@ def train(
     folder = None if run is None else RunFolder(run, resume=resume)
     if folder is not None and checkpoint is not None:
         raise UsageError("train: run keeps a checkpoint of its own: leave checkpoint out")
-    splits = read_splits(chosen, _opened(chosen, data, format), size)
+    splits = read_splits(chosen, _opened(chosen, data, format), size, model)
     common: dict[str, Any] = {"plan": plan, "epochs": epochs, "seed": seed, "recipe": recipe, "progress": progress}
     common |= {"weights": weights, "trust": trust, "stop_after": stop_after}
     if folder is None:
@@ -102,7 +103,7 @@ def evaluated(path: str | Path, found: Trained, dataset: Dataset, device: str = 
     Raises: UsageError where the data have other classes; DataError.
     """
     begun = clocks()
-    splits = read_splits(found.task, dataset, found.data.shape[1:])
+    splits = read_splits(found.task, replace(dataset, channels=found.data.shape[0]), found.data.shape[1:])
     if splits.classes != found.data.classes:
         raise UsageError(
             f"{path}: knows the classes {_few(found.data.classes)}; {splits.name} has {_few(splits.classes)}"

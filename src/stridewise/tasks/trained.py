@@ -24,11 +24,11 @@ _FORMAT = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Described:
-    """What a network is built for: the data's name, its classes, channels, height and width of a picture."""
+    """What a network is built for: the data's name, its classes, channels and sizes of a picture."""
 
     name: str
     classes: tuple[str, ...]
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -58,6 +58,7 @@ def save_trained(path: Path, model: nn.Module, task: Task, source: Source, plan:
         "shape": list(splits.shape),
         "mean": list(splits.train.standard.mean),
         "deviation": list(splits.train.standard.deviation),
+        "white": splits.train.standard.white,
     }
     weights = {key: value.detach().cpu().contiguous().clone() for key, value in model.state_dict().items()}
     with whole(path, "the network") as temporary:
@@ -77,9 +78,10 @@ def load_trained(path: str | Path, source: Source | None = None) -> Trained:
     try:
         task = task_of(told["task"], **told["options"])
         plan = Plan.from_toml(told["plan"])
-        channels, height, width = told["shape"]
-        data = Described(name=told["data"], classes=tuple(told["classes"]), shape=(channels, height, width))
-        standard = Standard(mean=tuple(told["mean"]), deviation=tuple(told["deviation"]))
+        data = Described(name=told["data"], classes=tuple(told["classes"]), shape=tuple(told["shape"]))
+        standard = Standard(
+            mean=tuple(told["mean"]), deviation=tuple(told["deviation"]), white=told.get("white", 255.0)
+        )
     except (KeyError, TypeError, ValueError) as error:
         raise LoadError(f"{path}: its description is broken ({type(error).__name__}: {error})") from error
     model = task.network(source or told["model"], plan, data)
