@@ -259,8 +259,8 @@ def said(model: nn.Module, given: Mapping[str, torch.Tensor]) -> dict[str, torch
 
 def differs(old: torch.Tensor, new: torch.Tensor | None) -> float | None:
     """The relative difference on the positions that both have; None where no step leads from one to the other."""
-    if new is None or new.dim() != old.dim():
-        return None
+    if new is None or new.dim() != old.dim() or all(n == 1 for n in old.shape[2:]):
+        return None  # a mean over all positions, of which a finer map has more
     steps = [-(-n // m) if m else 1 for n, m in zip(new.shape, old.shape, strict=True)]
     same = new[tuple(slice(None, None, s) for s in steps)]
     if same.shape != old.shape:

@@ -212,7 +212,7 @@ class Builder:
                 self._report(self.lost[index][1], "")
         keys = keys_of(self.nodes, self.names)
         nodes = tuple([node_of(i, seen, key) for i, (seen, key) in enumerate(zip(self.nodes, keys, strict=True))])
-        lists = {i for i, _, why in self.unknown if why == LISTED and not _windows_behind(nodes, i)}
+        lists = {i for i, _, why in self.unknown if why == LISTED and not _windows_behind(nodes, self.tensors, i)}
         unknown = tuple(
             Unknown(
                 key=nodes[i].key or nodes[i].path,
@@ -241,7 +241,14 @@ class Builder:
         )
 
 
-def _windows_behind(nodes: Sequence[Node], index: int) -> bool:
+def _may_be_pointwise(node: Node, tensors: Sequence[Tensor]) -> bool:
+    """Whether a window that was not followed has a weight a pair of channels, as one of 1x1 has."""
+    before, after = (tensors[t[0]].shape for t in (node.inputs, node.outputs))
+    products = before[1] * after[1] if len(before) == len(after) > 2 else -1
+    return before[2:] == after[2:] and node.params in (products, products + after[1])
+
+
+def _windows_behind(nodes: Sequence[Node], tensors: Sequence[Tensor], index: int) -> bool:
     """Whether a window reads something made of what node `index` gave out."""
     reached = set(nodes[index].outputs)
     for node in nodes[index + 1 :]:

@@ -89,13 +89,13 @@ def _look_up(name: str) -> ModelSpec:
     raise zoo.unknown(name, libraries)
 
 
-def default_input(spec: str | ModelSpec) -> InputSpec:
+def default_input(spec: str | ModelSpec) -> Any:
     """Channels and sizes the model was made for; 3x224x224 where nothing is known."""
     spec = resolve(spec)
     if spec.kind in ("timm", "torchvision"):
         return zoo.input_of(spec.kind, spec.name)
     if spec.kind == "hf":
-        return huggingface.input_of(spec.name)  # type: ignore[no-any-return]
+        return huggingface.input_of(spec.name)
     if spec.kind == "builtin":
         shape: Sequence[int] = _builtin("input_of", spec.name)
         return tuple(shape)
