@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import prod
 from typing import Any
 
 from stridewise.building.recorded import ModuleCall, Seen, keys_of, node_of
@@ -13,7 +14,7 @@ from stridewise.ir import NOTHING, Graph, Grid, Node, Tensor, Unknown, Volume
 from stridewise.ops.call import Call
 from stridewise.ops.concat import LISTED
 from stridewise.ops.draft import Draft, Reading, Value
-from stridewise.ops.layout import Digit, LayoutError
+from stridewise.ops.layout import Digit, Dims, Extra, LayoutError, atom_size
 from stridewise.ops.registry import Op, op_named
 
 
@@ -97,6 +98,8 @@ class Builder:
         first = operands[0] if operands else None
         loose = reading.loose or any(v.loose for v in operands)
         for (shape, itemsize, alias), (dims, grid) in zip(outs, facts, strict=False):
+            if onnx and dims is not None:
+                shape, dims = self._agreed(shape, dims, reading, target, owner)
             value = Value(shape, dims, grid, None, "data", reading.spread, 0, None, reading.lost)
             value.loose = loose
             made.append(self._tensor(value, itemsize, None if alias is None else self.tensors[alias].storage, first))
@@ -120,6 +123,19 @@ class Builder:
         if name:
             self.names[index] = name
         return values
+
+    def _agreed(
+        self, shape: tuple[int, ...], dims: Dims, reading: Reading, target: str, owner: ModuleCall | None
+    ) -> tuple[tuple[int, ...], Dims | None]:
+        """Sizes and dims that agree: a window's own arithmetic is what runtimes do, where onnx's inference is not;
+        elsewhere a difference means that the positions are not what they were taken for."""
+        if any(isinstance(atom, Extra) for dim in dims for atom in dim):
+            return shape, dims
+        own = tuple([prod(map(atom_size, dim)) for dim in dims])
+        if own == shape or reading.site:
+            return own, dims
+        self._report((len(self.nodes), target, "its sizes are not those of its positions"), owner.path if owner else "")
+        return shape, None
 
     def _read(
         self,

@@ -188,6 +188,10 @@ def _names(graph: onnx.GraphProto) -> Iterator[str]:
         yield from node.output
 
 
+# From here on a Resize says its coordinates and its rounding. Source: ONNX operator changelog.
+_COORDINATES = 11
+
+
 def raise_opset(model: onnx.ModelProto, version: int, where: str) -> onnx.ModelProto:
     """The model with its operator set raised to `version`: the number alone where that changes no op it uses.
 
@@ -203,12 +207,21 @@ def raise_opset(model: onnx.ModelProto, version: int, where: str) -> onnx.ModelP
     except (RuntimeError, defs.SchemaError, onnx.shape_inference.InferenceError) as error:
         said = str(error).strip().splitlines()[-1]
         raise PlanError(f"{where}: cannot be raised from opset {own.version} to {version}: {said}") from error
-    before = {node.output[0]: node for node in model.graph.node if node.output}
-    for node in converted.graph.node:  # the converter forgets where nodes came from
+    before = {node.output[0]: node for node in _every(model.graph) if node.output}
+    if own.version < _COORDINATES:
+        # The converter renames what a resize makes, and forgets that resizes knew one kind of coordinates.
+        olds = [node for node in _every(model.graph) if node.op_type in ("Resize", "Upsample")]
+        news = [node for node in _every(converted.graph) if node.op_type == "Resize"]
+        for old, node in zip(olds, news, strict=True):
+            before[node.output[0]] = old
+            node.attribute.append(helper.make_attribute("coordinate_transformation_mode", "asymmetric"))
+            node.attribute.append(helper.make_attribute("nearest_mode", "floor"))
+    names = {node.name for node in _every(converted.graph)}
+    for node in _every(converted.graph):
         old = before.get(node.output[0]) if node.output else None
-        if old is not None and not node.metadata_props:
+        if old is not None and not node.metadata_props:  # and where nodes came from
             node.metadata_props.extend(old.metadata_props)
-            node.name = node.name or old.name
+            node.name = node.name or ("" if old.name in names else old.name)
     converted.metadata_props.extend(m for m in model.metadata_props if m not in converted.metadata_props)
     return converted
 

@@ -29,6 +29,9 @@ def window(job: Job) -> str:
     op = spot.node.op_type
     if len(old) != len(action.m_in) or op not in ("Conv", "MaxPool", "AveragePool", *_QUANTIZED):
         raise job.refuse("has no dilated form")
+    held = [at for at in job.dims(job.value(job.x), action.m_in, "reads no axis whole") if at is not None]
+    if held != sorted(held):
+        raise job.refuse("reads its axes in another order than the input has them; apply it to the model, then export")
     if len([name for name in spot.node.output if name]) > 1:
         raise job.refuse("gives indices, which dilation would change")
     sizes = [n * m for n, m in zip(job.sizes, action.m_in, strict=True)]

@@ -106,8 +106,8 @@ def _onnx_transposed(call: Call, kernel: Sequence[int]) -> list[AxisMap]:
         if to is not None or auto.startswith("SAME"):
             out = to if to is not None else sizes[at] * s
             total = (sizes[at] - 1) * s + span + o - out
-            # What the windows do not reach of a wanted size is filled up at the end.
-            total, o = max(total, 0), o + max(-total, 0)
+            # What the windows do not reach of a wanted size is filled up at the end; SAME then gives less.
+            total, o = max(total, 0), o + (max(-total, 0) if to is not None else 0)
             begin = total // 2 if auto == "SAME_UPPER" else total - total // 2
             end = total - begin
         maps.append(Transposed(kernel=k, stride=s, dilation=d, pad_begin=begin, pad_end=end, output_padding=o))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from stridewise.axis import AxisMap, Window
@@ -86,9 +87,29 @@ def _read_average(call: Call) -> Reading:
     return pooling(call, maps, "average", count_include_pad=count, divisor=call.arg(6, "divisor_override"))
 
 
+def _as_run(call: Call, maps: list[AxisMap]) -> list[AxisMap]:
+    """The windows with the SAME padding that runtimes give a pool whose window is dilated or narrower than its step:
+    that of the window without dilation, a crop where that is negative. It holds for this size alone.
+
+    Source: onnxruntime pool_attributes.h and ComputePad, which leave the specification here.
+    """
+    x = call.value(0)
+    out: list[AxisMap] = []
+    for w, size in zip(maps, x.shape[2:], strict=True):
+        if isinstance(w, Window) and w.same and (w.dilation > 1 or w.stride > w.kernel):
+            total = (-(-size // w.stride) - 1) * w.stride + w.kernel - size
+            less = int(total / 2)  # towards 0, as C divides
+            begin = less if w.same == "end" else int((total + 1) / 2)
+            w = replace(w, same="", pad_begin=begin, pad_end=total - begin)
+            if x.grid is not None:
+                call.pin("size", x.grid, f"padded for {size} positions, with a SAME padding that follows no rule")
+        out.append(w)
+    return out
+
+
 def _read_onnx(call: Call) -> Reading:
     kind = {"MaxPool": "max", "AveragePool": "average", "LpPool": "lp"}[call.target]
-    maps = onnx_windows(call, call.kwargs["kernel_shape"])
+    maps = _as_run(call, onnx_windows(call, call.kwargs["kernel_shape"]))
     if kind != "average":
         return pooling(call, maps, kind)
     count = bool(call.kwargs.get("count_include_pad", 0))
