@@ -325,7 +325,7 @@ def open_graph(
     return graph
 
 
-def _with_default(spec: ModelSpec, input: InputSpec | None) -> InputSpec:
+def _with_default(spec: ModelSpec, input: InputSpec | None) -> Any:
     """The input with the model's own sizes where only a layout or plain values were given."""
     from stridewise.tracing.inputs import with_layout
 
