@@ -281,6 +281,7 @@ def test_a_rule_of_ones_own_for_a_custom_op() -> None:
             mixes="nothing",
             dilated=("same",),
             between="bends",
+            space=lambda draw, target: None,
         )
     )
     try:

@@ -26,6 +26,7 @@ def said(**more):
         "dilated": ("window",),
         "between": "never",
         "functions": {"swtest.halves": {}},
+        "space": lambda draw, target: None,
     }
     return sw.Op(**{**whole, **more})
 
@@ -45,6 +46,7 @@ def said(**more):
         ({"dilated": ("wide",)}, r"op 'halves': `dilated` is \('wide',\)"),
         ({"between": None}, "op 'halves': `between` is None; say one of never, affine, bends, order"),
         ({"functions": None}, "op 'halves': `functions` is None; name the torch functions that become it"),
+        ({"space": None}, "op 'halves': `space` is None; say how a test draws a call"),
         ({"pointwise": True}, "op 'halves': is `pointwise` and mixes 'window'; a pointwise op mixes nothing"),
         ({"name": "conv"}, "op 'conv': 'conv' is described already, by 'conv'"),
         ({"onnx": ("example::Halves", "Conv")}, "op 'halves': 'Conv' is described already, by 'conv'"),

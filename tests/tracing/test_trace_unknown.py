@@ -122,6 +122,7 @@ SAID = {
     "torch": ("swtest.every_third",),
     "mixes": "window",
     "between": "never",
+    "space": lambda draw, target: None,
     "functions": {"swtest.every_third": {}},
 }
 

@@ -8,6 +8,7 @@ from stridewise.ops.draft import Reading
 from stridewise.ops.layout import is_plain
 from stridewise.ops.pool import each_axis
 from stridewise.ops.registry import Op, register
+from stridewise.ops.space import Draw, Trial, X, is_torch, name_in
 
 
 def _read(call: Call) -> Reading:
@@ -36,12 +37,21 @@ def _read_onnx(call: Call) -> Reading:
     return Reading(outs=[(dims, grid)], grid=grid, keeps="none" if "Average" in call.target else "input")
 
 
+def _space(draw: Draw, target: str) -> Trial:
+    if not is_torch(target):
+        return Trial(call=target, shape=draw.shape(draw.whole(1, 3)), kwargs={"p": 2} if "Lp" in target else {})
+    axes = int(target[-2])
+    to = [1] * axes if draw.of((True, False)) else draw.each(axes, 1, 5)
+    return Trial(call=name_in(target).lstrip("_"), shape=draw.shape(axes, 4 if axes < 3 else 2), args=(X, to))
+
+
 register(
     Op(
         name="adaptive_pool",
         about="pooling to a number of positions; to one position it lets everything in",
         mixes="everything",
         dilated=("resize", "coarse", "mixes"),
+        space=_space,
         between="never",
         functions={f"adaptive_{kind}_pool{axes}d": {} for kind in ("avg", "max") for axes in (1, 2, 3)}
         | {"interpolate": {}, "upsample": {}},

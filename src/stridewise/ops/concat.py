@@ -6,6 +6,7 @@ from stridewise.ops.call import Call
 from stridewise.ops.draft import Reading, Value
 from stridewise.ops.layout import Digit, Dim, Extra, LayoutError, digits, is_plain
 from stridewise.ops.registry import Op, register
+from stridewise.ops.space import OTHER, Draw, Trial, X, is_torch
 
 # What a detector's head makes of its levels: a list of predictions, and no map any more.
 LISTED = "the positions of several maps are put end to end"
@@ -68,12 +69,21 @@ def _read_onnx(call: Call) -> Reading:
     return concatenation(call, call.values(), call.kwargs.get("axis", 1))
 
 
+def _space(draw: Draw, target: str) -> Trial:
+    shape = draw.shape(draw.whole(1, 3))
+    dim = 1 if draw.of((True, True, False)) else draw.dim(shape)
+    if is_torch(target):
+        return Trial(call=target, shape=shape, args=([X, OTHER], dim))
+    return Trial(call=target, shape=shape, args=(X, OTHER), kwargs={"axis": dim})
+
+
 register(
     Op(
         name="concat",
         about="concatenation along channels or positions",
         mixes="nothing",
         dilated=("same", "mixes"),
+        space=_space,
         between="never",
         functions={},
         passes_lost=True,
@@ -90,6 +100,7 @@ register(
         about="stacking along a new dimension",
         mixes="nothing",
         dilated=("same", "mixes"),
+        space=_space,
         between="never",
         functions={},
         torch=("aten.stack",),

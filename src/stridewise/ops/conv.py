@@ -15,6 +15,7 @@ from stridewise.ops.draft import Reading, Value
 from stridewise.ops.layout import digits
 from stridewise.ops.pool import each_axis, onnx_windows
 from stridewise.ops.registry import Op, register
+from stridewise.ops.space import Bytes, Draw, Number, Trial, Weight, X, is_torch
 
 Each: TypeAlias = tuple[int, ...]
 
@@ -139,12 +140,41 @@ def _named(target: str, attrs: Mapping[str, Any], has_weights: bool) -> str:
     return f"conv{'_transpose' if attrs.get('transposed') else ''}{len(attrs.get('kernel', (1, 1)))}d"
 
 
+def _space(draw: Draw, target: str) -> Trial | None:
+    axes, groups = draw.whole(1, 3), draw.of((1, 1, 2, 4))
+    kernel, stride, dilation = draw.each(axes, 1, 3), draw.each(axes, 1, 3), draw.each(axes, 1, 2)
+    pads = [draw.whole(0, (k - 1) * d) for k, d in zip(kernel, dilation, strict=True)]
+    shape = draw.shape(axes)
+    if target in ("QLinearConv", "ConvInteger"):
+        return _quantized(draw, target, shape[:1] + shape[1:3], kernel[:2] if axes > 1 else [kernel[0]] * 2)
+    transposed = target == "ConvTranspose" or (is_torch(target) and draw.of((True, False, False)))
+    weight = Weight((4, 2, *kernel)) if transposed else Weight((8, 4 // groups, *kernel))
+    pads = [min(p, (k - 1) * d // 2) for p, k, d in zip(pads, kernel, dilation, strict=True)] if transposed else pads
+    if not is_torch(target):
+        facts = {"strides": stride, "dilations": dilation, "pads": [*pads, *pads], "group": groups}
+        return Trial(call=target, shape=shape, args=(X, weight), kwargs=facts)
+    more = ([0] * axes, groups, dilation) if transposed else (dilation, groups)
+    call = f"conv{'_transpose' if transposed else ''}{axes}d"
+    return Trial(call=call, shape=shape, args=(X, weight, None, stride, pads, *more))
+
+
+def _quantized(draw: Draw, target: str, shape: Each, kernel: Sequence[int]) -> Trial:
+    bytes_of = Bytes(X), Bytes(Weight((8, 4, *kernel), 0.0, 1.0))
+    facts = {"strides": draw.each(2, 1, 2)}
+    if target == "ConvInteger":
+        return Trial(call=target, shape=draw.shape(), args=bytes_of, kwargs=facts)
+    scale, zero = Number(0.1), Bytes(Number(0))
+    x, weight = bytes_of
+    return Trial(call=target, shape=draw.shape(), args=(x, scale, zero, weight, scale, zero, scale, zero), kwargs=facts)
+
+
 register(
     Op(
         name="conv",
         about="convolution and transposed convolution; the window steps by the stride",
         mixes="window",
         dilated=("window", "resize"),
+        space=_space,
         between="never",
         functions={f"conv{n}d": _PARAMETERS for n in (1, 2, 3)} | {f"conv_transpose{n}d": {} for n in (1, 2, 3)},
         layers=dict.fromkeys(("Conv1d", "Conv2d", "Conv3d"), _layer),

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from stridewise.ops.call import Call
 from stridewise.ops.draft import Reading, Value
 from stridewise.ops.extent import whole
 from stridewise.ops.layout import Extra, LayoutError, digits
 from stridewise.ops.registry import Op, register
 from stridewise.ops.slice import selecting
+from stridewise.ops.space import OTHER, Draw, Ints, Trial, Weight, X
 
 
 def _read(call: Call) -> Reading:
@@ -58,12 +61,31 @@ def _read_onnx_table(call: Call) -> Reading:
     return Reading(outs=[(tuple((s,) for s in shape), found[0].grid if found else None) for shape in call.outs])
 
 
+def _space(draw: Draw, target: str) -> Trial:
+    shape, picked = draw.shape(draw.whole(1, 3)), Ints((2, 0, 1))
+    table = Ints((0, 1))
+    by_target: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {
+        "aten.index.Tensor": ((X, [None, picked]), {}),
+        "aten.index_select": ((X, 1, picked), {}),
+        "Gather": ((X, picked), {"axis": 1}),
+        "GatherElements": ((Weight((3, 4)), Ints((1, 0))), {}),
+        "GatherND": ((X, Ints((0, 0))), {}),
+        "TopK": ((X, Ints((2,))), {"axis": 1}),
+        "OneHot": ((X, Ints((3,)), table), {"axis": 1}),
+        "NonZero": ((X,), {}),
+        "ScatterND": ((X, Ints((0,)), OTHER), {}),
+    }
+    args, kwargs = by_target.get(target, ((X, OTHER), {}))
+    return Trial(call=target, shape=shape, args=args, kwargs=kwargs, runs=target in by_target)
+
+
 register(
     Op(
         name="gather",
         about="picking by indices along one dimension",
         mixes="nothing",
         dilated=("same",),
+        space=_space,
         between="never",
         onnx=("Gather",),
         read=_read_onnx,
@@ -75,6 +97,7 @@ register(
         about="picking and placing by tables of indices, away from positions",
         mixes="everything",
         dilated=("same",),
+        space=_space,
         between="never",
         onnx=("GatherElements", "GatherND", "ScatterElements", "ScatterND", "Scatter", "TopK", "OneHot", "NonZero"),
         read=_read_onnx_table,
@@ -98,6 +121,7 @@ register(
         about="picking channels by a table",
         mixes="nothing",
         dilated=("same",),
+        space=_space,
         between="never",
         functions={"__getitem__": {}},
         torch=("aten.index.Tensor",),
@@ -110,6 +134,7 @@ register(
         about="picking along a dimension",
         mixes="nothing",
         dilated=("same",),
+        space=_space,
         between="never",
         functions={},
         torch=("aten.index_select",),

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from stridewise.ops.call import Call
 from stridewise.ops.draft import Reading
 from stridewise.ops.registry import Op, register
+from stridewise.ops.space import BITS, MASK, OTHER, Draw, Trial, Weight, X, is_torch, name_in
 
 _NAMES = (
     "add sub rsub mul div pow maximum minimum fmax fmin addcmul addcdiv lerp where masked_fill eq ne lt le gt "
@@ -57,12 +60,43 @@ def joining(call: Call) -> Reading:
     return Reading(outs=outs, grid=made, keeps=keeps, spread=spread, attrs=facts)  # type: ignore[arg-type]
 
 
+_ARGUMENTS: dict[str, tuple[Any, ...]] = {
+    "addcmul": (X, OTHER, OTHER),
+    "addcdiv": (X, OTHER, OTHER),
+    "lerp": (X, OTHER, 0.3),
+    "where": (MASK, X, OTHER),
+    "masked_fill": (X, MASK, 0.5),
+    "prelu": (X, Weight((4,))),
+    "_prelu_kernel": (X, Weight((1, 4, 1, 1))),
+    "floor_divide": (X, OTHER),
+    **{f"bitwise_{name}": (BITS, BITS) for name in ("and", "or")},
+    "Where": (MASK, X, OTHER),
+    "PRelu": (X, Weight((4, 1, 1))),
+    **dict.fromkeys(("And", "Or", "Xor"), (MASK, MASK)),
+    **{f"Bitwise{name}": (BITS, BITS) for name in ("And", "Or", "Xor")},
+    "BitShift": (BITS, BITS),
+}
+
+
+def _space(draw: Draw, target: str) -> Trial:
+    name = name_in(target)
+    if name in _ARGUMENTS or not is_torch(target) or draw.of((True, True, False)):
+        axes = 2 if "prelu" in name.lower() else draw.whole(1, 3)
+        by_name: dict[str, dict[str, Any]] = {"BitShift": {"direction": "LEFT"}, "Mod": {"fmod": 1}}
+        facts = by_name.get(name, {})
+        return Trial(call=target, shape=draw.shape(axes), args=_ARGUMENTS.get(name, (X, OTHER)), kwargs=facts)
+    shape = draw.shape(draw.whole(1, 3))
+    by_channel = Weight((4, *[1] * (len(shape) - 1)), 0.5, 1.0)
+    return Trial(call=target, shape=shape, args=(X, by_channel))
+
+
 register(
     Op(
         name="join",
         about="sums, products, gates: operands must agree in size where both have positions",
         mixes="nothing",
         dilated=("same", "mixes"),
+        space=_space,
         between="bends",
         functions={key: {} for key in _FUNCTIONS},
         passes_lost=True,

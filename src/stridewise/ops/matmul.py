@@ -12,6 +12,7 @@ from stridewise.ops.call import Call
 from stridewise.ops.draft import Reading, Value, volume_of
 from stridewise.ops.layout import Digit, Dim, Dims, LayoutError, digits, is_plain, merged, relabelled
 from stridewise.ops.registry import Op, always, register
+from stridewise.ops.space import Bytes, Draw, Given, Number, Trial, Weight, X, is_torch, name_in
 
 
 def product(call: Call, a: Value, b: Value, out: Dims, summed: tuple[Dim, int], brings: int | None = None) -> Reading:
@@ -102,6 +103,7 @@ def _batch(a: Value, b: Value) -> Dims:
     return tuple(x if not is_plain(x) else y for x, y in zip(a.known[:-2], b.known[:-2], strict=True))
 
 
+_QUANTUM = Number(0.1), Bytes(Number(0))
 _QUANTISED = {"QLinearMatMul": (0, 3), "MatMulInteger": (0, 1)}
 
 
@@ -185,6 +187,46 @@ def _work(operands: Sequence[Value], shapes: Sequence[tuple[int, ...]], args: Se
     return math.prod(shapes[0]) * (operands[-2].shape[-1] if len(operands) > 1 else 1)
 
 
+def _space(draw: Draw, target: str) -> Trial | None:
+    shape = draw.shape()
+    if is_torch(target):
+        return _torch_space(draw, target, shape)
+    rows = Given("rows")  # positions as rows of channels
+    by_target: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {
+        "MatMul": ((rows, Weight((4, 6))), {}),
+        "Gemm": ((Given("means"), Weight((6, 4))), {"transB": 1}),
+        "MatMulInteger": ((Bytes(rows), Bytes(Weight((4, 6), 0.0, 1.0))), {}),
+        "QLinearMatMul": (
+            (Bytes(rows), *_QUANTUM, Bytes(Weight((4, 6), 0.0, 1.0)), *_QUANTUM, *_QUANTUM),
+            {},
+        ),
+        "Einsum": ((X, Weight((6, 4))), {"equation": "bchw,oc->bohw"}),
+    }
+    if target == "Attention":
+        return Trial(call=target, shape=shape, args=(Given("heads"),) * 3, opset=23)
+    args, facts = by_target[target]
+    return Trial(call=target, shape=shape, args=args, kwargs=facts)
+
+
+def _torch_space(draw: Draw, target: str, shape: tuple[int, ...]) -> Trial:
+    name, rows, tokens = name_in(target), Given("rows"), Given("tokens")
+    if "dot_product" in name:
+        heads = Given("heads")
+        runs = "flash_attention_for_cpu" in name or name == "scaled_dot_product_attention"
+        call = "scaled_dot_product_attention" if runs else target
+        more = (None, False) if "efficient" in name or "overrideable" in name else ()
+        return Trial(call=call, shape=shape, args=(heads, heads, heads, *more), runs=runs)
+    count, in_place = math.prod(shape[1:]), target.endswith("_")
+    if name in ("bmm", "baddbmm"):
+        product = (tokens, Given("tokens turned"))
+        added = Weight((1, count, count) if in_place else (1, 1, 1))
+        return Trial(call=target, shape=shape, args=product if name == "bmm" else (added, *product))
+    weight = Weight((4, 6))
+    if in_place:
+        return Trial(call=target, shape=shape, args=(Weight((count, 6)), rows, weight))
+    return Trial(call=target, shape=shape, args=(rows, weight) if name == "mm" else (Weight((6,)), rows, weight))
+
+
 def _attention_work(operands: Sequence[Value], shapes: Sequence[tuple[int, ...]], args: Sequence[Any]) -> int:
     """Multiply-adds of queries by keys, and of what comes out by values, at the traced shapes."""
     query, key, value = (v.shape for v in operands[:3])
@@ -197,6 +239,7 @@ register(
         about="matrix products: linear layers, attention",
         mixes="axis",
         dilated=("same", "mixes"),
+        space=_space,
         between="never",
         functions={},
         shapes={"aten.mm.default": "product", "aten.bmm.default": "product", "aten.addmm.default": "product and sum"},
@@ -215,6 +258,7 @@ register(
         about="a product of two tensors by an equation: attention written out",
         mixes="axis",
         dilated=("same", "mixes"),
+        space=_space,
         between="never",
         onnx=("Einsum",),
         read=_read_einsum,
@@ -226,6 +270,7 @@ register(
         about="fused scaled dot-product attention",
         mixes="everything",
         dilated=("same", "mixes"),
+        space=_space,
         between="never",
         functions={},
         work=_attention_work,

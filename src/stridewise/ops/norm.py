@@ -9,6 +9,7 @@ from stridewise.ops.call import Call
 from stridewise.ops.draft import Reading
 from stridewise.ops.layout import is_plain
 from stridewise.ops.registry import Op, register
+from stridewise.ops.space import Draw, Given, Trial, Weight, X
 
 
 def _read_batch(call: Call) -> Reading:
@@ -83,12 +84,41 @@ def _layer(*ranks: int) -> Callable[..., Any]:
     return say
 
 
+def _space(draw: Draw, target: str) -> Trial | None:
+    shape, vector = draw.shape(draw.whole(1, 3)), Weight((4,), 0.5, 1.5)
+    statistics = (vector, vector, vector, vector)
+    by_target: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {
+        "aten.native_batch_norm": ((X, *statistics, False, 0.1, 1e-5), {}),
+        "aten._native_batch_norm_legit_no_training": ((X, *statistics, 0.1, 1e-5), {}),
+        "aten._native_batch_norm_legit": ((X, *statistics, draw.of((False, True)), 0.1, 1e-5), {}),
+        "aten._batch_norm_no_update": ((X, *statistics, 0.1, 1e-5), {}),
+        "aten.cudnn_batch_norm": ((X, *statistics, False, 0.1, 1e-5), {}),
+        "aten.native_layer_norm": ((X, shape[-1:], None, None, 1e-5), {}),
+        "aten.native_group_norm": ((X, 2, vector, vector), {}),
+        "BatchNormalization": ((X, *statistics), {}),
+        "LayerNormalization": ((Given("last"), vector, vector), {"axis": -1}),
+        "RMSNormalization": ((Given("last"), vector), {"axis": -1}),
+        "LpNormalization": ((X,), {"axis": draw.dim(shape), "p": draw.of((1, 2))}),
+        "InstanceNormalization": ((X, vector, vector), {}),
+        "GroupNormalization": ((X, vector, vector), {"num_groups": 2}),
+        "MeanVarianceNormalization": ((X,), {"axes": [0, *range(2, len(shape) + 1)]}),
+        "LRN": ((X,), {"size": 3}),
+    }
+    args, facts = by_target[target]
+    if target == "aten.native_layer_norm" and draw.of((True, False)):
+        args = (Given("last"), [4], vector, vector, 1e-5)
+    runs = target != "aten.cudnn_batch_norm"
+    call = "group_norm" if target == "aten.native_group_norm" else target
+    return Trial(call=call, shape=shape, args=args, kwargs=facts, runs=runs, opset=23 if "RMS" in target else 21)
+
+
 register(
     Op(
         name="batch_norm",
         about="batch normalisation with running statistics: a scale and a shift for each channel",
         mixes="everything",
         dilated=("same", "phases", "mixes"),
+        space=_space,
         between="affine",
         functions={"batch_norm": {}, "instance_norm": {}},
         layers={"BatchNorm1d": _layer(2, 3), "BatchNorm2d": _layer(4), "BatchNorm3d": _layer(5)},
@@ -113,6 +143,7 @@ register(
         about="normalisation over the last dimensions",
         mixes="axis",
         dilated=("same", "phases", "mixes"),
+        space=_space,
         between="bends",
         functions={"layer_norm": {}},
         shapes={"aten.native_layer_norm.default": "layer norm"},
@@ -129,6 +160,7 @@ register(
         about="normalisation over groups of channels and all positions",
         mixes="everything",
         dilated=("phases", "mixes"),
+        space=_space,
         between="bends",
         functions={"group_norm": {}},
         torch=("aten.native_group_norm",),
@@ -142,6 +174,7 @@ register(
         about="normalisation over neighbouring channels (local response normalisation)",
         mixes="channels",
         dilated=("same",),
+        space=_space,
         between="bends",
         onnx=("LRN",),
         read=_read_onnx_local,

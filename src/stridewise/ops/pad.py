@@ -8,6 +8,7 @@ from stridewise.ops.draft import Reading
 from stridewise.ops.extent import whole
 from stridewise.ops.layout import digits
 from stridewise.ops.registry import Op, register
+from stridewise.ops.space import Draw, Ints, Trial, X, is_torch, name_in
 
 
 def padding(call: Call, pairs: list[tuple[int, int]], mode: str) -> Reading:
@@ -51,12 +52,27 @@ def _read_onnx(call: Call) -> Reading:
     return padding(call, pairs, _ONNX_MODES.get(mode, mode))
 
 
+def _space(draw: Draw, target: str) -> Trial:
+    constant = "constant" in target
+    axes = draw.whole(1, 3) if constant or not is_torch(target) else int(target[-2])
+    begin, end = draw.each(axes, -2 if constant else 0, 3), draw.each(axes, -2 if constant else 0, 3)
+    if not is_torch(target):
+        mode = draw.of(("constant", "reflect", "edge", "wrap"))
+        pads = Ints((0, 0, *begin, 0, 0, *end))
+        return Trial(call=target, shape=draw.shape(axes), args=(X, pads), kwargs={"mode": mode})
+    flat = [n for pair in reversed(list(zip(begin, end, strict=True))) for n in pair]
+    kind = name_in(target).split("_")[0]
+    mode = {"reflection": "reflect", "replication": "replicate"}.get(kind, "constant")
+    return Trial(call="pad", shape=draw.shape(axes), args=(X, flat, mode))
+
+
 register(
     Op(
         name="pad",
         about="padding (constant, reflect, replicate) and cropping by negative padding",
         mixes="window",
         dilated=("same", "pad"),
+        space=_space,
         between="never",
         functions={"pad": {"pad": None, "mode": "constant", "value": None}},
         shapes={"aten.constant_pad_nd.default": "padded"},

@@ -9,6 +9,7 @@ from stridewise.ops.call import Call
 from stridewise.ops.draft import Reading
 from stridewise.ops.layout import is_plain, plain
 from stridewise.ops.registry import Op, register
+from stridewise.ops.space import BITS, MASK, OTHER, Bytes, Number, X, plain_space
 
 _IN_PLACE_TOO = (
     "relu relu6 leaky_relu elu selu celu gelu silu mish sigmoid hardsigmoid hardswish hardtanh tanh softplus "
@@ -94,12 +95,33 @@ _FUNCTIONS = (
 ).split()
 _targets = [f"aten.{name}{end}" for name in _IN_PLACE_TOO for end in ("", "_")]
 _output = tuple(t for t in _targets if t.removeprefix("aten.") in _KEEP_OUTPUT)
+_MORE: dict[str, tuple[Any, ...]] = {
+    "threshold": (X, 0.5, 0.0),
+    "clamp": (X, 0.3, 0.7),
+    "clamp_min": (X, 0.4),
+    "clamp_max": (X, 0.6),
+    "dropout": (X, 0.5, False),
+    "native_dropout": (X, 0.5, False),
+    "rrelu_with_noise": (X, OTHER),
+    "bitwise_not": (BITS,),
+    "BitwiseNot": (BITS,),
+    "Not": (MASK,),
+    "Clip": (X, Number(0.3), Number(0.7)),
+    "QuantizeLinear": (X, Number(0.1), Bytes(Number(0))),
+    "DequantizeLinear": (Bytes(X), Number(0.1)),
+}
+_ATTRIBUTES = {"Cast": {"to": 11}, "_to_copy": {}}
+_RANDOM = ("Bernoulli", "rrelu_with_noise")
+_space = plain_space(_MORE, _ATTRIBUTES, _RANDOM)
+
+
 register(
     Op(
         name="activation",
         about="pointwise functions; backward keeps the input",
         mixes="nothing",
         dilated=("same",),
+        space=_space,
         between="bends",
         functions={key: {} for key in _FUNCTIONS},
         layers={
@@ -121,6 +143,7 @@ register(
         about="pointwise functions whose derivative follows from the output (ReLU, sigmoid, tanh)",
         mixes="nothing",
         dilated=("same",),
+        space=_space,
         between="bends",
         functions={key: {} for key in "relu relu_ sigmoid sigmoid_ tanh tanh_ exp sqrt".split()},
         layers={"ReLU": _layer("relu"), "Sigmoid": _layer("sigmoid")},
@@ -137,6 +160,7 @@ register(
         about="a triangle of the last two dimensions kept",
         mixes="nothing",
         dilated=("same", "mixes"),
+        space=plain_space({}),
         between="never",
         functions={},
         torch=("aten.tril", "aten.triu", "aten.tril_", "aten.triu_"),
@@ -150,6 +174,7 @@ register(
         about="copies, casts and aliases",
         mixes="nothing",
         dilated=("same",),
+        space=_space,
         between="affine",
         functions={"contiguous": {}},
         layers=dict.fromkeys(("Identity", "Dropout", "Dropout2d"), _layer("")),

@@ -10,6 +10,7 @@ from stridewise.axis import AxisMap, Window
 from stridewise.ops.call import Call
 from stridewise.ops.draft import Reading
 from stridewise.ops.registry import Op, by_axes, register
+from stridewise.ops.space import Draw, Trial, X, is_torch, name_in
 
 
 def each_axis(value: Any, axes: int, default: int) -> list[int]:
@@ -143,12 +144,31 @@ def _layer(layer: Any, holder: Any, rank: int) -> tuple[str, tuple[Any, ...], tu
     return "aten.max_pool2d_with_indices.default", (), (*steps, layer.ceil_mode)
 
 
+def _space(draw: Draw, target: str) -> Trial:
+    axes = draw.whole(1, 3) if not is_torch(target) else int(target.split("pool")[1][0])
+    kernel, stride = draw.each(axes, 1, 4), draw.each(axes, 1, 3)
+    pads = [draw.whole(0, k // 2) for k in kernel]
+    ceil, average = draw.of((True, False)), "avg" in target
+    shape = draw.shape(axes)
+    if is_torch(target):
+        more = (ceil, draw.of((True, False))) if average else (draw.each(axes, 1, 2), ceil)
+        call = name_in(target).removesuffix("_with_indices")
+        return Trial(call=call, shape=shape, args=(X, kernel, stride, pads, *more))
+    facts: dict[str, Any] = {"kernel_shape": kernel, "strides": stride, "pads": [*pads, *pads], "ceil_mode": int(ceil)}
+    if target == "AveragePool":
+        facts["count_include_pad"] = draw.of((0, 1))
+    if target == "LpPool":
+        facts["ceil_mode"] = 0
+    return Trial(call=target, shape=shape, kwargs=facts)
+
+
 register(
     Op(
         name="max_pool",
         about="maximum over a window",
         mixes="window",
         dilated=("window",),
+        space=_space,
         between="never",
         functions={f"max_pool{n}d": _MAX for n in (1, 2, 3)},
         layers={"MaxPool1d": None, "MaxPool2d": _layer, "MaxPool3d": None},
@@ -167,6 +187,7 @@ register(
         about="mean over a window",
         mixes="window",
         dilated=("window",),
+        space=_space,
         between="never",
         functions={f"avg_pool{n}d": _AVERAGE for n in (1, 2, 3)},
         shapes={"aten.avg_pool2d.default": "avg pool"},
@@ -185,6 +206,7 @@ register(
         about="p-norm over a window",
         mixes="window",
         dilated=("never",),
+        space=_space,
         between="never",
         onnx=("LpPool",),
         read=_read_onnx,

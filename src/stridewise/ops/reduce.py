@@ -9,6 +9,7 @@ from stridewise.ops.draft import Reading, Value
 from stridewise.ops.extent import whole
 from stridewise.ops.layout import digits, is_plain
 from stridewise.ops.registry import Op, register
+from stridewise.ops.space import Draw, Ints, Trial, X, is_torch, name_in
 
 _KEEPS_SHAPE = (
     "softmax",
@@ -96,12 +97,47 @@ def _normalised(call: Call, x: Value, dim: int) -> Reading:
     return call.same(x, keeps="output")
 
 
+def _space(draw: Draw, target: str) -> Trial:
+    shape, keep = draw.shape(draw.whole(1, 3)), draw.of((True, False))
+    dim, positions = draw.dim(shape), list(range(2, len(shape) + 1))
+    dims = draw.of(([dim], positions, positions[:1]))
+    if not is_torch(target):
+        facts: dict[str, Any] = {"keepdims": int(keep)}
+        if target.startswith("Arg"):
+            return Trial(call=target, shape=shape, kwargs={**facts, "axis": dim})
+        return Trial(call=target, shape=shape, args=(X, Ints(tuple(dims))), kwargs=facts)
+    name = name_in(target)
+    if name in ("std", "var", "var_mean"):
+        return Trial(call=target, shape=shape, args=(X, dims), kwargs={"correction": 1, "keepdim": keep})
+    if name in ("prod", "argmax", "argmin", "any", "all", "max", "min"):
+        return Trial(call=target, shape=shape, args=(X, dim, keep))
+    norm = name in ("linalg_vector_norm", "norm")
+    return Trial(call=target, shape=shape, args=(X, 2, dims, keep) if norm else (X, dims, keep))
+
+
+def _space_along(draw: Draw, target: str) -> Trial:
+    shape = draw.shape(draw.whole(1, 3))
+    dim, name = draw.dim(shape), name_in(target)
+    if not is_torch(target):
+        return Trial(
+            call=target,
+            shape=shape,
+            args=(X, Ints((dim,))) if name == "CumSum" else (X,),
+            kwargs=({} if name == "CumSum" else {"axis": dim}),
+        )
+    return Trial(call=target, shape=shape, args=(X, dim, False) if target in _HALVES else (X, dim))
+
+
+_HALVES = ("aten._softmax", "aten._log_softmax")
+
+
 register(
     Op(
         name="reduce",
         about="mean, sum, maximum, norm over dimensions",
         mixes="axis",
         dilated=("same", "coarse", "mixes"),
+        space=_space,
         between="never",
         functions={key: {} for key in "mean sum amax amin max min prod var std var_mean norm logsumexp".split()},
         shapes={
@@ -127,6 +163,7 @@ register(
         about="softmax, cumulative sums and sorting along a dimension",
         mixes="axis",
         dilated=("same", "mixes"),
+        space=_space_along,
         between="never",
         functions={},
         shapes={"aten._softmax.default": "softmax"},

@@ -14,6 +14,7 @@ from stridewise.errors import UsageError
 from stridewise.ir import Node
 from stridewise.ops.call import Call
 from stridewise.ops.draft import Reading, Value
+from stridewise.ops.space import Space
 
 Mixes: TypeAlias = Literal["nothing", "channels", "window", "axis", "everything"]
 """What an output element may depend on at most: its own element; what lies at its position; neighbours; all positions
@@ -54,6 +55,7 @@ class Op:
     mixes, dilated, between: see there. dilated: every form that its calls may need.
     functions: torch functions that become it and can be met from outside, by name ("conv2d"; "mine.op" for
     torch.ops.mine.op), each with its parameters behind the operand, in order, with their defaults ({}: not needed).
+    space: how a test draws a call of one of its targets (`ops.space`), for `stridewise.testing.check_op`.
     form: what such a function does at m times the positions, form(action, function, args, kwargs), where the general
     form of its kind will not do.
     layers: torch.nn classes whose forward is one call of it, by name; how a layer says that call (`tracing.fast_paths`)
@@ -78,6 +80,7 @@ class Op:
     onnx: tuple[str, ...] = ()
     read_onnx: Callable[[Call], Reading] | None = None
     functions: Mapping[str, Mapping[str, Any]] | None = None
+    space: Space | None = None
     form: Callable[..., Any] | None = None
     layers: Mapping[str, Callable[..., Any] | None] = field(default_factory=dict)
     shapes: Mapping[str, str] = field(default_factory=dict)
@@ -146,6 +149,8 @@ def _check(op: Op) -> None:
         raise UsageError(f"op '{op.name}': `dilated` is {op.dilated!r}; say a tuple of {', '.join(known)}")
     if op.pointwise and op.mixes != "nothing":
         raise UsageError(f"op '{op.name}': is `pointwise` and mixes '{op.mixes}'; a pointwise op mixes nothing")
+    if not callable(op.space):
+        raise UsageError(f"op '{op.name}': `space` is {op.space!r}; say how a test draws a call: space(draw, target)")
     if op.torch and not isinstance(op.functions, Mapping):
         raise UsageError(f"op '{op.name}': `functions` is {op.functions!r}; name the torch functions that become it")
 

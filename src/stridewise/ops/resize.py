@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
@@ -13,6 +14,7 @@ from stridewise.ops.draft import Reading, Value
 from stridewise.ops.extent import Extent, whole
 from stridewise.ops.layout import Digit, Dim, LayoutError, digits, is_plain, plain
 from stridewise.ops.registry import Op, always, register
+from stridewise.ops.space import Draw, Number, Trial, X, is_torch, name_in
 
 _MODES = {
     "nearest": "nearest",
@@ -180,12 +182,46 @@ def _read(call: Call) -> Reading:
     return resizing(call, axes, factors, mode, align, antialias)
 
 
+def _space(draw: Draw, target: str) -> Trial:
+    if not is_torch(target):
+        return _onnx_space(draw, target)
+    name = name_in(target)
+    axes = int(re.findall(r"(\d)d", name)[0])
+    mode = next(m for m in ("nearest_exact", "nearest", "bilinear", "trilinear", "linear", "bicubic") if m in name)
+    shape = draw.shape(axes, 2)
+    align = None if "nearest" in mode else draw.of((False, True))
+    by = draw.each(axes, 1, 3)
+    if draw.of((True, False)):
+        return Trial(
+            call="interpolate",
+            shape=shape,
+            args=(X, draw.each(axes, 3, 14), None, mode.replace("_", "-"), align),
+            kwargs={"antialias": name.endswith("_aa")},
+        )
+    align = None if align is None else False
+    facts = {"antialias": name.endswith("_aa")}
+    return Trial(call="interpolate", shape=shape, args=(X, None, by, mode.replace("_", "-"), align), kwargs=facts)
+
+
+def _onnx_space(draw: Draw, target: str) -> Trial:
+    shape = draw.shape()
+    mode = draw.of(("nearest", "linear"))
+    scales = Number((1.0, 1.0, *map(float, draw.each(2, 1, 3))))
+    if target == "Upsample":
+        return Trial(call=target, shape=shape, args=(X, scales), kwargs={"mode": mode}, opset=9)
+    place = draw.of(("half_pixel", "asymmetric", "pytorch_half_pixel"))
+    facts = {"mode": mode, "coordinate_transformation_mode": place}
+    facts |= {"nearest_mode": draw.of(("floor", "round_prefer_floor"))} if mode == "nearest" else {}
+    return Trial(call=target, shape=shape, args=(X, None, scales), kwargs=facts)
+
+
 register(
     Op(
         name="resize",
         about="interpolation by a factor (a site), to a size, or to another tensor's size",
         mixes="window",
         dilated=("same", "resize"),
+        space=_space,
         between="never",
         functions={key: {"size": None} for key in ("interpolate", "upsample")},
         shapes={f"aten.upsample_{way}2d.default": "resized" for way in ("nearest", "bilinear", "bicubic")},

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from stridewise.axis import AxisMap, Repeat, Window
 from stridewise.ops.call import Call
 from stridewise.ops.draft import Reading
 from stridewise.ops.layout import LayoutError, digits
 from stridewise.ops.registry import Op, register
+from stridewise.ops.space import Draw, Trial, X, is_torch, name_in
 
 
 def rearranging(call: Call, times: int, window: int) -> Reading:
@@ -44,7 +47,8 @@ def _read_roll(call: Call) -> Reading:
     maps: list[AxisMap] = [Window(pad_begin=s, pad_end=-s) for _, s in used]
     settled, grid = call.windowed(x, [w for w, _ in used], maps)
     assert grid is not None
-    return call.dense(grid, settled, [i for i, d in enumerate(settled.known) if digits(d)])
+    where = [i for i, d in enumerate(settled.known) if digits(d)]
+    return call.dense(grid, settled, where, attrs={"border": "circular"})
 
 
 def _read_flip(call: Call) -> Reading:
@@ -54,12 +58,25 @@ def _read_flip(call: Call) -> Reading:
     return call.same(x)
 
 
+def _space(draw: Draw, target: str) -> Trial:
+    name, sizes = name_in(target), [2 * n for n in draw.each(2, 3, 6)]
+    if not is_torch(target):
+        return Trial(call=target, shape=(4, *sizes), kwargs={"blocksize": 2})
+    shape = (4, *sizes) if "pixel" in name else draw.shape(draw.whole(1, 3))
+    more: dict[str, tuple[Any, ...]] = {
+        "roll": (draw.each(2, -3, 3), [-2, -1]) if len(shape) > 2 else ([draw.whole(-3, 3)], [-1]),
+        "flip": ([draw.of((1, 1, len(shape)))],),
+    }
+    return Trial(call="roll" if name == "roll" else target, shape=shape, args=(X, *more.get(name, (2,))))
+
+
 register(
     Op(
         name="shuffle",
         about="space-to-depth and depth-to-space (pixel shuffle)",
         mixes="window",
         dilated=("never",),
+        space=_space,
         between="never",
         functions={},
         torch=("aten.pixel_shuffle", "aten.pixel_unshuffle"),
@@ -74,6 +91,7 @@ register(
         about="channels in another order",
         mixes="nothing",
         dilated=("same",),
+        space=_space,
         between="never",
         functions={},
         torch=("aten.channel_shuffle", "aten.native_channel_shuffle"),
@@ -86,6 +104,7 @@ register(
         about="positions moved round (circular shift)",
         mixes="window",
         dilated=("same", "phases"),
+        space=_space,
         between="never",
         functions={"roll": {}},
         torch=("aten.roll",),
@@ -98,6 +117,7 @@ register(
         about="entries in reverse order; not along positions",
         mixes="nothing",
         dilated=("same",),
+        space=_space,
         between="never",
         functions={},
         passes_lost=True,

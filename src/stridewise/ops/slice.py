@@ -11,6 +11,7 @@ from stridewise.ops.draft import Reading, Value
 from stridewise.ops.extent import Extent, whole
 from stridewise.ops.layout import Digit, Dim, Dims, Extra, LayoutError, digits
 from stridewise.ops.registry import Op, always, register
+from stridewise.ops.space import Draw, Ints, Trial, X, name_in
 
 _END = 2**62
 
@@ -175,12 +176,33 @@ def _read_unbind(call: Call) -> Reading:
     return Reading(outs=[(x.known[:dim] + x.known[dim + 1 :], x.grid)] * len(call.outs))
 
 
+def _space(draw: Draw, target: str) -> Trial:
+    shape = draw.shape(draw.whole(1, 3))
+    dim = draw.dim(shape)
+    at = dim % (len(shape) + 1)
+    size = shape[at - 1]
+    start, step = draw.whole(0, 2), draw.of((1, 1, 2, 3))
+    stop = draw.of((None, size - 1, -1))
+    name = name_in(target)
+    if name == "Slice":
+        end = 2**31 if stop is None else stop
+        return Trial(call=target, shape=shape, args=(X, Ints((start,)), Ints((end,)), Ints((dim,)), Ints((step,))))
+    if name == "Split":
+        return Trial(call=target, shape=shape, args=(X, Ints((2, size - 2))), kwargs={"axis": dim})
+    if name in ("slice", "select"):
+        entry = slice(start, stop, step) if name == "slice" else start
+        return Trial(call="__getitem__", shape=shape, args=(X, (*[slice(None)] * at, entry)))
+    more = {"split_with_sizes": ([2, size - 2], dim), "unbind": (dim,)}.get(name, (2, dim))
+    return Trial(call=target, shape=shape, args=(X, *more))
+
+
 register(
     Op(
         name="slice",
         about="x[start:stop:step]; a step is a stride",
         mixes="nothing",
         dilated=("same", "slice"),
+        space=_space,
         between="never",
         functions={"__getitem__": {}},
         passes_lost=True,
@@ -197,6 +219,7 @@ register(
         about="one index of a dimension",
         mixes="nothing",
         dilated=("same", "slice"),
+        space=_space,
         between="never",
         functions={"__getitem__": {}},
         passes_lost=True,
@@ -210,6 +233,7 @@ register(
         about="parts of a dimension",
         mixes="nothing",
         dilated=("same", "slice"),
+        space=_space,
         between="never",
         functions={},
         passes_lost=True,
@@ -225,6 +249,7 @@ register(
         about="every index of a dimension",
         mixes="nothing",
         dilated=("same",),
+        space=_space,
         between="never",
         functions={},
         passes_lost=True,

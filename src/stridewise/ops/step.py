@@ -12,6 +12,7 @@ from stridewise.ir import Volume
 from stridewise.ops.call import Call
 from stridewise.ops.draft import Reading
 from stridewise.ops.registry import Op, register
+from stridewise.ops.space import Draw, Trial, X, name_in
 
 STEPS = ("blur", "polyphase", "mean", "max")
 
@@ -103,12 +104,20 @@ def _read(call: Call) -> Reading:
     return reading
 
 
+def _space(draw: Draw, target: str) -> Trial:
+    axes, kind = draw.whole(1, 3), name_in(target)
+    border = draw.of(("reflect", "zero", "circular"))
+    made = Inserted(kind=kind, stride=tuple(draw.each(axes, 1, 3)), filter=draw.whole(2, 5), border=border)
+    return Trial(call=target, shape=draw.shape(axes), args=(X, made))
+
+
 _BLUR = register(
     Op(
         name="blur",
         about="a binomial low-pass that steps (a downsampling kind of plans)",
         mixes="window",
         dilated=("never",),
+        space=_space,
         between="never",
         functions={},
         torch=("stridewise.blur",),
@@ -122,6 +131,7 @@ _POLYPHASE = register(
         about="the phase of largest norm (a downsampling kind of plans)",
         mixes="everything",
         dilated=("never",),
+        space=_space,
         between="never",
         functions={},
         torch=("stridewise.polyphase",),

@@ -7,6 +7,7 @@ from stridewise.ops.call import Call
 from stridewise.ops.draft import Reading
 from stridewise.ops.layout import Digit, Dims, LayoutError, digits
 from stridewise.ops.registry import Op, always, register
+from stridewise.ops.space import Draw, Trial, X
 
 
 def _maps(call: Call, first: int) -> list[tuple[int, int, int, int]]:
@@ -78,12 +79,23 @@ def _read_windows(call: Call) -> Reading:
     return Reading(outs=[((*out, (size,)), grid)], grid=grid)
 
 
+def _space(draw: Draw, target: str) -> Trial:
+    shape, kernel, stride = draw.shape(), draw.each(2, 1, 3), draw.each(2, 1, 3)
+    if target == "aten.unfold":
+        return Trial(call=target, shape=shape, args=(X, draw.of((2, 3)), draw.whole(1, 4), draw.whole(1, 3)))
+    columns = (kernel, draw.each(2, 1, 2), [draw.whole(0, k - 1) for k in kernel], stride)
+    if target == "aten.im2col":
+        return Trial(call="unfold", shape=shape, args=(X, *columns))
+    return Trial(call="fold of unfold", shape=shape, args=(X, *columns))
+
+
 register(
     Op(
         name="columns",
         about="windows as columns (unfold)",
         mixes="window",
         dilated=("window",),
+        space=_space,
         between="never",
         functions={"unfold": {"kernel_size": None, "dilation": 1, "padding": 0, "stride": 1}},
         named=always("unfold"),
@@ -97,6 +109,7 @@ register(
         about="columns summed back into a map (fold)",
         mixes="window",
         dilated=("never",),
+        space=_space,
         between="never",
         functions={},
         torch=("aten.col2im",),
@@ -109,6 +122,7 @@ register(
         about="sliding windows along a dimension",
         mixes="window",
         dilated=("never",),
+        space=_space,
         between="never",
         functions={"unfold": {}},
         torch=("aten.unfold",),

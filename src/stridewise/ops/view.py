@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from stridewise.axis import Table
 from stridewise.ops.call import Call
 from stridewise.ops.draft import Reading, Value
 from stridewise.ops.extent import Extent, whole
 from stridewise.ops.layout import Digit, Dims, LayoutError, digits, is_plain, relabelled, reshaped
 from stridewise.ops.registry import Op, register
+from stridewise.ops.space import Draw, Given, Ints, Trial, X, name_in
 
 
 def reshaping(call: Call) -> Reading:
@@ -177,12 +180,40 @@ def _read_tile(call: Call) -> Reading:
     return Reading(outs=[(tuple(dims), grid)], grid=made, spread=tuple(dims) != x.dims or x.spread)
 
 
+def _space(draw: Draw, target: str) -> Trial:
+    """Tokens and back, channels in groups, dimensions exchanged: what networks do with views."""
+    shape = draw.shape()
+    channels, height, width = shape
+    order = draw.of(([0, 2, 3, 1], [0, 1, 3, 2]))
+    by_name: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {
+        "_reshape_alias": ((X, [1, channels * height, width], [channels * height * width, width, 1]), {}),
+        "unflatten": ((X, 1, [2, channels // 2]), {}),
+        "permute": ((X, order), {}),
+        "transpose": ((X, 1, draw.of((2, 3))), {}),
+        "t": ((Given("rows"),), {}),
+        "unsqueeze": ((X, draw.whole(0, 4)), {}),
+        "squeeze": ((X, 0), {}),
+        "expand": ((Given("means"), [1, channels, height, width]), {}),
+        "Flatten": ((X,), {"axis": 1}),
+        "Reshape": ((X, Ints((0, 2, channels // 2, -1))), {}),
+        "Transpose": ((X,), {"perm": order}),
+        "Unsqueeze": ((X, Ints((draw.whole(0, 4),))), {}),
+        "Squeeze": ((X, Ints((0,))), {}),
+        "Expand": ((Given("means"), Ints((1, channels, height, width))), {}),
+        "Tile": ((X, Ints((1, 2, 1, 1))), {}),
+    }
+    args, facts = by_name.get(name_in(target), ((X, draw.of(([1, 2, channels // 2, -1], [1, channels, -1]))), {}))
+    runs = target != "aten._reshape_alias"  # which wants numbers
+    return Trial(call=target, shape=shape, args=args, kwargs=facts, runs=runs)
+
+
 register(
     Op(
         name="view",
         about="reshape; tokens, windows and shuffles keep their positions",
         mixes="nothing",
         dilated=("same",),
+        space=_space,
         between="never",
         functions={},
         passes_lost=True,
@@ -199,6 +230,7 @@ register(
         about="dimensions merged into two",
         mixes="nothing",
         dilated=("same",),
+        space=_space,
         between="never",
         onnx=("Flatten",),
         read=reshaping,
@@ -210,6 +242,7 @@ register(
         about="dimensions in another order",
         mixes="nothing",
         dilated=("same",),
+        space=_space,
         between="order",
         functions={"permute": {}},
         passes_lost=True,
@@ -225,6 +258,7 @@ register(
         about="two dimensions exchanged",
         mixes="nothing",
         dilated=("same",),
+        space=_space,
         between="order",
         functions={"transpose": {}},
         passes_lost=True,
@@ -238,6 +272,7 @@ register(
         about="a dimension of one added",
         mixes="nothing",
         dilated=("same",),
+        space=_space,
         between="never",
         functions={},
         passes_lost=True,
@@ -253,6 +288,7 @@ register(
         about="dimensions of one removed",
         mixes="nothing",
         dilated=("same",),
+        space=_space,
         between="never",
         functions={},
         passes_lost=True,
@@ -268,6 +304,7 @@ register(
         about="a value spread over a dimension",
         mixes="nothing",
         dilated=("same",),
+        space=_space,
         between="never",
         functions={},
         passes_lost=True,
@@ -282,6 +319,7 @@ register(
         about="a value repeated along a dimension",
         mixes="nothing",
         dilated=("same",),
+        space=_space,
         between="never",
         functions={},
         torch=("aten.repeat", "aten.tile"),

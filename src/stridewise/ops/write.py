@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 from stridewise.axis import IDENTITY, AxisMap, Window
 from stridewise.ops.call import Call
 from stridewise.ops.draft import Reading, Value
 from stridewise.ops.layout import Dim, LayoutError, digits
 from stridewise.ops.registry import Op, register
+from stridewise.ops.space import OTHER, Draw, Trial, X, name_in
 
 
 def _read_new(call: Call) -> Reading:
@@ -54,12 +58,36 @@ def _read_write(call: Call) -> Reading:
     return Reading(outs=[(out, grid)], grid=grid)
 
 
+def _space(draw: Draw, target: str) -> Trial:
+    shape, name = draw.shape(draw.whole(1, 3)), name_in(target)
+    sizes = [1, *shape]
+    more: dict[str, tuple[Any, ...]] = {
+        "new_full": (sizes, 0.5),
+        "full_like": (0.5,),
+        "copy": (OTHER,),
+        "new_empty_strided": (sizes, [math.prod(sizes[at + 1 :]) for at in range(len(sizes))]),
+    }
+    if target == "stridewise.write":
+        return Trial(call=_overwritten, shape=shape, args=(X, OTHER, draw.of((1, 2)), draw.whole(0, 2)))
+    random = any(word in name for word in ("empty", "rand"))
+    usual = (sizes,) if name.startswith("new_") else ()
+    return Trial(call=target, shape=shape, args=(X, *more.get(name, usual)), runs=not random)
+
+
+def _overwritten(x: Any, other: Any, dim: int, begin: int) -> Any:
+    """x, from `begin` on along a dimension overwritten by what `other` begins with."""
+    out = x.clone()
+    out.narrow(dim, begin, out.shape[dim] - begin).copy_(other.narrow(dim, 0, out.shape[dim] - begin))
+    return out
+
+
 register(
     Op(
         name="new",
         about="new tensors of given sizes",
         mixes="nothing",
         dilated=("same",),
+        space=_space,
         between="never",
         functions={},
         torch=tuple(f"aten.new_{kind}" for kind in ("empty", "zeros", "ones", "full", "empty_strided")),
@@ -72,6 +100,7 @@ register(
         about="new tensors of another's size",
         mixes="nothing",
         dilated=("same",),
+        space=_space,
         between="never",
         functions={},
         torch=tuple(f"aten.{kind}_like" for kind in ("empty", "zeros", "ones", "full", "rand", "randn")),
@@ -84,6 +113,7 @@ register(
         about="one tensor copied into another",
         mixes="nothing",
         dilated=("same", "mixes"),
+        space=_space,
         between="never",
         functions={},
         torch=("aten.copy_",),
@@ -96,6 +126,7 @@ register(
         about="a part of a tensor overwritten",
         mixes="nothing",
         dilated=("same", "mixes"),
+        space=_space,
         between="never",
         functions={"pad": {}},
         torch=("stridewise.write",),
