@@ -10,7 +10,7 @@ from stridewise.ops.extent import whole
 from stridewise.ops.layout import Extra, LayoutError, digits
 from stridewise.ops.registry import Op, register
 from stridewise.ops.slice import selecting
-from stridewise.ops.space import OTHER, Draw, Ints, Trial, Weight, X
+from stridewise.ops.space import BITS, OTHER, Draw, Ints, Trial, Weight, X
 
 
 def _read(call: Call) -> Reading:
@@ -109,6 +109,7 @@ register(
         about="a vector for each index",
         mixes="nothing",
         dilated=("same",),
+        space=lambda draw, target: Trial(call=target, shape=draw.shape(draw.whole(1, 2)), args=(Weight((8, 5)), BITS)),
         between="never",
         functions={},
         torch=("aten.embedding",),
