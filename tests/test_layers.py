@@ -24,7 +24,7 @@ ROOMS = {
     "plans": {"ir"},
     "ops": {"ir", "axis"},
     "analyses": {"ops", "ir", "axis", "findings", "rules"},
-    "rewrites": {"ops", "ir", "axis", "plans", "analyses"},
+    "rewrites": {"ops", "ir", "axis", "plans", "analyses", "findings", "rules"},
     "building": {"ops", "ir", "axis"},
     "tracing": {"building", "ops", "ir", "axis", "analyses"},
     "onnxfile": {"building", "ops", "ir", "axis", "plans", "analyses", "rewrites"},
@@ -50,6 +50,7 @@ ROOMS = {
         "data",
         "rewrites",
         "findings",
+        "rules",
     },
     "tasks": {
         "tracing",

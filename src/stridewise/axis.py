@@ -405,8 +405,11 @@ class Resize(_Map):
 
     def field(self, field: Field, size: int) -> Field:
         """The field of the output; with align_corners the jump stays the nominal one, so the field is a hull."""
+        return self.drifting(field, size, self.step(size))
+
+    def drifting(self, field: Field, size: int, nominal: Fraction) -> Field:
+        """The field of the output where its jump is `nominal` times the input's; a hull if that is not its own step."""
         advance, taps = self.taps(size)
-        nominal = self.step(size)
         if Fraction(advance, len(taps)) == nominal:
             return _through(field, advance, taps)
         # The true coordinates drift away from the nominal ones, evenly, up to `drift` at the last position.
@@ -444,16 +447,20 @@ class Adaptive(_Map):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slice(_Map):
-    """`x[start:stop:stride]`; a negative start or stop counts from the end, None stands for the end."""
+    """`x[start:stop:stride]`; a negative start or stop counts from the end, None stands for the end.
+
+    strict: a stop behind the end is refused (`narrow`), not cut short.
+    """
 
     start: int = 0
     stop: int | None = None
     stride: int = 1
+    strict: bool = False
 
     def out_size(self, size: int) -> int:
         """Length of the slice. Raises GeometryError when it is empty."""
         out = len(range(*slice(self.start, self.stop, self.stride).indices(size)))
-        if out < 1:
+        if out < 1 or (self.strict and self.stop is not None and self.stop > size):
             raise GeometryError(f"slice {self.start}:{self.stop}:{self.stride} of {size} positions is empty")
         return out
 
@@ -551,14 +558,16 @@ class Table(_Map):
     """A product with a table made for `size` positions: `to` positions, of which each reads all of them.
 
     The fields move evenly from the first to the last position; that each reads everything is the grid's to say.
+    spreads: one position alone is taken for all of them, as einsum does.
     """
 
     size: int
     to: int
+    spreads: bool = False
 
     def out_size(self, size: int) -> int:
         """`to`. Raises: GeometryError at any other size than the table's."""
-        if size != self.size:
+        if size != self.size and not (self.spreads and size == 1):
             raise GeometryError(f"a product with a table for {self.size} positions, and {size} come in")
         return self.to
 

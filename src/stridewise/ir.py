@@ -169,7 +169,8 @@ class Node:
 class Pin:
     """Something that fixes sizes at a grid: a position table, a window split, a flattened head, a constant size.
 
-    axes: those it fixes; all of them where it is empty. multiple: the sizes may be any multiples of `sizes`.
+    axes: those it fixes; all of them where it is empty. blocks: of what is split into parts, the size of one along each
+    axis; multiple: any whole number of them will do. spreads: one position alone is spread over all of them.
     """
 
     kind: Literal["position table", "window", "flatten", "size"]
@@ -178,7 +179,9 @@ class Pin:
     sizes: Sizes
     message: str
     axes: tuple[int, ...] = ()
+    blocks: Sizes = ()
     multiple: bool = False
+    spreads: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

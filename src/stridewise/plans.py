@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 from stridewise.errors import PlanError, once
 from stridewise.files import write_text
+from stridewise.report.document import Document, Table
 from stridewise.shown import Shown
 
 FORMAT = 1
@@ -49,9 +50,23 @@ class Plan(Shown):
     output_stride: tuple[int, ...] = ()
 
     def __str__(self) -> str:
-        rows = [f"{key}: {once(s.was)} -> {once(s.stride)}{_kind(s)}" for key, s in self.sites.items()]
-        rows += [f"+{key}: {once(s.was)} -> {once(s.stride)}{_kind(s)}" for key, s in self.insert.items()]
+        rows = [f"{key}: {once(s.was)} -> {once(s.stride)}{_kind(s)}" for key, s in self._settings()]
         return "\n".join(rows) or "the plan changes nothing"
+
+    def _settings(self) -> list[tuple[str, Setting]]:
+        return [*self.sites.items(), *((f"+{key}", setting) for key, setting in self.insert.items())]
+
+    def document(self) -> Document:
+        """What changes, each with what it was."""
+        rows = tuple((key, once(s.was), once(s.stride), how_of(s)) for key, s in self._settings())
+        table = Table(title="", head=("site or +slot", "was", "stride", "how"), rows=rows, left=frozenset({3}))
+        kept = f"Weights are kept, means {self.means}." if self.keep_weights else ""
+        name = f"Plan for {self.model}" if self.model else "Plan"
+        lead = (str(self),) if not rows else (kept,) if kept else ()
+        return Document(title=name, lead=lead, parts=(table,) if rows else ())
+
+    def _records(self) -> list[dict[str, Any]]:
+        return [{"key": key, "was": s.was, "stride": s.stride, "how": asked_of(s)} for key, s in self._settings()]
 
     def __bool__(self) -> bool:
         return bool(self.sites or self.insert)

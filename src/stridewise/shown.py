@@ -17,14 +17,16 @@ class Shown:
     __slots__ = ()
 
     def document(self) -> Document:
-        """What the result has to say."""
-        raise NotImplementedError(f"{type(self).__name__} has no document")
+        """What the result has to say; unless said better, the lines of its own text."""
+        return Document(title=type(self).__name__, lead=tuple(str(self).splitlines()), quiet=True)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, with their schema's name."""
         raise NotImplementedError(f"{type(self).__name__} has no JSON")
 
     def __str__(self) -> str:
+        if type(self).document is Shown.document:
+            return repr(self)
         return terminal.text(self.document())
 
     def to_markdown(self) -> str:

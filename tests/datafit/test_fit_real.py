@@ -8,7 +8,7 @@ import pytest
 
 from stridewise.data import open_dataset
 from stridewise.datafit import fit, stride_set
-from stridewise.datafit.result import BoxRow, MaskRow
+from stridewise.datafit.figures import BoxRow, MaskRow
 
 ROOT = Path(os.environ.get("STRIDEWISE_DATA", ""))
 pytestmark = [

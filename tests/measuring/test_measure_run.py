@@ -97,7 +97,7 @@ def test_a_finding_is_told_once_with_the_plans_it_is_about() -> None:
         replace(third, findings=(fold, other)),
     )
     told = [line for line in str(replace(found, rows=rows)).splitlines() if "SW109" in line]
-    assert told == ["SW109 info: a folds", f"{first.name}, {third.name}: SW109 info: b folds"]
+    assert told == ["SW109 info    a folds", f"SW109 info    {first.name}, {third.name}: b folds"]
 
 
 def test_a_live_model_is_left_as_it_was_and_weights_are_shared() -> None:

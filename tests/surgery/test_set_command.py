@@ -131,7 +131,7 @@ def test_results_show_themselves_in_a_notebook_and_as_plain_values():
     plan = sw.plan(graph, {"layer4": 1}, keep_weights=True)
     done = sw.apply(model, plan)
     for result in (graph, plan, done, sw.check(graph), sw.front(graph)):
-        assert result._repr_html_().startswith("<pre>")
+        assert result._repr_html_().startswith('<div class="stridewise">')
         assert len(str(result)) < 5000
     for result in (plan, done, sw.check(graph), sw.front(graph)):
         json.dumps(result.to_json())

@@ -19,7 +19,7 @@ from browsing import CHROMIUM
 from starlette.testclient import TestClient
 
 import stridewise as sw
-from stridewise.web.server import bound, make_app
+from stridewise.web.server import bound, make_app, settings
 from stridewise.web.workbench import Workbench
 
 PORT = 8765
@@ -112,8 +112,7 @@ def served(app_of: Callable[[int], Any], port: int = 0) -> Iterator[str]:
     """The address of a page that is served until the block ends."""
     listener = bound(port)
     number = listener.getsockname()[1]
-    config = uvicorn.Config(app_of(number), log_level="error", access_log=False, lifespan="off", ws="none")
-    server = uvicorn.Server(config)
+    server = uvicorn.Server(settings(app_of(number)))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     while not server.started:

@@ -108,7 +108,7 @@ def real(kind: str = "PNG") -> bytes:
         (b"", "not a picture"),
         (b"\x00" * 4096, "not a picture"),
         (header_only(60000, 60000), "take"),
-        (header_only(5000, 5000), "pixels: take a smaller one"),
+        (header_only(5000, 5000), "pixels: take a smaller picture"),
         (real()[:-200], "broken picture"),
         (real("JPEG")[:40], "take another"),
     ],
@@ -132,10 +132,10 @@ def test_a_picture_is_taken_and_shown_as_the_network_reads_it(client: TestClient
 
 
 def test_too_many_bytes_are_refused_with_and_without_a_length(client: TestClient):
-    assert client.post("/api/picture", content=b"x" * ((16 << 20) + 1)).status_code == 413
+    assert client.post("/api/picture", content=b"x" * ((32 << 20) + 1)).status_code == 413
 
     def flood():
-        for _ in range(18):
+        for _ in range(34):
             yield b"x" * (1 << 20)
 
     assert client.post("/api/picture", content=flood()).status_code == 413

@@ -36,8 +36,9 @@ def fields(graph: Graph, sizes: Sequence[Sizes], maps: Maps = _NO_MAPS, smallest
     misaligned: list[tuple[int, int, tuple[Fraction, ...]]] = []
     for grid in graph.grids:
         sources = grid.sources
-        everything.append(grid.mixes or not all(grid.local) or any(everything[s] for s in sources))
         full.append(field_of(graph, grid, full, sizes, maps))
+        mixed = grid.mixes or not all(grid.local) or any(everything[s] for s in sources)
+        everything.append(mixed or (len(sources) > 1 and _drifts(graph, grid, full)))
         if smallest and grid.kind == "map" and least[sources[0]] == full[sources[0]]:
             least.append(full[-1])
         elif smallest:
@@ -49,6 +50,20 @@ def fields(graph: Graph, sizes: Sequence[Sizes], maps: Maps = _NO_MAPS, smallest
                 if any(c != centres[0] for c in centres):
                     misaligned.append((grid.index, axis, tuple(sorted(set(centres)))))
     return Fields(full=tuple(full), least=tuple(least), everything=tuple(everything), misaligned=tuple(misaligned))
+
+
+def _drifts(graph: Graph, grid: Grid, full: Sequence[tuple[Field, ...]]) -> bool:
+    """Whether maps of different cumulative strides meet: no one step says where a position then looks."""
+    if grid.kind not in ("join", "concat"):
+        return False
+    first = full[grid.sources[0]]
+    if all(full[s] is first for s in grid.sources):
+        return False
+    return any(
+        full[s][axis].jump != full[those[0]][axis].jump
+        for axis, those in enumerate(_sources_by_axis(graph, grid))
+        for s in those[1:]
+    )
 
 
 def field_of(
@@ -139,10 +154,10 @@ def _followed(grid: Grid, known: Known, sizes: Sequence[Sizes] | Mapping[int, Si
         factor = inner.jump / target.jump
         if isinstance(change, Resize):
             to = sizes[reference][axis]
-            nominal = replace(change, factor=factor, to=None)
-            exact = Fraction(to, sizes[source][axis]) == factor
-            field = nominal.field(inner, sizes[source][axis])
-            out.append(field if exact else Field(advance=field.advance, spans=field.spans, approximate=True))
+            if Fraction(to, sizes[source][axis]) == factor:
+                out.append(replace(change, factor=factor, to=None).field(inner, sizes[source][axis]))
+            else:
+                out.append(replace(change, to=to).drifting(inner, sizes[source][axis], 1 / factor))
         else:
             out.append(change.field(inner, sizes[source][axis]))
     return tuple(out)

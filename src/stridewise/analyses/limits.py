@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, TypeVar
 
-from stridewise.analyses.sizes import Maps
-from stridewise.axis import AxisMap, Window
+from stridewise.analyses.sizes import Maps, spreads_one
+from stridewise.axis import AxisMap, Slice, Window
 from stridewise.errors import GeometryError
-from stridewise.ir import Graph, Grid
-from stridewise.ops.registry import only_pads
+from stridewise.ir import Graph, Grid, Pin
 
 # Sizes tried above the traced one before a search gives up.
 _FURTHEST = 4096
@@ -45,6 +45,8 @@ class _Step:
     above: int = 0
     agree: tuple[int, ...] = ()
     pinned: int | None = None
+    block: int = 1
+    spreads: bool = False
 
 
 class AxisSizes:
@@ -58,10 +60,17 @@ class AxisSizes:
         self._steps: list[_Step] = []
         self._known: dict[Any, int] = {}
         self._slots: list[int] = []
-        held = [p for p in graph.pins if p.kind in ("flatten", "position table", "window")]
-        self._pins = {p.grid: p.sizes for p in held if not p.axes or axis in p.axes}
+        self._pins: dict[int, list[Pin]] = {}
+        for pin in graph.pins:
+            if pin.kind in ("flatten", "position table", "window") and (not pin.axes or axis in pin.axes):
+                self._pins.setdefault(pin.grid, []).append(pin)
+        live = _live(graph)
         for grid in graph.grids:
-            self._slots.append(self._slot(graph, grid, maps.get(grid.index) or grid.maps))
+            used = maps.get(grid.index) or grid.maps
+            if grid.index not in live and any(isinstance(m, Slice) for m in used):
+                self._slots.append(0)  # a slice that nothing reads may be empty
+            else:
+                self._slots.append(self._slot(graph, grid, used))
 
     def _add(self, key: Any, step: _Step) -> int:
         if key not in self._known:
@@ -81,17 +90,27 @@ class AxisSizes:
             slot = self._mapped(sources[0], maps[self.axis], _reflected(graph, grid, self.axis))
         elif grid.kind == "join":
             local = [s for s, g in zip(sources, grid.sources, strict=True) if graph.grids[g].local[self.axis]]
-            slot = self._joined(sources, local, grid)
+            slot = self._joined(sources, local, grid, spreads_one(graph, grid))
         elif grid.kind == "concat" and grid.axis == self.axis:
             slot = self._add(("sum", *sources), _Step(lambda n, of=tuple(sources): sum(n[s] for s in of), 0))  # type: ignore[misc]
         elif grid.kind in ("concat", "follow"):
             slot = sources[-1]
         else:
             slot = self._add(("constant", size), _Step(lambda _, n=size: n, 0))  # type: ignore[misc]
-        if grid.index in self._pins:
-            pinned = self._pins[grid.index][self.axis]
-            self._add(("pin", slot, pinned), _Step(lambda n, s=slot: n[s], slot, pinned=pinned))  # type: ignore[misc]
+        for pin in self._pins.get(grid.index, ()):
+            slot = self._pinned(slot, pin)
         return slot
+
+    def _pinned(self, slot: int, pin: Pin) -> int:
+        """Where the size is found behind something that fixes it: one position may be spread, parts may be many."""
+        pinned = pin.sizes[self.axis]
+        if pin.multiple:
+            block = pin.blocks[self.axis]
+            return self._add(("parts", slot, block), _Step(lambda n, s=slot: n[s], slot, block=block))  # type: ignore[misc]
+        spread = _Step(lambda n, s=slot, to=pinned: to if n[s] == 1 else n[s], slot, pinned=pinned)  # type: ignore[misc]
+        if pin.spreads:
+            return self._add(("spread", slot, pinned), spread)
+        return self._add(("pin", slot, pinned), _Step(lambda n, s=slot: n[s], slot, pinned=pinned))  # type: ignore[misc]
 
     def _mapped(self, source: int, change: AxisMap, above: int) -> int:
         window = change if isinstance(change, Window) else None
@@ -102,13 +121,14 @@ class AxisSizes:
         step = _Step(lambda n, m=change, s=source: m.out_size(n[s]), source, window, above)  # type: ignore[misc]
         return self._add((source, change, above), step)
 
-    def _joined(self, sources: Sequence[int], local: Sequence[int], grid: Grid) -> int:
+    def _joined(self, sources: Sequence[int], local: Sequence[int], grid: Grid, spreads: bool) -> int:
         if grid.mixes or len(set(local)) == 1:
             return sources[0] if grid.mixes else local[0]
         if not local:
             return self._add(("constant", 1), _Step(lambda _: 1, 0))
         agree = tuple(sorted(set(local)))
-        return self._add(("agree", agree), _Step(lambda n, s=agree[0]: n[s], agree[0], agree=agree))  # type: ignore[misc]
+        largest = _Step(lambda n, of=agree: max(n[s] for s in of), agree[0], agree=agree, spreads=spreads)  # type: ignore[misc]
+        return self._add(("agree", agree, spreads), largest)
 
     def works(self, size: int) -> bool:
         """Whether the network runs on `size` positions: every window fits, every join agrees, every pin is met."""
@@ -129,13 +149,22 @@ class AxisSizes:
                 if step.above and sizes[step.source] <= step.above:
                     return None
                 sizes.append(step.of(sizes))
-                if step.agree and any(sizes[s] != sizes[-1] for s in step.agree):
+                if step.agree and any(
+                    sizes[s] != sizes[-1] and not (step.spreads and sizes[s] == 1) for s in step.agree
+                ):
+                    return None
+                if sizes[-1] % step.block:
                     return None
                 if step.pinned is not None and sizes[-1] != step.pinned:
                     return None
         except GeometryError:
             return None
         return sizes
+
+    def at(self, size: int, grids: Sequence[int]) -> list[int] | None:
+        """The sizes of some grids when the input measures `size`; None where the network does not run."""
+        sizes = self._run(size)
+        return None if sizes is None else [sizes[self._slots[g]] if self._slots[g] >= 0 else 1 for g in grids]
 
     def smallest(self) -> int | None:
         """Fewest input positions on which the network runs; None when no size up to the traced one does."""
@@ -160,22 +189,67 @@ class AxisSizes:
         return max(reach)
 
 
+def _live(graph: Graph) -> set[int]:
+    """The grids that the outputs lie on or come from."""
+    tensors = set(graph.outputs)
+    live: set[int] = set()
+    for node in reversed(graph.nodes):
+        if not tensors.isdisjoint(node.outputs):
+            tensors.update(node.inputs)
+    live.update(g for t in tensors if (g := graph.tensors[t].grid) is not None)
+    for grid in reversed(graph.grids):
+        if grid.index in live:
+            live.update(grid.sources)
+    return live
+
+
 def _reflected(graph: Graph, grid: Grid, axis: int) -> int:
-    """The size that reflecting (or wrapping) padding needs to exceed; 0 for other ops."""
-    if grid.node is not None and "needs" in graph.nodes[grid.node].attrs:
-        return int(graph.nodes[grid.node].attrs["needs"][axis]) - 1
-    if grid.node is None or not only_pads(graph.nodes[grid.node]):
+    """The size that reflecting (or wrapping) padding, or a pool that looks at its operand first, needs to exceed."""
+    node = None if grid.node is None else graph.nodes[grid.node]
+    if node is None:
         return 0
-    change, mode = grid.maps[axis], str(graph.nodes[grid.node].attrs.get("mode", ""))
-    if not isinstance(change, Window) or not mode.startswith(("refl", "circ", "wrap")):
+    if "needs" in node.attrs:
+        return int(node.attrs["needs"][axis]) - 1
+    change, mode = grid.maps[axis], str(node.attrs.get("mode", ""))
+    if not isinstance(change, Window):
+        return 0
+    if node.target.startswith("aten.avg_pool3d"):  # padding does not count there
+        return change.kernel - 1
+    if node.op not in ("pad", "write") or not mode.startswith(("refl", "circ", "wrap")):
         return 0
     widest = max(change.pad_begin, change.pad_end, 0)
     return widest if mode.startswith("refl") else max(widest - 1, 0)
 
 
 def smallest_input(graph: Graph, maps: Maps | None = None) -> tuple[int | None, ...]:
-    """Fewest positions of the main input on which the network runs, per axis, the other axes as traced."""
-    return _by_axis(graph, maps or {}, AxisSizes.smallest)
+    """Fewest positions of the main input on which the network runs: per axis, the other axes as traced.
+
+    Where statistics of a single number are refused (instance norm on one position), axes depend on each other: if
+    those sizes fail together, the smallest number that will do on every axis at once.
+    """
+    axes = _axes(graph, maps) if maps else _axes_as_traced(graph)
+    several = [graph.tensors[n.inputs[0]].grid for n in graph.nodes if n.attrs.get("several")]
+    grids = [g for g in several if g is not None]
+    if not grids:
+        found = {id(sizes): sizes.smallest() for sizes in dict.fromkeys(axes)}
+        return tuple(found[id(sizes)] for sizes in axes)
+    traced = tuple(sizes.traced for sizes in axes)
+    alone = [
+        next((n for n in range(1, size + 1) if _together(axes, (*traced[:a], n, *traced[a + 1 :]), grids)), None)
+        for a, size in enumerate(traced)
+    ]
+    least = [n or 0 for n in alone]
+    if None in alone or _together(axes, least, grids):
+        return tuple(alone)
+    each = ([max(a, n) for a in least] for n in range(1, max(traced) + 1))
+    return next((tuple(sizes) for sizes in each if _together(axes, sizes, grids)), tuple(alone))
+
+
+def _together(axes: Sequence[AxisSizes], sizes: Sequence[int], grids: Sequence[int]) -> bool:
+    """Whether the network runs on these sizes with more than one position left on each of `grids`."""
+    found = [axis.at(size, grids) for axis, size in zip(axes, sizes, strict=True)]
+    there = [f for f in found if f is not None]
+    return len(there) == len(found) and all(math.prod(each) > 1 for each in zip(*there, strict=True))
 
 
 def _by_axis(graph: Graph, maps: Maps, ask: Callable[[AxisSizes], Found]) -> tuple[Found, ...]:

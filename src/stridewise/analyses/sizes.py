@@ -72,6 +72,12 @@ def size_of(graph: Graph, grid: Grid, sizes: Sequence[Sizes], given: Mapping[int
     return grid.sizes
 
 
+def spreads_one(graph: Graph, grid: Grid) -> bool:
+    """Whether operands that meet on a grid may measure 1 where others measure more (broadcasting, not in place)."""
+    node = None if grid.node is None else graph.nodes[grid.node]
+    return node is not None and node.op == "join" and not f"{node.target}.".split(".")[1].endswith("_")
+
+
 def _joined(graph: Graph, grid: Grid, sizes: Sequence[Sizes]) -> Sizes:
     """The size all sources share, per axis, leaving out those that have no positions there any more."""
     first = sizes[grid.sources[0]]

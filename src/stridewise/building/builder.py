@@ -68,6 +68,13 @@ class Builder:
         )
         return index
 
+    def wraps(self, index: int) -> None:
+        """Say of the node that wrote the tensor `index` that its border repeats the map's own positions."""
+        for seen in reversed(self.nodes):
+            if index in seen.outputs:
+                seen.reading.attrs["mode"] = "circular"
+                return
+
     def measure_as(self, index: int, other: int) -> None:
         """Give an empty tensor the volume of what it became when it was written to: it grows alike."""
         self.tensors[index] = replace(self.tensors[index], volume=self.tensors[other].volume)

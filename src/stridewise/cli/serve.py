@@ -56,6 +56,8 @@ def command(
         raise MissingExtraError(str(error.name), "web", "the page") from error
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     bench = workbench.Workbench(models or workbench.bundled(), parse_inputs(inputs), trust, weights, opaque)
+    if weights is not None and not Path(weights).is_file():
+        raise LoadError(f"{weights}: there is no such file of weights; name a .safetensors file")
     extras: dict[str, Any] = {"fit": _read(fitted)} if fitted else {}
     listener = server.bound(port)
     token = safety.new_token()

@@ -2,7 +2,7 @@
 
 import io
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -44,6 +44,28 @@ def read_picture(source: Picture) -> Pixels:
     return _from_array(source, "picture")
 
 
+def read_shrunk(content: bytes, side: int, most: int = _MOST_PIXELS) -> NDArray[np.uint8]:
+    """The picture in a file's bytes, at most `side` pixels a side, upright. Shape: (channels, rows, columns), 1 or 3.
+
+    It is made small while it is decoded or at once behind that, so that a large one takes little memory: a JPEG's
+    decoder halves (PIL's draft), another format is held once at eight bits. Raises: as `read_picture`, for more than
+    `most` pixels.
+    """
+
+    def shrunk(image: Any, where: str) -> Pixels:
+        _refuse_large(image, where, most)
+        image.draft("RGB", (side, side))
+        if image.mode in ("1", "P"):  # no colours between those of a palette
+            image = image.convert("RGBA" if image.has_transparency_data else "RGB")
+        elif image.mode.startswith("I"):
+            image = image.convert("I").convert("F").point(lambda level: level * (1 / 65535))
+        image.thumbnail((side, side), reducing_gap=2.0)
+        return _from_image(image, where)
+
+    pixels = _from_file(content, "picture", shrunk)
+    return np.clip(np.rint(pixels * 255), 0, 255).astype(np.uint8)
+
+
 def luminance(pixels: Pixels) -> Pixels:
     """One grey channel. Shape: (C, rows, columns) -> (1, rows, columns). Source: ITU-R BT.601 weights."""
     return pixels if len(pixels) == 1 else np.einsum("c,cyx->yx", np.array(_LUMINANCE), pixels)[None]
@@ -72,7 +94,7 @@ def _content(path: Path) -> bytes:
     return content
 
 
-def _from_file(content: bytes, where: str) -> Pixels:
+def _from_file(content: bytes, where: str, read: Callable[[Any, str], Pixels] | None = None) -> Pixels:
     from PIL import Image, UnidentifiedImageError
 
     if len(content) > _LARGEST_FILE:
@@ -81,7 +103,7 @@ def _from_file(content: bytes, where: str) -> Pixels:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit below is lower
             with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
-                return _from_image(image, where)
+                return (read or _from_image)(image, where)
     except Image.DecompressionBombError as error:
         raise LoadError(f"{where}: more than {_MOST_PIXELS} pixels: take a smaller picture") from error
     except UnidentifiedImageError as error:
@@ -90,12 +112,16 @@ def _from_file(content: bytes, where: str) -> Pixels:
         raise LoadError(f"{where}: a broken picture ({error}): save it again, or take another") from error
 
 
+def _refuse_large(image: Any, where: str, most: int = _MOST_PIXELS) -> None:
+    if image.width * image.height > most:
+        size = f"{image.height} × {image.width}"
+        raise LoadError(f"{where}: {size} is more than {most} pixels: take a smaller picture")
+
+
 def _from_image(image: Any, where: str) -> Pixels:
     from PIL import ImageOps
 
-    if image.width * image.height > _MOST_PIXELS:
-        size = f"{image.height} × {image.width}"
-        raise LoadError(f"{where}: {size} is more than {_MOST_PIXELS} pixels: take a smaller picture")
+    _refuse_large(image, where)
     upright = ImageOps.exif_transpose(image)
     if upright.mode.startswith("I"):  # 16 bits
         return _from_array(np.asarray(upright, dtype=np.float64) / 65535.0, where)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stridewise.data.picture import Size
-from stridewise.datafit.result import BoxRow, Lost, ObjectFigures, Sizes
+from stridewise.datafit.figures import BoxRow, Lost, ObjectFigures, Sizes
 from stridewise.datafit.strides import Stride, StrideSet, grid
 
 Floats = npt.NDArray[np.float64]

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from stridewise.data.mask import IGNORE
 from stridewise.data.picture import Bytes, Size
 from stridewise.datafit.boxes import LOST_SHOWN, mean_positions
-from stridewise.datafit.result import Lost, MaskRow, RegionFigures
+from stridewise.datafit.figures import Lost, MaskRow, RegionFigures
 from stridewise.datafit.strides import Stride, grid
 from stridewise.errors import MissingExtraError
 

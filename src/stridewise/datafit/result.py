@@ -1,271 +1,64 @@
-"""What `fit` returns: frozen figures that print themselves and convert to plain values and to a page."""
+"""What `fit` returns."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any
 
-from stridewise.data.picture import Size
-from stridewise.data.report import Report
-from stridewise.datafit.strides import StrideSet
+from stridewise.datafit.figures import FitFigures
+from stridewise.datafit.tables import headline, lost_lines, size_line, tables, verdict
+from stridewise.report.document import Chart, Document, Remark, Remarks, bars
+from stridewise.report.values import of_fields, plain
+from stridewise.shown import Shown
 
 SCHEMA = "stridewise.fit/1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """What a stride set must keep to be recommended.
+class FitResult(FitFigures, Shown):
+    """A data set against stride sets, with what they permit. The figures are those of `FitFigures`."""
 
-    `reachable`: share of objects that contain a cell centre; `cells`: cells per object at the 5th percentile;
-    `miou`: mean IoU of labels rounded to the stride; `energy`: mean share of spectral energy below the new Nyquist.
-    """
+    def document(self) -> Document:
+        """What was looked at, the tables, the recommendation, the pictures that lose most, what was left out."""
+        told = [verdict(self), *lost_lines(self)]
+        sizes = size_line(self)
+        return Document(
+            title=f"Strides for {self.data}",
+            lead=tuple(line for line in (headline(self), sizes) if line),
+            parts=(*tables(self), *self._charts(), Remarks(remarks=tuple(Remark(text=line) for line in told))),
+            notes=tuple(self._left_out()),
+            quiet=True,
+        )
 
-    reachable: float = 0.99
-    cells: int = 2
-    miou: float = 0.90
-    energy: float = 0.90
+    def _charts(self) -> list[Chart]:
+        if self.sizes is None or not sum(self.sizes.counts):
+            return []
+        total = sum(self.sizes.counts)
+        ends = zip(self.sizes.edges, self.sizes.edges[1:], self.sizes.counts, strict=False)
+        rows = [(f"{low:.0f} to {high:.0f} px", count / total) for low, high, count in ends]
+        return [bars("object sizes (root of the area), share of all", rows)]
 
+    def _left_out(self) -> list[str]:
+        return str(self.report).splitlines() if self.report.dropped or self.report.notes else []
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lost:
-    """A picture that loses `count` of its objects."""
-
-    name: str
-    count: int
-
-
-class Row(Protocol):
-    """The figures of one stride set."""
-
-    @property
-    def strides(self) -> StrideSet:
-        """The set, finest stride first."""
-
-    @property
-    def lost(self) -> tuple[Lost, ...]:
-        """The pictures that lose the most objects, worst first."""
-
-    def passes(self, limits: Limits) -> bool:
-        """Whether the set keeps what `limits` ask for."""
-
-    def to_json(self) -> dict[str, object]:
-        """Plain values."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ObjectFigures:
-    """Objects of one class, or of all, against one stride set. None where there are no objects, or no field was given.
-
-    `reachable`: share that contains a cell centre of any stride of the set; `cells_median`, `cells_p5`: centres in an
-    object, at the stride that gives it the most (p5: at least 95 % of the objects have as many); `shared`: share whose
-    centre lies in the same finest cell as another object's; `shared_classes`: the same with an object of another class;
-    `field_*`: receptive field / object extent on the tighter axis, and the share of objects larger than the field.
-    """
-
-    name: str
-    objects: int
-    reachable: float | None
-    cells_median: float | None
-    cells_p5: float | None
-    shared: float | None
-    shared_classes: float | None
-    field_median: float | None = None
-    field_p5: float | None = None
-    larger_than_field: float | None = None
-
-    def passes(self, limits: Limits) -> bool:
-        """Whether enough objects are reachable, with enough cells."""
-        if self.reachable is None or self.cells_p5 is None:
-            return True
-        return self.reachable >= limits.reachable and self.cells_p5 >= limits.cells
-
-    def to_json(self) -> dict[str, object]:
-        """Plain values."""
-        return {name: getattr(self, name) for name in self.__slots__}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BoxRow:
-    """Boxes against one stride set; `positions`: cells of all its maps a picture (what a dense head computes)."""
-
-    strides: StrideSet
-    positions: float
-    overall: ObjectFigures
-    classes: tuple[ObjectFigures, ...]
-    lost: tuple[Lost, ...]
-
-    def passes(self, limits: Limits) -> bool:
-        """Whether all objects together keep the limits."""
-        return self.overall.passes(limits)
-
-    def to_json(self) -> dict[str, object]:
-        """Plain values."""
-        return {
-            "strides": [list(stride) for stride in self.strides],
-            "positions": self.positions,
-            "overall": self.overall.to_json(),
-            "classes": [figures.to_json() for figures in self.classes],
-            "lost": [{"name": lost.name, "count": lost.count} for lost in self.lost],
-        }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RegionFigures:
-    """One class of masks against one stride: IoU of the rounded labels, connected regions, share that vanishes."""
-
-    name: str
-    iou: float | None
-    components: int
-    vanished: float | None
-
-    def to_json(self) -> dict[str, object]:
-        """Plain values."""
-        return {name: getattr(self, name) for name in self.__slots__}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MaskRow:
-    """Masks against one stride: the best any map of that stride can say when each cell gets one label (an upper bound).
-
-    `miou` is the mean of the classes' IoU over all pixels, `boundary_f1` the mean over pictures with a boundary.
-    """
-
-    strides: StrideSet
-    positions: float
-    miou: float
-    boundary_f1: float | None
-    components: int
-    vanished: float | None
-    classes: tuple[RegionFigures, ...]
-    lost: tuple[Lost, ...]
-
-    def passes(self, limits: Limits) -> bool:
-        """Whether the rounded labels keep the mean IoU."""
-        return self.miou >= limits.miou
-
-    def to_json(self) -> dict[str, object]:
-        """Plain values."""
-        return {
-            "strides": [list(stride) for stride in self.strides],
-            **{name: getattr(self, name) for name in ("positions", "miou", "boundary_f1", "components", "vanished")},
-            "classes": [figures.to_json() for figures in self.classes],
-            "lost": [{"name": lost.name, "count": lost.count} for lost in self.lost],
-        }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EnergyFigures:
-    """Pictures of one class, or of all, against one stride: mean and 5th percentile of the spectral energy kept."""
-
-    name: str
-    pictures: int
-    kept: float | None
-    kept_p5: float | None
-
-    def to_json(self) -> dict[str, object]:
-        """Plain values."""
-        return {name: getattr(self, name) for name in self.__slots__}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SpectrumRow:
-    """Pictures against one stride applied to the pixels: energy below the new Nyquist, the mean removed."""
-
-    strides: StrideSet
-    positions: float
-    overall: EnergyFigures
-    classes: tuple[EnergyFigures, ...]
-    lost: tuple[Lost, ...] = ()
-
-    def passes(self, limits: Limits) -> bool:
-        """Whether enough energy is kept in the mean."""
-        return self.overall.kept is None or self.overall.kept >= limits.energy
-
-    def to_json(self) -> dict[str, object]:
-        """Plain values."""
-        return {
-            "strides": [list(stride) for stride in self.strides],
-            "positions": self.positions,
-            "overall": self.overall.to_json(),
-            "classes": [figures.to_json() for figures in self.classes],
-        }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sizes:
-    """Object sizes (root of the area, pixels): percentiles, and counts in bins a quarter octave wide from `edges`."""
-
-    p5: float
-    median: float
-    p95: float
-    edges: tuple[float, ...]
-    counts: tuple[int, ...]
-
-    def to_json(self) -> dict[str, object]:
-        """Plain values."""
-        return {
-            **{name: getattr(self, name) for name in ("p5", "median", "p95")},
-            "histogram": {"edges": list(self.edges), "counts": list(self.counts)},
-        }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FitResult:
-    """A data set against stride sets. `rows` are the sets asked for, `singles` each of their strides alone.
-
-    `picture_size` is the median height and width, after `resize` where one was asked for; `recommended` is the coarsest
-    set within `limits`, or None.
-    """
-
-    task: str
-    data: str
-    split: str | None
-    pictures: int
-    objects: int
-    classes: tuple[str, ...]
-    picture_size: Size
-    resize: Size | None
-    receptive_field: Size | None
-    sizes: Sizes | None
-    limits: Limits
-    rows: tuple[BoxRow, ...] | tuple[MaskRow, ...] | tuple[SpectrumRow, ...]
-    singles: tuple[BoxRow, ...] | tuple[MaskRow, ...] | tuple[SpectrumRow, ...]
-    recommended: StrideSet | None
-    report: Report
-
-    def row(self, strides: StrideSet) -> BoxRow | MaskRow | SpectrumRow | None:
-        """The figures of this set, or of this stride alone; None when they were not asked for."""
-        return next((row for row in (*self.rows, *self.singles) if row.strides == strides), None)
-
-    def to_json(self) -> dict[str, object]:
+    def to_json(self) -> dict[str, Any]:
         """Plain values under the schema `stridewise.fit/1`; strides and sizes are arrays, one entry an axis."""
         return {
             "schema": SCHEMA,
-            **{name: getattr(self, name) for name in ("task", "data", "split", "pictures", "objects")},
-            "classes": list(self.classes),
-            **{name: _listed(getattr(self, name)) for name in ("picture_size", "resize", "receptive_field")},
-            "sizes": self.sizes.to_json() if self.sizes else None,
-            "limits": {name: getattr(self.limits, name) for name in self.limits.__slots__},
-            "sets": [row.to_json() for row in self.rows],
-            "singles": [row.to_json() for row in self.singles],
-            "recommended": None if self.recommended is None else [list(stride) for stride in self.recommended],
+            **of_fields(self, "rows", "singles", "recommended", "report"),
+            "sets": plain(self.rows),
+            "singles": plain(self.singles),
+            "recommended": plain(self.recommended),
             "data_report": self.report.to_json(),
         }
 
-    def __str__(self) -> str:
-        from stridewise.datafit.text import as_text
+    def _page(self) -> dict[str, Any]:
+        shown = self.to_json() | {
+            "lead": headline(self),
+            "verdict": verdict(self),
+            "size_line": size_line(self),
+            "tables": [table.to_json() for table in tables(self)],
+            "left_out": self._left_out(),
+        }
+        return {"kind": "fit", "report": shown}
 
-        return as_text(self)
-
-    def to_html(self) -> str:
-        """One page that needs nothing else, drawn by the same code as `stridewise serve`."""
-        from stridewise.datafit.page import as_html
-
-        return as_html(self)
-
-    def _repr_html_(self) -> str:
-        from stridewise.datafit.page import plain
-
-        return plain(self)
-
-
-def _listed(size: Size | None) -> list[int] | None:
-    return None if size is None else list(size)
+    def _records(self) -> list[dict[str, Any]]:
+        return list(plain(self.rows))

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from stridewise.datafit.result import BoxRow, FitResult, Limits, MaskRow
+from stridewise.datafit.figures import BoxRow, Limits, MaskRow
+from stridewise.datafit.result import FitResult
 from stridewise.datafit.strides import StrideSet, Wanted, stride_set, written
 from stridewise.datafit.tables import percent
 from stridewise.errors import UsageError

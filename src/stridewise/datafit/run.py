@@ -15,8 +15,9 @@ from stridewise.data.reading import open_dataset
 from stridewise.data.records import Dataset, Progress, Sample, Task, Values, scaled
 from stridewise.data.report import Tally
 from stridewise.datafit.boxes import Objects, box_row, object_sizes
+from stridewise.datafit.figures import BoxRow, Limits, MaskRow, Sizes, SpectrumRow
 from stridewise.datafit.masks import MaskTotals
-from stridewise.datafit.result import BoxRow, FitResult, Limits, MaskRow, Sizes, SpectrumRow
+from stridewise.datafit.result import FitResult
 from stridewise.datafit.spectrum import SpectrumTotals
 from stridewise.datafit.strides import DEFAULT, Stride, StrideSet, for_axes, singles, stride_sets
 from stridewise.errors import DataError, UsageError

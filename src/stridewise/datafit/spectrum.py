@@ -9,7 +9,7 @@ import numpy.typing as npt
 from stridewise.data.picture import Size
 from stridewise.data.records import Values
 from stridewise.datafit.boxes import mean_positions
-from stridewise.datafit.result import EnergyFigures, SpectrumRow
+from stridewise.datafit.figures import EnergyFigures, SpectrumRow
 from stridewise.datafit.strides import Stride
 
 Floats = npt.NDArray[np.float64]

@@ -1,23 +1,21 @@
 """The tables of a fit, as text cells: the terminal and the page show the same ones."""
 
-from collections.abc import Sequence
-
-from stridewise.datafit.result import BoxRow, FitResult, Limits, Lost, MaskRow, SpectrumRow
+from stridewise.datafit.figures import BoxRow, FitFigures, Limits, Lost, MaskRow, SpectrumRow
 from stridewise.datafit.strides import written
 from stridewise.errors import by
-from stridewise.report.tables import Table
+from stridewise.report.document import Table
 
 CLASSES_SHOWN = 20
 _CAVEAT = "Only training decides."
 
 
-def tables(result: FitResult) -> tuple[Table, ...]:
+def tables(result: FitFigures) -> tuple[Table, ...]:
     """The main table, and one by class: the classes that lose the most first."""
     main, by_class = {"detect": _boxes, "segment": _masks, "classify": _spectrum}[result.task](result)
     return (main, by_class) if len(result.classes) > 1 else (main,)
 
 
-def headline(result: FitResult) -> str:
+def headline(result: FitFigures) -> str:
     """What was looked at, in one line."""
     size = by(result.picture_size) + (" (height x width)" if len(result.picture_size) == 2 else "")
     counts = [f"{result.pictures:,} pictures"]
@@ -29,7 +27,7 @@ def headline(result: FitResult) -> str:
     return f"{where}, {result.task}: {', '.join(counts)}; {how} {size}"
 
 
-def size_line(result: FitResult) -> str | None:
+def size_line(result: FitFigures) -> str | None:
     """The sizes of the objects in one line."""
     sizes = result.sizes
     if sizes is None:
@@ -39,7 +37,7 @@ def size_line(result: FitResult) -> str | None:
     return f"{what} size (root of the area): {shares}"
 
 
-def verdict(result: FitResult) -> str:
+def verdict(result: FitFigures) -> str:
     """The recommendation, the rule it follows and what it does not know."""
     limits = result.limits
     rule = {
@@ -69,7 +67,7 @@ def _weak(row: BoxRow | MaskRow | SpectrumRow, limits: Limits) -> str:
     return f" On their own these classes do not keep it: {', '.join(names[:5])}{more}." if names else ""
 
 
-def lost_lines(result: FitResult, names: int = 3) -> tuple[str, ...]:
+def lost_lines(result: FitFigures, names: int = 3) -> tuple[str, ...]:
     """For every stride set that loses objects: the pictures that lose the most."""
     what = "objects" if result.task == "detect" else "regions"
     return tuple(
@@ -79,7 +77,7 @@ def lost_lines(result: FitResult, names: int = 3) -> tuple[str, ...]:
     )
 
 
-def _boxes(result: FitResult) -> tuple[Table, Table]:
+def _boxes(result: FitFigures) -> tuple[Table, Table]:
     rows = [row for row in result.rows if isinstance(row, BoxRow)]
     head = ["strides", "reachable", "cells p5", "cells median", "share a cell", "with another class", "cells/picture"]
     body = []
@@ -108,7 +106,7 @@ def _boxes(result: FitResult) -> tuple[Table, Table]:
     return main, Table(title=title, head=("class", "objects", *(written(row.strides) for row in rows)), rows=classes)
 
 
-def _masks(result: FitResult) -> tuple[Table, Table]:
+def _masks(result: FitFigures) -> tuple[Table, Table]:
     rows = [row for row in result.rows if isinstance(row, MaskRow)]
     body = tuple(
         (
@@ -136,7 +134,7 @@ def _masks(result: FitResult) -> tuple[Table, Table]:
     return main, Table(title=title, head=("class", "regions", *(written(row.strides) for row in rows)), rows=classes)
 
 
-def _spectrum(result: FitResult) -> tuple[Table, Table]:
+def _spectrum(result: FitFigures) -> tuple[Table, Table]:
     rows = [row for row in result.rows if isinstance(row, SpectrumRow)]
     body = tuple(
         (_marked(result, row), percent(row.overall.kept), percent(row.overall.kept_p5), f"{row.positions:,.0f}")
@@ -159,7 +157,7 @@ def _spectrum(result: FitResult) -> tuple[Table, Table]:
     return main, Table(title=title, head=("class", "pictures", *(written(row.strides) for row in rows)), rows=classes)
 
 
-def _marked(result: FitResult, row: BoxRow | MaskRow | SpectrumRow) -> str:
+def _marked(result: FitFigures, row: BoxRow | MaskRow | SpectrumRow) -> str:
     return written(row.strides) + (" *" if row.strides == result.recommended else "")
 
 
@@ -186,8 +184,3 @@ def percent(value: float | None, digits: int = 1) -> str:
 
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:,.0f}" if value == int(value) else f"{value:,.1f}"
-
-
-def column_widths(table: Table) -> Sequence[int]:
-    """The width of every column in characters."""
-    return [max(len(row[place]) for row in (table.head, *table.rows)) for place in range(len(table.head))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -72,16 +73,17 @@ def _per_axis(found: Space, output_stride: int | Sequence[int]) -> tuple[int, ..
 
 
 def budget(name: str, value: Budget, today: int) -> int | None:
-    """A budget in whole numbers: "0.7x" is a share of `today`. Raises PlanError."""
+    """A budget in whole numbers: "0.7x" is a share of `today`; "300M", "1.2G" count by thousands, bytes by 1024, as on
+    the command line. Raises PlanError."""
     if value is None:
         return None
-    if isinstance(value, str) and value.endswith("x"):
-        try:
-            share = Fraction(value[:-1])
-        except (ValueError, ZeroDivisionError):
-            share = Fraction(0)
-        if share > 0:
-            return int(share * today)
-    elif isinstance(value, int) and not isinstance(value, bool) and value > 0:
+    written = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(x|[kMGT]?)(?:i?B)?", value.strip()) if isinstance(value, str) else None
+    if written is not None and Fraction(written[1]) > 0 and (written[2] or "." not in written[1]):
+        thousand = 1024 if name.endswith("bytes") else 1000
+        unit = today if written[2] == "x" else thousand ** ("", "k", "M", "G", "T").index(written[2])
+        return int(Fraction(written[1]) * unit)
+    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
         return value
-    raise PlanError(f'{name}: a budget is "0.7x" of the network as it is, or a whole number, not {value!r}')
+    raise PlanError(
+        f'{name}: a budget is "0.7x" of the network as it is, "300M", "1.2G" or a whole number from 1, not {value!r}'
+    )

@@ -11,7 +11,10 @@ from stridewise.fronts.pareto import Ints
 from stridewise.fronts.space import Space, Step
 from stridewise.ir import Graph
 from stridewise.plans import Plan
-from stridewise.report.units import binary, count, once
+from stridewise.report.document import Chart, Document, Scale, Series, Table
+from stridewise.report.terminal import joined, table_lines
+from stridewise.report.units import binary, count, counted, once
+from stridewise.report.values import plain
 from stridewise.shown import Shown
 
 OutputStride: TypeAlias = tuple[int | Fraction, ...]
@@ -49,7 +52,7 @@ class Point:
             "macs": self.macs,
             "peak_bytes": self.peak_bytes,
             "activations": self.activations,
-            "output_stride": [int(s) if s == int(s) else str(s) for s in self.output_stride],
+            "output_stride": plain(self.output_stride),
             "changes": self.changes,
         }
         if plan:
@@ -150,33 +153,74 @@ class Front(Shown):
             "points": [p.to_json(plans) for p in self.points],
         }
 
-    def __str__(self) -> str:
-        rows = [("output stride", "plans", "MACs", "activations", "peak memory")]
+    def __iter__(self) -> Iterator[Point]:
+        return iter(self.points)
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+    def document(self) -> Document:
+        """A line an output stride, and activations against multiply-adds."""
         now = self.current
+        rows = []
         for stride in self.points.strides:
             at = self._rows(stride)
             here = slice(at.start, at.stop)
-            mark = "*" if stride == now.output_stride else " "
             rows.append(
                 (
-                    mark + once(stride),
+                    ("*" if stride == now.output_stride else " ") + once(stride),
                     str(len(at)),
                     _span(self.points.macs[here], count),
                     _span(self.points.activations[here], count),
                     _span(self.points.peak_bytes[here], binary),
                 )
             )
-        widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-        lines = ["  ".join(cell.rjust(w) for cell, w in zip(row, widths, strict=True)) for row in rows]
+        wide = max([len("output stride"), *(len(row[0]) for row in rows)])
+        head = f"{self.graph.model}: {counted(len(self.points), 'plan')} that no other plan beats"
+        if self.tolerance:
+            head += f", thinned: each plan left out is {self.known} of one of these in every cost"
         place = "on the front" if self.holds_current else "not on the front"
-        lines.append(
+        table = Table(
+            title="",
+            head=("output stride", "plans", "MACs", "activations", "peak memory"),
+            rows=tuple((row[0].rjust(wide), *row[1:]) for row in rows),
+        )
+        note = (
             f"* as it is: {count(now.macs)} MACs, {count(now.activations)} activations, {binary(now.peak_bytes)} at "
             f"most, {place}"
         )
-        head = f"{self.graph.model}: {len(self.points)} plans that no other plan beats"
-        if self.tolerance:
-            head += f", thinned: each plan left out is {self.known} of one of these in every cost"
-        return "\n".join([head, *lines])
+        return Document(title=head, parts=(table, *self._charts()), notes=(note,))
+
+    def __str__(self) -> str:
+        document = self.document()
+        drawn = [line for part in document.parts if isinstance(part, Table) for line in table_lines(part, 200)]
+        return "\n".join([document.title, joined(drawn), *document.notes])
+
+    def _charts(self) -> tuple[Chart, ...]:
+        if not len(self.points):
+            return ()
+        series = [
+            Series(
+                name=f"output stride {once(stride)}",
+                kind="points",
+                points=tuple(
+                    (float(self.points.macs[i]), float(self.points.activations[i])) for i in self._rows(stride)
+                ),
+            )
+            for stride in self.points.strides
+        ]
+        now = Series(
+            name="as it is",
+            kind="points",
+            level="base",
+            points=((float(self.current.macs), float(self.current.activations)),),
+        )
+        words = f"{len(self.points)} plans, activations against multiply-adds, by output stride"
+        macs, activations = Scale(label="multiply-adds (exact)"), Scale(label="activations (exact)")
+        return (Chart(title="the front", words=words, x=macs, y=activations, series=(*series, now)),)
+
+    def _records(self) -> list[dict[str, Any]]:
+        return [point.to_json(plan=False) for point in self.points]
 
 
 def known(tolerance: float) -> str:

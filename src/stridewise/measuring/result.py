@@ -1,4 +1,4 @@
-"""What `measure` returns: one row a plan, each figure with how it was come by."""
+"""What `measure` returns: networks beside each other."""
 
 from __future__ import annotations
 
@@ -6,76 +6,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from stridewise.findings import Finding
-from stridewise.measuring.box_shift import BoxShift
-from stridewise.measuring.dense_shift import DenseShift
-from stridewise.measuring.detail import Detail
-from stridewise.measuring.field import EffectiveField
-from stridewise.measuring.intervals import Interval
-from stridewise.measuring.latency import Latency
-from stridewise.measuring.shift import Shift
-from stridewise.report.values import plain
+from stridewise.measuring.rows import Row
+from stridewise.measuring.text import curves, headline, remarked, said, tables
+from stridewise.report.document import Document, bars
+from stridewise.report.values import of_fields, plain
+from stridewise.rules import terms
+from stridewise.shown import Shown
 
 SCHEMA = "stridewise.measure/1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Exact:
-    """What follows from the geometry. peak_bytes is an estimate (liveness over the executed order, batch 1)."""
-
-    macs: int
-    params: int
-    output_stride: tuple[str, ...]
-    peak_bytes: int
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values; each with its kind."""
-        return {
-            "macs": {"kind": "exact", "value": self.macs},
-            "params": {"kind": "exact", "value": self.params},
-            "output_stride": {"kind": "exact", "value": list(self.output_stride)},
-            "peak_activation_bytes": {"kind": "estimated", "value": self.peak_bytes},
-        }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """One plan's figures; None for what was not asked for. accuracy: share of pictures, unmoved, with 95 % interval."""
-
-    name: str
-    exact: Exact
-    latency: Latency | None = None
-    memory: bool = False
-    shift: Shift | DenseShift | BoxShift | None = None
-    detail: Detail | None = None
-    fields: tuple[EffectiveField, ...] | None = None
-    accuracy: Interval | None = None
-    accuracy_versus: Interval | None = None
-    findings: tuple[Finding, ...] = ()
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values."""
-        out: dict[str, Any] = {"plan": self.name, **self.exact.to_json()}
-        if self.latency is not None:
-            out["latency"] = self.latency.to_json()
-            if self.memory:
-                out["memory"] = {"kind": "measured", "peak_bytes": self.latency.peak_bytes}
-        for key in ("shift", "detail"):
-            value = getattr(self, key)
-            if value is not None:
-                out[key] = value.to_json()
-        if self.fields is not None:
-            out["fields"] = {"kind": "measured", "maps": [f.to_json() for f in self.fields]}
-        if self.accuracy is not None:
-            versus = None if self.accuracy_versus is None else self.accuracy_versus.to_json()
-            out["accuracy"] = {"kind": "measured", **self.accuracy.to_json(), "versus_first": versus}
-        out["findings"] = plain(self.findings)
-        return out
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
-    """Networks measured beside each other, the first one is what the others are compared with. Prints itself."""
+class Measured(Shown):
+    """Networks measured beside each other, the first one is what the others are compared with."""
 
     model: str
     input: tuple[int, ...]
@@ -84,30 +27,38 @@ class Measured:
     conditions: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
+    def document(self) -> Document:
+        """The tables, bars of what was measured as shares, and what there is to say about it."""
+        charts = tuple(bars(title, rows) for title, rows in curves(self.rows))
+        found = remarked(self.rows)
+        return Document(
+            title=f"{self.model}, measured",
+            lead=(headline(self.model, self.input, self.conditions),),
+            parts=(*tables(self.rows), *charts, found, terms(f for row in self.rows for f in row.findings)),
+            notes=tuple(f"note: {note}" for note in self.notes),
+            quiet=True,
+        )
+
     def to_json(self) -> dict[str, Any]:
         """Plain values under the schema `stridewise.measure/1`."""
-        return {
-            "schema": SCHEMA,
-            "model": self.model,
-            "input": [1, *self.input],
-            "what": list(self.what),
-            "conditions": dict(self.conditions),
-            "plans": [row.to_json() for row in self.rows],
+        return {"schema": SCHEMA, **of_fields(self, "rows", "notes", input=[1, *self.input])} | {
+            "plans": plain(self.rows),
             "notes": list(self.notes),
         }
 
-    def __str__(self) -> str:
-        from stridewise.measuring.text import as_text
+    def _page(self) -> dict[str, Any]:
+        shown = {
+            "model": self.model,
+            "lead": headline(self.model, self.input, self.conditions),
+            "tables": [table.to_json() for table in tables(self.rows)],
+            "bars": [
+                {"title": title, "rows": [{"name": name, "share": share} for name, share in rows]}
+                for title, rows in curves(self.rows)
+            ],
+            "said": said(self.rows, self.notes),
+            "report": self.to_json(),
+        }
+        return {"kind": "measure", "report": shown}
 
-        return as_text(self)
-
-    def to_html(self) -> str:
-        """One page that needs nothing else, drawn by the same code as `stridewise serve`."""
-        from stridewise.measuring.page import as_html
-
-        return as_html(self)
-
-    def _repr_html_(self) -> str:
-        from stridewise.measuring.page import plain
-
-        return plain(self)
+    def _records(self) -> list[dict[str, Any]]:
+        return [row.to_json() for row in self.rows]

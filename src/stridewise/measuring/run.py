@@ -25,7 +25,8 @@ from stridewise.measuring.memory import peak_memory
 from stridewise.measuring.offsets import DRAWN
 from stridewise.measuring.onnx_memory import onnx_peak
 from stridewise.measuring.pictures import Pictures, load_pictures
-from stridewise.measuring.result import Exact, Measured, Row
+from stridewise.measuring.result import Measured
+from stridewise.measuring.rows import Exact, Row
 from stridewise.measuring.shift import ZHANG, shift
 from stridewise.measuring.variants import Variant, Variants, first_output, kind_of, variants
 from stridewise.plans import Plan

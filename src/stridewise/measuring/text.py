@@ -2,46 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
+from stridewise.errors import by, once
+from stridewise.findings import Finding
 from stridewise.measuring.box_shift import BoxShift
 from stridewise.measuring.intervals import Interval
-from stridewise.measuring.result import Measured, Row
+from stridewise.measuring.rows import Row
 from stridewise.measuring.shift import Shift
-from stridewise.report.tables import Table
+from stridewise.report.document import Remark, Remarks, Table
 from stridewise.report.units import binary, count
 
 
-def as_text(result: Measured) -> str:
-    """The whole result."""
-    parts = [headline(result)]
-    for table in tables(result):
-        parts += ["", *_lines(table)]
-    return "\n".join([*parts, *said(result)])
-
-
-def said(result: Measured) -> list[str]:
-    """Findings, each once, with the networks it is about where others are beside them; and notes, a line each."""
-    about: dict[str, list[str]] = {}
-    for row in result.rows:
+def remarked(rows: Sequence[Row]) -> Remarks:
+    """Findings, each once, with the networks it is about where others are beside them."""
+    about: dict[Finding, list[str]] = {}
+    for row in rows:
         for found in row.findings:
-            about.setdefault(f"{found.rule} {found.severity}: {found.message}", []).append(row.name)
-    every = len(result.rows)
-    lines = [line if len(names) == every else f"{', '.join(names)}: {line}" for line, names in about.items()]
-    return [*lines, *(f"note: {note}" for note in result.notes)]
+            about.setdefault(found, []).append(row.name)
+    return Remarks(
+        remarks=tuple(
+            Remark(
+                label=found.rule,
+                level=found.severity,
+                text=found.message if len(names) == len(rows) else f"{', '.join(names)}: {found.message}",
+                about=found.key,
+                link=f"#{found.rule}",
+            )
+            for found, names in about.items()
+        )
+    )
 
 
-def headline(result: Measured) -> str:
+def said(rows: Sequence[Row], notes: Sequence[str]) -> list[str]:
+    """Findings and notes, a line each."""
+    found = [f"{remark.label} {remark.level}: {remark.text}" for remark in remarked(rows).remarks]
+    return [*found, *(f"note: {note}" for note in notes)]
+
+
+def headline(model: str, input: Sequence[int], conditions: Mapping[str, Any]) -> str:
     """What was measured and under which conditions, in one line."""
-    conditions = ", ".join(f"{key} {value}" for key, value in result.conditions.items())
-    return f"{result.model}, input {'x'.join(map(str, result.input))}; {conditions}"
+    return f"{model}, input {by(input)}; {', '.join(f'{key} {value}' for key, value in conditions.items())}"
 
 
-def tables(result: Measured) -> tuple[Table, ...]:
+def tables(rows: Sequence[Row]) -> tuple[Table, ...]:
     """The main table, plans side by side, then what each figure is made of."""
-    found = [_main(result)]
-    for row in result.rows:
-        name = f": {row.name}" if len(result.rows) > 1 else ""
+    found = [_main(rows)]
+    for row in rows:
+        name = f": {row.name}" if len(rows) > 1 else ""
         if isinstance(row.shift, Shift) and any(level.pairs for level in row.shift.levels):
             found.append(_levels(row.shift, name))
         if row.detail is not None:
@@ -51,15 +60,15 @@ def tables(result: Measured) -> tuple[Table, ...]:
     return tuple(found)
 
 
-def _main(result: Measured) -> Table:
+def _main(every: Sequence[Row]) -> Table:
     rows: list[tuple[str, ...]] = []
 
     def add(title: str, badge: str, cell: Callable[[Row], str | None]) -> None:
-        cells = [cell(row) for row in result.rows]
+        cells = [cell(row) for row in every]
         if any(c is not None for c in cells):
             rows.append((title, *(c or "-" for c in cells), badge))
 
-    add("output stride", "exact", lambda r: _by(r.exact.output_stride))
+    add("output stride", "exact", lambda r: once(r.exact.output_stride))
     add("multiply-adds", "exact", lambda r: count(r.exact.macs))
     add("parameters", "exact", lambda r: count(r.exact.params))
     add("peak activations", "estimated", lambda r: binary(r.exact.peak_bytes))
@@ -86,9 +95,9 @@ def _main(result: Measured) -> Table:
     add("  mAP, worst to best offset", "measured", _precision)
     add("detail lost, most at one step", "measured", _most_lost)
     notes = []
-    for row in result.rows[:1]:
+    for row in every[:1]:
         if row.shift is not None:
-            reach = _by([f"{n}" for n in row.shift.reach])
+            reach = once(row.shift.reach)
             preset = f", preset {row.shift.preset}" if isinstance(row.shift, Shift) and row.shift.preset else ""
             notes.append(
                 f"shift: mode {row.shift.mode}{preset}, {row.shift.offsets} offsets a picture on a grid of {reach} "
@@ -99,14 +108,14 @@ def _main(result: Measured) -> Table:
                 f"shift: only {row.shift.classes_predicted} class(es) are ever predicted: agreement says little, look "
                 "at the output change"
             )
-    return Table(title="", head=("", *(row.name for row in result.rows), ""), rows=tuple(rows), notes=tuple(notes))
+    return Table(title="", head=("", *(row.name for row in every), ""), rows=tuple(rows), notes=tuple(notes))
 
 
 def _levels(found: Shift, name: str) -> Table:
     rows = tuple(
         (
-            _by([str(n) for n in level.multiple_of]),
-            "borders" if level.next is None else f"to {_by([str(n) for n in level.next])}",
+            once(level.multiple_of),
+            "borders" if level.next is None else f"to {once(level.next)}",
             f"{level.pairs:,}",
             percent(level.disagree),
             "-" if level.change.value is None else f"{level.change.value**0.5:.3f}",
@@ -117,7 +126,7 @@ def _levels(found: Shift, name: str) -> Table:
     notes: tuple[str, ...] = ()
     if found.guilty is not None and found.guilty.next is not None:
         sites = f" ({', '.join(found.sites[:3])}{', ...' if len(found.sites) > 3 else ''})" if found.sites else ""
-        notes = (f"most of it comes in with the step to {_by([str(n) for n in found.guilty.next])}{sites}",)
+        notes = (f"most of it comes in with the step to {once(found.guilty.next)}{sites}",)
     head = ("offsets apart by multiples of", "first step to break it", "pairs", "disagree", "output change")
     return Table(title=f"shift by step{name}", head=head, rows=rows, notes=notes)
 
@@ -127,7 +136,7 @@ def _detail(row: Row, name: str) -> list[Table]:
     steps = tuple(
         (
             s.path,
-            _by([str(n) for n in s.after]),
+            once(s.after),
             _share(s.lost, s.at_most),
             _share(s.total, s.at_most),
             _share(None if s.aliasing is None else s.aliasing.folded),
@@ -140,8 +149,7 @@ def _detail(row: Row, name: str) -> list[Table]:
         notes.append(f"not judged, they step without a module of their own: {', '.join(row.detail.without)}")
     finer = row.detail.depth[0].finer_than if row.detail.depth else ()
     depth = tuple(
-        (d.path, _by([str(n) for n in d.stride]), *(_share(v, d.at_most, sign=">=") for v in d.kept))
-        for d in row.detail.depth
+        (d.path, once(d.stride), *(_share(v, d.at_most, sign=">=") for v in d.kept)) for d in row.detail.depth
     )
     return [
         Table(
@@ -162,24 +170,10 @@ def _detail(row: Row, name: str) -> list[Table]:
 def _fields(row: Row, name: str) -> Table:
     assert row.fields is not None
     rows = tuple(
-        (f.path, *(_by([str(n) for n in value]) for value in (f.stride, f.theoretical, f.reached, f.effective)))
-        for f in row.fields
+        (f.path, *(once(value) for value in (f.stride, f.theoretical, f.reached, f.effective))) for f in row.fields
     )
     head = ("map", "stride", "receptive field", "gradient reaches", "95 % of it within")
     return Table(title=f"receptive field of the middle position, pixels{name}", head=head, rows=rows)
-
-
-def _lines(table: Table) -> list[str]:
-    grid = [table.head, *table.rows]
-    widths = [max(len(row[place]) for row in grid) for place in range(len(table.head))]
-    lines = [table.title] if table.title else []
-    for row in grid:
-        first, *others = (
-            cell.ljust(width) if place == 0 else cell.rjust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        lines.append("  ".join([first, *others]).rstrip())
-    return [*lines, *(f"  {note}" for note in table.notes)]
 
 
 def percent(interval: Interval) -> str:
@@ -234,20 +228,16 @@ def _bytes(row: Row) -> str | None:
     return "-" if row.latency.peak_bytes is None else binary(max(row.latency.peak_bytes, 0))
 
 
-def _by(values: Sequence[str]) -> str:
-    return "x".join(values) if len(set(values)) != 1 else values[0]
-
-
-def curves(result: Measured) -> tuple[tuple[str, tuple[tuple[str, float], ...]], ...]:
+def curves(rows: Sequence[Row]) -> tuple[tuple[str, tuple[tuple[str, float], ...]], ...]:
     """Bars for a page: (title, (name, share of 1) a plan), what was measured as shares."""
     found: list[tuple[str, tuple[tuple[str, float], ...]]] = []
-    agree = [(row.name, None if row.shift is None else row.shift.agreement.value) for row in result.rows]
-    right = [(row.name, None if row.accuracy is None else row.accuracy.value) for row in result.rows]
+    agree = [(row.name, None if row.shift is None else row.shift.agreement.value) for row in rows]
+    right = [(row.name, None if row.accuracy is None else row.accuracy.value) for row in rows]
     for title, values in (("pairs of offsets that agree", agree), ("accuracy", right)):
         bars = tuple((name, value) for name, value in values if value is not None)
         if bars:
             found.append((title, bars))
-    for row in result.rows:
+    for row in rows:
         if row.detail is not None:
             bars = tuple((s.path, min(max(s.lost, 0.0), 1.0)) for s in row.detail.steps if s.lost is not None)
             found.append((f"detail lost at each step, {row.name}", bars))

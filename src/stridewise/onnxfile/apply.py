@@ -19,7 +19,8 @@ from stridewise.onnxfile.steps import restep_file
 from stridewise.onnxfile.walk import Walk
 from stridewise.onnxfile.write import write
 from stridewise.plans import Plan
-from stridewise.rewrites.certify import Certificate, certify
+from stridewise.report.document import Document
+from stridewise.rewrites.certify import Certificate, certify, change_document
 from stridewise.rewrites.dilate import dilation
 from stridewise.rewrites.kinds import filled
 from stridewise.rewrites.promised import check_promised
@@ -47,9 +48,16 @@ class Rewritten(Shown):
             "certificate": certificate,
         }
 
+    def document(self) -> Document:
+        """What changed, and what stays the same."""
+        return change_document(self.changes, self.certificate)
+
     def __str__(self) -> str:
         told = [str(self.certificate)] if self.certificate is not None else []
         return "\n".join([*self.changes, *told]) or "nothing changed"
+
+    def _records(self) -> list[dict[str, Any]]:
+        return [{"change": line} for line in self.changes]
 
 
 def apply_to_file(source: str | Path, plan: Plan, out: str | Path, *, input: InputSpec | None = None) -> Rewritten:

@@ -377,19 +377,26 @@ class Call:
         for value in values:
             if value.origin != "weight":
                 continue
+            held: list[list[Digit]] = []
             for at, size in enumerate(value.shape):
                 position = at - len(value.shape) + len(dims)
                 found = digits(dims[position]) if position >= 0 else []
                 if size > 1 and found:
-                    self.pin("position table", found[0].grid, f"a parameter of shape {by(value.shape)} is added here")
-                    break
+                    held.append(found)
+            if held:
+                grid, axes = held[0][0].grid, tuple(sorted({d.axis for found in held for d in found}))
+                axes = () if len(axes) == len(self.draft.grids[grid].sizes) else axes
+                spreads = all(len(found) == 1 for found in held)
+                message = f"a parameter of shape {by(value.shape)} is added here"
+                self.pin("position table", grid, message, axes, spreads=spreads)
 
-    def pin(self, kind: Any, grid: int, message: str, axes: tuple[int, ...] = ()) -> None:
+    def pin(self, kind: Any, grid: int, message: str, axes: tuple[int, ...] = (), **facts: Any) -> None:
         """Record that something fixes the sizes of `grid`, along `axes` alone where they are given."""
-        if not any(p.grid == grid and p.kind == kind for p in self.draft.pins):
+        if not any((p.grid, p.kind, p.axes) == (grid, kind, axes) for p in self.draft.pins):
             sizes = self.draft.grids[grid].sizes
             node = self.draft.node
-            self.draft.pins.append(Pin(kind=kind, grid=grid, node=node, sizes=sizes, message=message, axes=axes))
+            pin = Pin(kind=kind, grid=grid, node=node, sizes=sizes, message=message, axes=axes, **facts)
+            self.draft.pins.append(pin)
 
     # -- volumes -----------------------------------------------------------------------------------------------
 

@@ -76,9 +76,11 @@ def _along_axis(call: Call, out: Dims, first: Digit, place: int) -> tuple[Dims, 
         return None
     size, to = first.count, call.outs[0][place]
     maps: list[AxisMap] = [IDENTITY] * len(source.sizes)
-    maps[first.axis] = Table(size=size, to=to)
+    # einsum hands its table over as a batch of one.
+    spreads = "bmm" in call.target and any(v.origin != "data" and v.shape[0] == 1 for v in call.values())
+    maps[first.axis] = Table(size=size, to=to, spreads=spreads)
     held = f"a product along positions, with a table for {size} of them"
-    call.pin("flatten", first.grid, held, axes=(first.axis,))
+    call.pin("flatten", first.grid, held, axes=(first.axis,), spreads=spreads)
     grid = call.mapped(first.grid, maps, mixes=True)
     dims = list(relabelled(out, {first.grid: grid}))
     dims[place] = (Digit(grid, first.axis, 1, to),)

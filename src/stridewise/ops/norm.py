@@ -7,7 +7,7 @@ from typing import Any
 
 from stridewise.ops.call import Call
 from stridewise.ops.draft import Reading
-from stridewise.ops.layout import is_plain
+from stridewise.ops.layout import digits, is_plain
 from stridewise.ops.registry import Op, register
 from stridewise.ops.space import Draw, Given, Trial, Weight, X
 
@@ -15,7 +15,9 @@ from stridewise.ops.space import Draw, Given, Trial, Weight, X
 def _read_batch(call: Call) -> Reading:
     x = call.value(0)
     # Instance normalisation arrives here as batch normalisation with the input's own statistics.
-    reading = call.mixed(x) if call.arg(5, "training", False) is True else call.same(x)
+    own = call.arg(5, "training", False) is True
+    reading = call.mixed(x) if own else call.same(x)
+    reading.attrs["several"] = own and x.shape[0] == 1
     reading.outs = [reading.outs[0], *[(None, None)] * (len(call.outs) - 1)]
     reading.keeps = "input"
     reading.attrs["statistics"] = 2 * x.shape[1]  # mean and deviation of each channel, kept in training
@@ -32,6 +34,10 @@ def _read_layer(call: Call) -> Reading:
     else:
         reading = call.mixed(x)
         reading.keeps = "all"
+        for dim in x.known[len(x.shape) - over :]:
+            for d in digits(dim):
+                held = f"normalised over {d.count} positions by a layer made for them"
+                call.pin("flatten", d.grid, held, axes=(d.axis,))
     out, grid = reading.outs[0]
     statistics = (*(out or ())[: len(x.shape) - over], *((1,),) * over)  # one mean and deviation for each token
     reading.outs = [(out, grid), *[(statistics, grid)] * (len(call.outs) - 1)]
@@ -40,6 +46,9 @@ def _read_layer(call: Call) -> Reading:
 
 def _read_group(call: Call) -> Reading:
     reading = call.mixed(call.value(0))
+    if call.target.startswith("aten."):  # torch refuses a mean of one number
+        batch, channels, groups = call.arg(3, "N"), call.arg(4, "C"), call.arg(6, "group")
+        reading.attrs["several"] = batch * channels == groups
     reading.outs = reading.outs[:1] + [(None, None)] * (len(call.outs) - 1)
     reading.keeps = "all"
     return reading

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from stridewise.axis import Table
@@ -34,7 +35,9 @@ def reshaping(call: Call) -> Reading:
         if count > 1 and (grid, axis) in before:
             held = [d for dim in dims for d in digits(dim) if (d.grid, d.axis) == (grid, axis)]
             by = "x".join(str(d.count) for d in held)
-            call.pin("window", grid, f"positions are split into parts ({by} on axis {axis})")
+            inner = math.prod(d.count for d in held if d.unit < max(h.unit for h in held))
+            blocks = tuple(inner if a == axis else 0 for a in range(len(call.draft.grids[grid].sizes)))
+            call.pin("window", grid, f"positions are split into parts ({by} on axis {axis})", (axis,), blocks=blocks)
     return Reading(outs=[(dims, x.grid)], spread=x.spread)
 
 

@@ -49,3 +49,9 @@ def shortened(text: str, width: int) -> str:
         return text
     head = (width - 1) // 2
     return f"{text[:head]}…{text[len(text) - (width - 1 - head) :]}"
+
+
+def counted(number: int, what: str) -> str:
+    """A number with its word: "1 epoch", "1,200 pictures", "2 classes"."""
+    many = f"{what}es" if what.endswith(("s", "x", "ch")) else f"{what}s"
+    return f"{number:,} {what if number == 1 else many}"

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from stridewise.findings import Finding
 from stridewise.ir import Graph, Node
+from stridewise.report.document import Document, Remark, Remarks
 from stridewise.rewrites.dilate import Dilation
+from stridewise.rules import remarks, terms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +41,17 @@ class Certificate:
         at = ", ".join(map(str, self.phase))
         head = "exact: every feature map" if self.exact else "exact except means: the feature maps"
         return "\n".join([f"{head}, at phase ({at})", *self.reasons])
+
+
+def change_document(changes: Sequence[str], certificate: Certificate | None, found: Sequence[Finding] = ()) -> Document:
+    """What was done to a network: the changes, what stays the same, what still assumes the old strides."""
+    told = [] if certificate is None else str(certificate).splitlines()
+    kept = Remarks(title="What stays the same" if told else "", remarks=tuple(Remark(text=line) for line in told))
+    return Document(
+        title="Changed" if changes else "Nothing changed",
+        parts=(Remarks(remarks=tuple(Remark(text=line) for line in changes)), kept, remarks(found), terms(found)),
+        quiet=True,
+    )
 
 
 def certify(found: Dilation) -> Certificate:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from stridewise.study.candidates import CostFront
 from stridewise.study.interval import difference, estimate
 from stridewise.study.jobs import Job, Outcome
-from stridewise.study.result import Row, SearchResult
+from stridewise.study.result import SearchResult
+from stridewise.study.rows import Row
 from stridewise.study.run import Coordinator
 from stridewise.study.settings import LIMITS
 from stridewise.study.verdict import Contender, Verdict, verdict

@@ -14,9 +14,9 @@ PLAN, RESULT, PICTURE, PAGE = "plan.toml", "result.json", "front.png", "report.h
 
 def write_files(result: SearchResult, folder: Path) -> None:
     """Write what a person opens. Raises: StudyError where a file cannot be written."""
-    from stridewise.study.plot import picture
+    from stridewise.report.figure import png
 
     write_text(folder / PLAN, result.plan.to_toml(), error=StudyError)
     write_text(folder / RESULT, json.dumps(result.to_json(), indent=1, allow_nan=False) + "\n", error=StudyError)
-    write_bytes(folder / PICTURE, picture(result), error=StudyError)
+    write_bytes(folder / PICTURE, png(result.document().pictures), error=StudyError)
     write_text(folder / PAGE, result.to_html(), error=StudyError)

@@ -2,65 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from stridewise.plans import Plan
+from stridewise.report.document import Document, Remark, Remarks, Table
+from stridewise.shown import Shown
 from stridewise.study.axes import plan_axes
-from stridewise.study.candidates import Candidate
-from stridewise.study.interval import Estimate
-from stridewise.study.jobs import Job, Outcome, Schedule
+from stridewise.study.jobs import Schedule
+from stridewise.study.plot import charts
+from stridewise.study.rows import Row, cells, headings
 from stridewise.study.verdict import Verdict
-
-if TYPE_CHECKING:
-    from stridewise.measuring.latency import Latency
 
 SCHEMA = "stridewise.search/1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """One plan of the shortlist. trainings: (job, outcome) in the order of budget and seed; accuracy: at `budget`, the
-    largest it reached; final: whether that is the full one with all seeds; against: its difference to the default."""
-
-    candidate: Candidate
-    trainings: tuple[tuple[Job, Outcome], ...]
-    budget: int
-    accuracy: Estimate | None
-    final: bool
-    against: Estimate | None
-    latency: Latency | None
-    error: str = ""
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return {
-            **self.candidate.to_json(),
-            "budget": self.budget,
-            "final": self.final,
-            "accuracy": estimate_json(self.accuracy),
-            "against_default": estimate_json(self.against),
-            "latency": self.latency.to_json() if self.latency else None,
-            "error": self.error or None,
-            "trainings": [
-                {
-                    "budget": job.budget,
-                    "seed": job.seed,
-                    "accuracy": None if o.failed else o.value,
-                    "low": o.low,
-                    "high": o.high,
-                    "seconds": o.seconds,
-                    "curve": o.detail.get("curve", []),
-                    "error": o.error or None,
-                }
-                for job, o in self.trainings
-            ],
-        }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SearchResult:
+class SearchResult(Shown):
     """A study's answer. rows: the shortlist, the default first; front: (multiply-adds, activations, peak bytes) of
     every plan on the front, which is known exactly or, as `known` then says, to within a share; state: "finished" or
     "interrupted"; seconds: of all trainings together; metric: what `accuracy` is in this task, in words; weights: the
@@ -127,52 +86,35 @@ class SearchResult:
             "seconds": self.seconds,
         }
 
-    def to_html(self) -> str:
-        """One self-contained page that draws itself, by the same code as `stridewise serve`."""
-        from stridewise.study.page import page
+    def document(self) -> Document:
+        """The answer, every plan of the shortlist, the front with them on it, and how it was found."""
+        chosen = self.verdict.plan
+        at = frozenset(i for i, row in enumerate(self.rows) if row.candidate.name == chosen)
+        cut = [] if self.state == "finished" else ["Interrupted: the same command goes on."]
+        table = Table(
+            title="Every plan of the shortlist",
+            head=headings(self.metric),
+            rows=tuple(cells(row, self.default) for row in self.rows),
+            notes=tuple(notes(self)),
+            strong=at,
+            left=frozenset({8}),
+        )
+        told = [*method(self), *(str(self.plan).splitlines() if self.plan else [])]
+        return Document(
+            title=f"Strides for {self.model}, {self.task} on {self.data}",
+            lead=(*cut, f"Recommended: {chosen} ({self.verdict.kind})", *self.verdict.reasons),
+            parts=(
+                table,
+                *charts(self.rows, self.front, self.verdict, self.schedule, self.metric),
+                Remarks(title="How it was found", remarks=tuple(Remark(text=line) for line in told)),
+            ),
+        )
 
-        return page(self)
+    def _page(self) -> dict[str, Any]:
+        return {"kind": "search", "report": self.to_json()}
 
-    def _repr_html_(self) -> str:
-        from stridewise.study.page import plain
-
-        return plain(self)
-
-    def __str__(self) -> str:
-        return "\n".join(self.lines())
-
-    def lines(self) -> Sequence[str]:
-        """The answer, a table and what its numbers are."""
-        head = f"{self.model} for {self.task} on {self.data}"
-        if self.state != "finished":
-            head += " (interrupted; the same command goes on)"
-        out = [head, "", *_aligned([headings(self), *(cells(row, self.default) for row in self.rows)]), ""]
-        out += [f"Recommended: {self.verdict.plan} ({self.verdict.kind})", *(f"  {r}" for r in self.verdict.reasons)]
-        return [*out, "", *notes(self)]
-
-
-def headings(result: SearchResult) -> tuple[str, ...]:
-    """Of the table's columns."""
-    return "plan", "multiply-adds", "", result.metric, "95 % interval", "epochs", "seeds", "latency", "steps"
-
-
-def cells(row: Row, default: Row) -> tuple[str, ...]:
-    """One row of the table."""
-    found, cost, base = row.accuracy, row.candidate.macs, default.candidate.macs
-    interval = (
-        f"{found.low:.1%} to {found.high:.1%}" if found and found.low is not None and found.high is not None else ""
-    )
-    return (
-        row.candidate.name,
-        f"{cost / 1e6:,.1f} M",
-        f"{cost / base:.2f}x",
-        f"{found.mean:.1%}" if found else "failed" if row.error else "not trained",
-        interval,
-        str(row.budget) if found else "",
-        str(found.seeds if found else ""),
-        f"{row.latency.ratio:.2f}x" if row.latency else "",
-        row.candidate.steps,
-    )
+    def _records(self) -> list[dict[str, Any]]:
+        return [row.to_json() for row in self.rows]
 
 
 def notes(result: SearchResult) -> list[str]:
@@ -249,24 +191,4 @@ def method(result: SearchResult) -> list[str]:
         "the rivals always among them.",
         _began(result),
         f"All trainings together took {result.seconds:.0f} seconds of work (measured).",
-    ]
-
-
-def estimate_json(found: Estimate | None) -> dict[str, Any] | None:
-    """Plain values."""
-    if found is None:
-        return None
-    return {"kind": "measured", "mean": found.mean, "low": found.low, "high": found.high, "seeds": found.seeds}
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Columns of equal width: words to the left, numbers to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    last = len(widths) - 1
-    return [
-        "  ".join(
-            cell if i == last else cell.ljust(w) if i == 0 else cell.rjust(w)
-            for i, (cell, w) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -14,7 +14,9 @@ from stridewise.errors import PlanError
 from stridewise.findings import Finding
 from stridewise.ir import Graph
 from stridewise.plans import Plan
-from stridewise.rewrites.certify import Certificate, certify
+from stridewise.report.document import Document
+from stridewise.report.values import plain
+from stridewise.rewrites.certify import Certificate, certify, change_document
 from stridewise.rewrites.dilate import Dilation, dilation
 from stridewise.rewrites.kinds import filled, made_by
 from stridewise.rewrites.promised import UnkeptError, check_promised
@@ -61,13 +63,20 @@ class Done(Shown):
             "schema": "stridewise.apply/1",
             "changes": list(self.changes),
             "certificate": None if self.certificate is None else self.certificate.to_json(),
-            "findings": [asdict(f) for f in self.findings],
+            "findings": plain(self.findings),
         }
+
+    def document(self) -> Document:
+        """What changed, and what stays the same."""
+        return change_document(self.changes, self.certificate, self.findings)
 
     def __str__(self) -> str:
         told = [str(self.certificate)] if self.certificate is not None else []
         told += [f"{f.rule} {f.severity} {f.message}" for f in self.findings]
         return "\n".join([*self.changes, *told]) or "nothing changed"
+
+    def _records(self) -> list[dict[str, Any]]:
+        return [{"change": line} for line in self.changes]
 
 
 def apply_to_model(model: nn.Module, plan: Plan, *, input: InputSpec | None = None) -> Done:

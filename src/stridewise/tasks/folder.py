@@ -14,9 +14,9 @@ from torch import nn
 from stridewise.errors import StridewiseError, UsageError
 from stridewise.files import write_bytes, write_text
 from stridewise.plans import Plan
-from stridewise.tasks.curves import curves
+from stridewise.report.figure import png
 from stridewise.tasks.pictures import Splits
-from stridewise.tasks.record import Epoch, TrainRecord
+from stridewise.tasks.record import Epoch, TrainRecord, curves
 from stridewise.tasks.task import Source, Task, name_of
 from stridewise.tasks.trained import save_trained
 
@@ -61,7 +61,7 @@ class RunFolder:
         rows.writerow(["epoch", "loss", task.metric])
         rows.writerows([number, e.loss, e.score] for number, e in enumerate(curve, 1))
         write_text(self.path / METRICS, table.getvalue())
-        write_bytes(self.path / CURVES, curves(curve, task.metric, title))
+        write_bytes(self.path / CURVES, png(curves(curve, task.metric)))
         self._to_board(len(curve), curve[-1], task.metric)
 
     def keep(self, model: nn.Module, task: Task, source: Source, plan: Plan, splits: Splits) -> None:

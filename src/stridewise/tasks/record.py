@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from stridewise.plans import Plan
+from stridewise.report.document import Chart, Document, Scale, Series
+from stridewise.report.units import counted
+from stridewise.report.values import of_fields, plain
 from stridewise.shown import Shown
 
 _Z95 = 1.959964  # the 97.5 % point of the normal distribution
@@ -62,38 +65,62 @@ class TrainRecord(Shown):
             raise AttributeError(f"the score of {self.task} is {self.metric}: read .score")
         return self.score
 
-    def __str__(self) -> str:
+    def document(self) -> Document:
+        """The score with its interval, what else was measured, the curves."""
         interval = "" if self.low is None or self.high is None else f"{self.low:.1%} to {self.high:.1%}, "
+        score = (
+            f"{self.metric} {self.score:.1%} ({interval}measured on {counted(self.pictures, 'picture')}) after "
+            f"{counted(len(self.curve), 'epoch')} of {self.model} on {self.data}, seed {self.seed}, "
+            f"{self.seconds:.0f} s"
+        )
         told = ", ".join(f"{name} {value:.1%}" for name, value in self.figures.items() if value is not None)
-        return (
-            f"{self.metric} {self.score:.1%} ({interval}measured on {self.pictures:,} pictures) after "
-            f"{len(self.curve)} epochs of {self.model} on {self.data}, seed {self.seed}, {self.seconds:.0f} s"
-        ) + (f"\n{told}" if told else "")
+        return Document(
+            title=f"{self.task}: {self.model} on {self.data}",
+            lead=(score, *([told] if told else [])),
+            parts=curves(self.curve, self.metric),
+            notes=self.notes,
+            quiet=True,
+        )
+
+    def __str__(self) -> str:
+        return "\n".join(self.document().lead)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; `correct` is written as hexadecimal bits, the first picture the highest."""
         return {
             "schema": "stridewise.train/1",
-            "task": self.task,
-            "model": self.model,
-            "data": self.data,
-            "plan": self.plan.to_toml(),
-            "seed": self.seed,
-            "budget": self.budget,
-            "steps": self.steps,
-            "metric": self.metric,
-            "score": self.score,
-            "low": self.low,
-            "high": self.high,
-            "figures": dict(self.figures),
-            "pictures": self.pictures,
-            "curve": [{"loss": e.loss, "score": e.score} for e in self.curve],
-            "seconds": self.seconds,
-            "conditions": dict(self.conditions),
-            "notes": list(self.notes),
-            "finished": self.finished,
-            "correct": to_bits(self.correct),
+            **of_fields(self, plan=self.plan.to_toml(), correct=to_bits(self.correct)),
         }
+
+    def _records(self) -> list[dict[str, Any]]:
+        return [{"epoch": number, **plain(epoch)} for number, epoch in enumerate(self.curve, 1)]
+
+
+def curves(curve: Sequence[Epoch], metric: str) -> tuple[Chart, ...]:
+    """Loss and score by epoch; nothing before the first has ended."""
+    if not curve:
+        return ()
+    epochs = Scale(label="epoch")
+    loss = tuple((float(number), epoch.loss) for number, epoch in enumerate(curve, 1))
+    score = tuple((float(number), epoch.score) for number, epoch in enumerate(curve, 1))
+    ends = f"{loss[0][1]:.3g} to {loss[-1][1]:.3g} in {counted(len(curve), 'epoch')}"
+    scale = Scale(label=metric, share=True, zero=True)
+    return (
+        Chart(
+            title="mean loss of the training pictures",
+            words=f"Loss from {ends}",
+            x=epochs,
+            y=Scale(label="loss", zero=True),
+            series=(Series(points=loss),),
+        ),
+        Chart(
+            title=f"{metric} on the held-out pictures",
+            words=f"{metric} {score[-1][1]:.1%} after the last epoch",
+            x=epochs,
+            y=scale,
+            series=(Series(points=score),),
+        ),
+    )
 
 
 def to_bits(correct: tuple[bool, ...]) -> str:

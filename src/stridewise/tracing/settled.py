@@ -13,8 +13,10 @@ from typing import TypeAlias
 
 from torch import nn
 
+from stridewise.analyses.limits import smallest_input
+from stridewise.axis import AxisMap, Slice
 from stridewise.errors import StridewiseError
-from stridewise.ir import Graph
+from stridewise.ir import Graph, Pin
 from stridewise.ops.join import OWN_ORDER
 from stridewise.tracing.cuts import has_open_cuts, with_cuts
 from stridewise.tracing.doubts import doubtful, is_asking
@@ -32,6 +34,7 @@ _ROUNDS = 4  # an op that is not followed leaves fewer questions behind it
 def settled(model: nn.Module, graph: Graph, again: Again, shapes: Shapes) -> Graph:
     """The graph with every size that looks like a constant settled by traces at other input sizes."""
     doubts: dict[int, str] = {}
+    twins: Sequence[Graph] = ()
     for _ in range(_ROUNDS):
         graph, twins = _linked(model, graph, partial(again, doubts=dict(doubts)), shapes)
         more = doubtful(graph, twins)
@@ -39,9 +42,49 @@ def settled(model: nn.Module, graph: Graph, again: Again, shapes: Shapes) -> Gra
             break
         doubts |= more
         graph = again(shapes, doubts=doubts)
+    graph = _strict(_in_blocks(graph, twins), again, shapes)
     if any(p.message == OWN_ORDER for p in graph.pins) and _larger(again, shapes, range(_most_axes(shapes)), 64, None):
         graph = replace(graph, pins=tuple(p for p in graph.pins if p.message != OWN_ORDER))
     return graph
+
+
+def _strict(graph: Graph, again: Again, shapes: Shapes) -> Graph:
+    """The graph with slices that end at a number refusing fewer positions, where the network does (`narrow`)."""
+    grids = list(graph.grids)
+    for axis in range(graph.axes):
+        ends = [
+            grid
+            for grid in grids
+            if grid.kind == "map" and len(grid.maps) > axis and _ends_at(grid.maps[axis]) and all(grid.local)
+        ]
+        least = smallest_input(graph)[axis] if ends else None
+        if least is None or least == graph.grids[0].sizes[axis]:
+            continue
+        smaller = {k: (*s[: 1 + axis], least, *s[2 + axis :]) for k, s in shapes.items()}
+        try:
+            again(smaller)
+        except StridewiseError:
+            for grid in ends:
+                change = grid.maps[axis]
+                assert isinstance(change, Slice)
+                maps = (*grid.maps[:axis], replace(change, strict=True), *grid.maps[axis + 1 :])
+                grids[grid.index] = replace(grid, maps=maps)
+            graph = replace(graph, grids=tuple(grids))
+    return graph
+
+
+def _ends_at(change: AxisMap) -> bool:
+    return isinstance(change, Slice) and change.stop is not None and change.stop > 0
+
+
+def _in_blocks(graph: Graph, twins: Sequence[Graph]) -> Graph:
+    """The graph with what is split into parts taking any number of them, where the other traces have the same parts."""
+    others = [{(p.node, p.axes): p.blocks for p in twin.pins if p.kind == "window"} for twin in twins]
+
+    def free(pin: Pin) -> bool:
+        return bool(others and pin.blocks) and all(o.get((pin.node, pin.axes)) == pin.blocks for o in others)
+
+    return replace(graph, pins=tuple(replace(p, multiple=True) if free(p) else p for p in graph.pins))
 
 
 def _linked(

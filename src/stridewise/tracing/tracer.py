@@ -178,7 +178,11 @@ class Tracer(TorchDispatchMode):
         """Follow an in-place op on a view: the tensor it shows a part of has changed there."""
         whole = whole_of(view)
         if whole is None or any(isinstance(a, torch.Tensor) and a._base is whole for a in args[1:]):
-            return  # a border filled with the tensor's own positions (circular padding) reaches no further
+            # A border filled with the tensor's own positions (circular padding) reaches no further.
+            held = self.values.get(id(whole)) if whole is not None else None
+            if held is not None and held.index is not None:
+                self.builder.wraps(held.index)
+            return
         held = self.values.get(id(whole)) or self._stranger(whole)
         place = place_of(view, whole)
         if place is not None and part.dims is not None:

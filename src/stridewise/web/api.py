@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
@@ -26,6 +26,8 @@ from stridewise.web.workbench import Workbench
 
 log = logging.getLogger("stridewise.web")
 Json = dict[str, Any]
+_PATIENCE = 20.0  # seconds that a request may take to arrive
+_DIGITS = 15  # of a whole number: a page's numbers are exact to 2^53
 
 
 class Compact(JSONResponse):
@@ -42,6 +44,7 @@ class Api:
     def __init__(self, bench: Workbench, extras: Json | None = None, runs: Runs | None = None) -> None:
         self.bench, self.pictures, self.jobs = bench, Pictures(), Jobs()
         self.extras, self.runs = extras or {}, runs or Runs()
+        self.upload = asyncio.Lock()
 
     def routes(self) -> list[Route]:
         """Every address of the interface."""
@@ -130,9 +133,7 @@ class Api:
     async def picture(self, request: Request) -> Response:
         """The picture as a network reads it (PNG), or another one to take its place (a file's bytes)."""
         if request.method == "POST":
-            content = await request.body()
-            name = request.headers.get("x-name", "your picture")[:80]
-            return await _answered(lambda: self._replaced(content, name))
+            return await self._uploaded(request)
         number = request.query_params.get("network", "0")
 
         def drawn() -> bytes:
@@ -144,6 +145,16 @@ class Api:
             return Response(await run_in_threadpool(drawn), media_type="image/png")
         except StridewiseError as error:
             return _failed(error)
+
+    async def _uploaded(self, request: Request) -> Response:
+        """Another picture; one after the other, so that many at once take the memory of one."""
+        name = request.headers.get("x-name", "your picture")[:80]
+        async with self.upload:
+            try:
+                content = await _body(request)
+            except UsageError as error:
+                return _failed(error)
+            return await _answered(lambda: self._replaced(content, name))
 
     def _replaced(self, content: bytes, name: str) -> Json:
         try:
@@ -160,12 +171,12 @@ class Api:
         try:
             asked = await _object(request)
             kind = asked.get("kind")
-            if kind not in WORKS:
+            if not isinstance(kind, str) or kind not in WORKS:
                 raise UsageError(f"there is no job '{str(kind)[:20]}'; there are {', '.join(sorted(WORKS))}")
             opened = self.bench.find(asked.get("network"))
             asked |= {"picture": self.pictures.number}
-            work = WORKS[str(kind)]
-            job = self.jobs.start(str(kind), lambda report: work(opened, self.pictures, asked, report), asked)
+            work = WORKS[kind]
+            job = self.jobs.start(kind, lambda report: work(opened, self.pictures, asked, report), asked)
             return Compact(job.to_json())
         except StridewiseError as error:
             return _failed(error)
@@ -200,14 +211,37 @@ class Api:
 
 
 async def _object(request: Request) -> Json:
-    """The JSON object of a request. Raises: UsageError."""
+    """The JSON object of a request: no text that cannot be written again, no number beyond what a page can hold.
+
+    Raises: UsageError.
+    """
+    content = await _body(request)
     try:
-        asked = json.loads(await request.body())
+        asked = json.loads(content, parse_constant=_refuse_number, parse_int=_whole)
+        json.dumps(asked, ensure_ascii=False, allow_nan=False).encode()
     except (ValueError, RecursionError) as error:
-        raise UsageError("the request is not JSON") from error
+        raise UsageError("the request is not JSON that can be answered: mend its text and numbers") from error
     if not isinstance(asked, dict):
         raise UsageError("the request is not a JSON object")
     return asked
+
+
+def _refuse_number(name: str) -> Any:
+    raise ValueError(f"{name} is no number")
+
+
+def _whole(digits: str) -> int:
+    if len(digits) > _DIGITS:
+        raise ValueError("a number of too many digits")
+    return int(digits)
+
+
+async def _body(request: Request) -> bytes:
+    """All of a request's bytes. Raises: UsageError where they do not come in time, or stop coming."""
+    try:
+        return await asyncio.wait_for(request.body(), _PATIENCE)
+    except (TimeoutError, ClientDisconnect) as error:
+        raise UsageError("the request did not come to its end: send it again") from error
 
 
 async def _answered(work: Callable[[], Any]) -> Response:

@@ -7,6 +7,7 @@ import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
@@ -71,13 +72,13 @@ class Job:
 
 
 class Jobs:
-    """A queue with one worker thread, started with the first job."""
+    """A queue that one thread works off."""
 
     def __init__(self) -> None:
         self._jobs: OrderedDict[str, Job] = OrderedDict()
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
-        self._turn = threading.Lock()
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="job")
 
     def start(self, kind: str, work: Work, asked: dict[str, Any] | None = None) -> Job:
         """A job that runs when those before it are over. asked: what it answers, kept so that a page that is loaded
@@ -89,7 +90,7 @@ class Jobs:
             self._jobs[job.id] = job
             for old in [key for key, j in self._jobs.items() if j.over][: max(0, len(self._jobs) - _KEPT)]:
                 del self._jobs[old]
-        threading.Thread(target=self._run, args=(job,), name=job.id, daemon=True).start()
+        self._worker.submit(self._run, job)
         return job
 
     def find(self, id: str) -> Job:
@@ -117,20 +118,19 @@ class Jobs:
                 raise CancelledError
             job.tell(share=share, doing=doing)
 
-        with self._turn:
-            if job.over:
-                return
-            job.tell(state="running")
-            try:
-                result = job.work(report)
-                job.tell(state="done", result=result, share=1.0)
-            except CancelledError:
-                job.tell(state="cancelled")
-            except StridewiseError as error:
-                job.tell(state="failed", error=" ".join(str(error).split()))
-            except MemoryError:
-                job.tell(state="failed", error="not enough memory here: choose a smaller network or picture")
-            except Exception as error:  # noqa: BLE001  a network's own forward may raise anything
-                log.warning("job %s (%s) failed: %r", job.id, job.kind, error)
-                first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-                job.tell(state="failed", error=f"the network's forward failed: {first[:300]}")
+        if job.over:
+            return
+        job.tell(state="running")
+        try:
+            result = job.work(report)
+            job.tell(state="done", result=result, share=1.0)
+        except CancelledError:
+            job.tell(state="cancelled")
+        except StridewiseError as error:
+            job.tell(state="failed", error=" ".join(str(error).split()))
+        except MemoryError:
+            job.tell(state="failed", error="not enough memory here: choose a smaller network or picture")
+        except (Exception, SystemExit) as error:  # noqa: BLE001  a network's own forward may raise anything
+            log.warning("job %s (%s) failed: %r", job.id, job.kind, error)
+            first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            job.tell(state="failed", error=f"the network's forward failed: {first[:300]}")

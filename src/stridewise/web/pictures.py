@@ -6,43 +6,51 @@ import importlib.util
 import io
 import threading
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stridewise.convolution.reading import read_picture
-from stridewise.errors import DataError, LoadError
+from stridewise.convolution.reading import read_shrunk
+from stridewise.errors import DataError
 
 Pixels = NDArray[np.float64]
 
+Levels = NDArray[np.uint8]
+Values = TypeVar("Values", NDArray[np.float64], NDArray[np.uint8])
+
 MOST_PIXELS = 16_000_000
-_SHOWN = 1024  # pixels a side of the picture as it is drawn
+SIDE = 1024  # pixels a side of the picture that is kept
 
 
 class Pictures:
-    """The picture in use. `number` grows with each new one, so that a page knows when its copy is old."""
+    """The picture in use, eight bits a value and at most 1024 pixels a side. `number` grows with each new one, so that
+    a page knows when its copy is old."""
 
     def __init__(self) -> None:
-        self._pixels: Pixels | None = None
+        self._levels: Levels | None = None
         self._lock = threading.Lock()
+        self._decoding = threading.Lock()
         self.number = 1
         self.name = ""
 
+    def levels(self) -> Levels:
+        """The picture, from 0 black to 255 white. Shape: (3, rows, columns)."""
+        with self._lock:
+            if self._levels is None:
+                self.name, self._levels = first_picture()
+            return self._levels
+
     def pixels(self) -> Pixels:
         """The picture, numbers from 0 black to 1 white. Shape: (3, rows, columns)."""
-        with self._lock:
-            if self._pixels is None:
-                self.name, self._pixels = first_picture()
-            return self._pixels
+        return self.levels() / 255.0
 
     def replace(self, content: bytes, name: str) -> None:
-        """Take another picture from a file's bytes. Raises: LoadError or DataError where it is none within limits."""
-        _refuse_large(content)
-        pixels = read_picture(content)
-        pixels = np.repeat(pixels, 3, axis=0) if len(pixels) == 1 else pixels
+        """Take another picture from a file's bytes, one at a time. Raises: LoadError where it is none within limits."""
+        with self._decoding:
+            levels = _coloured(read_shrunk(content, SIDE, MOST_PIXELS))
         with self._lock:
-            self._pixels, self.name = pixels, name
+            self._levels, self.name = levels, name
             self.number += 1
 
     def fitted(self, channels: int, sizes: tuple[int, ...]) -> Pixels:
@@ -52,7 +60,7 @@ class Pictures:
         """
         if len(sizes) != 2:
             raise DataError(f"the network reads {len(sizes)} axes; pictures have two, so nothing can be run here")
-        picture = resized(middle(self.pixels(), sizes), sizes)
+        picture = resized(middle(self.levels(), sizes) / 255.0, sizes)
         if channels == 1:
             grey: Pixels = picture.mean(axis=0, keepdims=True)
             return grey
@@ -60,7 +68,7 @@ class Pictures:
         return picture if channels == 3 else np.resize(picture, shape)
 
 
-def middle(pixels: Pixels, sizes: tuple[int, ...]) -> Pixels:
+def middle(pixels: Values, sizes: tuple[int, ...]) -> Values:
     """The largest middle part with the proportions of `sizes`."""
     rows, columns = pixels.shape[1:]
     scale = min(rows / sizes[0], columns / sizes[1])
@@ -86,20 +94,24 @@ def png(pixels: Pixels) -> bytes:
 
     levels = np.clip(np.rint(pixels * 255), 0, 255).astype(np.uint8)
     image = Image.fromarray(levels[0] if len(levels) == 1 else np.ascontiguousarray(levels[:3].transpose(1, 2, 0)))
-    image.thumbnail((_SHOWN, _SHOWN))
+    image.thumbnail((SIDE, SIDE))
     out = io.BytesIO()
     image.save(out, "PNG", compress_level=1)
     return out.getvalue()
 
 
-def first_picture() -> tuple[str, Pixels]:
-    """(name, pixels) of the picture a start begins with: a photograph of scikit-learn's, else one drawn here."""
+def first_picture() -> tuple[str, Levels]:
+    """(name, levels) of the picture a start begins with: a photograph of scikit-learn's, else one drawn here."""
     found = importlib.util.find_spec("sklearn")  # the library itself takes seconds to import; the file is enough
     if found is not None and found.origin is not None:
         path = Path(found.origin).parent / "datasets" / "images" / "flower.jpg"
         if path.is_file():
-            return "a flower (photograph of scikit-learn's)", read_picture(path)
-    return "drawn test scene", drawn()
+            return "a flower (photograph of scikit-learn's)", _coloured(read_shrunk(path.read_bytes(), SIDE))
+    return "drawn test scene", np.clip(np.rint(drawn() * 255), 0, 255).astype(np.uint8)
+
+
+def _coloured(levels: Levels) -> Levels:
+    return np.repeat(levels, 3, axis=0) if len(levels) == 1 else levels
 
 
 def drawn(rows: int = 256, columns: int = 320) -> Pixels:
@@ -120,18 +132,3 @@ def drawn(rows: int = 256, columns: int = 320) -> Pixels:
     board = stripes & (x > 0.55 * columns) & ((x // 8 + y // 8) % 2 == 0)
     scene[:, board] = 0.1
     return scene
-
-
-def _refuse_large(content: bytes) -> None:
-    """Refuse a picture by its header, before anything is decoded. What is no picture at all is left to the reader."""
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with Image.open(io.BytesIO(content), formats=("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")) as image:
-            size: Any = image.size
-    except UnidentifiedImageError:
-        return
-    except (Image.DecompressionBombError, OSError, ValueError, SyntaxError) as error:
-        raise LoadError("picture: broken or far too large: take another one") from error
-    if size[0] * size[1] > MOST_PIXELS:
-        raise LoadError(f"picture: {size[1]} × {size[0]} is more than {MOST_PIXELS} pixels: take a smaller one")

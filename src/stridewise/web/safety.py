@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 log = logging.getLogger("stridewise.web")
 
 MOST_BODY = 1 << 20  # bytes of a request
-MOST_PICTURE = 16 << 20  # bytes of an uploaded picture
+MOST_PICTURE = 32 << 20  # bytes of an uploaded picture
 _HOSTS = ("127.0.0.1", "localhost")
 
 
@@ -63,7 +63,8 @@ class Guard:
             return
         fresh = self._in_address(scope)
         size = 0
-        limit = MOST_PICTURE if scope["path"] == "/api/picture" else MOST_BODY
+        is_picture = scope["path"] == "/api/picture"
+        limit = MOST_PICTURE if is_picture else MOST_BODY
 
         async def counted() -> Message:
             nonlocal size
@@ -71,7 +72,7 @@ class Guard:
             size += len(message.get("body", b""))
             if size > limit:
                 log.warning("refused %s %s: over %d bytes", scope["method"], scope["path"][:80], limit)
-                raise HTTPException(413, _too_large(limit))
+                raise HTTPException(413, _too_large(limit, is_picture))
             return message
 
         async def marked(message: Message) -> None:
@@ -84,7 +85,9 @@ class Guard:
 
         if int(_header(scope, b"content-length") or 0) > limit:
             log.warning("refused %s %s: over %d bytes", scope["method"], scope["path"][:80], limit)
-            refused = JSONResponse({"error": _too_large(limit)}, status_code=413, headers=_text(self.headers))
+            refused = JSONResponse(
+                {"error": _too_large(limit, is_picture)}, status_code=413, headers=_text(self.headers)
+            )
             await refused(scope, receive, send)
             return
         await self.app(scope, counted, marked)
@@ -121,8 +124,8 @@ class Guard:
         return self.cookie in cookie and hmac.compare_digest(cookie[self.cookie].value.encode(), self.token.encode())
 
 
-def _too_large(limit: int) -> str:
-    return f"more than {limit >> 20} MiB were sent: take a smaller picture"
+def _too_large(limit: int, is_picture: bool) -> str:
+    return f"more than {limit >> 20} MiB were sent: {'take a smaller picture' if is_picture else 'ask for less'}"
 
 
 def _header(scope: Scope, name: bytes) -> str:

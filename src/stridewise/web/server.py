@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from stridewise.errors import UsageError
 from stridewise.report.assets import asset_texts, script_hash, served_page
@@ -22,6 +23,7 @@ from stridewise.web.safety import Guard
 from stridewise.web.workbench import Workbench
 
 ADDRESS = "127.0.0.1"
+_PATIENCE = 20.0  # seconds that a connection may take to begin a request
 _TYPES = {".js": "text/javascript", ".mjs": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 
 
@@ -61,6 +63,22 @@ def bound(port: int) -> socket.socket:
     return listener
 
 
+class _Impatient(H11Protocol):
+    """Closes a connection on which no whole request has begun in time, and tells nobody to install websockets."""
+
+    def connection_made(self, transport: Any) -> None:
+        """Start to wait for a request."""
+        super().connection_made(transport)
+        self.loop.call_later(_PATIENCE, self._close_idle)
+
+    def _close_idle(self) -> None:
+        if self.cycle is None and not self.transport.is_closing():
+            self.transport.close()
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """The page uses none."""
+
+
 class _Server(uvicorn.Server):
     """A server that says when it listens."""
 
@@ -74,15 +92,20 @@ class _Server(uvicorn.Server):
         self._ready()
 
 
-def run(app: ASGIApp, listener: socket.socket, ready: Callable[[], None]) -> None:
-    """Serve until interrupted."""
-    config = uvicorn.Config(
+def settings(app: ASGIApp) -> uvicorn.Config:
+    """How the page is served."""
+    return uvicorn.Config(
         app,
         log_level="warning",
         access_log=False,
         lifespan="off",
         ws="none",
+        http=_Impatient,
         timeout_graceful_shutdown=1,
         server_header=False,
     )
-    _Server(config, ready).run(sockets=[listener])
+
+
+def run(app: ASGIApp, listener: socket.socket, ready: Callable[[], None]) -> None:
+    """Serve until interrupted."""
+    _Server(settings(app), ready).run(sockets=[listener])

@@ -42,7 +42,7 @@ def feature_maps(opened: Opened, pictures: Pictures, asked: Json, report: Report
             if found is not None:
                 outs.append((name, found))
     if not outs:
-        raise UsageError(_NO_MAP.format(key))
+        raise UsageError(_NO_MAP.format(key or "no layer"))
     last = outs[-1][1]
     order = np.argsort(-last.var(axis=(1, 2)), kind="stable")[:_MAPS]
     report(0.9, "drawing")
