@@ -166,10 +166,22 @@ class Node:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """A position table: its shape, the dimensions that hold the positions (one with all axes row by row, or one an
+    axis), and how many entries stand before and behind the positions (class tokens)."""
+
+    shape: tuple[int, ...]
+    dims: tuple[int, ...]
+    begin: int = 0
+    end: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Pin:
     """Something that fixes sizes at a grid: a position table, a window split, a flattened head, a constant size.
 
     axes: those it fixes; all of them where it is empty. multiple: the sizes may be any multiples of `sizes`.
+    table: of a position table how it is laid out, where it can be made anew for other sizes.
     """
 
     kind: Literal["position table", "window", "flatten", "size"]
@@ -179,6 +191,7 @@ class Pin:
     message: str
     axes: tuple[int, ...] = ()
     multiple: bool = False
+    table: Table | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
