@@ -166,11 +166,23 @@ class Node:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """A position table: its shape, the dimensions that hold the positions (one with all axes row by row, or one an
+    axis), and how many entries stand before and behind the positions (class tokens)."""
+
+    shape: tuple[int, ...]
+    dims: tuple[int, ...]
+    begin: int = 0
+    end: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Pin:
     """Something that fixes sizes at a grid: a position table, a window split, a flattened head, a constant size.
 
     axes: those it fixes; all of them where it is empty. blocks: of what is split into parts, the size of one along each
     axis; multiple: any whole number of them will do. spreads: one position alone is spread over all of them.
+    table: of a position table how it is laid out, where it can be made anew for other sizes.
     """
 
     kind: Literal["position table", "window", "flatten", "size"]
@@ -182,6 +194,7 @@ class Pin:
     blocks: Sizes = ()
     multiple: bool = False
     spreads: bool = False
+    table: Table | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -173,8 +174,13 @@ def _entry(shape: Sequence[int] | str) -> list[int] | str:
 def _input(name: str, found: Any) -> Input:
     """Sizes, or what sizes do not say as text; by name where there are several."""
     if isinstance(found, Mapping):
-        return {key: s if isinstance(s, str) else _numbers(name, f"input.{key}", s) for key, s in found.items()}
-    return found if isinstance(found, str) else _numbers(name, "input", found)
+        return {key: s if _is_text(s) else _numbers(name, f"input.{key}", s) for key, s in found.items()}
+    return found if _is_text(found) else _numbers(name, "input", found)
+
+
+def _is_text(entry: Any) -> bool:
+    """Whether an entry says sizes with a dtype or layout, or a value that is no tensor."""
+    return isinstance(entry, str) and bool(re.fullmatch(r"=.*|(\d+(x\d+)*)?(:\w+|@\w+|:\w+@\w+)", entry, re.S))
 
 
 def _settings(name: str, table: str, rows: Mapping[str, Any]) -> dict[str, Setting]:
