@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from onnx_nets import Net, exposed, run
+from onnx_nets import Net, exposed, onnx, run
 
 from stridewise.analyses.fields import fields
 from stridewise.analyses.sizes import grid_sizes
@@ -347,3 +347,50 @@ def test_a_known_branch_is_taken() -> None:
     graph = read_onnx(net.bytes(out), (3, 17, 17))
     assert graph.tensors[graph.outputs[0]].shape == (1, 4, 4, 4)
     assert not graph.unknown
+
+
+# -- layouts --
+
+
+def sites_of(net: Net, y: str) -> list[tuple[Any, ...]]:
+    """The sites' sizes and steps of a net, all of them known."""
+    graph = read_onnx(net.bytes(y))
+    assert not graph.unknown
+    return [graph.grids[node.grid].sizes for node in graph.sites if node.grid is not None]
+
+
+def test_a_generator_of_one_position_has_its_channels_first() -> None:
+    """1x64x1x1 looks as if its channels were last; the first convolution's weight says that they are not."""
+    net = Net(1, 64, 1, 1)
+    y = net.add("ConvTranspose", net.add("Relu", "x"), net.weight(64, 8, 4, 4))
+    y = net.add("ConvTranspose", y, net.weight(8, 3, 4, 4), strides=[2, 2], pads=[1, 1, 1, 1])
+    assert sites_of(net, y) == [(4, 4), (8, 8)]
+
+
+@pytest.mark.parametrize("shape", [(1, 20, 30, 5), (1, 40, 6)])
+def test_channels_that_a_transpose_brings_forward(shape: tuple[int, ...]) -> None:
+    net = Net(*shape)
+    rank = len(shape)
+    y = net.add("Transpose", net.add("Mul", "x", net.weight(1)), perm=[0, rank - 1, *range(1, rank - 1)])
+    y = net.conv(y, 4, shape[-1], *[2] * (rank - 2), strides=[2] * (rank - 2))
+    assert sites_of(net, y) == [tuple(n // 2 for n in shape[1:-1])]
+
+
+def test_a_sound_without_channels() -> None:
+    net = Net(1, 1600, opset=17)
+    y = net.conv(net.add("Unsqueeze", "x", net.ints(1)), 4, 1, 10, strides=[5])
+    assert sites_of(net, y) == [(319,)]
+    assert [n.shape for n in read_onnx(net.bytes(y), (800,)).tensors][-1] == (1, 4, 159)
+
+
+def test_weights_given_as_inputs() -> None:
+    net = Net(1, 3, 16, 16)
+    y = net.conv("x", 4, 3, 3, 3, strides=[2, 2])
+    model = net.model(y)
+    wanted = read_onnx(model.SerializeToString())
+    (weight,) = model.graph.initializer
+    model.graph.input.append(onnx.helper.make_tensor_value_info(weight.name, weight.data_type, weight.dims))
+    del model.graph.initializer[:]
+    graph = read_onnx(model.SerializeToString())
+    assert [(n.macs, n.params) for n in graph.nodes] == [(n.macs, n.params) for n in wanted.nodes]
+    assert graph.params == wanted.params

@@ -83,8 +83,8 @@ def _entry(path: str, shape: Sequence[int]) -> tuple[str, bool]:
     from stridewise.onnxfile.file import input_shapes, load
 
     model, _, name = load(path)
-    ((key, (_, last)),) = list(input_shapes(model.graph, tuple(shape), name).items())[:1]
-    return key, last
+    ((key, (_, layout)),) = list(input_shapes(model.graph, tuple(shape), name).items())[:1]
+    return key, layout == "last"
 
 
 def _runner(session: Any, key: str, last: bool) -> Callable[[torch.Tensor], list[torch.Tensor]]:

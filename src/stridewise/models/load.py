@@ -79,6 +79,8 @@ def _look_up(name: str) -> ModelSpec:
     """The library that has a model of this name, torchvision first."""
     if not name:
         raise UsageError(f"no model is named; a model is {_FORMS}")
+    if "/" in name and Path(name).exists() and not (Path(name).is_file() or Path(name).is_dir()):
+        raise LoadError(f"{name}: is a device, a pipe or a socket; a model is {_FORMS}")
     libraries = [library for library in ("torchvision", "timm") if zoo.installed(library)]
     if not libraries:
         raise MissingExtraError("torchvision or timm", "zoo", f"looking up '{name}'")

@@ -13,7 +13,7 @@ from stridewise.errors import PlanError, TraceError
 from stridewise.ir import Graph
 from stridewise.onnxfile.actions import dilate_file
 from stridewise.onnxfile.edit import Editor, NeedsOpsetError, raise_opset
-from stridewise.onnxfile.file import InputSpec, load
+from stridewise.onnxfile.file import InputSpec, data_inputs, load
 from stridewise.onnxfile.read import read_model
 from stridewise.onnxfile.steps import restep_file
 from stridewise.onnxfile.walk import Walk
@@ -116,8 +116,7 @@ def _rewritten(
 
 def _input(model: onnx.ModelProto, plan: Plan, input: InputSpec | None) -> tuple[InputSpec | None, bool]:
     """The input to read the file at, and whether it leaves sizes open. A file that fixes them is read at its own."""
-    constants = {tensor.name for tensor in model.graph.initializer}
-    infos = [info.type.tensor_type.shape.dim for info in model.graph.input if info.name not in constants]
+    infos = [info.type.tensor_type.shape.dim for info in data_inputs(model.graph).values()]
     is_open = any(not d.dim_value for dims in infos for d in dims[2:])
     given = input if input is not None else plan.input or None
     return given if is_open or input is not None else None, is_open

@@ -15,6 +15,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from stridewise.errors import LoadError, TraceError
 from stridewise.onnxfile.checks import LARGEST, LONGEST
 from stridewise.onnxfile.functions import inlined
+from stridewise.onnxfile.layout import Layout, is_weight, layout_of
 from stridewise.onnxfile.skim import skimmed
 
 InputSpec: TypeAlias = Sequence[int] | Mapping[str, Sequence[int]]
@@ -92,18 +93,26 @@ def _parsed(data: bytes, where: str) -> onnx.ModelProto:
 
 def input_shapes(
     graph: onnx.GraphProto, spec: InputSpec | None, name: str, batch: int | None = None
-) -> dict[str, tuple[tuple[int, ...], bool]]:
-    """Per input its full shape as the file lays it out, and whether its channels come last.
+) -> dict[str, tuple[tuple[int, ...], Layout]]:
+    """Per input its full shape as the file lays it out, and how that is. Weights given as inputs are none of them.
 
     spec: channels and sizes, without the batch (1, or `batch`); None takes the file's own sizes.
     Raises: TraceError where an input is named that is not there, has another rank or other channels than the file says.
     """
-    constants = {tensor.name for tensor in graph.initializer}
-    infos = {info.name: info for info in graph.input if info.name not in constants}
+    infos = data_inputs(graph)
     if not infos:
         raise TraceError(f"{name}: the file has no input")
     given = _named(spec, infos, name)
-    return {key: _shape(info, given.get(key), name, batch or 1) for key, info in infos.items()}
+    layouts = {key: layout_of(graph, key) for key in infos}
+    return {key: _shape(info, given.get(key), name, batch or 1, layouts[key]) for key, info in infos.items()}
+
+
+def data_inputs(graph: onnx.GraphProto) -> dict[str, onnx.ValueInfoProto]:
+    """The inputs that are no constants of the file and no weights given to it, by name."""
+    constants = {tensor.name for tensor in graph.initializer}
+    infos = {info.name: info for info in graph.input if info.name not in constants}
+    data = {key: info for key, info in infos.items() if len(infos) == 1 or not is_weight(graph, key)}
+    return data or infos
 
 
 def _named(spec: InputSpec | None, infos: Mapping[str, onnx.ValueInfoProto], name: str) -> dict[str, tuple[int, ...]]:
@@ -121,8 +130,8 @@ def _named(spec: InputSpec | None, infos: Mapping[str, onnx.ValueInfoProto], nam
 
 
 def _shape(
-    info: onnx.ValueInfoProto, given: tuple[int, ...] | None, name: str, batch: int
-) -> tuple[tuple[int, ...], bool]:
+    info: onnx.ValueInfoProto, given: tuple[int, ...] | None, name: str, batch: int, layout: Layout
+) -> tuple[tuple[int, ...], Layout]:
     if not info.type.HasField("tensor_type"):
         raise TraceError(f"{name}: input {info.name} is no tensor")
     kind = info.type.tensor_type
@@ -130,13 +139,17 @@ def _shape(
     if not kind.HasField("shape"):
         own = [None] * ((len(given) if given else 3) + 1)
     rank = len(own)
+    if layout == "flat" and rank == 2:
+        return (batch, given[-1] if given else own[1] or _DEFAULT), layout
     if given is not None and len(given) == rank and rank < 3:
-        return given, False
+        return given, "first"
     if given is not None and len(given) != rank - 1:
         wanted = "x".join(str(d or "?") for d in own[1:])
         raise TraceError(f"{name}: input {info.name} takes {wanted} after the batch, not {_by(given)}: --input")
-    # Channels last, as TensorFlow lays pictures out: few entries in the last dimension, not in the second.
-    last = rank >= 4 and own[-1] in (1, 2, 3, 4) and own[1] not in (1, 2, 3, 4)
+    # Where no op says so: channels that come last, as TensorFlow lays pictures out, are few.
+    last = layout == "last" and rank > 2
+    if not layout:
+        last = rank >= 4 and own[-1] in (1, 2, 3, 4) and own[1] not in (1, 2, 3, 4)
     channels, sizes = (own[-1], own[1:-1]) if last else (own[1] if rank > 1 else None, own[2:])
     if given is not None:
         if channels is not None and given and given[0] != channels:
@@ -155,16 +168,15 @@ def _shape(
             f"{name}: input {info.name} has {_by(filled)} positions; at most {most} along an axis: --input"
         )
     if rank < 2:
-        return tuple(d or 1 for d in own), False
-    return ((batch, *filled, channels or 1) if last else (batch, channels or 1, *filled)), last
+        return tuple(d or 1 for d in own), "first"
+    return ((batch, *filled, channels or 1), "last") if last else ((batch, channels or 1, *filled), "first")
 
 
 def fixed_batch(graph: onnx.GraphProto) -> int | None:
     """The batch the file was made for, where it fixes one above 1."""
-    constants = {tensor.name for tensor in graph.initializer}
-    for info in graph.input:
+    for info in data_inputs(graph).values():
         dims = info.type.tensor_type.shape.dim
-        if info.name not in constants and len(dims) > 2:
+        if len(dims) > 2:
             return dims[0].dim_value if dims[0].dim_value > 1 else None
     return None
 

@@ -58,8 +58,8 @@ def _read(
     batch: int | None,
 ) -> tuple[Graph, Walk]:
     walk = Walk(model, folder, name, opaque)
-    for key, (shape, last) in input_shapes(model.graph, spec, name, batch).items():
-        walk.input(key, shape, last)
+    for key, (shape, layout) in input_shapes(model.graph, spec, name, batch).items():
+        walk.input(key, shape, layout)
     walk.run()
     outputs = [walk.values[o.name].index for o in model.graph.output if o.name in walk.values]
     found = [index for index in outputs if index is not None]

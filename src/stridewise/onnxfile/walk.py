@@ -17,7 +17,8 @@ from stridewise.building.recorded import ModuleCall
 from stridewise.errors import GeometryError, StridewiseError, TraceError
 from stridewise.onnxfile.checks import complaint, is_text, oversized
 from stridewise.onnxfile.file import is_beside
-from stridewise.onnxfile.inference import Kind, inferred
+from stridewise.onnxfile.inference import Kind, inferred, kind_of
+from stridewise.onnxfile.layout import Layout
 from stridewise.onnxfile.names import Owners, step_at
 from stridewise.onnxfile.node_view import Met, array_of, output_kinds
 from stridewise.onnxfile.nodes import (
@@ -66,19 +67,36 @@ class Walk:
         self.inputs = {info.name: info.type.tensor_type.elem_type for info in model.graph.input}
         self.model, self.static, self.other = model, dict[str, Kind](), set[str]()
 
-    def input(self, name: str, shape: tuple[int, ...], last: bool) -> None:
-        """Follow an input; one with its channels last is the channel-first one, permuted."""
+    def input(self, name: str, shape: tuple[int, ...], layout: Layout) -> None:
+        """Follow an input; one with its channels last is the channel-first one, permuted, one without any has one."""
         kind = self.inputs[name] or TensorProto.FLOAT
-        first = (shape[0], shape[-1], *shape[1:-1]) if last else shape
+        first = shape
+        if layout == "last":
+            first = (shape[0], shape[-1], *shape[1:-1])
+        elif layout == "flat":
+            first = (shape[0], 1, *shape[1:])
         value = self.builder.input(name, first, itemsize(kind))
-        if last:
-            dims = value.known
+        dims = value.known
+        if layout == "last":
             value = Value(shape, (dims[0], *dims[2:], dims[1]), value.grid, value.index)
+        elif layout == "flat":
+            value = Value(shape, (dims[0], *dims[2:]), value.grid, value.index)
         self.values[name] = value
         self.kinds[name] = Kind(kind, shape)
 
+    def given_weights(self, graph: onnx.GraphProto) -> None:
+        """Take inputs that are weights as weights of which only the sizes are known."""
+        for info in graph.input:
+            kind = kind_of(info.type)
+            if info.name in self.values or kind is None or kind.shape is None:
+                continue
+            self.values[info.name] = _weight(kind.shape, math.prod(kind.shape), None)
+            self.params.setdefault(info.name, 0)
+            self.kinds[info.name] = kind
+
     def run(self) -> None:
         """Read the whole graph, once its inputs are known."""
+        self.given_weights(self.model.graph)
         self.static = inferred(self.model, self.kinds)
         self.nodes(self.model.graph)
 
