@@ -69,6 +69,11 @@ class Argument:
                 grown[at] = 2 * grown[at] if step is None else grown[at] + step
         return replace(self, shape=tuple(grown))
 
+    def cut(self, axis: int, size: int) -> Argument:
+        """The same with this many positions along an axis."""
+        there = self.positions[axis : axis + 1]
+        return replace(self, shape=tuple(size if at in there else n for at, n in enumerate(self.shape)))
+
     def read_as(self, positions: Sequence[int]) -> Argument:
         """The same with positions along these dimensions."""
         return replace(self, positions=tuple(positions))

@@ -60,7 +60,7 @@ def _strict(graph: Graph, again: Again, shapes: Shapes) -> Graph:
         least = smallest_input(graph)[axis] if ends else None
         if least is None or least == graph.grids[0].sizes[axis]:
             continue
-        smaller = {k: (*s[: 1 + axis], least, *s[2 + axis :]) for k, s in shapes.items()}
+        smaller = {key: argument.cut(axis, least) for key, argument in shapes.items()}
         try:
             again(smaller)
         except StridewiseError:

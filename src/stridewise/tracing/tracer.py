@@ -101,10 +101,10 @@ class Tracer(TorchDispatchMode):
                 break
         else:
             return self._without_input(func, target, args, kwargs or {}, plain, named, operands)
-        if target.asks and asks_for_values(func, args):
+        if target.asks and asks_for_values(func, args, self.constants.has):
             raise Ended(f"{target.called} asks for values that depend on the input")
         given = args
-        if self.constants.known:
+        if self.constants.real or target.asks:
             args, kwargs = self.constants.on_meta(func, args), self.constants.on_meta(func, kwargs or {})
         asked = target.answer is not None and not (kwargs and "dtype" in kwargs)
         out = target.answer(args, plain) if asked else None  # type: ignore[misc]
@@ -131,7 +131,7 @@ class Tracer(TorchDispatchMode):
         """A call on weights and constants: its values are known, or can be worked out when somebody asks."""
         found, out = self.constants.call(func, target, args, kwargs)
         if not found:
-            asked = target.answer is not None and not self.constants.known and "dtype" not in kwargs
+            asked = target.answer is not None and not self.constants.real and "dtype" not in kwargs
             out = target.answer(args, plain) if asked else None  # type: ignore[misc]
             if out is None:
                 on_meta = self.constants.on_meta
@@ -225,7 +225,7 @@ class Tracer(TorchDispatchMode):
         self.values[id(tensor)] = value
         self.alive.append(tensor)
         if not tensor.is_meta:
-            self.constants.known.add(id(tensor))
+            self.constants.real.add(id(tensor))
         return value
 
     def _constant(self, out: Any, operands: Sequence[Value], varies: bool = False) -> None:
