@@ -17,6 +17,9 @@ from stridewise.ops.draft import Draft, Reading, Value
 from stridewise.ops.layout import Digit, Dims, Extra, LayoutError, atom_size
 from stridewise.ops.registry import Op, op_named
 
+# Ops that make positions where there was one.
+_MAKING = frozenset("conv avg_pool max_pool lp_pool pad tile concat stack".split())
+
 
 @dataclass(slots=True)
 class Builder:
@@ -136,9 +139,12 @@ class Builder:
     ) -> tuple[tuple[int, ...], Dims | None]:
         """Sizes and dims that agree: a window's own arithmetic is what runtimes do, where onnx's inference is not;
         elsewhere a difference means that the positions are not what they were taken for."""
-        if any(isinstance(atom, Extra) for dim in dims for atom in dim):
-            return shape, dims
-        own = tuple([prod(map(atom_size, dim)) for dim in dims])
+        sizes: list[int] = []
+        for dim in dims:
+            if dim and isinstance(dim[0], Extra):
+                return shape, dims
+            sizes.append(atom_size(dim[0]) if len(dim) == 1 else prod(map(atom_size, dim)))
+        own = tuple(sizes)
         if own == shape or reading.site:
             return own, dims
         self._report((len(self.nodes), target, "its sizes are not those of its positions"), owner.path if owner else "")
@@ -163,12 +169,26 @@ class Builder:
             if len(self.nodes) in self.doubts:
                 raise LayoutError(self.doubts[len(self.nodes)])
             read = (op.read_onnx or op.read) if onnx else op.read
-            return read(Call(target, args, kwargs, shapes, self.draft, path))
+            reading = read(Call(target, args, kwargs, shapes, self.draft, path))
+            if op.name in _MAKING:
+                self._check_made(reading, shapes, operands)
+            return reading
         except (LayoutError, GeometryError) as error:
             if onnx and isinstance(error, GeometryError):
                 raise  # no framework ran before: a size that does not fit is found here
             del self.draft.grids[marks[0] :], self.draft.pins[marks[1] :]
             return self._unread(op, target, args, shapes, operands, str(error), path)
+
+    def _check_made(self, reading: Reading, shapes: Sequence[tuple[int, ...]], operands: Sequence[Value]) -> None:
+        """Refuse positions made anew along an axis on which none were left (a pooled map padded, repeated)."""
+        dims, grid = reading.outs[0]
+        if dims is None or grid is None or all(self.draft.grids[grid].local) or not operands:
+            return
+        local, before = self.draft.grids[grid].local, operands[0].shape
+        if len(shapes[0]) == len(before) == 2 + len(local) and any(
+            not here and size > 1 and was == 1 for here, size, was in zip(local, shapes[0][2:], before[2:], strict=True)
+        ):
+            raise LayoutError("makes positions along an axis on which none are left")
 
     def _unread(
         self,

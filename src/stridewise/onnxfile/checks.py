@@ -27,8 +27,10 @@ _FROM_ZERO = ("output_padding", "output_shape")
 
 def is_text(node: onnx.NodeProto) -> bool:
     """Whether the names of a node and of its operands can stand in a line."""
-    names = (node.name, node.op_type, node.domain, *node.input, *node.output)
-    return all(isinstance(name, str) and name.isprintable() for name in names)  # bytes: no UTF-8
+    try:
+        return "".join((node.name, node.op_type, node.domain, *node.input, *node.output)).isprintable()
+    except TypeError:  # bytes: no UTF-8
+        return False
 
 
 def complaint(node: onnx.NodeProto, schema: Any, facts: Mapping[str, Any], operands: Sequence[Value | None]) -> str:

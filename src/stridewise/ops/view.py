@@ -22,6 +22,8 @@ def reshaping(call: Call) -> Reading:
         if remade is not None:
             return remade
     dims = reshaped(x.known, call.outs[0])
+    if x.spread and x.grid is not None and _is_remade(call, x, dims):
+        raise LayoutError("makes positions along an axis on which none are left")
     out = _rearranged(call, Value(call.outs[0], dims, x.grid, x.index, x.origin))
     if out is not None:
         return Reading(outs=[(out.dims, out.grid)], grid=out.grid, spread=x.spread)
@@ -39,6 +41,15 @@ def reshaping(call: Call) -> Reading:
             blocks = tuple(inner if a == axis else 0 for a in range(len(call.draft.grids[grid].sizes)))
             call.pin("window", grid, f"positions are split into parts ({by} on axis {axis})", (axis,), blocks=blocks)
     return Reading(outs=[(dims, x.grid)], spread=x.spread)
+
+
+def _is_remade(call: Call, x: Value, dims: Dims) -> bool:
+    """Whether what was spread over a dimension of its own becomes an axis on which no position was left."""
+    assert x.grid is not None
+    local = call.draft.grids[x.grid].local
+    return len(dims) == 2 + len(local) < len(x.shape) and any(
+        not here and size > 1 for here, size in zip(local, call.outs[0][2:], strict=True)
+    )
 
 
 def _rearranged(call: Call, value: Value) -> Value | None:
@@ -83,6 +94,10 @@ def _spread_out(call: Call, x: Value) -> Reading | None:
 def _permuted(call: Call, order: list[int]) -> Reading:
     x = call.value(0)
     dims = tuple(x.known[i] for i in order)
+    if order[:2] == [0, 1] and order != sorted(order):
+        grid = call.aligned(x, range(2, len(order))) if len(order) > 2 and digits(x.known[2]) else None
+        if grid is not None and all(call.draft.grids[grid].local):
+            raise LayoutError("a map whose axes are exchanged")
     return Reading(outs=[(dims, x.grid)], spread=x.spread, attrs={"order": tuple(order)})
 
 

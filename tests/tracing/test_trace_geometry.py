@@ -1,0 +1,199 @@
+"""Sizes, fields and smallest inputs of forwards that mix, make, move or repeat positions: held against torch."""
+
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812
+from hypothesis import given, settings
+from torch import nn
+
+from strategies import network, seeds
+from stridewise.analyses.fields import fields
+from stridewise.analyses.limits import smallest_input
+from stridewise.analyses.sizes import grid_sizes
+from stridewise.errors import StridewiseError, TraceError
+from stridewise.showing.show import show
+from stridewise.tracing.trace import trace
+
+
+class Between(nn.Module):
+    """A function of the map between two convolutions; `f` also gets a table of a given shape."""
+
+    def __init__(self, f, channels=4, table=(1,), step=1):
+        super().__init__()
+        self.f, self.table = f, nn.Parameter(torch.rand(table))
+        self.a, self.b = nn.Conv2d(3, 4, 3, 1, 1), nn.Conv2d(channels, 4, 3, step, 1)
+
+    def forward(self, x):
+        return self.b(self.f(self.a(x), self.table))
+
+
+def output(model, shape):
+    return show(trace(model.eval(), shape)).to_json()["outputs"][0]
+
+
+@pytest.mark.parametrize(
+    ("f", "table", "axis"),
+    [
+        (lambda y, w: torch.einsum("ij,bcjw->bciw", w, y), (40, 40), 0),
+        (lambda y, w: y @ w, (24, 24), 1),
+        (lambda y, w: w @ y, (40, 40), 0),
+    ],
+    ids=["einsum", "columns", "rows"],
+)
+def test_a_product_along_an_axis_sees_it_whole(f, table, axis):
+    model = Between(f, table=table, step=2).eval()
+    out = output(model, (3, 40, 24))
+    assert (out["size"], out["cumulative_stride"]) == ([20, 12], [2, 2])
+    assert out["receptive_field"][axis] >= (40, 24)[axis]
+    assert out["receptive_field"][1 - axis] == 5
+
+
+def test_a_product_may_give_another_number_of_positions_and_takes_no_other():
+    graph = trace(Between(lambda y, w: y @ w, table=(24, 12)), (3, 40, 24))
+    assert grid_sizes(graph, (50, 24))[-1] == (50, 12)
+    assert smallest_input(graph) == (1, 24)
+    with pytest.raises(StridewiseError, match="table for 24 positions, and 25 come in"):
+        grid_sizes(graph, (40, 25))
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda y: y.softmax(3),
+        lambda y: y.cumsum(3),
+        lambda y: y.cummax(2)[0],
+        lambda y: y.sort(3)[0],
+        lambda y: y - y.median(3, keepdim=True)[0],
+    ],
+    ids=["softmax", "cumsum", "cummax", "sort", "median"],
+)
+def test_what_mixes_along_an_axis_lets_everything_in(f):
+    graph = trace(Between(lambda y, _: f(y)), (3, 24, 32))
+    assert fields(graph, grid_sizes(graph)).everything[-1]
+
+
+@pytest.mark.parametrize(
+    ("f", "channels", "size", "stride"),
+    [
+        (lambda y: y.repeat_interleave(2, 2).repeat_interleave(2, 3), 4, [40, 48], ["1/2", "1/2"]),
+        (lambda y: y[..., None].expand(-1, -1, -1, -1, 3).flatten(3), 4, [20, 72], [1, "1/3"]),
+        (
+            lambda y: (
+                y.view(1, 1, 2, 2, *y.shape[2:]).permute(0, 1, 4, 2, 5, 3).reshape(1, 1, *(2 * n for n in y.shape[2:]))
+            ),
+            1,
+            [40, 48],
+            ["1/2", "1/2"],
+        ),
+        (
+            lambda y: y.view(1, 4, y.shape[2] // 2, 2, y.shape[3]).transpose(2, 3).reshape(1, 8, -1, y.shape[3]),
+            8,
+            [10, 24],
+            [2, 1],
+        ),
+        (lambda y: y.repeat(1, 2, 1, 1), 8, [20, 24], [1, 1]),
+        (lambda y: torch.tile(y, (1, 1, 2, 1)), 4, [40, 24], [1, 1]),
+    ],
+    ids=["repeat_interleave", "expand", "shuffle", "to depth", "repeat channels", "tile rows"],
+)
+def test_enlargements_and_rearrangements_by_view(f, channels, size, stride):
+    model = Between(lambda y, _: f(y), channels).eval()
+    out = output(model, (3, 20, 24))
+    assert out["size"] == size == list(model(torch.rand(1, 3, 20, 24)).shape[2:])
+    assert out["cumulative_stride"] == stride
+    graph = trace(model, (3, 20, 24))
+    other = model(torch.rand(1, 3, 26, 30)).shape[2:]
+    assert grid_sizes(graph, (26, 30))[-1] == tuple(other)
+
+
+@pytest.mark.parametrize(
+    ("f", "said"),
+    [
+        (lambda x: x.expand(-1, 3, -1, -1).flip(3), "aten.flip"),
+        (lambda x: torch.fft.fft2(x.expand(-1, 3, -1, -1)).real, "aten._fft"),
+    ],
+    ids=["flip", "fft"],
+)
+def test_an_op_without_a_rule_before_the_first_window_is_named(f, said):
+    class First(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.c = nn.Conv2d(3, 8, 3, 2, 1)
+
+        def forward(self, x):
+            return self.c(f(x))
+
+    with pytest.raises(TraceError, match=said):
+        trace(First(), (1, 32, 32))
+
+
+def test_sizes_worked_out_in_a_way_that_is_not_followed_are_unknown():
+    graph = trace(Between(lambda y, _: y[..., : y.shape[3] // 2]), (3, 24, 32))
+    assert [u.op for u in graph.unknown] == ["aten.slice.Tensor"]
+    assert "not followed: its sizes follow the input's" in graph.unknown[0].message
+
+
+def test_a_transposed_convolution_behind_an_unknown_op_counts_at_its_input():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = nn.Conv3d(1, 4, 3, 2, 1), nn.ConvTranspose3d(4, 4, 2, 2)
+
+        def forward(self, x):
+            return self.b(self.a(x).flip(2))
+
+    found = show(trace(Net(), (1, 16, 16, 16))).to_json()["totals"]["macs"]
+    assert found == 4 * 27 * 8**3 + 4 * 4 * 2**3 * 8**3
+
+
+def first_that_runs(model, channels):
+    for n in range(1, 40):
+        try:
+            model(torch.rand(1, channels, n, n))
+        except (RuntimeError, ValueError):
+            continue
+        return n
+    return None
+
+
+C = nn.Conv2d
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        nn.Sequential(C(3, 4, 3, 2, 1), C(4, 4, 3, 2, 1), nn.InstanceNorm2d(4)),
+        nn.Sequential(C(3, 4, 3, 2, 1), nn.GroupNorm(4, 4)),
+        nn.Sequential(C(3, 4, 7, 2, 3, padding_mode="circular")),
+        nn.Sequential(C(3, 4, 7, 2, 3, padding_mode="reflect")),
+        nn.Sequential(C(3, 4, 3, 2, 1), nn.PixelUnshuffle(2)),
+        Between(lambda y, _: y.narrow(2, 0, 6).narrow(3, 0, 6)),
+        Between(lambda y, _: y[:, :, 3:-3, 3:-3]),
+        Between(lambda y, _: F.interpolate(y[..., ::2, ::2], y.shape[2:]) + y),
+    ],
+    ids=["instance", "group", "circular", "reflect", "unshuffle", "narrow", "crop", "resize"],
+)
+def test_the_smallest_input_is_what_trying_gives(model):
+    assert smallest_input(trace(model.eval(), (3, 36, 36))) == (first_that_runs(model, 3),) * 2
+
+
+@pytest.mark.filterwarnings("ignore:Using padding='same'")
+@settings(max_examples=25, derandomize=True, deadline=None)
+@given(seeds())
+def test_drawn_networks_have_the_sizes_that_torch_gives(seed):
+    drawn = network(seed)
+    try:
+        graph = trace(drawn.model, drawn.shape)
+    except TraceError as error:
+        assert "nothing is known" in str(error)
+        return
+    made = dict(graph.modules)
+    x = torch.rand(1, *drawn.shape, dtype=torch.float64)
+    for at, step in enumerate(drawn.model.steps):
+        x = step(x).detach()
+        tensor = graph.tensors[made[f"steps.{at}"]]
+        if tensor.known:
+            assert tensor.grid is not None
+            assert grid_sizes(graph)[tensor.grid] == tuple(x.shape[2:])
+        else:
+            assert graph.unknown
