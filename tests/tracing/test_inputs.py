@@ -56,7 +56,7 @@ LAYOUTS = {
     "(N,T,F) as a picture": (
         Behind(nn.Conv2d(1, 4, 3, (2, 1), 1), lambda x: x.unsqueeze(1).transpose(2, 3)),
         (100, 16),
-        [1, 2],
+        [2, 1],
     ),
     "(N,T,C,H,W), tubes": (Behind(nn.Conv3d(3, 4, 2, 2), lambda x: x.transpose(1, 2)), (4, 3, 16, 16), [2, 2, 2]),
     "(N,T,C,H,W), frames": (Folded(), (4, 3, 16, 16), [1, 2, 2]),

@@ -83,12 +83,14 @@ class Argument:
         return replace(self, shape=(1, *sizes), positions=tuple(range(2, len(sizes) + 1)))
 
     def readings(self) -> list[tuple[int, ...]]:
-        """The other ways to read its dimensions: channels last, without channels, channels elsewhere."""
+        """The other ways to read its dimensions: channels last, without channels, channels elsewhere; a map also
+        turned, as spectrograms are whose time comes first."""
         if self.layout or self.is_plain:
             return []
         every = range(1, len(self.shape))
         channels = [len(self.shape) - 1, 0, *every]
         found = [tuple(d for d in every if d != c) for c in channels]
+        found += [reading[::-1] for reading in found if len(reading) == 2]
         return [r for r in dict.fromkeys(found) if r and r != self.positions]
 
 

@@ -46,7 +46,8 @@ class Looking:
         wanted = {(grid, a) for grid, _ in here | before | there for a in range(len(builder.draft.grids[grid].sizes))}
         is_whole = all(map(digits if self.first else partial(_is_axis, builder), over))
         by_grid = {builder.tensors[t].grid: name for name, t in builder.inputs}
-        if here and is_whole and wanted <= here | before:
+        in_order = self.first or [d.axis for dim in over for d in digits(dim)] == sorted(a for _, a in here)
+        if here and is_whole and in_order and wanted <= here | before:
             return True
         asked = [by_grid[grid] for grid, _ in wanted if grid in by_grid]
         if not wanted:  # of no input are positions left
