@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import torch
@@ -16,6 +16,7 @@ from stridewise.building.recorded import ModuleCall
 from stridewise.ops import find_torch
 from stridewise.ops.draft import Value
 from stridewise.ops.layout import LayoutError, reshaped
+from stridewise.ops.recurrent import RECURRENT, Recurrent
 from stridewise.ops.step import op_of
 from stridewise.tracing.clone import Way
 from stridewise.tracing.constants import Constants
@@ -24,6 +25,7 @@ from stridewise.tracing.fast_paths import direct, dispatched
 from stridewise.tracing.layouts import Looking
 from stridewise.tracing.lazy import untouched
 from stridewise.tracing.meta_tensors import META
+from stridewise.tracing.recurrent import recurrent
 from stridewise.tracing.shape_functions import empty
 from stridewise.tracing.steps import Step
 from stridewise.tracing.targets import Target, target_of
@@ -312,6 +314,23 @@ class Tracer(TorchDispatchMode):
         self.calls.append(call)
         return first
 
+    def _recur(self, layer: Recurrent, forward: Callable[..., Any], x: Any, hx: Any = None) -> Any:
+        """What a recurrent layer gives out, as one op of the graph; its forward where x is no followed tensor."""
+        value = self.values.get(id(x))
+        if value is None or value.index is None or x.dim() not in (2, 3):
+            return forward(x, hx)
+        batch = [n for at, n in enumerate(x.shape[:-1]) if at != (layer.time if x.dim() == 3 else 0)]
+        many = layer.directions * layer.layers
+        shapes = [(*x.shape[:-1], layer.directions * layer.out), (many, *batch, layer.out)]
+        shapes += [(many, *batch, layer.width)] if layer.kind == "LSTM" else []
+        outs = [torch.empty(shape, dtype=x.dtype, device=META) for shape in shapes]
+        specs = [(tuple(shape), x.element_size(), None) for shape in shapes]
+        operands = [value, _weight((layer.params,), layer.params)]
+        made = self.builder.add(RECURRENT, "stridewise.recurrent", [value, layer], {}, specs, self.owner, operands)
+        for out, result in zip(outs, made, strict=True):
+            self.watch(out, result)
+        return outs[0], tuple(outs[1:]) if layer.kind == "LSTM" else outs[1]
+
     def _call(self, path: str, leaf: bool) -> ModuleCall:
         """The next call of a module."""
         number = self.counts[path] = self.counts.get(path, 0) + 1
@@ -319,6 +338,9 @@ class Tracer(TorchDispatchMode):
 
     def wrap(self, copy: nn.Module, path: str, forward: Callable[..., Any], leaf: bool) -> Callable[..., Any]:
         """The copy's forward, telling the tracer which module runs; a step inserted behind it runs as part of it."""
+        layer = recurrent(copy)
+        if layer is not None:
+            forward = partial(self._recur, layer, forward)
         steps = [h for h in copy._forward_hooks.values() if isinstance(h, Step)]
         if steps:
             copy._forward_hooks = type(copy._forward_hooks)(
