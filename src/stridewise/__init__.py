@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from stridewise.ops.registry import register as register
     from stridewise.plans import Plan as Plan
     from stridewise.showing.show import show as show
+    from stridewise.shown import figure as figure
     from stridewise.study.search import search as search
     from stridewise.surgery.features import features as features
     from stridewise.switching.elastic import elastic as elastic
@@ -46,6 +47,7 @@ _ROOMS = {
     "plan": "stridewise.api",
     "Plan": "stridewise.plans",
     "slide": "stridewise.convolution",
+    "figure": "stridewise.shown",
     "fit": "stridewise.datafit",
     "measure": "stridewise.measuring.run",
     "elastic": "stridewise.switching.elastic",

@@ -10,11 +10,10 @@ from torch import nn
 from torch.nn import functional
 
 from stridewise.errors import DataError
-from stridewise.measuring.aliasing import aliasing_findings
 from stridewise.measuring.bands import blocks, outside, share_outside, spread
 from stridewise.measuring.capture import run_watched
 from stridewise.measuring.decoder import Pair, readable
-from stridewise.measuring.detail import detail, lost_at
+from stridewise.measuring.detail import aliasing_findings, detail, lost_at
 from stridewise.measuring.field import effective_fields, shortest
 from stridewise.tracing.trace import trace
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from stridewise.errors import DataError
+from stridewise.errors import DataError, by
+from stridewise.findings import Finding
 from stridewise.ir import Graph
 from stridewise.measuring.aliasing import Aliasing, energy_at_stride_one
 from stridewise.measuring.bands import share_outside
@@ -23,6 +24,9 @@ MOST_CELLS = 12_000
 """Cells of all pictures together that a decoder is fitted on and judged by: enough for its inputs."""
 
 JUDGED_CHANNELS = 64
+
+NOT_ATTENUATED = 0.1
+"""Share of energy above the new Nyquist from which SW109 speaks: a step of two on white noise meets 0.75."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,3 +208,17 @@ def _cut(pair: Pair, cells: int) -> Pair:
 def picture_detail(pictures: torch.Tensor, stride: Sequence[int]) -> float | None:
     """Share of the pictures' own energy outside the band of a stride: what there is to be lost."""
     return share_outside([_numbers(x[None]) for x in pictures], stride)
+
+
+def aliasing_findings(found: Detail, threshold: float = NOT_ATTENUATED) -> Iterator[Finding]:
+    """SW109: the steps that fold a good part of their energy."""
+    for step in found.steps:
+        if step.aliasing is not None and step.aliasing.folded >= threshold:
+            yield Finding(
+                rule="SW109",
+                severity="info",
+                key=step.path,
+                message=f"{step.path}: {100 * step.aliasing.folded:.0f} % of the energy before its step of "
+                f"{by(step.stride)} lies above the new Nyquist and folds onto lower frequencies (on these pictures). "
+                "A blur before the step attenuates it, and costs detail",
+            )

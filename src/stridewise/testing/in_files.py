@@ -23,7 +23,7 @@ from stridewise.ops.registry import Op, find_onnx
 from stridewise.ops.space import Bytes, Given, Ints, Number, Trial, Weight
 from stridewise.rewrites.certify import certify
 from stridewise.rewrites.dilate import dilation
-from stridewise.testing.contract import Broken
+from stridewise.testing.broken import Broken
 from stridewise.testing.layout import laid_out
 
 TOLERANCE = 1e-4

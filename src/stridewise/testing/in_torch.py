@@ -26,7 +26,7 @@ from stridewise.plans import Plan
 from stridewise.rewrites.certify import certify
 from stridewise.rewrites.dilate import dilation
 from stridewise.rewrites.restride import restride
-from stridewise.testing.contract import Broken
+from stridewise.testing.broken import Broken
 from stridewise.testing.layout import laid_out
 from stridewise.tracing.steps import Step
 from stridewise.tracing.trace import trace
