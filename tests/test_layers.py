@@ -19,6 +19,7 @@ ROOMS = {
     "axis": set(),
     "findings": set(),
     "rules": {"findings"},
+    "schemas": set(),
     "convolution": {"axis"},
     "ir": {"axis"},
     "plans": {"ir"},

@@ -3,10 +3,13 @@
 import json
 from xml.etree import ElementTree
 
+import jsonschema
 import pytest
 from torch import nn
 
 import stridewise as sw
+from stridewise.cli import main
+from stridewise.schemas import schema_of
 from stridewise.tasks.record import Epoch, TrainRecord
 
 
@@ -78,6 +81,42 @@ def test_what_has_no_picture_says_so(results, kind):
         results[kind].to_svg()
     with pytest.raises(sw.UsageError, match="a result is wanted"):
         sw.figure(results[kind].to_json())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_json_is_what_its_schema_says(results, kind):
+    found = json.loads(json.dumps(results[kind].to_json()))
+    schema = schema_of(found["schema"].removeprefix("stridewise.").removesuffix("/1"))
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.validate(found, schema)
+    for key in schema["required"]:
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate({k: v for k, v in found.items() if k != key}, schema)
+
+
+def test_lists_of_the_package_are_what_their_schemas_say(capsys):
+    for name in ("ops", "rules"):
+        with pytest.raises(SystemExit):
+            main(["rule" if name == "rules" else name, "--json"])
+        jsonschema.validate(json.loads(capsys.readouterr().out), schema_of(name))
+
+
+def test_data_and_studies_are_what_their_schemas_say():
+    jsonschema.validate(sw.fit("builtin:digits", task="classify").to_json(), schema_of("fit"))
+    jsonschema.validate(sw.fit("builtin:digit-scenes", task="detect").to_json(), schema_of("fit"))
+    graph = sw.trace(nn.Sequential(*(nn.Conv2d(3, 3, 3, 2, 1) for _ in range(3))), (3, 32, 32), name="three")
+    plans = [sw.plan(graph, {"1": 1}), sw.plan(graph, {"2": 1})]
+    study = sw.search(graph, score=lambda plan, budget, seed: 0.5 + seed / 100, plans=plans, budget=1)
+    jsonschema.validate(json.loads(json.dumps(study.to_json())), schema_of("search"))
+    assert "<svg" in study._repr_html_()
+    assert len(sw.figure(study).axes) == 2
+
+
+def test_a_schema_is_printed_or_the_nearest_named(capsys, refused):
+    with pytest.raises(SystemExit):
+        main(["schema", "show"])
+    assert json.loads(capsys.readouterr().out) == schema_of("show")
+    assert refused("schema", "shwo") == (2, "error: no schema 'shwo': did you mean show?\n")
 
 
 def test_the_ladder_of_a_signal_and_of_a_volume():

@@ -52,7 +52,7 @@ class Promise:
         grids = [graph.tensors[t].grid if graph.tensors[t].volume.over else None for t in graph.outputs]
         before = []
         for more in _MORE:
-            spec = _larger(graph, input, more)
+            spec = larger(graph.source.input if isinstance(graph.source, Source) else input, more)
             try:
                 before.append((spec, function_calls(model, spec, graph.model)[0]))
             except (TraceError, GeometryError):
@@ -104,7 +104,6 @@ def _multiple(size: Sizes, m: Multipliers) -> Sizes:
     return tuple(n * k for n, k in zip(size, m, strict=False))
 
 
-def _larger(graph: Graph, input: InputSpec, more: Sequence[int]) -> dict[str, Argument]:
+def larger(input: InputSpec, more: Sequence[int]) -> dict[str, Argument]:
     """The input with each of its axes a few positions longer."""
-    given = graph.source.input if isinstance(graph.source, Source) else arguments_of(input)
-    return {key: argument.longer(more) for key, argument in given.items()}
+    return {key: argument.longer(more) for key, argument in arguments_of(input).items()}

@@ -69,6 +69,11 @@ class Argument:
                 grown[at] = 2 * grown[at] if step is None else grown[at] + step
         return replace(self, shape=tuple(grown))
 
+    def measuring(self, sizes: Sequence[int]) -> Argument:
+        """The same with these positions, an entry an axis."""
+        there = dict(zip(self.positions, sizes, strict=False))
+        return replace(self, shape=tuple(there.get(at, n) for at, n in enumerate(self.shape)), text="")
+
     def cut(self, axis: int, size: int) -> Argument:
         """The same with this many positions along an axis."""
         there = self.positions[axis : axis + 1]
