@@ -66,9 +66,9 @@ def resolve(spec: str | ModelSpec) -> ModelSpec:
         return ModelSpec("py", spec)
     if spec.endswith(".py"):
         raise UsageError(f"model '{spec}': say which function makes the model: {spec}:factory")
-    if huggingface.is_folder(spec.removesuffix(":backbone")):
+    if spec and huggingface.is_folder(spec.removesuffix(":backbone")):
         return ModelSpec("hf", spec)
-    if Path(spec).is_dir():
+    if spec and Path(spec).is_dir():
         raise LoadError(f"{spec}: is a folder without config.json: of a folder a model of transformers is read")
     if colon:
         raise UsageError(f"model '{spec}': no kind '{head}'; a model is {_FORMS}")
