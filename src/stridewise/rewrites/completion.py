@@ -15,6 +15,7 @@ from stridewise.rewrites.kinds import check_kinds
 from stridewise.rewrites.phases import phases, spans_of
 from stridewise.rewrites.request import Request, Wish, per_axis, resolved
 from stridewise.rewrites.restride import restride
+from stridewise.rewrites.sharing import calls_of
 from stridewise.rewrites.solver import cap, complete
 
 _Steps: TypeAlias = Sequence[Mapping[int, int]]
@@ -99,7 +100,13 @@ def _settings(graph: Graph, steps: _Steps, kinds: Mapping[int, Wish]) -> dict[st
         wish = kinds.get(node.index, Wish(stride=None))
         if new != was or wish.downsample != "stride":
             settings[node.key] = _setting(wish, new, was)
-    return settings
+    return {_alone(graph, settings, key): setting for key, setting in settings.items()}
+
+
+def _alone(graph: Graph, settings: Mapping[str, Setting], key: str) -> str:
+    """The key of a site; with #1 where a shared module's first call changes and not all of them do."""
+    calls = calls_of(graph, key)
+    return f"{key}#1" if len(calls) > 1 and any(n.key not in settings for n in calls) else key
 
 
 def _inserted(slot: Slot, wish: Wish) -> Setting | None:

@@ -51,7 +51,7 @@ class Promise:
         grids = [graph.tensors[t].grid if graph.tensors[t].volume.over else None for t in graph.outputs]
         before = []
         for more in _MORE:
-            spec = _larger(input, more)
+            spec = larger(input, more)
             try:
                 before.append((spec, function_calls(model, spec, graph.model)[0]))
             except (TraceError, GeometryError):
@@ -103,7 +103,7 @@ def _multiple(size: Sizes, m: Multipliers) -> Sizes:
     return tuple(n * k for n, k in zip(size, m, strict=False))
 
 
-def _larger(input: InputSpec, more: Sequence[int]) -> dict[str, tuple[int, ...]]:
+def larger(input: InputSpec, more: Sequence[int]) -> dict[str, tuple[int, ...]]:
     """The input with each of its axes a few positions longer."""
     named = input if isinstance(input, Mapping) else {"": input}
     return {key: (*shape[:1], *(n + k for n, k in zip(shape[1:], more, strict=False))) for key, shape in named.items()}
