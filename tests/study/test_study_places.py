@@ -98,6 +98,7 @@ sys.path.insert(0, {here!r})
 from study_nets import drawn, graph, plans
 import ray
 from ray.cluster_utils import Cluster
+from stridewise.study.executors import Ray
 from stridewise.study.search import search
 
 LOG = {log!r}
@@ -130,7 +131,7 @@ if __name__ == "__main__":
             killed.append(standing.done)
             cluster.remove_node(other, allow_graceful=False)
 
-    result = search(graph(), score=score, plans=plans(), budget=4, run={run!r}, ray=cluster.address, tell=tell)
+    result = search(graph(), score=score, plans=plans(), budget=4, run={run!r}, on=Ray(cluster.address), tell=tell)
     print(json.dumps(dict(state=result.state, killed=killed, errors=[r.error for r in result.rows])))
     cluster.shutdown()
 """
@@ -185,5 +186,5 @@ def test_a_node_uses_checkpoints_only_where_it_sees_the_very_folder(tmp_path):
 def test_a_cluster_that_is_not_there_is_one_line(tmp_path):
     pytest.importorskip("ray", reason="ray is not installed")
     with pytest.raises(StudyError, match="no cluster answers there") as error:
-        sw.search(graph(), score=drawn, plans=plans(), budget=1, ray="127.0.0.1:9", run=tmp_path)
+        sw.search(graph(), score=drawn, plans=plans(), budget=1, on=sw.Ray("127.0.0.1:9"), run=tmp_path)
     assert "\n" not in str(error.value)
