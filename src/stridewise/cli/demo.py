@@ -38,7 +38,7 @@ def command(run: Path, workers: int | None) -> None:
     """
     from stridewise.cli.standing import standing
     from stridewise.models.load import open_graph
-    from stridewise.study.places import cores
+    from stridewise.study.executors import cores
     from stridewise.study.search import search
 
     graph = open_graph(MODEL, (3, *SETTINGS["size"]))
