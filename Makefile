@@ -24,6 +24,7 @@ lint: $(STAMP)
 	$(BIN)/mypy
 
 zoo: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[reach]"
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m zoo tests/zoo tests/ops
 
 bench: $(STAMP)

@@ -143,6 +143,8 @@ def _what_is_left(window: Window, size: int, rest: int) -> str:
 
 def _advice(nearest: Sequence[tuple[int | None, int | None]], axes: Sequence[int]) -> str:
     """The nearest input sizes that leave no remainder anywhere on these axes, as a hint."""
+    if max(axes) >= len(nearest):
+        return "Its input has other axes than the network's"
     found = {a: " or ".join(str(n) for n in nearest[a] if n is not None) for a in axes}
     if len(set(found.values())) == 1:
         sizes, named = found[axes[0]], axis_names(axes, len(nearest))

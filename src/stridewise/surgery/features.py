@@ -194,7 +194,7 @@ def _by_stride(model: nn.Module, graph: Graph, reach: Fields) -> dict[tuple[int,
     """Per cumulative stride the module and tensor to take."""
     repeated = {node.path for node in graph.nodes if node.call > 1}
     strides: dict[str, tuple[int, ...]] = {}
-    batch = graph.tensors[graph.inputs[0][1]].shape[0]
+    batch = graph.tensors[graph.inputs[0][1]].shape[:1]  # maps folded into the batch are no maps of a picture
     for path, index in graph.modules:
         tensor = graph.tensors[index]
         if tensor.grid is None or path in repeated or not tensor.known:
@@ -202,8 +202,7 @@ def _by_stride(model: nn.Module, graph: Graph, reach: Fields) -> dict[tuple[int,
         grid = graph.grids[tensor.grid]
         jumps = [f.jump for f in reach.full[tensor.grid]]
         laid_out = tensor.shape[2:] == grid.sizes and len(tensor.volume.over) == len(grid.sizes)
-        laid_out = laid_out or is_channels_last(tensor, grid)
-        laid_out = laid_out and tensor.shape[0] == batch  # heads or groups folded into the batch are no maps
+        laid_out = (laid_out or is_channels_last(tensor, grid)) and tensor.shape[:1] == batch
         if all(grid.local) and laid_out and all(j.denominator == 1 for j in jumps):
             strides[path] = tuple(int(j) for j in jumps)
     blocks = {b for b in {_block(model, node) for node in graph.nodes if _steps(node)} if _steps_once(b, strides)}
