@@ -98,8 +98,9 @@ def test_the_curve_has_the_best_plan_at_each_cost():
         (1.0, "default"),
         (1.5, "default"),
         (2.0, "dear"),
+        (3.0, "dear"),
     ]
-    assert [m.settled for m in made] == [True, False, True, True, True]
+    assert [m.settled for m in made] == [True, False, True, True, True, True]
     assert made[0].against.high < 0 < made[4].against.low
     assert [m.beyond for m in curve(found, Noise.of(found), most=1.0)] == [False, False, False, True, True]
     assert knee(found) == "close"
