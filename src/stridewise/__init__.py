@@ -39,7 +39,14 @@ if TYPE_CHECKING:
     from stridewise.showing.show import Report as Report
     from stridewise.showing.show import show as show
     from stridewise.shown import figure as figure
+    from stridewise.study.executors import Here as Here
+    from stridewise.study.executors import Ray as Ray
+    from stridewise.study.executors import Workers as Workers
     from stridewise.study.search import search as search
+    from stridewise.study.value import Budget as Budget
+    from stridewise.study.value import Limits as Limits
+    from stridewise.study.value import Moves as Moves
+    from stridewise.study.value import Study as Study
     from stridewise.surgery.apply import Done as Done
     from stridewise.surgery.features import features as features
     from stridewise.switching.elastic import elastic as elastic
@@ -77,6 +84,13 @@ _ROOMS = {
     "register": "stridewise.ops.registry",
     "front": "stridewise.fronts.front",
     "search": "stridewise.study.search",
+    "Study": "stridewise.study.value",
+    "Limits": "stridewise.study.value",
+    "Moves": "stridewise.study.value",
+    "Budget": "stridewise.study.value",
+    "Here": "stridewise.study.executors",
+    "Workers": "stridewise.study.executors",
+    "Ray": "stridewise.study.executors",
     "train": "stridewise.tasks.train",
     "load_trained": "stridewise.tasks.trained",
 }
