@@ -1,15 +1,16 @@
 # Every target sets up what it needs; a second run finds it done.
 PYTHON ?= python3
 VENV := .venv
+EXTRAS ?= all,dev
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test zoo bench lint clean
+.PHONY: demo test zoo bench mutants lint clean
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt "torch==2.13.0"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[all,dev]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[$(EXTRAS)]"
 	touch $@
 
 demo: $(STAMP)
@@ -24,11 +25,15 @@ lint: $(STAMP)
 	$(BIN)/mypy
 
 zoo: $(STAMP)
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m zoo tests/zoo
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[reach]"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m zoo tests/zoo tests/ops
 
 bench: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[bench]"
 	$(BIN)/python benchmarks/analysis.py
+
+mutants: $(STAMP)
+	$(BIN)/python benchmarks/mutants.py --count 300 --seed 0
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,6 +1,6 @@
 """How true is what Stridewise says: drawn networks against torch, counted row by row.
 
-    python benchmarks/truth.py [--networks 2000] [--seed 0] [--list] [--kinds along,crop] [--only 17]
+    python benchmarks/truth.py [--networks 2000] [--requests 1000] [--seed 0] [--list] [--kinds along,crop] [--only 17]
 
 Networks are those of `tests/strategies.py`. Each row asks one thing, and a network either keeps it, has it *unknown*
 (said so in the report), or breaks it:
@@ -35,6 +35,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+from truth_requests import requests
 
 import stridewise as sw
 from strategies import Drawn, Network, network
@@ -324,6 +326,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Count, and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--networks", type=int, default=2000)
+    parser.add_argument("--requests", type=int, default=0, help="plans asked of further drawn networks")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--kinds", default="", help="draw from these kinds alone, with commas between")
     parser.add_argument("--only", type=int, help="one network, taken apart")
@@ -338,9 +341,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for name, answer in judge(drawn).items():
             print(f"{name}: {answer}")
         return
-    found = networks(given.networks, given.seed, kinds, print if given.list else lambda line: None)
-    print(table(found))
-    print(json.dumps(found))
+    tell: Callable[[str], None] = print if given.list else lambda line: None
+    if given.networks:
+        found = networks(given.networks, given.seed, kinds, tell)
+        print(table(found))
+        print(json.dumps(found))
+    if given.requests:
+        print(json.dumps(requests(given.requests, given.seed, tell)))
 
 
 if __name__ == "__main__":

@@ -18,19 +18,36 @@ from stridewise.errors import UsageError as UsageError
 
 if TYPE_CHECKING:
     from stridewise.analyses.findings import check as check
+    from stridewise.analyses.inputs import sizes as sizes
     from stridewise.api import apply as apply
+    from stridewise.api import code as code
+    from stridewise.api import export as export
     from stridewise.api import plan as plan
+    from stridewise.api import preview as preview
+    from stridewise.api import verify as verify
     from stridewise.convolution import slide as slide
     from stridewise.datafit import fit as fit
     from stridewise.fronts.front import front as front
+    from stridewise.ir import Graph as Graph
     from stridewise.measuring.run import measure as measure
     from stridewise.models.load import load as load
     from stridewise.onnxfile.read import read_onnx as read_onnx
+    from stridewise.ops.call import Call as Call
     from stridewise.ops.registry import Op as Op
     from stridewise.ops.registry import register as register
     from stridewise.plans import Plan as Plan
+    from stridewise.showing.show import Report as Report
     from stridewise.showing.show import show as show
+    from stridewise.shown import figure as figure
+    from stridewise.study.executors import Here as Here
+    from stridewise.study.executors import Ray as Ray
+    from stridewise.study.executors import Workers as Workers
     from stridewise.study.search import search as search
+    from stridewise.study.value import Budget as Budget
+    from stridewise.study.value import Limits as Limits
+    from stridewise.study.value import Moves as Moves
+    from stridewise.study.value import Study as Study
+    from stridewise.surgery.apply import Done as Done
     from stridewise.surgery.features import features as features
     from stridewise.switching.elastic import elastic as elastic
     from stridewise.tasks.train import train as train
@@ -41,11 +58,21 @@ __version__ = "0.1.0"
 
 _ROOMS = {
     "check": "stridewise.analyses.findings",
+    "sizes": "stridewise.analyses.inputs",
     "show": "stridewise.showing.show",
     "apply": "stridewise.api",
     "plan": "stridewise.api",
+    "code": "stridewise.api",
+    "export": "stridewise.api",
+    "preview": "stridewise.api",
+    "verify": "stridewise.api",
+    "Graph": "stridewise.ir",
+    "Report": "stridewise.showing.show",
+    "Call": "stridewise.ops.call",
+    "Done": "stridewise.surgery.apply",
     "Plan": "stridewise.plans",
     "slide": "stridewise.convolution",
+    "figure": "stridewise.shown",
     "fit": "stridewise.datafit",
     "measure": "stridewise.measuring.run",
     "elastic": "stridewise.switching.elastic",
@@ -57,6 +84,13 @@ _ROOMS = {
     "register": "stridewise.ops.registry",
     "front": "stridewise.fronts.front",
     "search": "stridewise.study.search",
+    "Study": "stridewise.study.value",
+    "Limits": "stridewise.study.value",
+    "Moves": "stridewise.study.value",
+    "Budget": "stridewise.study.value",
+    "Here": "stridewise.study.executors",
+    "Workers": "stridewise.study.executors",
+    "Ray": "stridewise.study.executors",
     "train": "stridewise.tasks.train",
     "load_trained": "stridewise.tasks.trained",
 }
@@ -74,4 +108,4 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted([*__all__, "__all__", "__doc__", "__file__", "__name__", "__path__", "__version__"])
+    return [*__all__, "__version__"]

@@ -1,4 +1,4 @@
-"""Plans as the library offers them: `sw.plan` completes a request, `sw.apply` carries a plan out."""
+"""Plans as library and command line offer them: made, previewed, carried out, verified, written as code or ONNX."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ from stridewise.errors import PlanError
 from stridewise.ir import Graph, check_graph
 from stridewise.plans import Plan
 from stridewise.rewrites.completion import make_plan
+from stridewise.rewrites.preview import Preview
 
 if TYPE_CHECKING:
     from stridewise.onnxfile.apply import Rewritten
+    from stridewise.onnxfile.verify import FileVerification
     from stridewise.surgery.apply import Done
+    from stridewise.surgery.verify import Verification
 
 
 def plan(
@@ -53,10 +56,7 @@ def apply(model: Any, plan: Plan, *, input: Any = None, out: str | Path | None =
     An ONNX file (its path) stays as it is, and the changed network is written to `out`. input: the input to check sizes
     at, where it is not the plan's. Raises: PlanError in one line, the model left as it was, nothing written.
     """
-    if not isinstance(plan, Plan):
-        raise PlanError(
-            f"apply: a Plan is wanted, of sw.plan(graph, ...) or sw.Plan.read(file), not {type(plan).__name__}"
-        )
+    _check_plan(plan, "apply")
     if isinstance(model, str | Path):
         if out is None:
             raise PlanError(
@@ -70,3 +70,82 @@ def apply(model: Any, plan: Plan, *, input: Any = None, out: str | Path | None =
     from stridewise.surgery.apply import apply_to_model
 
     return apply_to_model(model, plan, input=input)
+
+
+def preview(graph: Graph, plan: Plan) -> Preview:
+    """What `plan` does to the network: each change with the sizes before and after it, costs, added padding.
+
+    `.graph` is the network under the plan, which `sw.show` and `sw.check` take.
+    Raises: PlanError where it does not fit.
+    """
+    from stridewise.rewrites import preview as room
+
+    check_graph(graph, "preview")
+    _check_plan(plan, "preview")
+    return room.preview(graph, plan)
+
+
+def verify(
+    model: Any,
+    plan: Plan,
+    *,
+    input: Any = None,
+    sizes: Sequence[Sequence[int]] | None = None,
+    seed: int = 0,
+) -> Verification | FileVerification:
+    """Carry `plan` out on a copy and look at the result again: sizes, and with kept weights the numbers.
+
+    model: a live model, or the path of an ONNX file. sizes: input sizes to compare at besides `input`, an entry an
+    axis; where none are given two with remainders. `.holds` is None where nothing could have shown the contrary.
+    Raises: PlanError where the plan cannot be carried out.
+    """
+    _check_plan(plan, "verify")
+    if isinstance(model, str | Path):
+        from stridewise.onnxfile.verify import verify_file
+
+        return verify_file(str(model).removeprefix("onnx:"), plan, input=input, seed=seed)
+    from stridewise.surgery.verify import verify_model
+
+    return verify_model(model, plan, input=input, sizes=sizes, seed=seed)
+
+
+def code(model: Any, plan: Plan, *, input: Any = None) -> str:
+    """The plain PyTorch lines that do to `model` what `plan` says; the model stays as it is. Raises: PlanError."""
+    import copy
+
+    from stridewise.surgery.apply import apply_to_model
+    from stridewise.surgery.code import code_of
+
+    _check_plan(plan, "code")
+    changed = copy.deepcopy(model)
+    return code_of(model, changed, plan, apply_to_model(changed, plan, input=input))
+
+
+def export(model: Any, path: str | Path, *, plan: Plan | None = None, input: Any = None) -> float:
+    """Write `model`, under `plan` where one is given, as an ONNX file; the largest relative difference of its outputs
+    in onnxruntime. The model stays as it is.
+
+    input: channels and sizes the file is made for, those of the plan where none are given. Raises: PlanError.
+    """
+    from stridewise.surgery.apply import apply_to_model
+    from stridewise.surgery.export import export_onnx
+
+    spec = input or (plan.input if plan is not None else None) or (3, 224, 224)
+    modes = [(m, m.training) for m in model.modules()]
+    if plan is not None:
+        _check_plan(plan, "export")
+    done = None if plan is None else apply_to_model(model, plan, input=spec)
+    try:
+        return export_onnx(model, spec, Path(path))
+    finally:
+        if done is not None:
+            done.undo()
+        for module, was in modes:
+            module.training = was
+
+
+def _check_plan(found: object, asker: str) -> None:
+    if not isinstance(found, Plan):
+        raise PlanError(
+            f"{asker}: a Plan is wanted, of sw.plan(graph, ...) or sw.Plan.read(file), not {type(found).__name__}"
+        )

@@ -102,12 +102,14 @@ def test_a_file_too_large_to_read_is_refused(tmp_path):
         read_picture(tmp_path / "huge.png")
 
 
-def test_built_in_pictures_are_there_or_name_what_is_missing(monkeypatch):
-    assert read_picture("builtin:digit").shape == (1, 8, 8)
-    assert read_picture("builtin:digit").max() == 15 / 16
+def test_built_in_pictures_ship_with_the_core_and_are_those_of_scikit_learn(monkeypatch):
+    datasets = pytest.importorskip("sklearn.datasets")
+    china, digit = datasets.load_sample_image("china.jpg"), datasets.load_digits().images[0]
     monkeypatch.setitem(sys.modules, "sklearn", None)
-    with pytest.raises(sw.MissingExtraError, match=r"builtin:digit needs scikit-learn.*stridewise\[train\]"):
-        read_picture("builtin:digit")
+    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
+    assert np.array_equal(read_picture("builtin:china") * 255, np.moveaxis(china, 2, 0))
+    assert np.array_equal(read_picture("builtin:digit")[0], digit / 16)
+    assert read_picture("builtin:flower").shape == (3, 427, 640)
 
 
 # Slides

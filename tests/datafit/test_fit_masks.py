@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from stridewise.data import IGNORE
-from stridewise.datafit.masks import MaskTotals, boundary, boundary_f1, components, rounded
+from stridewise.datafit.masks import MaskTotals, _widened, boundary, boundary_f1, components, rounded
 
-pytest.importorskip("scipy")
+ndimage = pytest.importorskip("scipy.ndimage")
 
 CLASSES = ("sky", "road", "car")
 masks = arrays(
@@ -137,3 +137,11 @@ def test_finer_strides_keep_more_in_the_mean() -> None:
     assert [row.miou for row in rows] == sorted(row.miou for row in rows)
     assert rows[-1].miou == 1.0
     assert rows[0].miou < 0.7
+
+
+@pytest.mark.parametrize("size", [(40,), (23, 31), (9, 10, 11)])
+@pytest.mark.parametrize("by", [1, 2, 3, 5, 8, 50])
+def test_an_edge_is_widened_as_scipy_widens_it(size: tuple[int, ...], by: int) -> None:
+    edge = np.random.default_rng(by).random(size) < 0.03
+    theirs = ndimage.maximum_filter(edge, size=2 * by + 1, mode="constant")
+    np.testing.assert_array_equal(_widened(edge, by), theirs)

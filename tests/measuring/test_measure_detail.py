@@ -10,11 +10,10 @@ from torch import nn
 from torch.nn import functional
 
 from stridewise.errors import DataError
-from stridewise.measuring.aliasing import aliasing_findings
 from stridewise.measuring.bands import blocks, outside, share_outside, spread
 from stridewise.measuring.capture import run_watched
 from stridewise.measuring.decoder import Pair, readable
-from stridewise.measuring.detail import detail, lost_at
+from stridewise.measuring.detail import aliasing_findings, detail, lost_at
 from stridewise.measuring.field import effective_fields, shortest
 from stridewise.tracing.trace import trace
 
@@ -141,9 +140,23 @@ def test_an_inserted_step_is_judged_too() -> None:
     import stridewise as sw
 
     model = sw.load("builtin:resnet20-narrow")
-    found = detail(model, sw.trace(model, (3, 32, 32)), windows(3, 32))
+    found = detail(model, sw.trace(model, (3, 32, 32)), windows(12, 32))
     assert [s.path for s in found.steps] == ["+layers.3", "+layers.6"]
     assert all(s.aliasing is not None and s.lost is not None for s in found.steps)
+
+
+def test_what_too_few_pictures_cannot_tell_is_not_said() -> None:
+    import stridewise as sw
+
+    model = sw.load("builtin:resnet20-narrow")
+    few = detail(model, sw.trace(model, (3, 32, 32)), windows(3, 32))
+    wanted = dict(few.starved)
+    assert wanted
+    assert all(s.lost is None for s in few.steps if s.path in wanted)
+    assert few.to_json()["too_few_pictures"]
+    enough = detail(model, sw.trace(model, (3, 32, 32)), windows(max(wanted.values()), 32))
+    assert not enough.starved
+    assert all(s.lost is not None for s in enough.steps)
 
 
 def test_detail_wants_two_pictures() -> None:

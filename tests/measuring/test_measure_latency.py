@@ -56,3 +56,17 @@ def test_memory_is_what_a_call_gains():
 def test_too_few_rounds_are_refused(arguments):
     with pytest.raises(UsageError, match="measure one or more, 10 rounds"):
         latency(arguments.get("models", {"a": lambda x: x}), torch.zeros(1), rounds=arguments["rounds"])
+
+
+def test_a_ratio_whose_quartiles_hold_one_shows_no_difference() -> None:
+    from dataclasses import replace
+
+    (one,) = latency({"a": lambda x: x}, torch.zeros(1), rounds=10)
+    assert not one.differs
+    near = replace(one, ratio=0.98, ratio_low=0.95, ratio_high=1.02)
+    assert not near.differs
+    assert "no difference shown" in str(near)
+    assert replace(near, ratio_high=0.99).differs
+    assert replace(near, ratio_high=0.99).to_json()["differs_from_first"]
+    with pytest.raises(UsageError, match="up to 10,000"):
+        latency({"a": lambda x: x}, torch.zeros(1), rounds=10_001)

@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import stridewise as sw
 from stridewise.rewrites.restride import restride
-from stridewise.surgery.code import code
+from stridewise.surgery.code import code_of
 from stridewise.surgery.verify import randomise
 from stridewise.tracing.steps import Step
 
@@ -131,7 +131,7 @@ def test_the_printed_lines_do_the_same(name, kind):
     plan = sw.plan(graph, dict.fromkeys(sites(graph, kind), kind))
     changed, again = copy.deepcopy(model), copy.deepcopy(model)
     done = sw.apply(changed, plan, input=shape)
-    text = code(model, changed, plan, done)
+    text = code_of(model, changed, plan, done)
     exec(text, {"model": again})
     x = torch.randn(2, *shape, dtype=torch.float64)
     assert torch.allclose(again(x), changed(x), rtol=1e-12, atol=1e-12)
@@ -227,7 +227,7 @@ def test_a_grown_kernel_keeps_sizes_and_values_whatever_the_padding(kernel, padd
     plan = sw.plan(graph, {"0": GROWN})
     done = sw.apply(model, plan, input=(3, size, 16))
     again = copy.deepcopy(old)
-    exec(code(old, model, plan, done), {"model": again})
+    exec(code_of(old, model, plan, done), {"model": again})
     x = torch.randn(2, 3, size, 15, dtype=torch.float64)
     assert torch.allclose(model(x), old(x), rtol=1e-10)
     assert torch.allclose(again(x), old(x), rtol=1e-10)

@@ -123,7 +123,7 @@ def test_padding_same_becomes_numbers_where_the_layer_steps(kernel):
 class ToOne(nn.Module):
     def __init__(self):
         super().__init__()
-        self.m1 = nn.Conv2d(3, 6, (3, 2), padding="same")
+        self.m1 = nn.Conv2d(3, 6, (3, 1), padding=(1, 0))
 
     def forward(self, x):
         return self.m1(F.interpolate(x, size=(2, 1), mode="area"))
@@ -137,14 +137,18 @@ def test_a_step_along_an_axis_of_one_position_is_refused():
 
 
 @torch.no_grad()
-def test_an_area_resize_to_one_position_along_an_axis_keeps_its_mean_on_the_coarse_grid():
+def test_a_mean_along_one_axis_alone_is_taken_on_the_coarse_grid_of_that_axis():
     torch.manual_seed(0)
+    model = Net(lambda y: y + y.mean(2, keepdim=True)).double().eval()
+    plan = sw.plan(sw.trace(model, (3, 44, 48)), output_stride=2, keep_weights=True, means="grid")
+    equal_at(model, plan, SIZES, 2)
+
+
+def test_what_is_not_followed_is_refused_and_no_error_of_ours():
     model = nn.Sequential(nn.AvgPool2d((2, 1), ceil_mode=True), nn.Upsample(scale_factor=(0.5, 1.5), mode="area"))
-    x = torch.randn(1, 3, 3, 3)
-    want = model(x)
-    done = sw.apply(model, sw.plan(sw.trace(model, (3, 3, 3)), {"0": 1}, keep_weights=True, means="grid"))
-    assert done.certificate.exact
-    assert torch.allclose(model(x), want)
+    graph = sw.trace(model, (3, 3, 3))
+    with pytest.raises(PlanError, match=r"^1: .* is not followed"):
+        sw.plan(graph, {"0": 1}, keep_weights=True, means="grid")
 
 
 def test_a_graph_copied_or_pickled_knows_no_structure():

@@ -152,6 +152,35 @@ def test_pictures_are_answered_with_images_to_look_at(run, data, tmp_path):
     assert "wrote 12 images" in err
 
 
+def test_a_run_is_judged_and_used_by_its_name_alone(run, data, tmp_path):
+    folder, kept = run
+    code, out, err = stridewise("evaluate", folder, "--data", data, "--format", "masks", "--json", "-o", tmp_path / "e")
+    assert code == 0, err
+    assert json.loads(out)["figures"] == pytest.approx(kept["figures"])
+    with Image.open(tmp_path / "e" / "worst.png") as image:
+        assert image.size[1] > 1000
+    code, out, err = stridewise("predict", folder, data / "images" / "val", "-o", tmp_path / "o", "--json")
+    assert code == 0, err
+    found = json.loads(out)["pictures"]
+    assert len(found) == len(list((tmp_path / "o").iterdir())) == 12
+    assert sum(found[0]["shares"].values()) == pytest.approx(1)
+    code, out, err = stridewise("evaluate", folder, "--data", "builtin:digits")
+    assert (code, err.count("\n")) == (2, 1)
+
+
+def test_a_training_without_a_name_keeps_its_run_and_tells_of_each_epoch(data, tmp_path):
+    call = [*squares("segment", data), "--epochs", 2, "--batch", 8, "--width", 8]
+    for number in (1, 2):
+        code, out, err = stridewise(*call, cwd=tmp_path)
+        assert code == 0, err
+        assert "epoch 1 of 2: loss " in err
+        assert "epoch 2 of 2: loss " in err
+        assert f"run folder: runs/segment-Stages-{number}" in err
+        kept = json.loads((tmp_path / "runs" / f"segment-Stages-{number}" / "result.json").read_text())
+        assert 0 < kept["figures"]["always ground"] < 0.5
+        assert "always ground" in out
+
+
 @pytest.mark.slow
 def test_a_killed_training_goes_on_to_the_same_end(data, tmp_path, refused):
     call = [*squares("detect", data), "--epochs", 3, "--batch", 8, "--width", 8, "--augment", "shift,flip", "--run"]

@@ -15,7 +15,6 @@ import stridewise as sw
 from stridewise.errors import PlanError, UsageError
 from stridewise.web.exports import exported
 from stridewise.web.jobs import Job, Jobs
-from stridewise.web.pictures import drawn
 from stridewise.web.runs import Runs
 from stridewise.web.server import make_app
 from stridewise.web.whatif import Studied
@@ -296,12 +295,6 @@ def test_a_network_that_cannot_be_opened_is_one_card_and_the_others_work():
         bench.find(0).wait()
     assert bench.find(1).wait().original["model"] == "builtin:resnet20"
     assert bench.listed()[0]["error"]
-
-
-def test_the_drawn_scene_has_three_channels_within_range():
-    scene = drawn()
-    assert scene.shape == (3, 256, 320)
-    assert 0 <= scene.min() < scene.max() <= 1
 
 
 GOOD = 'format = 1\n[insert."layers.3"]\nstride = [1, 1]\nwas = [2, 2]\n'

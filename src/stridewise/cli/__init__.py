@@ -27,6 +27,7 @@ _COMMANDS = {
         "stridewise.cli.check",
         "Findings about networks' strides; exit 3 when there are any at the chosen level.",
     ),
+    "sizes": ("stridewise.cli.sizes", "Which input sizes a network takes, exactly, and what refuses the others."),
     "set": ("stridewise.cli.set", "Change strides: complete a request to a consistent plan, check it, write it."),
     "fit": ("stridewise.cli.fit", "Which strides a data set permits, without training."),
     "measure": (
@@ -37,11 +38,14 @@ _COMMANDS = {
         "stridewise.cli.train",
         "Train a network under a plan: classify, segment or detect.",
     ),
+    "evaluate": ("stridewise.cli.evaluate", "Judge a trained network on any data of its classes."),
+    "predict": ("stridewise.cli.predict", "Say what a trained network sees on pictures."),
     "search": ("stridewise.cli.search", "Choose strides for a task: exact cost front, shortlist, short trainings."),
     "slide": ("stridewise.cli.slide", "One convolution, shown: window, product, sum, step, feature map."),
     "serve": ("stridewise.cli.serve", "The page: see strides, change them, watch every consequence."),
     "demo": ("stridewise.cli.demo", "The whole path on built-in data, in a few minutes."),
     "rule": ("stridewise.cli.rule", "What a rule behind findings means, and what to do: SW101 to SW301."),
+    "schema": ("stridewise.cli.schema", "The JSON schema of what a command prints with --json."),
     "ops": ("stridewise.cli.ops", "The operations Stridewise has rules for."),
 }
 

@@ -10,11 +10,13 @@ from pathlib import Path
 import click
 
 from stridewise.cli.arguments import write_page
-from stridewise.data import FORMATS
+from stridewise.data import FORMATS, open_dataset
+from stridewise.data.look import look as pictured
 from stridewise.data.picture import Size
 from stridewise.data.records import Progress, Task
 from stridewise.datafit import Limits, findings, fit, stride_set
 from stridewise.datafit.strides import DEFAULT, Stride, StrideSet, written
+from stridewise.files import write_bytes
 from stridewise.findings import Finding
 
 
@@ -29,7 +31,7 @@ def _sets(ctx: click.Context, option: click.Parameter, value: tuple[str, ...]) -
 
 
 @click.command(name="fit")
-@click.option("--data", required=True, help="A folder, an .npz, a COCO .json, builtin:digits or builtin:digit-scenes.")
+@click.option("--data", required=True, help="A folder, an .npz, a COCO .json, a data.yaml, or builtin:NAME.")
 @click.option("--task", type=click.Choice(["segment", "detect", "classify"]), help="Default: what the data serves.")
 @click.option("--format", type=click.Choice(list(FORMATS)), help="Default: found by looking.")
 @click.option("--split", help="train, val, test or all. Default: all splits together.")
@@ -43,6 +45,10 @@ def _sets(ctx: click.Context, option: click.Parameter, value: tuple[str, ...]) -
 @click.option("--min-cells", type=click.IntRange(0), default=Limits().cells, show_default=True)
 @click.option("--min-miou", type=click.FloatRange(0, 1), default=Limits().miou, show_default=True)
 @click.option("--min-energy", type=click.FloatRange(0, 1), default=Limits().energy, show_default=True)
+@click.option("--mask-suffix", metavar="TEXT", help="What a mask's name ends in behind its picture's, such as _L.")
+@click.option(
+    "--look", type=click.Path(dir_okay=False, path_type=Path), help="Write five pictures with what was read of them."
+)
 @click.option("--verify", is_flag=True, help="Decode every picture first, to find broken ones.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 @click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write a page to this file.")
@@ -59,6 +65,8 @@ def command(
     min_cells: int,
     min_miou: float,
     min_energy: float,
+    mask_suffix: str | None,
+    look: Path | None,
     verify: bool,
     as_json: bool,
     html: Path | None,
@@ -74,10 +82,9 @@ def command(
         strides = (*(strides or DEFAULT), network[0])
         receptive_field = receptive_field or network[1]
     with _progress() as progress:
+        dataset = open_dataset(data, task, format, mask_suffix=mask_suffix, progress=progress)
         result = fit(
-            data,
-            task,
-            format=format,
+            dataset,
             split=split,
             resize=resize,
             strides=strides or None,
@@ -86,6 +93,9 @@ def command(
             verify=verify,
             progress=progress,
         )
+    if look:
+        write_bytes(look, pictured(dataset, split=result.split))
+        click.echo(f"wrote {look}", err=True)
     found = () if network is None else findings(result, network[0])
     if html:
         write_page(html, result.to_html())

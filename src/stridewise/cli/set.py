@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from torch import nn
 
     from stridewise.models.load import ModelSpec
+    from stridewise.onnxfile.verify import FileVerification
     from stridewise.plans import Plan
+    from stridewise.surgery.verify import Verification
 
 
 @click.command(
@@ -49,11 +51,10 @@ def command(
     as_json: bool,
 ) -> None:
     """Parse, plan, print, and do with the plan what is asked for."""
-    from stridewise.api import plan
+    from stridewise.api import plan, preview
     from stridewise.models.load import resolve
     from stridewise.rewrites.certify import certify
-    from stridewise.rewrites.dilate import check_shared, dilation
-    from stridewise.rewrites.preview import preview
+    from stridewise.rewrites.dilate import dilation
 
     request = _request(changes)
     if not request and output_stride is None:
@@ -63,21 +64,11 @@ def command(
     spec = resolve(model)
     made = plan(graph, request, output_stride=cap, keep_weights=keep_weights, means=means)
     seen = preview(graph, made)
-    certificate = None
-    if keep_weights:
-        found = dilation(graph, made)
-        if spec.kind != "onnx":
-            check_shared(found)
-        certificate = certify(found)
+    certificate = certify(dilation(graph, made)) if keep_weights else None
     lines = _lines(spec, made, trust) if code else None
-    told = None
-    if spec.kind == "onnx" and (verify or export):
-        told = _rewrite(spec, made, verify, export)
-    else:
-        if verify:
-            told = _verify(spec, made, trust)
-        if export:
-            _export(spec, made, trust, export)
+    told = _verify(spec, made, trust) if verify else None
+    if export and (told is None or told.holds):
+        _export(spec, made, trust, export)
     # Printed once nothing can refuse any more.
     if as_json:
         plain = {
@@ -88,13 +79,16 @@ def command(
             "plan": made.to_json(),
             "certificate": certificate and certificate.to_json(),
             "code": lines,
-            "verified": told and told.splitlines(),
+            "verified": told and str(told).splitlines(),
+            "holds": told and told.holds,
         }
         click.echo(json.dumps({key: value for key, value in plain.items() if value is not None}))
     else:
         click.echo(lines or "\n".join(str(part) for part in (seen, certificate) if part is not None))
         if told:
             click.echo(f"\n{told}")
+    if told is not None and not told.holds:
+        raise click.exceptions.Exit(1)
     if out:
         made.write(out)
         click.echo(f"plan written to {out}", err=True)
@@ -121,60 +115,25 @@ def _live(spec: ModelSpec, trust: bool, option: str) -> nn.Module:
     return load(spec, trust=trust)
 
 
-def _verify(spec: ModelSpec, made: Plan, trust: bool) -> str:
-    """Apply the plan to a live model, look at it again, and with kept weights compare old and new numbers; in words."""
-    from stridewise.surgery.apply import apply_to_model
-    from stridewise.surgery.verify import compare
+def _verify(spec: ModelSpec, made: Plan, trust: bool) -> Verification | FileVerification:
+    from stridewise.api import verify
 
-    model = _live(spec, trust, "--verify")
-    if made.keep_weights:
-        found = compare(model, made)
-        noted = [f"{f.rule} {f.severity} {f.message}" for f in found.done.findings]
-        said = [*found.done.changes, *noted, str(found)]
-    else:
-        said = [str(apply_to_model(model, made))]
-    return "\n".join([*said, "verified: the changed model was traced again, and every size is the promised one"])
+    return verify(spec.name if spec.kind == "onnx" else _live(spec, trust, "--verify"), made)
 
 
 def _lines(spec: ModelSpec, made: Plan, trust: bool) -> str:
-    import copy
+    from stridewise.api import code
 
-    from stridewise.surgery.apply import apply_to_model
-    from stridewise.surgery.code import code
-
-    model = _live(spec, trust, "--code")
-    changed = copy.deepcopy(model)
-    return code(model, changed, made, apply_to_model(changed, made))
+    return code(_live(spec, trust, "--code"), made)
 
 
 def _export(spec: ModelSpec, made: Plan, trust: bool, path: Path) -> None:
-    """The changed live model as an ONNX file."""
-    from stridewise.surgery.apply import apply_to_model
-    from stridewise.surgery.export import export_onnx
+    """The changed model, or the changed file, as an ONNX file."""
+    from stridewise.api import apply, export
 
-    model = _live(spec, trust, "--export")
-    apply_to_model(model, made)
-    off = export_onnx(model, made.input, path)
-    click.echo(f"changed model written to {path}; onnxruntime's outputs are within {off:.1e} of the model's", err=True)
-
-
-def _rewrite(spec: ModelSpec, made: Plan, verify: bool, path: Path | None) -> str | None:
-    """The changed ONNX file, kept where `path` says so; with `verify` both run on the same input, told in words."""
-    import tempfile
-
-    from stridewise.api import apply
-
-    said: list[str] = []
-    with tempfile.TemporaryDirectory() as folder:
-        out = path or Path(folder) / "changed.onnx"
-        done = apply(spec.name, made, out=out)
-        if verify:
-            said += done.changes
-            if made.keep_weights:
-                from stridewise.onnxfile.verify import compare_files
-
-                said.append(str(compare_files(spec.name, out, input=made.input)))
-            said.append("verified: the changed file was read again, and every size is the promised one")
-    if path:
+    if spec.kind == "onnx":
+        apply(spec.name, made, out=path)
         click.echo(f"changed model written to {path}", err=True)
-    return "\n".join(said) or None
+        return
+    off = export(_live(spec, trust, "--export"), path, plan=made)
+    click.echo(f"changed model written to {path}; onnxruntime's outputs are within {off:.1e} of the model's", err=True)

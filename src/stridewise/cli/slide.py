@@ -7,13 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from stridewise.errors import StridewiseError
+from stridewise.errors import StridewiseError, UsageError
 from stridewise.files import whole
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from PIL.Image import Image
 
     from stridewise.convolution import Slide
 
@@ -65,8 +63,9 @@ _FILE = "slide.png"
     "-o",
     type=click.Path(path_type=Path),
     default=Path(),
-    metavar="DIR",
-    help=f"Folder for {_FILE}. [default: the current one]",
+    metavar="DIR|FILE",
+    help=f"Folder for {_FILE}, or a file: .png the drawing, .svg and .gif the walk, step by step. [default: the "
+    "current folder]",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of text.")
 def command(
@@ -96,7 +95,7 @@ def command(
         dilation=_per_axis(dilation),
         colour=colour,
     )
-    file = _write(convolution.picture(slides), output)
+    file = _write(slides, output)
     if as_json:
         found = {"picture": picture, "file": str(file)}
         click.echo(json.dumps(convolution.to_json(slides, steps=steps) | found))
@@ -125,12 +124,37 @@ def _text(slides: "Sequence[Slide]", steps: int) -> str:
     return "\n\n".join(parts)
 
 
-def _write(image: "Image", folder: Path) -> Path:
+def _write(slides: "Sequence[Slide]", output: Path) -> Path:
+    """The drawing, or the walk, in the form that the name's ending says; in a folder a PNG."""
+    if not output.suffix or output.is_dir():
+        return _write_drawing(slides, output)
+    from stridewise.convolution import walking
+    from stridewise.files import write_bytes
+
+    make = {".svg": lambda: walking.svg(slides).encode(), ".gif": lambda: walking.gif(slides)}
+    ending = output.suffix.lower()
+    if ending == ".png":
+        _save(slides, output)
+    elif ending in make:
+        write_bytes(output, make[ending]())
+    else:
+        raise UsageError(f"-o {output}: no format '{output.suffix}': name a .png, .svg or .gif, or a folder")
+    return output
+
+
+def _save(slides: "Sequence[Slide]", target: Path) -> None:
+    from stridewise.convolution import picture
+
+    image = picture(slides)
+    with whole(target, advice="Name a folder with -o") as place:
+        image.save(place, format="PNG")
+
+
+def _write_drawing(slides: "Sequence[Slide]", folder: Path) -> Path:
     target = folder / _FILE
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StridewiseError(f"{folder}: no folder can be made: {error.strerror}. Name another with -o") from error
-    with whole(target, advice="Name a folder with -o") as place:
-        image.save(place, format="PNG")
+    _save(slides, target)
     return target

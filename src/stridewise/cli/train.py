@@ -1,5 +1,6 @@
 """`stridewise train`: a network under a plan, trained for a task, judged, and used on pictures."""
 
+import itertools
 import json
 import os
 import sys
@@ -7,13 +8,16 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from stridewise.cli.arguments import MODEL_HELP, parse_sizes
 from stridewise.cli.training import read_settings, training_options
 from stridewise.errors import UsageError
+
+if TYPE_CHECKING:
+    from stridewise.tasks.report import Report
 
 
 @click.command(
@@ -25,8 +29,9 @@ from stridewise.errors import UsageError
 @click.argument("model")
 @click.argument("more", nargs=-1, metavar="")  # a shell makes several files of --predict's *.jpg
 @click.option("--plan", metavar="FILE", help="Train under this plan (TOML).")
-@click.option("--data", help="A folder, an .npz, a COCO .json, builtin:digits or builtin:digit-scenes.")
+@click.option("--data", help="A folder, an .npz, a COCO .json, a data.yaml, or builtin:NAME.")
 @click.option("--format", metavar="NAME", help="Of the data, where it is not told apart.")
+@click.option("--mask-suffix", metavar="TEXT", help="What a mask's name ends in behind its picture's, such as _L.")
 @click.option("--size", metavar="HxW", help="Bring pictures to this size. [default: as they are]")
 @click.option("--weights", metavar="FILE", help="Begin with these weights (safetensors); random without.")
 @click.option("--trust", is_flag=True, help="Read weights that can run code.")
@@ -37,7 +42,9 @@ from stridewise.errors import UsageError
 @click.option("--patience", type=click.IntRange(1), help="Epochs without a better score.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--threads", type=click.IntRange(1), help="Processor threads. [default: torch's]")
-@click.option("--run", metavar="DIR", help="Keep network, metrics, curves and checkpoint in this folder.")
+@click.option(
+    "--run", metavar="DIR", help="Keep network, metrics, curves and checkpoint in this folder. [default: runs/NAME-N]"
+)
 @click.option("--resume", is_flag=True, help="Go on with the training in --run.")
 @click.option("--stop-after", type=click.IntRange(1), metavar="N", help="Stop after N epochs; --resume goes on.")
 @click.option("--evaluate", metavar="CKPT", help="Train nothing: judge this run folder or model.safetensors on --data.")
@@ -105,8 +112,22 @@ def _trained(task: str, model: str, given: dict[str, Any]) -> Any:
     settings = read_settings(given)
     if given["size"] is not None:
         settings["size"] = parse_size(given["size"])
-    with training() as progress:
-        return train(task, model, progress=progress, **settings)
+    from stridewise.data import open_dataset
+
+    suffix, format = settings.pop("mask_suffix", None), settings.pop("format", None)
+    settings["data"] = open_dataset(settings["data"], task, format, mask_suffix=suffix)  # type: ignore[arg-type]
+    named = settings.setdefault("run", os.environ.get(_RUN) or next_run(task, model))
+    os.environ[_RUN] = named  # for the other processes of a training on several devices
+    try:
+        with training() as progress:
+            record = train(task, model, progress=progress, each=_line, **settings)
+    finally:
+        del os.environ[_RUN]
+    if given["run"] is None and os.environ.get("LOCAL_RANK", "0") == "0":
+        click.echo(
+            f"run folder: {named} (stridewise evaluate {named} --data D, predict {named} PICTURES -o DIR)", err=True
+        )
+    return record
 
 
 def parse_size(text: str) -> tuple[int, int]:
@@ -120,31 +141,32 @@ def parse_size(text: str) -> tuple[int, int]:
 def _predict(
     task: str, model: str, path: str, pictures: tuple[str, ...], out: Path, least_score: float, as_json: bool
 ) -> None:
-    from stridewise.errors import StridewiseError
-    from stridewise.files import write_bytes
-    from stridewise.tasks.predict import find_pictures, predict
+    from stridewise.cli.predict import say
     from stridewise.tasks.trained import check_same, load_trained
 
     trained = load_trained(path)
     check_same(path, trained, task, model, None)
-    found = find_pictures(pictures)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StridewiseError(f"{out}: cannot be made: {error.strerror}") from error
-    taken: set[str] = set()
-    rows = []
-    for number, said in enumerate(predict(trained, found, least_score=least_score)):
-        name = Path(said.name).stem
-        name = f"{name}-{number}" if name in taken else name
-        taken.add(name)
-        write_bytes(out / f"{name}.png", said.image)
-        rows.append({"picture": said.name, "image": str(out / f"{name}.png"), **said.values})
-        if not as_json:
-            click.echo(said.line)
-    if as_json:
-        click.echo(json.dumps({"schema": "stridewise.predict/1", "pictures": rows}, allow_nan=False))
-    click.echo(f"wrote {len(rows)} images to {out}", err=True)
+    say(trained, pictures, out, least_score=least_score, as_json=as_json)
+
+
+def next_run(task: str, model: str) -> str:
+    """The run folder of a training that names none: `runs/NAME-N`, the first number that is free."""
+    name = "".join(c if c.isalnum() or c in "-_." else "-" for c in f"{task}-{model.rpartition(':')[2]}")
+    taken = {path.name for path in Path("runs").glob("*")}
+    return str(Path("runs") / next(f"{name}-{n}" for n in itertools.count(1) if f"{name}-{n}" not in taken))
+
+
+def _line(epoch: "Report") -> None:
+    """One epoch in a line."""
+    best = "  best" if epoch.best else ""
+    click.echo(
+        f"epoch {epoch.number} of {epoch.total}: loss {epoch.loss:.4g}, {epoch.metric} {epoch.score:.1%}, "
+        f"rate {epoch.rate:.2g}, {epoch.seconds:.1f} s{best}",
+        err=True,
+    )
+
+
+_RUN = "STRIDEWISE_RUN"
 
 
 @contextmanager

@@ -25,6 +25,10 @@ def training_options(command: Command) -> Command:
                 "--augment", metavar="A,B,...", help="shift, flip, scale, bend, light, invert. [default: nothing]"
             ),
             click.option("--accumulate", type=click.IntRange(1), help="Batches a step. [default: 1]"),
+            click.option("--warmup", type=float, help="Share of the steps in which the rate rises. [default: 0.1]"),
+            click.option(
+                "--ema", type=float, metavar="DECAY", help="Judge and keep a running average, 0.999. [default: none]"
+            ),
             click.option("--clip", type=float, help="Largest norm of a gradient. [default: any]"),
             click.option("--precision", type=precisions, help="[default: 32-true]"),
             click.option("--device", help="cpu, cuda, mps or auto. [default: cpu]"),

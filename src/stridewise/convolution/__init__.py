@@ -1,6 +1,7 @@
 """The convolution itself, whole and step by step, in NumPy; and what it makes of a picture at each stride."""
 
 from stridewise.convolution.drawing import picture as picture
+from stridewise.convolution.figures import Cost as Cost
 from stridewise.convolution.kernels import NAMED as NAMED
 from stridewise.convolution.kernels import kernel_names as kernel_names
 from stridewise.convolution.kernels import read_kernel as read_kernel
@@ -11,7 +12,6 @@ from stridewise.convolution.operation import multiplications as multiplications
 from stridewise.convolution.operation import walk as walk
 from stridewise.convolution.reading import BUILTIN as BUILTIN
 from stridewise.convolution.reading import read_picture as read_picture
-from stridewise.convolution.sliding import Cost as Cost
 from stridewise.convolution.sliding import Slide as Slide
 from stridewise.convolution.sliding import slide as slide
 from stridewise.convolution.sliding import slides as slides

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from stridewise.convolution.figures import AXIS_NAMES, SlideFigures, percent, times
 from stridewise.convolution.panels import (
     EMPTY,
     Frame,
@@ -22,7 +23,6 @@ from stridewise.convolution.panels import (
     unread,
     window_span,
 )
-from stridewise.convolution.sliding import AXIS_NAMES, Slide, percent, times
 from stridewise.errors import UsageError
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ _HEAD_LINES = 4  # a title and three lines
 _PLAIN = str.maketrans({"×": "x"})  # Pillow's own font has no multiplication sign
 
 
-def picture(slides: Sequence[Slide], *, channel: int = 0, panel: int | None = None) -> "Image":
+def picture(slides: Sequence[SlideFigures], *, channel: int = 0, panel: int | None = None) -> "Image":
     """The drawing of several strides of one kernel over one picture, all maps on one scale.
 
     `channel` picks the output channel. Units: `panel`, the longer side of a panel, in pixels; by default it shrinks
@@ -64,7 +64,7 @@ def picture(slides: Sequence[Slide], *, channel: int = 0, panel: int | None = No
     return _page(slides[0].heading, columns)
 
 
-def _check(slides: Sequence[Slide], channel: int) -> None:
+def _check(slides: Sequence[SlideFigures], channel: int) -> None:
     if not slides:
         raise UsageError("picture: no slides: give at least one")
     first = slides[0]
@@ -75,7 +75,7 @@ def _check(slides: Sequence[Slide], channel: int) -> None:
         raise UsageError(f"picture: channel {channel}: the feature map has channels 0 to {len(first.feature_map) - 1}")
 
 
-def _about(one: Slide) -> list[str]:
+def _about(one: SlideFigures) -> list[str]:
     gone = " and ".join(
         f"{axis.dropped} {name if axis.dropped > 1 else name.removesuffix('s')}"
         for axis, name in zip(one.axes, AXIS_NAMES, strict=True)
@@ -105,7 +105,7 @@ def _fitted(colours: Rgb, panel: int) -> "Image":
     return image.resize((size[0], size[1]), Image.Resampling.BOX if share < 1 else Image.Resampling.NEAREST)
 
 
-def _whole_map(one: Slide, scale: Scale, channel: int, panel: int) -> "Image":
+def _whole_map(one: SlideFigures, scale: Scale, channel: int, panel: int) -> "Image":
     """The map over the whole input; dropped rows and columns hatched, at least a few screen pixels wide to be seen."""
     sizes = tuple(axis.size for axis in one.axes)
     image = _fitted(map_panel(one, scale, Frame(begin=(0, 0), stop=sizes, zoom=1), channel), panel)
@@ -117,7 +117,7 @@ def _whole_map(one: Slide, scale: Scale, channel: int, panel: int) -> "Image":
     return _image(hatched(colours, mask))
 
 
-def _windows_panel(one: Slide, frame: Frame) -> "Image":
+def _windows_panel(one: SlideFigures, frame: Frame) -> "Image":
     """The input with the middle of every window, two neighbouring windows, and what none of them reads."""
     from PIL import ImageDraw
 
@@ -138,7 +138,7 @@ def _windows_panel(one: Slide, frame: Frame) -> "Image":
     return image
 
 
-def _cells_panel(one: Slide, scale: Scale, frame: Frame, channel: int) -> "Image":
+def _cells_panel(one: SlideFigures, scale: Scale, frame: Frame, channel: int) -> "Image":
     """The same detail of the map, the cells of the two windows marked."""
     from PIL import ImageDraw
 
@@ -150,7 +150,7 @@ def _cells_panel(one: Slide, scale: Scale, frame: Frame, channel: int) -> "Image
     return image
 
 
-def _two_cells(one: Slide, frame: Frame) -> list[tuple[tuple[int, ...], tuple[int, int, int]]]:
+def _two_cells(one: SlideFigures, frame: Frame) -> list[tuple[tuple[int, ...], tuple[int, int, int]]]:
     """The cell in the middle of the frame and the next one along the row; the first is drawn last, on top."""
     middle = []
     for axis, low, high, following in zip(one.axes, frame.begin, frame.stop, (0, 1), strict=True):
@@ -174,7 +174,7 @@ def _outline(draw: "ImageDraw", box: tuple[float, float, float, float], colour: 
 
 
 def _first_column(
-    slides: Sequence[Slide], scale: Scale, detail: Frame, channel: int, panel: int, all_in_detail: bool
+    slides: Sequence[SlideFigures], scale: Scale, detail: Frame, channel: int, panel: int, all_in_detail: bool
 ) -> tuple[list[str], list[Panel]]:
     from PIL import ImageDraw
 
@@ -198,7 +198,7 @@ def _first_column(
     ]
 
 
-def _kernel_panel(one: Slide, channel: int, side: int) -> "Image":
+def _kernel_panel(one: SlideFigures, channel: int, side: int) -> "Image":
     """The taps with their numbers, averaged over input channels."""
     from PIL import ImageDraw
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from stridewise.convolution.figures import SlideFigures
 from stridewise.convolution.operation import Array
-from stridewise.convolution.sliding import Slide
 from stridewise.convolution.window import Axis
 
 Rgb = NDArray[np.uint8]
@@ -72,7 +72,7 @@ class Frame:
         return left, top, right - 1, bottom - 1
 
 
-def scale_of(slides: Sequence[Slide], channel: int) -> Scale:
+def scale_of(slides: Sequence[SlideFigures], channel: int) -> Scale:
     """One scale for all maps: the picture's own for a kernel that keeps brightness, else by the largest magnitudes."""
     maps = [one.feature_map[channel] for one in slides]
     if np.isclose(slides[0].weight[channel].sum(), 1.0):
@@ -81,7 +81,7 @@ def scale_of(slides: Sequence[Slide], channel: int) -> Scale:
     return Scale(low=-limit, high=limit, signed=True)
 
 
-def _brightness(one: Slide) -> Scale:
+def _brightness(one: SlideFigures) -> Scale:
     """Black to white as in the picture itself: 0 to 1, or as far as its values reach."""
     return Scale(low=min(0.0, float(one.picture.min())), high=max(1.0, float(one.picture.max())), signed=False)
 
@@ -97,7 +97,7 @@ def window_span(axis: Axis, cell: int) -> tuple[float, float]:
     return axis.start(cell), axis.start(cell) + axis.span
 
 
-def map_panel(one: Slide, scale: Scale, frame: Frame, channel: int) -> Rgb:
+def map_panel(one: SlideFigures, scale: Scale, frame: Frame, channel: int) -> Rgb:
     """The feature map where its windows stood. Grey maps of a picture's three channels make a colour picture."""
     cells = [
         np.floor((frame.places(at) - cell_span(axis, 0)[0]) / axis.stride).astype(int)
@@ -113,7 +113,7 @@ def map_panel(one: Slide, scale: Scale, frame: Frame, channel: int) -> Rgb:
     return colours
 
 
-def input_panel(one: Slide, frame: Frame) -> Rgb:
+def input_panel(one: SlideFigures, frame: Frame) -> Rgb:
     """The picture as the kernel sees it, in grey or colour; outside it the padding."""
     places = [np.floor(frame.places(at)).astype(int) for at in range(2)]
     sizes = one.picture.shape[1:]
@@ -126,7 +126,7 @@ def input_panel(one: Slide, frame: Frame) -> Rgb:
     return colours
 
 
-def unread(one: Slide, frame: Frame) -> Mask:
+def unread(one: SlideFigures, frame: Frame) -> Mask:
     """Screen pixels whose input position no window reads."""
     seen = []
     for at, axis in enumerate(one.axes):
@@ -147,7 +147,7 @@ def hatched(colours: Rgb, mask: Mask, *, lines: bool = True) -> Rgb:
     return np.where(mask[..., None], (keep * colours + (1 - keep) * over).astype(np.uint8), colours)
 
 
-def detail_frame(slides: Sequence[Slide], panel: int) -> Frame:
+def detail_frame(slides: Sequence[SlideFigures], panel: int) -> Frame:
     """The part of the picture shown enlarged: all of it with its padding if that fits, else where it varies most."""
     sizes = slides[0].picture.shape[1:]
     wanted = max(16, max(4 * axis.stride + axis.span for one in slides for axis in one.axes))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from stridewise.errors import DataError, LoadError, MissingExtraError, UsageError
+from stridewise.errors import DataError, LoadError, UsageError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 Pixels = NDArray[np.float64]
 Picture: TypeAlias = "str | Path | bytes | Image | NDArray[Any] | Sequence[Any]"
 
+_SHIPPED = Path(__file__).parents[1] / "pictures"
 BUILTIN = ("builtin:china", "builtin:flower", "builtin:digit")
 _LARGEST_FILE = 64 << 20  # bytes
 _MOST_PIXELS = 25_000_000
@@ -74,15 +75,13 @@ def luminance(pixels: Pixels) -> Pixels:
 def _builtin(name: str) -> NDArray[Any]:
     if name not in BUILTIN:
         raise UsageError(f"picture '{name}' is unknown: take one of {', '.join(BUILTIN)}, or a file")
-    try:
-        from sklearn import datasets
-    except ImportError as error:
-        raise MissingExtraError("scikit-learn", "train", f"the picture {name}") from error
+    from PIL import Image
+
     if name == "builtin:digit":
-        digit: NDArray[Any] = datasets.load_digits().images[0] / 16.0
+        digit: NDArray[Any] = np.load(_SHIPPED / "digit.npy", allow_pickle=False) / 16.0
         return digit
-    photograph: NDArray[Any] = datasets.load_sample_image(f"{name.removeprefix('builtin:')}.jpg")
-    return photograph
+    with Image.open(_SHIPPED / f"{name.removeprefix('builtin:')}.jpg") as image:
+        return np.asarray(image)
 
 
 def _content(path: Path) -> bytes:

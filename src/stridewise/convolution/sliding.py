@@ -1,131 +1,53 @@
-"""One kernel slid over one picture with one stride: the feature map, what it costs and what it leaves out."""
+"""`slide`: one kernel over one picture at one stride or at several."""
 
-import base64
-import html
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from itertools import islice
-from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from stridewise.convolution.drawing import picture as drawing
+from stridewise.convolution.figures import AXIS_NAMES, SlideFigures
 from stridewise.convolution.kernels import read_kernel
-from stridewise.convolution.operation import Array, Step, convolve, count_products, walk
+from stridewise.convolution.operation import Array, convolve
 from stridewise.convolution.reading import Picture, luminance, read_picture
 from stridewise.convolution.window import Axis, Padding, PerAxis, axes
 from stridewise.errors import GeometryError, UsageError
-
-AXIS_NAMES = ("rows", "columns")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cost:
-    """Units: multiply-adds. `ratio` is against the same convolution at stride 1; `on_padding` is a part of `macs`."""
-
-    macs: int
-    on_padding: int
-    stride_one: int
-
-    @property
-    def ratio(self) -> Fraction:
-        """macs / stride_one."""
-        return Fraction(self.macs, self.stride_one)
+from stridewise.report.document import Document, Image, Remark, Remarks
+from stridewise.shown import Shown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Slide:
-    """One convolution of a picture.
+class Slide(SlideFigures, Shown):
+    """One convolution of a picture. The figures are those of `SlideFigures`."""
 
-    Shapes: `picture` (C, rows, columns), `weight` (O, C/groups, *kernel), `feature_map` (O, *out).
-    `axes`: the rows, then the columns.
-    """
-
-    kernel: str
-    picture: Array
-    weight: Array
-    groups: int
-    axes: tuple[Axis, ...]
-    feature_map: Array
-
-    @property
-    def heading(self) -> str:
-        """Kernel, picture, padding and dilation in a line: what several strides of one kernel have in common."""
-        size, over = (
-            " × ".join(str(number) for number in sizes) for sizes in (self.weight.shape[2:], self.picture.shape[1:])
+    def document(self) -> Document:
+        """Sizes, cost and coverage, and the drawing of what the stride reads and keeps."""
+        first, *others = str(self).splitlines()
+        return Document(
+            title=self.heading,
+            lead=(first,),
+            parts=(
+                Remarks(remarks=tuple(Remark(text=" ".join(line.split())) for line in others)),
+                Image(title="", words=f"{self.heading}\n{self}", png=self._png),
+            ),
         )
-        dilation = times([axis.dilation for axis in self.axes])
-        return f"{self.kernel}, {size}, on {over}, padding {_pad_words(self.axes)}, dilation {dilation}"
 
-    @property
-    def stride(self) -> tuple[int, ...]:
-        """The step of the window, one an axis."""
-        return tuple(axis.stride for axis in self.axes)
+    def __str__(self) -> str:
+        return SlideFigures.__str__(self)
 
-    @property
-    def formula(self) -> tuple[str, ...]:
-        """The size formula with its numbers and the remainder its floor drops, one an axis."""
-        return tuple(f"{axis.formula}, remainder {axis.remainder}" for axis in self.axes)
-
-    @property
-    def cost(self) -> Cost:
-        """Multiply-adds, and what they would be at stride 1."""
-        filters = self.weight.shape[0] * self.weight.shape[1]
-        products = count_products(self.axes, filters=filters)
-        one = filters * prod((axis.padded - axis.span + 1) * axis.kernel for axis in self.axes)
-        return Cost(macs=products.total, on_padding=products.on_padding, stride_one=one)
-
-    @property
-    def read_coverage(self) -> Fraction:
-        """The share of the picture's positions that any window reads."""
-        return prod((axis.coverage() for axis in self.axes), start=Fraction(1))
-
-    def steps(self, start: int = 0) -> Iterator[Step]:
-        """The convolution window by window, last axis fastest; each fills one cell of `feature_map`.
-
-        `start` is the index of the first step. Which cells read one row or column: `axes[at].readers(position)`.
-        """
-        return walk(
-            self.picture,
-            self.weight,
-            stride=self.stride,
-            padding=[(axis.begin, axis.end) for axis in self.axes],
-            dilation=[axis.dilation for axis in self.axes],
-            groups=self.groups,
-            start=start,
-        )
+    def _png(self) -> bytes:
+        file = io.BytesIO()
+        drawing([self]).save(file, format="PNG")
+        return file.getvalue()
 
     def to_json(self) -> dict[str, Any]:
         """The object that `stridewise slide --json` prints, for this one stride; without pixels."""
         return to_json([self])
-
-    def __str__(self) -> str:
-        lines = [
-            f"{name:<9}{formula}{_left_out(axis, name)}"
-            for name, formula, axis in zip(AXIS_NAMES, self.formula, self.axes, strict=True)
-        ]
-        maps, size = len(self.feature_map), " × ".join(str(axis.out_size) for axis in self.axes)
-        return "\n".join(
-            [
-                f"stride {times(self.stride)}: {size}" + (f", {maps} maps" if maps > 1 else ""),
-                *(f"  {line}" for line in lines),
-                f"  cost     {cost_line(self)}",
-                f"  reads    {percent(self.read_coverage)} of the picture's positions",
-            ]
-        )
-
-    def _repr_html_(self) -> str:
-        from stridewise.convolution.drawing import picture
-
-        file = io.BytesIO()
-        picture([self]).save(file, format="PNG")
-        text = html.escape(f"{self.heading}\n{self}")
-        data = base64.b64encode(file.getvalue()).decode("ascii")
-        return f'<img style="max-width:100%" alt="{text}" src="data:image/png;base64,{data}"><pre>{text}</pre>'
 
 
 def slide(
@@ -239,39 +161,3 @@ def _matched(pixels: Array, weight: Array, colour: str) -> tuple[Array, Array, i
             " 3 (RGB): take a first layer's filters"
         )
     return np.broadcast_to(pixels, (3, *pixels.shape[1:])).copy(), filters, 1
-
-
-def cost_line(one: Slide) -> str:
-    """The multiply-adds in words."""
-    cost = one.cost
-    pads = f"; {cost.on_padding:,} of them on padding" if cost.on_padding else ""
-    return f"{cost.macs:,} multiply-adds, {percent(cost.ratio)} of stride 1{pads}"
-
-
-def percent(share: Fraction) -> str:
-    """A share as a percentage of three figures, more where only they tell it from 100 %.
-
-    >>> percent(Fraction(1, 4)), percent(Fraction(9999, 10000)), percent(Fraction(1, 3000))
-    ('25 %', '99.99 %', '0.0333 %')
-    """
-    for digits in (3, 4, 6, 8):
-        text = f"{float(share * 100):.{digits}g}"
-        if "e" not in text and (share == 1 or text != "100"):
-            return f"{text} %"
-    return f"{float(share * 100)} %"
-
-
-def times(numbers: Sequence[int]) -> str:
-    """One number when all agree, else all of them: 2, or 1×2."""
-    return str(numbers[0]) if len(set(numbers)) == 1 else "×".join(map(str, numbers))
-
-
-def _pad_words(along: tuple[Axis, ...]) -> str:
-    sides = [str(a.begin) if a.begin == a.end else f"{a.begin}:{a.end}" for a in along]
-    return sides[0] if len(set(sides)) == 1 else "×".join(sides)
-
-
-def _left_out(axis: Axis, name: str) -> str:
-    if not axis.dropped:
-        return ""
-    return f": the last {axis.dropped} {name if axis.dropped > 1 else name.removesuffix('s')} never read"

@@ -1,4 +1,4 @@
-"""Real scans and photographs that scikit-learn ships, and how one is pasted onto the other.
+"""Real scans that scikit-learn ships, photographs that ship with Stridewise, and how one is pasted onto the other.
 
 1,797 handwritten digits of 8x8 pixels (UCI Optical Recognition of Handwritten Digits) and two photographs of 427x640.
 The last fifth of the scans, and the right third of each photograph, belong to `val`: nothing is in both splits.
@@ -6,16 +6,18 @@ The last fifth of the scans, and the right third of each photograph, belong to `
 
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from stridewise.data.picture import Bytes, Size
+from stridewise.data.picture import Bytes, Picture, Size
 from stridewise.errors import MissingExtraError
 
 Floats = npt.NDArray[np.float32]
 SPLITS = ("train", "val")
+PHOTOGRAPHS = tuple(Path(__file__).parents[1] / "pictures" / f"{name}.jpg" for name in ("china", "flower"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -31,18 +33,22 @@ class Sources:
 def sources(split: str) -> Sources:
     """The scans and photographs of `train` or `val`. Raises: MissingExtraError without scikit-learn."""
     try:
-        from sklearn.datasets import load_digits, load_sample_images
+        from sklearn.datasets import load_digits
     except ImportError as error:
         raise MissingExtraError("scikit-learn", "train", "the built-in data") from error
     scans = load_digits()
     cut = len(scans.images) * 4 // 5
     rows = slice(0, cut) if split == "train" else slice(cut, None)
-    photographs = tuple(np.asarray(image, np.uint8) for image in load_sample_images().images)
     return Sources(
         ink=(scans.images[rows] / 16.0).astype(np.float32),
         digits=scans.target[rows].astype(np.int64),
-        photographs=tuple(_own_part(image, split) for image in photographs),
+        photographs=photographs(split),
     )
+
+
+def photographs(split: str) -> tuple[Bytes, ...]:
+    """The part of the two photographs that belongs to `train` or `val`; they ship with Stridewise."""
+    return tuple(_own_part(Picture(name=path.stem, source=path).load(), split) for path in PHOTOGRAPHS)
 
 
 def backdrop(photographs: tuple[Bytes, ...], size: Size, rng: np.random.Generator) -> Floats:

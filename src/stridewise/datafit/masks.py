@@ -6,6 +6,7 @@ It bounds what a map of that stride can say when nothing refines it; a decoder t
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,8 @@ from stridewise.datafit.figures import Lost, MaskRow, RegionFigures
 from stridewise.datafit.strides import Stride, grid
 from stridewise.errors import MissingExtraError
 
+_CACHED = 1 << 18  # pixels of a mask up to which its cells are kept for the next one
+
 Bools = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
 
@@ -26,16 +29,27 @@ def rounded(mask: Bytes, stride: Stride, classes: int) -> Bytes:
     """The mask after majority rounding to `stride` and back, of its sizes; ignored pixels stay ignored."""
     if set(stride) == {1}:
         return mask
-    places = np.ix_(*(np.arange(extent) // step for extent, step in zip(mask.shape, stride, strict=True)))
-    shape = grid(mask.shape, stride)
-    cell: Ints = np.zeros((1,) * mask.ndim, np.int64)
-    for place, cells in zip(places, shape, strict=True):
-        cell = cell * cells + place
+    cell = _cached_cells(mask.shape, stride) if mask.size <= _CACHED else _cells(mask.shape, stride)
     counted = mask != IGNORE
     votes = cell * classes + mask
-    table = np.bincount(votes[counted], minlength=math.prod(shape) * classes)
-    winner = table.reshape(-1, classes).argmax(axis=1).astype(np.uint8)
-    return np.where(counted, winner[cell], np.uint8(IGNORE))
+    every = bool(counted.all())
+    table = np.bincount(
+        (votes if every else votes[counted]).ravel(), minlength=math.prod(grid(mask.shape, stride)) * classes
+    )
+    winner = table.reshape(-1, classes).argmax(axis=1).astype(np.uint8)[cell]
+    return winner if every else np.where(counted, winner, np.uint8(IGNORE))
+
+
+def _cells(size: Size, stride: Stride) -> Ints:
+    """The number of the cell that every pixel lies in."""
+    places = np.ix_(*(np.arange(extent) // step for extent, step in zip(size, stride, strict=True)))
+    cell: Ints = np.zeros((1,) * len(size), np.int64)
+    for place, cells in zip(places, grid(size, stride), strict=True):
+        cell = cell * cells + place
+    return cell
+
+
+_cached_cells = lru_cache(maxsize=32)(_cells)
 
 
 def boundary(mask: Bytes) -> Bools:
@@ -49,17 +63,18 @@ def boundary(mask: Bytes) -> Bools:
     return edge
 
 
-def boundary_f1(true: Bools, other: Bools, tolerance: int) -> float | None:
+def boundary_f1(true: Bools, other: Bools, tolerance: int, wide: Bools | None = None) -> float | None:
     """F1 of two boundaries: a pixel is met when the other boundary is within `tolerance` (chessboard) pixels.
 
-    None when neither has a pixel. Source: the boundary F1 of Csurka et al. 2013, "What is a good evaluation measure for
-    semantic segmentation?", with the chessboard distance in place of the Euclidean one.
+    wide: the true one widened by the tolerance, where that is at hand. None when neither has a pixel.
+    Source: the boundary F1 of Csurka et al. 2013, "What is a good evaluation measure for semantic segmentation?", with
+    the chessboard distance in place of the Euclidean one.
     """
     if not true.any() and not other.any():
         return None
     if not true.any() or not other.any():
         return 0.0
-    precision = float(_widened(true, tolerance)[other].mean())
+    precision = float((_widened(true, tolerance) if wide is None else wide)[other].mean())
     recall = float(_widened(other, tolerance)[true].mean())
     return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
 
@@ -106,29 +121,32 @@ class MaskTotals:
         """Count one mask, (height, width) of class indices."""
         numbers, kinds, areas = components(mask)
         edge, tolerance = boundary(mask), boundary_tolerance(mask.shape)
+        wide = _widened(edge, tolerance)
+        counted, count = mask != IGNORE, len(self._classes)
+        true = np.minimum(mask, count).astype(np.int64) * (count + 1)
         self._components += np.bincount(kinds, minlength=len(self._classes))
         self._sizes.append(mask.shape)
         self._areas.append(areas)
         for place, stride in enumerate(self._strides):
             other = rounded(mask, stride, len(self._classes))
-            self._add_overlap(place, mask, other)
-            f1 = boundary_f1(edge, boundary(other), tolerance)
+            self._add_overlap(place, true, other)
+            f1 = boundary_f1(edge, boundary(other), tolerance, wide)
             if f1 is not None:
                 self._boundary[place].append(f1)
-            kept = np.bincount(numbers[(mask == other) & (mask != IGNORE)], minlength=len(kinds) + 1)[1:] > 0
+            kept = np.bincount(numbers[(mask == other) & counted], minlength=len(kinds) + 1)[1:] > 0
             self._vanished[place] += np.bincount(kinds[~kept], minlength=len(self._classes))
             if not kept.all():
                 worst = [*self._lost[place], Lost(name=name, count=int((~kept).sum()))]
                 self._lost[place] = sorted(worst, key=lambda lost: -lost.count)[:LOST_SHOWN]
 
-    def _add_overlap(self, place: int, mask: Bytes, other: Bytes) -> None:
-        counted, count = mask != IGNORE, len(self._classes)
-        true, said, both = (
-            np.bincount(part, minlength=count)
-            for part in (mask[counted], other[counted], mask[counted & (mask == other)])
-        )
+    def _add_overlap(self, place: int, true: Ints, other: Bytes) -> None:
+        """true: the class of every pixel (the number of classes where none counts) times one more than that number."""
+        count = len(self._classes)
+        table = np.bincount((true + np.minimum(other, count)).ravel(), minlength=(count + 1) ** 2)
+        pairs = table.reshape(count + 1, count + 1)[:count, :count]
+        both = pairs.diagonal()
         self._overlap[place] += both
-        self._union[place] += true + said - both
+        self._union[place] += pairs.sum(axis=1) + pairs.sum(axis=0) - both
 
     @property
     def areas(self) -> npt.NDArray[np.float64]:
@@ -167,9 +185,17 @@ def _share(part: np.int64, whole: np.int64) -> float | None:
 
 
 def _widened(edge: Bools, by: int) -> Bools:
-    ndimage = _ndimage()
-    wide: Bools = ndimage.maximum_filter(edge, size=2 * by + 1, mode="constant")
-    return wide
+    """Pixels within `by` of an edge, chessboard distance: axis by axis, the reach doubled by a shift each way."""
+    for axis in range(edge.ndim):
+        reach = 0
+        while reach < by:
+            step = min(reach + 1, by - reach, edge.shape[axis])  # more would leave gaps at the borders
+            near, far = ((*(slice(None),) * axis, part) for part in (slice(None, -step), slice(step, None)))
+            wide = edge.copy()
+            wide[near] |= edge[far]
+            wide[far] |= edge[near]
+            edge, reach = wide, reach + step
+    return edge
 
 
 def _ndimage() -> Any:

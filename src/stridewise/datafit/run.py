@@ -106,6 +106,7 @@ def fit(
         raise UsageError(f"{dataset.name} was read to {dataset.task}, not to {task}: open it with task={task!r}")
     if verify:
         dataset = dataset.verified(progress)
+    split = None if split == "all" and "all" not in dataset.splits else split
     samples, limits = dataset.split(split), limits or Limits()
     sets = for_axes(sets, dataset.axes)
     job = _Job(

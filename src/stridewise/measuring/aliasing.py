@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from stridewise.findings import Finding
 from stridewise.measuring.bands import outside
 from stridewise.measuring.ladder import Stepping
 from stridewise.tracing.steps import Step, step_of
-
-if TYPE_CHECKING:
-    from stridewise.measuring.detail import Detail
-
-NOT_ATTENUATED = 0.1
-"""Share of energy above the new Nyquist from which SW109 speaks: a step of two on white noise meets 0.75."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,18 +92,3 @@ def _steps_to(dense: torch.Tensor, given: torch.Tensor, stride: Sequence[int]) -
         if part[shared].numel() and float((part[shared] - given[shared]).abs().max()) <= 1e-4 * scale:
             return True
     return False
-
-
-def aliasing_findings(found: Detail, threshold: float = NOT_ATTENUATED) -> Iterator[Finding]:
-    """SW109: the steps that fold a good part of their energy."""
-    for step in found.steps:
-        if step.aliasing is not None and step.aliasing.folded >= threshold:
-            by = "x".join(map(str, step.stride))
-            yield Finding(
-                rule="SW109",
-                severity="info",
-                key=step.path,
-                message=f"{step.path}: {100 * step.aliasing.folded:.0f} % of the energy before its step of {by} lies "
-                "above the new Nyquist and folds onto lower frequencies (on these pictures). A blur before the step "
-                "attenuates it, and costs detail",
-            )

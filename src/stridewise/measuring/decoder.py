@@ -7,6 +7,7 @@ decoding. A linear decoder is one among many: what it reads is a lower bound on 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -22,6 +23,10 @@ REACH = 1
 """Cells to each side that the decoder sees: a neighbourhood of three an axis."""
 
 MOST_FEATURES = 640
+_CELLS_AN_INPUT = 4
+LEAST_CHANNELS = 4
+"""Leading channels below which a decoder that had to drop some reads next to nothing, whatever there is."""
+
 _RIDGES = tuple(10.0**power for power in range(-12, 1))
 
 
@@ -53,17 +58,30 @@ class Readable:
     reduced: bool
 
 
+class TooFewCellsError(DataError):
+    """So few cells to fit by that what a decoder reads says nothing; `pictures` of this size would do."""
+
+    def __init__(self, cells: int, pictures: int) -> None:
+        super().__init__(f"detail: {cells} cells are too few to fit a decoder: measure on {pictures} pictures")
+        self.pictures = pictures
+
+
 def readable(pairs: Sequence[Pair], bands: Sequence[Sequence[float]], *, held_out: float = 0.34) -> Readable:
     """How much of the fine maps the coarse ones still hold, by the best linear decoder.
 
     bands: strides an axis, in fine positions; for each the detail that does not fit on such a grid is judged. The last
     pictures (share `held_out`, at least one) judge, the others fit. Raises: DataError for fewer than two pictures, or
-    maps too small for a neighbourhood.
+    maps too small for a neighbourhood; TooFewCellsError.
     """
     if len(pairs) < 2:
         raise too_few(len(pairs))
     cut = len(pairs) - max(round(held_out * len(pairs)), 1)
     shrink, reduced = _components([pair.coarse for pair in pairs[:cut]])
+    if shrink is not None and len(shrink) < LEAST_CHANNELS:
+        inner = [int(np.prod([n - 2 * REACH for n in pair.coarse.shape[1:]])) for pair in pairs]
+        wanted_cells = _CELLS_AN_INPUT * LEAST_CHANNELS * (2 * REACH + 1) ** (pairs[0].coarse.ndim - 1)
+        fit = -(-wanted_cells // max(min(inner), 1))
+        raise TooFewCellsError(sum(inner[:cut]), math.ceil(fit / (1 - held_out)) + 1)
     known, wanted = _rows(pairs[:cut], shrink)
     solve = _fit(known, wanted)
     lost = np.zeros((len(bands) + 1, 2))
@@ -95,7 +113,7 @@ def _components(maps: Sequence[Floats]) -> tuple[Floats | None, bool]:
     work, or for the cells to fit (four cells an input at least)."""
     channels, axes = maps[0].shape[0], maps[0].ndim - 1
     cells = sum(int(np.prod([n - 2 * REACH for n in m.shape[1:]])) for m in maps)
-    kept = max(min(MOST_FEATURES, cells // 4) // (2 * REACH + 1) ** axes, 1)
+    kept = max(min(MOST_FEATURES, cells // _CELLS_AN_INPUT) // (2 * REACH + 1) ** axes, 1)
     if channels <= kept:
         return None, False
     flat = np.concatenate([m.reshape(channels, -1) for m in maps], axis=1)

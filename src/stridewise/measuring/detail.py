@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,12 +10,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from stridewise.errors import DataError
+from stridewise.errors import DataError, by
+from stridewise.findings import Finding
 from stridewise.ir import Graph
 from stridewise.measuring.aliasing import Aliasing, energy_at_stride_one
 from stridewise.measuring.bands import share_outside
 from stridewise.measuring.capture import run_watched
-from stridewise.measuring.decoder import Pair, Readable, readable, too_few
+from stridewise.measuring.decoder import Pair, Readable, TooFewCellsError, readable, too_few
 from stridewise.measuring.intervals import Floats
 from stridewise.measuring.ladder import Map, Stepping, maps, powers, stepping
 
@@ -23,6 +24,9 @@ MOST_CELLS = 12_000
 """Cells of all pictures together that a decoder is fitted on and judged by: enough for its inputs."""
 
 JUDGED_CHANNELS = 64
+
+NOT_ATTENUATED = 0.1
+"""Share of energy above the new Nyquist from which SW109 speaks: a step of two on white noise meets 0.75."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,12 +61,16 @@ class DepthDetail:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Detail:
-    """What a network keeps of detail. without: sites that step without a module of their own, which are not judged."""
+    """What a network keeps of detail. without: sites that step without a module of their own, which are not judged.
+
+    starved: maps that the pictures are too few to judge by, and how many pictures would do.
+    """
 
     steps: tuple[StepDetail, ...]
     depth: tuple[DepthDetail, ...]
     pictures: int
     without: tuple[str, ...]
+    starved: tuple[tuple[str, int], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -94,6 +102,7 @@ class Detail:
             "steps": steps,
             "depth": depth,
             "not_judged": list(self.without),
+            "too_few_pictures": [{"key": key, "wanted": wanted} for key, wanted in self.starved],
         }
 
 
@@ -122,13 +131,16 @@ def detail(
         if tick is not None:
             tick(number + 1, len(pictures))
     images = [_numbers(x[None]) for x in pictures]
+    starved: dict[str, int] = {}
     return Detail(
-        steps=tuple(_step(step, taken[step.path], energies[step.path], cells) for step in steps),
+        steps=tuple(_step(step, taken[step.path], energies[step.path], cells, starved) for step in steps),
         depth=tuple(
-            _depth(m, [both[0 if m.inserted else 1] for both in taken[m.watch]], images, ladder, cells) for m in ladder
+            _depth(m, [both[0 if m.inserted else 1] for both in taken[m.watch]], images, ladder, cells, starved)
+            for m in ladder
         ),
         pictures=len(pictures),
         without=without,
+        starved=tuple(starved.items()),
     )
 
 
@@ -146,13 +158,15 @@ def _numbers(tensor: torch.Tensor) -> Floats:
     return numbers
 
 
-def _step(step: Stepping, seen: list[tuple[Floats, Floats]], energies: list[Any], cells: int) -> StepDetail:
+def _step(
+    step: Stepping, seen: list[tuple[Floats, Floats]], energies: list[Any], cells: int, starved: dict[str, int]
+) -> StepDetail:
     aliasing = Aliasing.of(energies) if energies and all(e is not None for e in energies) else None
     found: Readable | None = None
     if len(seen) > 1:
         every = max(seen[0][0].shape[0] // JUDGED_CHANNELS, 1)
         pairs = [_cut(Pair(fine=a[::every], coarse=b, stride=step.stride, start=()), cells) for a, b in seen]
-        found = _readable(pairs, [step.stride])
+        found = _readable(step.path, pairs, [step.stride], starved)
     return StepDetail(
         path=step.path,
         kind=step.kind,
@@ -166,7 +180,9 @@ def _step(step: Stepping, seen: list[tuple[Floats, Floats]], energies: list[Any]
     )
 
 
-def _depth(m: Map, seen: list[Floats], images: list[Floats], ladder: Sequence[Map], cells: int) -> DepthDetail:
+def _depth(
+    m: Map, seen: list[Floats], images: list[Floats], ladder: Sequence[Map], cells: int, starved: dict[str, int]
+) -> DepthDetail:
     finer = tuple(2 * n for n in powers([other.stride for other in ladder]))
     found: Readable | None = None
     if len(seen) == len(images) and len(seen) > 1:
@@ -178,15 +194,20 @@ def _depth(m: Map, seen: list[Floats], images: list[Floats], ladder: Sequence[Ma
             _cut(Pair(fine=image, coarse=coarse[inside], stride=m.stride, start=start), cells)
             for image, coarse in zip(images, seen, strict=True)
         ]
-        found = _readable(pairs, [(p / 2,) * len(m.stride) for p in finer])
+        found = _readable(m.path, pairs, [(p / 2,) * len(m.stride) for p in finer], starved)
     kept = tuple(None if v is None else 1 - v for v in found.lost) if found else (None,) * len(finer)
     return DepthDetail(path=m.path, stride=m.stride, finer_than=finer, kept=kept, at_most=bool(found and found.reduced))
 
 
-def _readable(pairs: list[Pair], bands: Sequence[Sequence[float]]) -> Readable | None:
-    """The reading, None where maps are too small for a neighbourhood."""
+def _readable(
+    path: str, pairs: list[Pair], bands: Sequence[Sequence[float]], starved: dict[str, int]
+) -> Readable | None:
+    """The reading, None where maps are too small for a neighbourhood, or too few: then `starved` says so."""
     try:
         return readable(pairs, bands)
+    except TooFewCellsError as error:
+        starved[path] = max(error.pictures, starved.get(path, 0))
+        return None
     except DataError:
         return None
 
@@ -204,3 +225,17 @@ def _cut(pair: Pair, cells: int) -> Pair:
 def picture_detail(pictures: torch.Tensor, stride: Sequence[int]) -> float | None:
     """Share of the pictures' own energy outside the band of a stride: what there is to be lost."""
     return share_outside([_numbers(x[None]) for x in pictures], stride)
+
+
+def aliasing_findings(found: Detail, threshold: float = NOT_ATTENUATED) -> Iterator[Finding]:
+    """SW109: the steps that fold a good part of their energy."""
+    for step in found.steps:
+        if step.aliasing is not None and step.aliasing.folded >= threshold:
+            yield Finding(
+                rule="SW109",
+                severity="info",
+                key=step.path,
+                message=f"{step.path}: {100 * step.aliasing.folded:.0f} % of the energy before its step of "
+                f"{by(step.stride)} lies above the new Nyquist and folds onto lower frequencies (on these pictures). "
+                "A blur before the step attenuates it, and costs detail",
+            )

@@ -16,6 +16,7 @@ from typing import Any
 from stridewise.errors import UsageError
 
 MIN_ROUNDS = 10
+MOST_ROUNDS = 10_000
 _WARM_UPS = 3
 _PAGE = mmap.PAGESIZE
 _LOOK_EVERY = 0.001  # seconds between looks at the process's memory
@@ -43,16 +44,22 @@ class Latency:
     machine: str
     peak_bytes: int | None = None
 
+    @property
+    def differs(self) -> bool:
+        """Whether the quartiles of the ratio lie on one side of 1: else no difference to the first network is shown."""
+        return not self.ratio_low <= 1 <= self.ratio_high
+
     def __str__(self) -> str:
+        alike = "" if self.differs or self.ratio_low == self.ratio_high else "; no difference shown"
         return (
-            f"{self.name}: {self.ratio:.2f}x ({self.ratio_low:.2f} to {self.ratio_high:.2f}), "
+            f"{self.name}: {self.ratio:.2f}x ({self.ratio_low:.2f} to {self.ratio_high:.2f}{alike}), "
             f"{1e3 * self.median:.2f} ms (quartiles {1e3 * self.low:.2f} to {1e3 * self.high:.2f}; measured, "
             f"{self.rounds} rounds, batch {self.batch}, {self.threads} thread{'s' if self.threads > 1 else ''})"
         )
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
-        return {"kind": "measured", **asdict(self)}
+        return {"kind": "measured", **asdict(self), "differs_from_first": self.differs}
 
 
 def latency(
@@ -69,13 +76,14 @@ def latency(
     x: what each is called with, a tensor with the batch first (its device is where they run). Every round calls every
     network once, in an order that turns, after warm-up calls that are not counted. memory: also the process's peak gain
     in one further call. tick: called with rounds done and rounds in all.
-    Raises: UsageError for fewer than 10 rounds or no networks.
+    Raises: UsageError for fewer than 10 rounds or more than 10,000, or no networks.
     """
     import torch
 
-    if rounds < MIN_ROUNDS or not models:
+    if not MIN_ROUNDS <= rounds <= MOST_ROUNDS or not models:
         raise UsageError(
-            f"latency: {rounds} rounds of {len(models)} networks: measure one or more, {MIN_ROUNDS} rounds"
+            f"latency: {rounds} rounds of {len(models)} networks: measure one or more, {MIN_ROUNDS} rounds or more, "
+            f"up to {MOST_ROUNDS:,}"
         )
     device = torch.device(getattr(x, "device", "cpu"))
 

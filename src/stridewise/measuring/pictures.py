@@ -17,7 +17,7 @@ from stridewise.data.builtin import digits
 from stridewise.data.picture import Bytes
 from stridewise.data.records import Sample, Values, loaded
 from stridewise.data.report import Report, Tally
-from stridewise.data.scans import sources
+from stridewise.data.scans import photographs
 from stridewise.errors import DataError, UsageError
 from stridewise.measuring.matching import Found
 
@@ -121,9 +121,7 @@ def _photographs(
     size: tuple[int, ...], count: int, channels: int, standard: Standard, rng: np.random.Generator
 ) -> Pictures:
     """Windows of the two photographs at drawn places, each photograph in turn; enlarged where they are too small."""
-    images = [
-        np.concatenate([a, b], axis=1) for a, b in zip(*(sources(s).photographs for s in ("train", "val")), strict=True)
-    ]
+    images = [np.concatenate([a, b], axis=1) for a, b in zip(*(photographs(s) for s in ("train", "val")), strict=True)]
     pixels = []
     depth = size[0] if len(size) == 3 else 1
     plane = (1, *size) if len(size) == 1 else tuple(n + depth - 1 for n in size[-2:])

@@ -14,10 +14,9 @@ from stridewise.analyses import cost
 from stridewise.analyses.declared import cumulative_stride
 from stridewise.analyses.state import evaluate
 from stridewise.errors import DataError, UsageError
-from stridewise.measuring.aliasing import aliasing_findings
 from stridewise.measuring.box_shift import box_shift
 from stridewise.measuring.dense_shift import dense_shift
-from stridewise.measuring.detail import detail
+from stridewise.measuring.detail import aliasing_findings, detail
 from stridewise.measuring.field import effective_fields
 from stridewise.measuring.intervals import difference, ratio
 from stridewise.measuring.latency import latency

@@ -103,11 +103,19 @@ def _main(every: Sequence[Row]) -> Table:
                 f"shift: mode {row.shift.mode}{preset}, {row.shift.offsets} offsets a picture on a grid of {reach} "
                 f"pixels, {row.shift.pictures} pictures; intervals are 95 % over pictures"
             )
+    for row in every:
         if isinstance(row.shift, Shift) and row.shift.classes_predicted < 3:
-            notes.append(
-                f"shift: only {row.shift.classes_predicted} class(es) are ever predicted: agreement says little, look "
-                "at the output change"
-            )
+            said = ("no class is", "one class only is", "only two classes are")[row.shift.classes_predicted]
+            notes.append(f"shift: {row.name}: {said} ever predicted: agreement says little, look at the output change")
+    short = {key: wanted for row in every if row.detail is not None for key, wanted in row.detail.starved}
+    if short:
+        notes.append(
+            f"detail: {len(short)} maps are not judged, the pictures are too few to fit their decoders: "
+            f"--images {max(short.values())} would do for all"
+        )
+    alike = [r.name for r in every[1:] if r.latency is not None and not r.latency.differs]
+    if alike:
+        notes.append(f"latency: no difference to {every[0].name} is shown for {', '.join(alike)}: quartiles hold 1")
     return Table(title="", head=("", *(row.name for row in every), ""), rows=tuple(rows), notes=tuple(notes))
 
 

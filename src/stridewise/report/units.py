@@ -53,5 +53,5 @@ def shortened(text: str, width: int) -> str:
 
 def counted(number: int, what: str) -> str:
     """A number with its word: "1 epoch", "1,200 pictures", "2 classes"."""
-    many = f"{what}es" if what.endswith(("s", "x", "ch")) else f"{what}s"
+    many = f"{what}es" if what.endswith(("s", "x")) else f"{what}s"
     return f"{number:,} {what if number == 1 else many}"

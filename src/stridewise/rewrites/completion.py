@@ -15,6 +15,7 @@ from stridewise.rewrites.kinds import check_kinds
 from stridewise.rewrites.phases import phases, spans_of
 from stridewise.rewrites.request import Request, Wish, per_axis, resolved
 from stridewise.rewrites.restride import restride
+from stridewise.rewrites.sharing import calls_of
 from stridewise.rewrites.solver import cap, complete
 
 _Steps: TypeAlias = Sequence[Mapping[int, int]]
@@ -63,7 +64,7 @@ def check_pins(before: Graph, after: Graph) -> None:
     """Refuse a plan that changes the size of a map which a flattened head or a table is made for."""
     for old, new in zip(before.pins, after.pins, strict=True):
         made, now = before.grids[old.grid].sizes, after.grids[new.grid].sizes
-        if old.kind in ("flatten", "position table") and made != now:
+        if old.kind in ("flatten", "position table") and made != now and new.sizes != now:
             node = before.nodes[old.node]
             raise PlanError(
                 f"{node.key or node.path or node.target}: {old.message} ({old.kind}); the plan would make that map "
@@ -99,7 +100,13 @@ def _settings(graph: Graph, steps: _Steps, kinds: Mapping[int, Wish]) -> dict[st
         wish = kinds.get(node.index, Wish(stride=None))
         if new != was or wish.downsample != "stride":
             settings[node.key] = _setting(wish, new, was)
-    return settings
+    return {_alone(graph, settings, key): setting for key, setting in settings.items()}
+
+
+def _alone(graph: Graph, settings: Mapping[str, Setting], key: str) -> str:
+    """The key of a site; with #1 where a shared module's first call changes and not all of them do."""
+    calls = calls_of(graph, key)
+    return f"{key}#1" if len(calls) > 1 and any(n.key not in settings for n in calls) else key
 
 
 def _inserted(slot: Slot, wish: Wish) -> Setting | None:

@@ -17,6 +17,7 @@ from stridewise.ir import Graph, Node
 from stridewise.ops.registry import op_named
 from stridewise.ops.step import STEPS, Inserted
 from stridewise.plans import BORDERS, KINDS, Plan, Setting
+from stridewise.rewrites.sharing import spread_out
 
 SPACE = "space-to-depth"
 
@@ -28,9 +29,10 @@ def steps_now(graph: Graph, node: Node) -> tuple[int, ...]:
 
 
 def filled(graph: Graph, plan: Plan) -> Plan:
-    """The plan with the stride of every setting that names a kind alone: as it is now. Unknown sites are left."""
+    """The plan with the stride of every setting that names a kind alone: as it is now, and what is said of a shared
+    module said of each of its calls. Unknown sites are left."""
     sites = {}
-    for key, setting in plan.sites.items():
+    for key, setting in spread_out(graph, plan.sites).items():
         node = graph.node_named(key)
         if not setting.stride and node is not None and node.grid is not None:
             now = steps_now(graph, node)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
@@ -16,6 +16,7 @@ from stridewise.report.units import binary, count
 from stridewise.rewrites.cumulative import cumulative, steps_of
 from stridewise.rewrites.kinds import filled
 from stridewise.rewrites.restride import restride
+from stridewise.rewrites.sharing import shared_alone
 from stridewise.shown import Shown
 
 
@@ -38,7 +39,8 @@ class Change:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preview(Shown):
-    """A plan's effect. pads: rows added so that parallel paths meet, (key, axis, rows); totals are (before, after)."""
+    """A plan's effect. pads: rows added so that parallel paths meet, (key, axis, rows); totals are (before, after);
+    graph: the network under the plan; notes: what else is worth knowing, a line each."""
 
     changes: tuple[Change, ...]
     pads: tuple[tuple[str, int, int], ...]
@@ -46,6 +48,8 @@ class Preview(Shown):
     macs: tuple[int, int]
     params: tuple[int, int]
     peak_bytes: tuple[int, int]
+    graph: Graph = field(repr=False)
+    notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         if not self.changes:
@@ -68,6 +72,7 @@ class Preview(Shown):
             f"multiply-adds {count(before)} -> {count(after)} ({after / max(before, 1):.2f}x)",
             *_weights(self.params),
             f"peak activation memory {binary(self.peak_bytes[0])} -> {binary(self.peak_bytes[1])}, batch 1",
+            *self.notes,
         ]
         return "\n".join(lines)
 
@@ -97,6 +102,7 @@ class Preview(Shown):
                 }
                 for c in self.changes
             ],
+            **({"notes": list(self.notes)} if self.notes else {}),
             "pads": [{"key": key, "axis": axis, "rows": rows} for key, axis, rows in self.pads],
         }
 
@@ -129,6 +135,8 @@ def preview(graph: Graph, plan: Plan) -> Preview:
         macs=(macs(graph, sizes[0]), macs(after, sizes[1])),
         params=(graph.params, after.params),
         peak_bytes=(peak_bytes(graph, sizes[0]), peak_bytes(after, sizes[1])),
+        graph=after,
+        notes=shared_alone(graph, plan),
     )
 
 

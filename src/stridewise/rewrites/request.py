@@ -15,6 +15,7 @@ from stridewise.plans import BORDERS, KINDS, check_stride
 from stridewise.rewrites.cumulative import steps_of
 from stridewise.rewrites.kinds import steps_now
 from stridewise.rewrites.places import is_within
+from stridewise.rewrites.sharing import calls_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,14 +82,16 @@ def resolved(graph: Graph, request: Mapping[str, Any]) -> Request:
     """
     found = Request()
     steppable = site_grids(graph)
-    for name, value in request.items():
+    # What is said of one call of a shared module stands before what is said of all of them.
+    for name, value in sorted(request.items(), key=lambda item: "#" in item[0]):
         node = graph.node_named(name)
         if name.startswith("+"):
             found.slots.append((_slot(graph, name[1:]), parse_wish(name, value, graph.axes, "max")))
         elif node is None:
             _resolve_module(graph, found, name, value)
         elif node.index in steppable:
-            found.sites[node.index] = parse_wish(name, value, graph.axes, "stride")
+            wish = parse_wish(name, value, graph.axes, "stride")
+            found.sites.update({n.index: wish for n in calls_of(graph, name) if n.index in steppable})
         else:
             raise PlanError(f"{name}: {_why_no_site(graph, node)}")
     return found

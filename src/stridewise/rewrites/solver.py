@@ -113,7 +113,7 @@ def _cost(graph: Graph, edge: Edge, steps: Mapping[int, int], factor: Fraction, 
         return 0
     if steps[edge.node] > 1:
         return _STEPS_TODAY
-    kernel = min(graph.nodes[edge.node].attrs.get("kernel", (1,)))
+    kernel = min(graph.nodes[edge.node].attrs.get("kernel") or (1,))
     return _COVERS if kernel >= new else _LEAVES_UNREAD
 
 

@@ -19,6 +19,7 @@ from stridewise.plans import Plan, Setting
 from stridewise.rewrites.kinds import SPACE, made_by, own_windows, shift_of
 from stridewise.rewrites.phases import phases
 from stridewise.rewrites.places import Place, is_repeated, place_of
+from stridewise.rewrites.sharing import calls_of
 from stridewise.surgery.patched import Beginning, Edit, Override
 from stridewise.surgery.undo import Undo
 from stridewise.tracing.calls import FunctionCall, by_node, function_calls
@@ -81,10 +82,16 @@ class Applier:
                 self.undo.method(module, "forward_features", Beginning(module, "forward_features", override))
 
     def _steppable(self, key: str) -> Any:
-        """The site's module, where that has a stride to set for this call alone; None elsewhere."""
+        """The site's module, where its stride is to be set for all its calls alike; None elsewhere."""
         node, module = self.graph.node_named(key), self.modules.get(key.split("#")[0])
         shared = node is not None and is_repeated(self.graph, node.path)
-        return module if hasattr(module, "stride") and not shared else None
+        return module if hasattr(module, "stride") and not (shared and not self._alike(key)) else None
+
+    def _alike(self, key: str) -> bool:
+        """Whether every call of a shared module gets the same step of its own."""
+        calls = calls_of(self.graph, key.partition("#")[0])
+        settings = {self.plan.sites.get(n.key) for n in calls}
+        return len(settings) == 1 and None not in settings and self.plan.sites[key].downsample == "stride"
 
     # -- the op itself -------------------------------------------------------------------------------------------------
 
@@ -94,6 +101,8 @@ class Applier:
         if module is None:
             call = self._edit(key, node, stride=stride)
             return f"{key}: {call} with stride {once(stride)}"
+        if node.call > 1:
+            return f"{key}: as {key.partition('#')[0]}, whose other call it is"
         if len(stride) != len(node.attrs["maps"]):
             raise PlanError(f"{key}: {len(stride)} strides for {len(node.attrs['maps'])} axes of its window")
         old = module.stride

@@ -23,7 +23,7 @@ def end(size, kernel, stride, dilation, pad, m_in, m_out, ceil):
 _ATTRIBUTES = ("stride", "dilation", "padding", "ceil_mode")
 
 
-def code(before: nn.Module, after: nn.Module, plan: Plan, done: Done) -> str:
+def code_of(before: nn.Module, after: nn.Module, plan: Plan, done: Done) -> str:
     """The lines that turn `before` into `after`, which `plan` was applied to (two copies of one model)."""
     old = dict(before.named_modules())
     lines: list[str] = []

@@ -1,6 +1,8 @@
-"""Early stopping: the weights of the best epoch so far, kept where `patience` asks for it."""
+"""Weights that stand in for the last ones: their running average, or those of the best epoch (early stopping)."""
 
 from __future__ import annotations
+
+import copy
 
 import torch
 from torch import nn
@@ -8,6 +10,29 @@ from torch import nn
 from stridewise.files import whole
 from stridewise.tasks.checkpoint import Checkpoint
 from stridewise.tasks.record import Epoch
+
+
+class Average:
+    """A running average of a model's weights, in `model`. Mutable on purpose: every step moves it.
+
+    Early on it moves faster, so that it does not keep the random weights training began with.
+    Source: Tan and Le 2019 (EfficientNet) as TensorFlow's ExponentialMovingAverage has it, decay min(d, (1+n)/(10+n)).
+    """
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.model = copy.deepcopy(model).eval().requires_grad_(False)
+        self._source, self._decay = model, decay
+
+    @torch.no_grad()
+    def update(self, steps: int) -> None:
+        """Take the weights after so many steps in."""
+        share = 1 - min(self._decay, (1 + steps) / (10 + steps))
+        new = self._source.state_dict()
+        for key, value in self.model.state_dict().items():
+            if value.is_floating_point():
+                value.lerp_(new[key].to(value.dtype), share)
+            else:
+                value.copy_(new[key])
 
 
 class Best:

@@ -28,7 +28,7 @@ class Checkpoint:
             fabric.save(temporary, content)
 
     def resumed(self, fabric: Any, state: dict[str, Any]) -> list[Epoch]:
-        """The curve so far, the model and optimizer brought to where it ends; nothing where there is no file.
+        """The curve so far, what `state` holds brought to where it ends; nothing where there is no file.
 
         Raises: LoadError naming what differs, for another training's.
         """
@@ -49,8 +49,8 @@ class Checkpoint:
                 raise LoadError(
                     f"{self.path}: the checkpoint of another training (another {what}{told}): delete it or name another"
                 )
-        state["model"].load_state_dict(rest["model"])
-        state["optimizer"].load_state_dict(rest["optimizer"])
+        for key, part in state.items():
+            part.load_state_dict(rest[key])
         return curve
 
 

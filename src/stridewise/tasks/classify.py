@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 from torch.nn import functional
@@ -108,4 +109,17 @@ class Classify:
                 metric.update(found, y.to(device))
                 right += (found.cpu() == y).tolist()
         low, high = wilson(sum(right), len(right))
-        return Evaluation(score=float(metric.compute()), low=low, high=high, correct=tuple(right))
+        figures = _beside(np.array(right), pictures) if thorough else {}
+        return Evaluation(score=float(metric.compute()), low=low, high=high, figures=figures, correct=tuple(right))
+
+
+def _beside(right: npt.NDArray[np.bool_], pictures: Pictures) -> dict[str, float | None]:
+    """What the accuracy is to be held against: that of saying one class always, and the mean over the classes."""
+    labels = pictures.y.numpy()
+    counts = np.bincount(labels, minlength=len(pictures.classes))
+    by_class = [float(right[labels == k].mean()) for k in np.flatnonzero(counts)]
+    usual = int(counts.argmax())
+    return {
+        f"always {pictures.classes[usual]}": float(counts[usual] / counts.sum()),
+        "mean over classes": float(np.mean(by_class)),
+    }

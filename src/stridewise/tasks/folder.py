@@ -15,6 +15,7 @@ from stridewise.errors import StridewiseError, UsageError
 from stridewise.files import write_bytes, write_text
 from stridewise.plans import Plan
 from stridewise.report.figure import png
+from stridewise.tasks.examples import shown
 from stridewise.tasks.pictures import Splits
 from stridewise.tasks.record import Epoch, TrainRecord, curves
 from stridewise.tasks.task import Source, Task, name_of
@@ -33,10 +34,6 @@ class RunFolder:
 
     def __init__(self, path: str | Path, *, resume: bool = False) -> None:
         self.path = Path(path)
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StridewiseError(f"{path}: the run folder cannot be made: {error.strerror}") from error
         there = self.checkpoint.exists() or (self.path / RESULT).exists()
         if there and not resume and not _follower():
             raise UsageError(f"{path}: holds a training already: pass --resume to go on, or name another --run")
@@ -51,7 +48,11 @@ class RunFolder:
         return self.path / CHECKPOINT
 
     def begin(self, plan: Plan) -> None:
-        """Write the plan."""
+        """Make the folder and write the plan."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StridewiseError(f"{self.path}: the run folder cannot be made: {error.strerror}") from error
         write_text(self.path / PLAN, plan.to_toml())
 
     def tell(self, curve: list[Epoch], task: Task, title: str) -> None:
@@ -65,8 +66,11 @@ class RunFolder:
         self._to_board(len(curve), curve[-1], task.metric)
 
     def keep(self, model: nn.Module, task: Task, source: Source, plan: Plan, splits: Splits) -> None:
-        """Write the trained network."""
+        """Write the trained network, and where it fails."""
         save_trained(self.path / WEIGHTS, model, task, source, plan, splits)
+        device = next((p.device for p in model.parameters()), "cpu")
+        for name, content in shown(model, task, splits.held_out, device).items():
+            write_bytes(self.path / name, content)
 
     def end(self, record: TrainRecord) -> None:
         """Write the record."""

@@ -17,7 +17,7 @@ from torch import nn
 from stridewise.data.records import Progress
 from stridewise.errors import DataError, StridewiseError, UsageError
 from stridewise.tasks.augment import augmented
-from stridewise.tasks.best import Best
+from stridewise.tasks.best import Average, Best
 from stridewise.tasks.checkpoint import Checkpoint
 from stridewise.tasks.libraries import quiet
 from stridewise.tasks.memory import Pieces, out_of_memory
@@ -80,8 +80,10 @@ def fit(
     with quiet():
         optimizer = torch.optim.AdamW(_groups(model, recipe.decay), lr=recipe.rate)
         running, optimizer = fabric.setup(channels_last(model), optimizer)
-    judged = running if fabric.world_size == 1 else model
-    curve = checkpoint.resumed(fabric, {"model": running, "optimizer": optimizer}) if checkpoint is not None else []
+    average = Average(model, recipe.ema) if recipe.ema else None
+    judged = average.model if average else running if fabric.world_size == 1 else model
+    state = {"model": running, "optimizer": optimizer, **({"average": average.model} if average else {})}
+    curve = checkpoint.resumed(fabric, state) if checkpoint is not None else []
     best = Best(recipe.patience, judged, checkpoint)
     best.recall(curve)
     last = epochs if stop_after is None else min(epochs, len(curve) + stop_after)
@@ -95,6 +97,7 @@ def fit(
         aim=aim,
         pieces=pieces,
         total=epochs * per_epoch,
+        average=average,
         progress=progress,
     )
     while len(curve) < last and not best.over(curve):
@@ -102,14 +105,14 @@ def fit(
         curve.append(Epoch(loss=loss, score=run.score(judged)))
         best.look(curve)
         if checkpoint is not None:
-            checkpoint.save(fabric, {"model": running, "optimizer": optimizer}, curve)
+            checkpoint.save(fabric, state, curve)
         if told is not None and fabric.is_global_zero:
             told(curve, model)
     finished = len(curve) == epochs or best.over(curve)
     notes = [pieces.note] if pieces.note else []
     return Fitted(
         curve=tuple(curve),
-        model=model,
+        model=average.model if average else model,
         running=judged,
         device=fabric.device,
         steps=len(curve) * per_epoch,
@@ -155,6 +158,7 @@ class _Run:
     aim: Aim
     pieces: Pieces
     total: int
+    average: Average | None
     progress: Progress | None
 
     def score(self, judged: nn.Module) -> float:
@@ -172,9 +176,11 @@ class _Run:
         for number, (x, y) in enumerate(pictures.batches(len(pictures) // per_epoch, order[: self._used(pictures)])):
             step = epoch * per_epoch + number
             for group in self.optimizer.param_groups:
-                group["lr"] = self.recipe.rate * share_of_rate(step, self.total)
+                group["lr"] = self.recipe.rate * share_of_rate(step, self.total, self.recipe.warmup)
             x, y = augmented(x, y, self.recipe.augment, generator)
             sum_of_losses += self._step(x, y)
+            if self.average is not None:
+                self.average.update(step)
             if (number % _LOOK_EVERY == 0 or number == per_epoch - 1) and not math.isfinite(sum_of_losses.item()):
                 raise StridewiseError(
                     f"{self.aim.name}: the loss is not a number at step {step + 1} of {self.total}: lower the rate "
@@ -235,9 +241,9 @@ def channels_last(model: nn.Module) -> nn.Module:
     return model
 
 
-def share_of_rate(step: int, total: int) -> float:
-    """The learning rate's share at a step: up in a line over the first tenth, then down along half a cosine."""
-    warm = max(1, total // 10)
+def share_of_rate(step: int, total: int, warmup: float = 0.1) -> float:
+    """The learning rate's share at a step: up in a line over the first `warmup`, then down along half a cosine."""
+    warm = max(1, int(total * warmup))
     if step < warm:
         return (step + 1) / warm
     return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, total - warm)))

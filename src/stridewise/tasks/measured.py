@@ -41,5 +41,5 @@ def is_trained(model: str) -> bool:
 def _judged(path: str | Path, found: Trained, data: str | Path | Dataset, device: str) -> Interval:
     task: Any = found.task.name
     dataset = data if isinstance(data, Dataset) else open_dataset(data, task)
-    score = evaluated(path, found, dataset, device)
+    score, _ = evaluated(path, found, dataset, device)
     return Interval(value=score.score, low=score.low, high=score.high)

@@ -50,6 +50,11 @@ class Overlap:
         if self._boundaries:
             figures["boundary F"] = float(np.mean(self._edges)) if self._edges else None
         figures["pixels right"] = float(total[0].sum() / total[1].sum())
+        if self._boundaries:
+            usual = int(total[1].argmax())
+            alone = np.zeros_like(total)
+            alone[1], alone[2, usual], alone[0, usual] = total[1], total[1].sum(), total[1, usual]
+            figures[f"always {self._classes[usual]}"] = mean_iou(alone)
         figures |= {f"IoU {name}": value for name, value in zip(self._classes, _ious(total), strict=True)}
         return Evaluation(score=mean_iou(total), low=low, high=high, figures=figures)
 

@@ -12,10 +12,12 @@ import numpy as np
 import torch
 from PIL import Image
 
-from stridewise.data.cleaning import picture_files
-from stridewise.data.picture import Bytes, Picture
+from stridewise.data.cleaning import picture_files, source_of
+from stridewise.data.drawing import with_boxes, with_class, with_mask
+from stridewise.data.grids import Grid
+from stridewise.data.picture import Bytes, Picture, PictureError, Size
+from stridewise.data.records import Sample, loaded
 from stridewise.errors import DataError
-from stridewise.tasks.drawing import with_boxes, with_class, with_mask
 from stridewise.tasks.segment import labels_at
 from stridewise.tasks.trained import Trained
 
@@ -25,35 +27,69 @@ _TOP = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Said:
-    """What was said of one picture: plain values, one line of text, and the image as PNG."""
+    """What was said of one picture: plain values, one line of text, and the image as PNG.
+
+    Of signals and volumes the image is an array (NumPy's .npy): the class of every position, or the scores.
+    """
 
     name: str
     values: dict[str, Any]
     line: str
     image: bytes
+    suffix: str = ".png"
 
 
-def find_pictures(paths: Sequence[str | Path]) -> list[Picture]:
+def find_pictures(paths: Sequence[str | Path]) -> list[Picture | Grid]:
     """The picture files named, and those in the folders named. Raises: DataError where there are none."""
     files: list[Path] = []
     for path in map(Path, paths):
         files += picture_files(path) if path.is_dir() else [path]
     if not files:
         raise DataError(f"{', '.join(map(str, paths))}: no pictures there: name picture files, or a folder of them")
-    return [Picture(name=str(file), source=file) for file in files]
+    return [source_of(file, str(file)) for file in files]
 
 
-def predict(trained: Trained, pictures: Sequence[Picture], *, least_score: float = LEAST_SCORE) -> Iterator[Said]:
+def predict(
+    trained: Trained, pictures: Sequence[Picture | Grid], *, least_score: float = LEAST_SCORE
+) -> Iterator[Said]:
     """What the network says of each picture, at the picture's own size. Raises: PictureError for a broken one."""
-    height, width = trained.data.shape[1:]
+    channels, *size = trained.data.shape
     for picture in pictures:
+        header = picture.header()
+        if len(header.size) != len(size):
+            raise PictureError(picture.name, f"{len(header.size)} axes where the network reads {len(size)}")
+        sample = Sample(picture=picture, size=header.size)
+        seen = loaded(sample, tuple(size), channels)
+        x = trained.standard(torch.from_numpy(np.array(seen)).movedim(-1, 0)[None])
+        if isinstance(picture, Grid):
+            yield _of_grid(trained, x, picture.name, header.size)
+            continue
         pixels = picture.load()
-        seen = Picture(name=picture.name, source=pixels).load((height, width))
-        x = trained.standard(torch.from_numpy(seen.copy()).permute(2, 0, 1)[None])
         values, line, image = _SAYS[trained.task.name](trained, x, pixels, least_score)
         out = io.BytesIO()
         image.save(out, format="PNG")
         yield Said(name=picture.name, values=values, line=f"{picture.name}: {line}", image=out.getvalue())
+
+
+def _of_grid(trained: Trained, x: torch.Tensor, name: str, size: Size) -> Said:
+    """A signal or a volume: the class of each position at its own size, or the share of each class."""
+    with torch.inference_mode():
+        out = trained.model(x)[0]
+    classes, file = trained.data.classes, io.BytesIO()
+    if trained.task.name == "segment":
+        labels = labels_at(out, size)
+        np.save(file, labels)
+        share = np.bincount(labels.reshape(-1), minlength=len(classes)) / labels.size
+        values = {"shares": {n: float(v) for n, v in zip(classes, share, strict=True) if v > 0}}
+        line = ", ".join(f"{n} {v:.1%}" for n, v in values["shares"].items())
+        return Said(name=name, values=values, line=f"{name}: {line}", image=file.getvalue(), suffix=".npy")
+    shares = out[: len(classes)].softmax(0)
+    np.save(file, shares.numpy())
+    best = int(shares.argmax())
+    scores = dict(zip(classes, shares.tolist(), strict=True))
+    line = f"{name}: {classes[best]} {scores[classes[best]]:.1%}"
+    return Said(name=name, values={"class": classes[best], "scores": scores}, line=line, image=file.getvalue(),
+                suffix=".npy")  # fmt: skip
 
 
 Answer = tuple[dict[str, Any], str, Image.Image]

@@ -15,11 +15,12 @@ PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """How a network is trained. rate: AdamW's peak learning rate, warmed up over the first tenth of the steps and then
+    """How a network is trained. rate: AdamW's peak learning rate, warmed up over a share `warmup` of the steps and then
     lowered to 0 along a cosine; augment: any of `AUGMENTATIONS`; precision, device: as Fabric names them.
 
     A step takes batch * accumulate pictures, on all devices together. clip: the largest norm of a gradient, 0 for any.
     patience: epochs without a better score after which training ends with the best epoch's weights.
+    ema: the decay a step of a running average of the weights, which is judged and kept in their place; 0 for none.
     """
 
     batch: int = 64
@@ -33,6 +34,8 @@ class Recipe:
     accumulate: int = 1
     clip: float = 0.0
     patience: int | None = None
+    warmup: float = 0.1
+    ema: float = 0.0
 
     def __post_init__(self) -> None:
         for name in self.augment:
@@ -40,6 +43,8 @@ class Recipe:
                 raise UsageError(f"no augmentation '{name}': choose from {', '.join(AUGMENTATIONS)}")
         if self.batch < 2 or not self.rate > 0:
             raise UsageError(f"batch {self.batch}, rate {self.rate}: a batch is 2 pictures or more, a rate above 0")
+        if not 0 <= self.warmup < 1 or not 0 <= self.ema < 1:
+            raise UsageError(f"warmup {self.warmup:g}, ema {self.ema:g}: shares from 0 and below 1 are wanted")
         if self.precision not in PRECISIONS:
             raise UsageError(f"no precision '{self.precision}': choose from {', '.join(PRECISIONS)}")
         counts = {"devices": self.devices, "nodes": self.nodes, "accumulate": self.accumulate}

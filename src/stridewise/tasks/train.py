@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,11 @@ from stridewise.errors import UsageError
 from stridewise.plans import Plan
 from stridewise.tasks.folder import RunFolder, title_of
 from stridewise.tasks.loop import as_it_is
+from stridewise.tasks.pictures import Splits
 from stridewise.tasks.reading import read_splits
 from stridewise.tasks.recipe import Recipe, told_apart
-from stridewise.tasks.record import TrainRecord
+from stridewise.tasks.record import Epoch, TrainRecord
+from stridewise.tasks.report import Report, Teller
 from stridewise.tasks.run import run as _run
 from stridewise.tasks.run import task_of
 from stridewise.tasks.task import Source, Task
@@ -40,6 +42,7 @@ def train(
     checkpoint: str | Path | None = None,
     stop_after: int | None = None,
     progress: Progress | None = None,
+    each: Callable[[Report], None] | None = None,
     **settings: Any,
 ) -> TrainRecord:
     """Train `model` for a task under a plan, and measure it on held-out pictures.
@@ -47,9 +50,9 @@ def train(
     task: classify, segment or detect. model: a name as for `load`, or a function that makes a module. size: resize
     pictures to (height, width). weights: a file to begin with, else random. run: a folder that keeps the trained
     network, its metrics and a checkpoint; resume: go on where it stopped. checkpoint: that file alone. stop_after:
-    epochs of this call. progress: called with steps done and in all. settings: of the recipe (batch, rate, decay,
-    augment, precision, device, devices, nodes, accumulate, clip, patience), and of the task (head, levels, width,
-    sizes).
+    epochs of this call. progress: called with steps done and in all; each: after every epoch, with its `Report`.
+    settings: of the recipe (batch, rate, decay, augment, precision, device, devices, nodes, accumulate, clip,
+    patience, warmup, ema), and of the task (head, levels, width, sizes).
     Raises: UsageError, DataError, LoadError, PlanError, StridewiseError, one line each.
     """
     recipe, options = told_apart(settings)
@@ -61,15 +64,22 @@ def train(
     splits = read_splits(chosen, _opened(chosen, data, format), size, model)
     common: dict[str, Any] = {"plan": plan, "epochs": epochs, "seed": seed, "recipe": recipe, "progress": progress}
     common |= {"weights": weights, "trust": trust, "stop_after": stop_after}
+    tell = Teller(each, chosen.metric, epochs, recipe)
     if folder is None:
-        return _run(chosen, model, splits, checkpoint=None if checkpoint is None else Path(checkpoint), **common)
+        file = None if checkpoint is None else Path(checkpoint)
+        return _run(chosen, model, splits, checkpoint=file, told=lambda curve, _: tell(curve), **common)
     folder.begin(plan)
+
+    def told(curve: list[Epoch], _: object) -> None:
+        folder.tell(curve, chosen, title_of(chosen, model, splits))
+        tell(curve)
+
     record = _run(
         chosen,
         model,
         splits,
         checkpoint=folder.checkpoint,
-        told=lambda curve, _: folder.tell(curve, chosen, title_of(chosen, model, splits)),
+        told=told,
         kept=lambda found: folder.keep(found, chosen, model, plan, splits),
         **common,
     )
@@ -94,29 +104,33 @@ def evaluate(
     """
     found = load_trained(path)
     check_same(path, found, task, model, Plan.read(plan) if isinstance(plan, str | Path) else plan)
-    return evaluated(path, found, _opened(found.task, data, format), device)
+    return evaluated(path, found, _opened(found.task, data, format), device)[0]
 
 
-def evaluated(path: str | Path, found: Trained, dataset: Dataset, device: str = "cpu") -> TrainRecord:
-    """A trained network judged on the held-out pictures of a data set.
+def evaluated(path: str | Path, found: Trained, dataset: Dataset, device: str = "cpu") -> tuple[TrainRecord, Splits]:
+    """A trained network judged on the held-out pictures of a data set, and these.
 
     Raises: UsageError where the data have other classes; DataError.
     """
     begun = clocks()
+    if dataset.axes != len(found.data.shape) - 1:
+        raise UsageError(f"{path}: reads data of {len(found.data.shape) - 1} axes, {dataset.name} has {dataset.axes}")
     splits = read_splits(found.task, replace(dataset, channels=found.data.shape[0]), found.data.shape[1:])
     if splits.classes != found.data.classes:
         raise UsageError(
             f"{path}: knows the classes {_few(found.data.classes)}; {splits.name} has {_few(splits.classes)}"
         )
+    splits = splits.under(found.standard)
     training = Training(
         task=found.task,
         source=found.source,
-        splits=splits.under(found.standard),
+        splits=splits,
         plan=found.plan,
         recipe=Recipe(device=device),
         begun=begun,
     )
-    return training.record(as_it_is(found.model.to(device), device), [f"judged from {path}", *splits.notes])
+    record = training.record(as_it_is(found.model.to(device), device), [f"judged from {path}", *splits.notes])
+    return record, splits
 
 
 def _opened(task: Task, data: str | Path | Dataset, format: str | None) -> Dataset:

@@ -8,10 +8,7 @@ from dataclasses import dataclass, field
 
 from stridewise.ops.registry import Op
 from stridewise.ops.space import Draw, Trial, is_torch
-
-
-class Broken(AssertionError):  # noqa: N818  a promise is broken
-    """A promise that an op does not keep: the op, its target, the call and what is wrong, in one line."""
+from stridewise.testing.broken import Broken
 
 
 @dataclass(slots=True)

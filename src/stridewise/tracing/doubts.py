@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 from stridewise.analyses.sizes import size_of
-from stridewise.axis import IDENTITY
+from stridewise.axis import IDENTITY, Window
 from stridewise.errors import GeometryError
 from stridewise.ir import Graph, Sizes
 
@@ -40,6 +40,7 @@ def is_asking(graph: Graph, stated: Callable[[str], bool]) -> bool:
 def doubtful(graph: Graph, twins: Sequence[Graph]) -> Mapping[int, str]:
     """By node the reason why its geometry is not believed: it gives other sizes than `twins`, traces at other sizes."""
     found: dict[int, str] = {}
+    known = _pads_of_windows(graph)
     for twin in twins:
         if len(twin.nodes) != len(graph.nodes):
             continue
@@ -58,7 +59,20 @@ def doubtful(graph: Graph, twins: Sequence[Graph]) -> Mapping[int, str]:
             except GeometryError:
                 said = ()
             real = there[at] if len(there) == counts[grid.node] else None
+            if grid.node in known:
+                sizes.append(said or grid.sizes)
+                continue
             sizes.append(real if real is not None else said or grid.sizes)
             if grid.node is not None and real != said:
                 found[grid.node] = NOT_FOLLOWED
     return found
+
+
+def _pads_of_windows(graph: Graph) -> set[int]:
+    """Paddings of "SAME" that the window behind them stands for: its size says whether they are read rightly."""
+    same = {
+        grid.sources[0]
+        for grid in graph.grids
+        if grid.kind == "map" and any(isinstance(m, Window) and m.same for m in grid.maps)
+    }
+    return {g.node for g in graph.grids if g.index in same and g.node is not None and graph.nodes[g.node].op == "pad"}

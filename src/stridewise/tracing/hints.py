@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TypeAlias
 
+import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
 from stridewise.analyses.limits import smallest_input
 from stridewise.errors import StridewiseError, by
 from stridewise.ir import Graph
+from stridewise.tracing.inputs import Argument, called
 
-Shapes: TypeAlias = Mapping[str, tuple[int, ...]]
+Shapes: TypeAlias = Mapping[str, Argument]
 _LARGEST = 1024
 
 
@@ -27,24 +31,32 @@ def hint(model: nn.Module, shapes: Shapes, attempt: Callable[[Shapes], Graph]) -
     named = _names(model, shapes)
     if named or len(shapes) != 1:
         return named
-    ((name, (channels, *sizes)),) = shapes.items()
+    ((name, argument),) = shapes.items()
+    if argument.text or not argument.sizes:
+        return ""
+    channels, *sizes = argument.sizes
     wanted = _channels(model)
     for axes in dict.fromkeys((len(sizes), _axes(model))):
         for candidate in dict.fromkeys((channels, wanted or channels)):
             shape = (candidate, *(sizes if axes == len(sizes) else [sizes[0] if sizes else 224] * axes))
             while math.prod(shape[1:]) <= _LARGEST ** max(len(shape) - 1, 1) and len(shape) > 1:
                 try:
-                    graph = attempt({name: shape})
+                    graph = attempt({name: argument.resized(shape)})
                 except StridewiseError:
                     shape = (candidate, *(2 * n for n in shape[1:]))
                     continue
                 return _said(graph, (channels, *sizes), shape)
+    with contextlib.suppress(StridewiseError):
+        attempt({name: replace(argument, dtype=torch.int64, positions=tuple(range(1, len(argument.shape))))})
+        return f"it takes whole numbers: say {by(argument.sizes)}:int64"
     return ""
 
 
 def part_hint(model: nn.Module, attempt: Callable[[nn.Module], Graph]) -> str:
     """The part with the most weights that can be traced where the whole cannot, as in detectors whose forward asks for
     numbers (which boxes are good enough); "" where there is none."""
+    if isinstance(model, torch.jit.ScriptModule):  # whose parts are TorchScript too
+        return ""
     sizes = {name: sum(p.numel() for p in part.parameters() if not is_lazy(p)) for name, part in model.named_children()}
     for name in sorted(sizes, key=sizes.__getitem__, reverse=True):
         try:
@@ -66,6 +78,8 @@ def _names(model: nn.Module, shapes: Shapes) -> str:
     takes = [p for p in known if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
     if any(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in known) or not takes:
         return ""
+    if len(called(model.forward, dict.fromkeys(shapes, 0))[0]) and "" not in shapes:
+        return ""  # they go into the one dict that it takes
     given = {key or takes[0].name for key in shapes}
     needed = {p.name for p in takes if p.default is p.empty}
     if needed <= given <= {p.name for p in takes}:

@@ -21,10 +21,11 @@ from stridewise.ops.join import OWN_ORDER
 from stridewise.tracing.cuts import has_open_cuts, with_cuts
 from stridewise.tracing.doubts import doubtful, is_asking
 from stridewise.tracing.fast_paths import is_own_forward
+from stridewise.tracing.inputs import Argument
 from stridewise.tracing.links import has_constant_sizes, with_links
 from stridewise.tracing.same import may_pad_same, with_same_padding
 
-Shapes: TypeAlias = Mapping[str, tuple[int, ...]]
+Shapes: TypeAlias = Mapping[str, Argument]
 Again: TypeAlias = Callable[..., Graph]
 
 _ROUNDS = 4  # an op that is not followed leaves fewer questions behind it
@@ -59,7 +60,7 @@ def _strict(graph: Graph, again: Again, shapes: Shapes) -> Graph:
         least = smallest_input(graph)[axis] if ends else None
         if least is None or least == graph.grids[0].sizes[axis]:
             continue
-        smaller = {k: (*s[: 1 + axis], least, *s[2 + axis :]) for k, s in shapes.items()}
+        smaller = {key: argument.cut(axis, least) for key, argument in shapes.items()}
         try:
             again(smaller)
         except StridewiseError:
@@ -122,7 +123,7 @@ def _twins(
 
 
 def _most_axes(shapes: Shapes) -> int:
-    return max(len(shape) for shape in shapes.values()) - 1
+    return max(len(argument.positions) for argument in shapes.values())
 
 
 def _larger(
@@ -130,12 +131,8 @@ def _larger(
 ) -> Graph | None:
     """The trace at an input larger by the first of `steps` (None: twice as large) that the network takes."""
     for step in steps:
-        larger = {
-            k: (*s[:1], *(n if a not in along else 2 * n if step is None else n + step for a, n in enumerate(s[1:])))
-            for k, s in shapes.items()
-        }
         try:
-            return again(larger)
+            return again({key: argument.larger(step, along) for key, argument in shapes.items()})
         except StridewiseError:
             continue
     return None

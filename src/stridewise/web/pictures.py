@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import threading
 from pathlib import Path
@@ -101,34 +100,10 @@ def png(pixels: Pixels) -> bytes:
 
 
 def first_picture() -> tuple[str, Levels]:
-    """(name, levels) of the picture a start begins with: a photograph of scikit-learn's, else one drawn here."""
-    found = importlib.util.find_spec("sklearn")  # the library itself takes seconds to import; the file is enough
-    if found is not None and found.origin is not None:
-        path = Path(found.origin).parent / "datasets" / "images" / "flower.jpg"
-        if path.is_file():
-            return "a flower (photograph of scikit-learn's)", _coloured(read_shrunk(path.read_bytes(), SIDE))
-    return "drawn test scene", np.clip(np.rint(drawn() * 255), 0, 255).astype(np.uint8)
+    """(name, levels) of the picture a start begins with: a photograph that ships with Stridewise."""
+    path = Path(__file__).parents[1] / "pictures" / "flower.jpg"
+    return "a flower (photograph)", _coloured(read_shrunk(path.read_bytes(), SIDE))
 
 
 def _coloured(levels: Levels) -> Levels:
     return np.repeat(levels, 3, axis=0) if len(levels) == 1 else levels
-
-
-def drawn(rows: int = 256, columns: int = 320) -> Pixels:
-    """A scene with what strides act on: a horizon, discs of many sizes, fine stripes, a checked board.
-
-    Shape: (3, rows, columns).
-    """
-    y, x = np.mgrid[0:rows, 0:columns].astype(np.float64)
-    sky = np.stack([0.45 + 0.4 * y / rows, 0.62 + 0.25 * y / rows, 0.92 - 0.1 * y / rows])
-    ground = np.stack([0.35 + 0.1 * x / columns, 0.48 - 0.1 * y / rows, np.full_like(x, 0.24)])
-    scene = np.where(y < 0.62 * rows, sky, ground)
-    for at, radius in enumerate((48, 30, 18, 11, 6, 3)):
-        centre = (0.3 * rows + 22 * (at % 2), columns * (0.14 + 0.15 * at))
-        disc = (y - centre[0]) ** 2 + (x - centre[1]) ** 2 < radius**2
-        scene[:, disc] = np.array([[0.9 - 0.1 * at], [0.3 + 0.1 * at], [0.2 + 0.13 * at]])
-    stripes = (y > 0.7 * rows) & (y < 0.92 * rows)
-    scene[:, stripes & (x < 0.45 * columns) & ((x // (1 + x // 24)) % 2 == 0)] = 0.95
-    board = stripes & (x > 0.55 * columns) & ((x // 8 + y // 8) % 2 == 0)
-    scene[:, board] = 0.1
-    return scene
