@@ -204,6 +204,7 @@ class TestInTheBrowser:
         assert "12×12 cells" in page.locator(".made").nth(1).inner_text()
         page.locator("#transposed").uncheck()
         page.locator("#signal").check()
-        page.locator(".signals .answer.chosen").wait_for()
+        page.locator(".signals .answer.chosen").first.wait_for()
+        until(page, lambda: page.locator(".signals .answer").count() == 60)
         counts = [page.locator(".signals svg").nth(i).locator(".answer").count() for i in (1, 2)]
         assert counts == [40, 20]

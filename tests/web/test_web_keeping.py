@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from browsing import answered, fact, needs_chromium, opened, rises, until
+from browsing import answered, fact, needs_chromium, opened, place, rises, until
 
 pytestmark = needs_chromium
 
@@ -90,3 +90,43 @@ def test_escape_gives_the_focus_back_and_arrows_go_through_the_menu(page: Any, a
     page.keyboard.press("Escape")
     assert page.locator("#take").count() == 0
     assert page.evaluate("document.activeElement.textContent").startswith("Export")
+
+
+def test_a_first_minute_is_checked_by_the_page(page: Any, address: str):
+    opened(page, address)
+    page.locator("#network").select_option("2")
+    until(page, lambda: rises(page) == ["0", "1", "3"])
+    page.locator(".minute > summary").click()
+    task = page.locator("[data-task=finer]")
+    assert "Hint" in task.inner_text()
+    answered(page, lambda: task.get_by_role("button", name="show me").click())
+    task.locator(".answered").wait_for()
+    assert "4×4 instead of 8×8" in task.inner_text()
+    page.locator(".minute > summary", has_text="1 of 3 done").wait_for()
+    page.get_by_role("link", name="without its last step").click()
+    until(page, lambda: rises(page) == ["0", "1"])
+
+
+def test_terms_are_explained_where_they_stand(page: Any, address: str):
+    opened(page, address)
+    terms = page.locator("#consequences .term")
+    assert terms.count() >= 8
+    assert all(len(term.get_attribute("title") or "") > 20 for term in terms.all())
+
+
+def test_a_dot_puts_a_step_in_and_a_moved_step_stays_in_hand(page: Any, address: str):
+    opened(page, address)
+    answered(page, lambda: page.locator("[data-slot='layers.8']").dispatch_event("click"))
+    until(page, lambda: rises(page) == ["+layers.3", "+layers.6", "+layers.8"])
+    until(page, lambda: page.evaluate("document.activeElement.dataset.key") == "+layers.8")
+    assert "after layers.8" in page.locator("#ladder .site").inner_text()
+    box = place(page, page.locator("#ladder .rise .knob").last)
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x - 20, y, steps=4)
+    page.mouse.move(x - 45, y, steps=4)
+    page.mouse.up()
+    until(page, lambda: rises(page)[-1] != "+layers.8")
+    until(page, lambda: page.evaluate("document.activeElement.dataset.key") == rises(page)[-1])
+    assert page.locator("#ladder .held").count() == 0

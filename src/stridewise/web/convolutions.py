@@ -62,6 +62,7 @@ def convolution(pictures: Pictures, opened: Opened, asked: Json) -> Json:
         "pixels": square.tolist(),
         "cut": cut,
         "transposed": turned,
+        "signal": flat,
         "maps": [work(square, weights, _stride(stride, flat), pads, dilation, border) for stride in strides],
     }
 

@@ -43,6 +43,9 @@ export function plainNumber(v) {
   return Number(text) === 0 ? "0" : text.replace(/(\.\d*?)0+$/, "$1").replace(/\.$/, "").replace("-", "−");
 }
 
+// What a person reads for a place: "+layer3.1" is a step put in after layer3.1.
+export const placeName = (key) => (key.startsWith("+") ? `after ${key.slice(1)}` : key);
+
 // Somebody's text in a message: no characters that are not seen, and not without end.
 export const clipped = (text) => String(text).replace(/\p{C}/gu, "").slice(0, 120);
 

@@ -10,6 +10,7 @@ import { lost } from "sw/net";
 import { beat, watch } from "sw/pulse";
 import { Rooms } from "sw/rooms";
 import { Stage } from "sw/stage";
+import { Tasks } from "sw/tasks";
 import { base, begin, busy, data, errors, forgive, kinds, live, networks, openNetwork, said, toast } from "sw/store";
 import { ErrorCard, html, render } from "sw/ui";
 
@@ -37,6 +38,7 @@ function Page() {
     <div class="errors">${lost.value && html`<${ErrorCard} key="lost" text=${`The connection is lost: ${lost.value}`} fix=${html`<button type="button" class="small" onClick=${beat}>look now</button>`} />`}${errors.value.map((text) => html`<${ErrorCard} key=${text} text=${text} onClose=${() => forgive(text)} />`)}</div>
     <p class="unseen" aria-live="polite" id="said">${said.value}</p>
     ${toast.value && html`<p class="toast" aria-hidden="true">${toast.value}</p>`}
+    ${live && ready && !busy.value && html`<${Tasks} />`}
     <main>
       ${sheet ? html`<${File} kind=${data.kind} report=${data.report} />` : ready && !busy.value
         ? html`<div class=${live && kinds.value.includes("maps") ? "top" : "top two"}>

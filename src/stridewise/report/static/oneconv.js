@@ -119,7 +119,7 @@ export function OneConvolution() {
     ${found && map && html`<p class="muted small-text" id="one-about">${found.kernel}: ${about}.${found.transposed ? " Transposed: every pixel spreads the whole filter, stride cells apart; a cell sums what reaches it." : ""}</p>
       <div class="sliding">
         <${Crop} source=${source} cut=${found.cut} onMove=${(shares) => set({ at: shares })} />
-        ${asked.signal ? html`<${Signal} found=${found} maps=${found.maps} which=${side} cell=${cell} onCell=${choose} />` : html`
+        ${found.signal ? html`<${Signal} found=${found} maps=${found.maps} which=${side} cell=${cell} onCell=${choose} />` : html`
         <figure><figcaption>${found.own ? found.own.place : "the pixels"}, ${found.pixels.length}×${found.pixels[0].length}${pads.flat().some(Boolean) ? ", padding around them" : ""} <${Legend} scale=${inks} /></figcaption>
           <${Grid} id="one-input" values=${found.pixels} heat=${heat} scale=${inks} unit=${unit} label="Input pixels" pads=${pads} around=${map.axes.map((a) => a.around)} frames=${[side, ...found.maps.map((_, i) => i).filter((i) => i !== side)].map((i) => frameOf(found.maps[i], cells[i]))} taps=${termsOf(found, map, cell).filter((t) => t.inside).map((t) => [t.y, t.x])} unread=${unread} rest=${map.axes.map((a) => a.remainder)} chosen=${pixel} onCell=${setPixel} onLeave=${() => setPixel(null)} /></figure>
         ${found.maps.map((m, i) => html`<figure class="made" key=${i}><figcaption>stride ${m.stride.join("×")}: ${m.axes[0].out_size}×${m.axes[1].out_size} cells, ${(100 * m.axes[0].coverage * m.axes[1].coverage).toFixed(0)} % of pixels read, ${m.multiplications} multiplications <${Legend} scale=${outs} /></figcaption>
@@ -128,7 +128,7 @@ export function OneConvolution() {
       <div class="controls"><button type="button" onClick=${() => setPlaying(!playing)} aria-pressed=${playing}>${playing ? "pause" : "play"}</button><button type="button" onClick=${() => go(at - 1, true)}>step back</button><button type="button" onClick=${() => go(at + 1, true)}>step</button>
         <label class="wide-range">window <input type="range" min="0" max=${total - 1} value=${at} onInput=${(e) => go(Number(e.target.value))} aria-valuetext=${`cell ${cell.join(", ")}`} /></label>
         <label class="check"><input type="checkbox" checked=${coverage} onChange=${(e) => setCoverage(e.target.checked)} /> how often each pixel is read</label></div>
-      <${Products} found=${found} map=${map} cell=${cell} moving=${moving && !asked.signal} />
-      <dl class="formulas">${map.axes.map((a, i) => (asked.signal && i === 0 ? null : html`<div key=${i}><dt>${i ? "columns" : "rows"}</dt><dd><code>${a.formula}</code>${a.remainder ? html` <span class="muted">the floor leaves ${a.remainder} padded position${a.remainder > 1 ? "s" : ""}${a.dropped ? `; ${a.dropped} of them are pixels that no window reaches` : ""}</span>` : ""}</dd></div>`))}</dl>
+      <${Products} found=${found} map=${map} cell=${cell} moving=${moving && !found.signal} />
+      <dl class="formulas">${map.axes.map((a, i) => (found.signal && i === 0 ? null : html`<div key=${i}><dt>${i ? "columns" : "rows"}</dt><dd><code>${a.formula}</code>${a.remainder ? html` <span class="muted">the floor leaves ${a.remainder} padded position${a.remainder > 1 ? "s" : ""}${a.dropped ? `; ${a.dropped} of them are pixels that no window reaches` : ""}</span>` : ""}</dd></div>`))}</dl>
       <${Twin} label="The output as a table" heads=${["row", ...map.out[0].map((_, i) => i)]} rows=${map.out.map((line, y) => [y, ...line.map(plainNumber)])} />`}`;
 }
