@@ -108,7 +108,7 @@ class Elastic(nn.Module):
         own = self._norms.items() if own_affine else ()
         self._affine = [(norm, kind, _key(path, kind)) for path, norm in own for kind in _AFFINE]
         self._places = [(model.get_submodule(p.rpartition(".")[0]), p.rpartition(".")[2]) for p in self._norms if p]
-        self.register_load_state_dict_post_hook(_relink)
+        self.register_load_state_dict_post_hook(_relink)  # type: ignore[no-untyped-call]
         self._changes[self.active].again()
 
     def use(self, plan: str | Plan) -> Elastic:
