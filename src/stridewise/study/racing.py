@@ -23,7 +23,7 @@ FIRST = 2
 """Seeds that every finalist gets before any is raced."""
 SURE = 3
 """Seeds from which on anything is called settled."""
-_ERROR = 0.04  # of the 5 %: a fifth is kept back, for plans whose noise differs (benchmarks/racing.py)
+_ERROR = 0.034  # of the 5 %: a third is kept back, for plans whose noise differs (benchmarks/racing.py)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
