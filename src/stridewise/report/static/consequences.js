@@ -1,7 +1,7 @@
 // Area 3: what a plan changes, each figure with its difference from the original, how it was found, and its formula.
 
 import * as jobs from "sw/jobs";
-import { by, bytes, change, count, number } from "sw/format";
+import { by, bytes, change, count, number, placeName } from "sw/format";
 import { sizesOf } from "sw/shape";
 import { KEEP } from "sw/state";
 import { base, change as propose, kinds, layer, live, look, now, tab, view } from "sw/store";
@@ -105,9 +105,9 @@ function Findings() {
   const rows = [...rules.values()].sort((a, b) => order[a[0].severity] - order[b[0].severity]);
   return html`<ul class="findings">${rows.slice(0, all ? 99 : 4).map(([f, ...more]) => html`<li key=${f.rule} class=${f.severity}>
       <span class="tag">${{ error: "✖", warning: "▲", info: "ℹ" }[f.severity]} ${f.rule} ${f.severity}</span>
-      <button type="button" class="link" onClick=${() => (layer.value = f.key)}>${f.key}</button>
+      <button type="button" class="link" onClick=${() => (layer.value = f.key)}>${placeName(f.key)}</button>
       <span> ${f.message.replace(`${f.key}: `, "").replace(/\.?$/, ".")}</span>
-      ${more.length > 0 && html`<details class="likewise"><summary>Likewise ${more.length} more</summary>${more.map((m, i) => html`${i ? ", " : ""}<button type="button" class="link" key=${m.key + i} title=${m.message} onClick=${() => (layer.value = m.key)}>${m.key}</button>`)}</details>`}</li>`)}</ul>
+      ${more.length > 0 && html`<details class="likewise"><summary>Likewise ${more.length} more</summary>${more.map((m, i) => html`${i ? ", " : ""}<button type="button" class="link" key=${m.key + i} title=${m.message} onClick=${() => (layer.value = m.key)}>${placeName(m.key)}</button>`)}</details>`}</li>`)}</ul>
     ${rows.length > 4 || all ? html`<button type="button" class="small" onClick=${() => setAll(!all)}>${all ? "fewer" : `all ${rows.length} rules`}</button>` : null}`;
 }
 
