@@ -119,8 +119,7 @@ def renumbered(graph: Graph, before: Sequence[FunctionCall], after: Sequence[Fun
     return frozenset(
         key_of(call)
         for call in before
-        if now.get(key_of(call), call.numbers) != call.numbers
-        and all(_computes(graph.nodes[i].op) for i in call.nodes)
+        if now.get(key_of(call), call.numbers) != call.numbers and all(_computes(graph.nodes[i].op) for i in call.nodes)
     )
 
 
