@@ -40,7 +40,8 @@ def dilate(
 ) -> list[str]:
     """Carry the actions of `found` out on the model; returns a line for each change, in executed order.
 
-    calls: those behind the graph's nodes. by_calls: leave every attribute as it is, for forwards that compute with them.
+    calls: those behind the graph's nodes. by_calls: leave every attribute as it is, for forwards that compute with
+    them.
     Raises: PlanError, before anything is changed, where an op has no dilated form.
     """
     graph = found.graph

@@ -14,9 +14,10 @@ from stridewise.tracing.source import Source
 
 
 def rehearse(graph: Graph, plan: Plan) -> Certificate | None:
-    """What stays the same under the plan, where weights are kept. Raise PlanError where the model behind `graph` cannot carry `plan` out: a shared module whose calls would differ,
-    an op that no form is known of, a forward that computes with sizes or reads what the plan sets.
+    """What stays the same under the plan, where weights are kept and the model is there to try it.
 
+    Raises: PlanError where the model behind `graph` cannot carry `plan` out: a shared module whose calls would differ,
+    an op that no form is known of, a forward that computes with sizes or reads what the plan sets.
     Nothing is said of a graph without a source (a file's), or changed since.
     """
     source = graph.source
