@@ -50,16 +50,14 @@ def shift(target: Path) -> None:
     steps = tuple(enumerate((1, 2, 4, 8, 16)))
     level = told["chain, plain, total stride 1"]["moved 1"]
     rows = {
-        kind: [
-            (k, told.get(f"chain, {kind}, total stride {s}", {}).get("moved 1", level)) for k, s in enumerate(strides)
-        ]
+        kind: [(k, told.get(f"chain, {kind}, total stride {s}", {}).get("moved 1", level)) for k, s in steps]
         for kind in ("plain", "blur")
     }
     chart = Chart(
         title="A picture moves by one pixel: how far the output moves (1: another picture)",
         words=f"plain steps: {rows['plain'][0][1]} at total stride 1, {rows['plain'][-1][1]} at 16; with a blur "
         f"{rows['blur'][-1][1]} at 16",
-        x=Scale(label="total stride", ticks=tuple((float(k), str(s)) for k, s in enumerate(strides))),
+        x=Scale(label="total stride", ticks=tuple((float(k), str(s)) for k, s in steps)),
         y=Scale(zero=True),
         series=tuple(Series(points=tuple(points), name=f"steps: {kind}") for kind, points in rows.items()),
     )

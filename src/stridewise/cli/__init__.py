@@ -25,6 +25,7 @@ _GROUPS = {
     "See": {
         "show": "Sizes, strides, fields and costs of every layer; several plans side by side.",
         "check": "Findings about networks' strides; exit 3 when there are any at the chosen level.",
+        "sizes": "Which input sizes a network takes, exactly, and what refuses the others.",
         "slide": "One convolution, shown: window, product, sum, step, feature map.",
         "serve": "The page: see strides, change them, watch every consequence.",
     },

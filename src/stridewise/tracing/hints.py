@@ -55,6 +55,8 @@ def hint(model: nn.Module, shapes: Shapes, attempt: Callable[[Shapes], Graph]) -
 def part_hint(model: nn.Module, attempt: Callable[[nn.Module], Graph]) -> str:
     """The part with the most weights that can be traced where the whole cannot, as in detectors whose forward asks for
     numbers (which boxes are good enough); "" where there is none."""
+    if isinstance(model, torch.jit.ScriptModule):  # whose parts are TorchScript too
+        return ""
     sizes = {name: sum(p.numel() for p in part.parameters() if not is_lazy(p)) for name, part in model.named_children()}
     for name in sorted(sizes, key=sizes.__getitem__, reverse=True):
         try:
