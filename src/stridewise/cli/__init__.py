@@ -26,6 +26,7 @@ _GROUPS = {
         "show": "Sizes, strides, fields and costs of every layer; several plans side by side.",
         "check": "Findings about networks' strides; exit 3 when there are any at the chosen level.",
         "sizes": "Which input sizes a network takes, exactly, and what refuses the others.",
+        "places": "Where a layer's cells lie in the picture, and how long its map is.",
         "slide": "One convolution, shown: window, product, sum, step, feature map.",
         "serve": "The page: see strides, change them, watch every consequence.",
     },
