@@ -69,10 +69,10 @@ class _LazyGroup(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        first = max(map(len, _NAMES)) + 2
+        wide = max(map(len, _NAMES))
         for group, lines in _GROUPS.items():
             with formatter.section(group):
-                formatter.write_dl([(name.ljust(first - 2), line) for name, line in lines.items()])
+                formatter.write_dl([(name.ljust(wide), line) for name, line in lines.items()])
 
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
