@@ -93,9 +93,14 @@ def _linked(
     twins: Sequence[Graph] = ()
     cuts = has_open_cuts(graph)
     if cuts or has_constant_sizes(graph, _stated(model, graph)):
-        # Of a pool to a number of positions one more size says whether it stays; factors and halves show at odd ones.
-        twins = _twins(again, shapes, _STEPS if cuts or any(g.kind == "fixed" for g in graph.grids) else _STEPS[:1])
-        graph = with_cuts(with_links(graph, twins), twins)
+        # One more size says whether a number stays or follows another tensor; factors and halves show at odd ones.
+        twins = _twins(again, shapes, _STEPS if cuts else _STEPS[:1])
+        linked = with_links(graph, twins)
+        kinds = {new.kind for old, new in zip(graph.grids, linked.grids, strict=True) if old.kind == "fixed"}
+        if not cuts and kinds - {"follow"} and twins:
+            twins = [*twins, *_twins(again, shapes, _STEPS[1:])]
+            linked = with_links(graph, twins)
+        graph = with_cuts(linked, twins)
     is_open = may_pad_same(graph)
     for step in (1, 2, 4, 8, 16):  # each turns the remainder at one more level of strides of 2
         twin = _larger(again, shapes, range(_most_axes(shapes)), step) if is_open else None
