@@ -18,6 +18,10 @@ from stridewise.errors import UsageError as UsageError
 
 if TYPE_CHECKING:
     from stridewise.analyses.findings import check as check
+    from stridewise.analyses.inputs import sizes as sizes
+    from stridewise.analyses.lengths import out_size as out_size
+    from stridewise.analyses.places import cells as cells
+    from stridewise.analyses.places import map_points as map_points
     from stridewise.api import apply as apply
     from stridewise.api import code as code
     from stridewise.api import export as export
@@ -38,7 +42,14 @@ if TYPE_CHECKING:
     from stridewise.showing.show import Report as Report
     from stridewise.showing.show import show as show
     from stridewise.shown import figure as figure
+    from stridewise.study.executors import Here as Here
+    from stridewise.study.executors import Ray as Ray
+    from stridewise.study.executors import Workers as Workers
     from stridewise.study.search import search as search
+    from stridewise.study.value import Budget as Budget
+    from stridewise.study.value import Limits as Limits
+    from stridewise.study.value import Moves as Moves
+    from stridewise.study.value import Study as Study
     from stridewise.surgery.apply import Done as Done
     from stridewise.surgery.features import features as features
     from stridewise.switching.elastic import elastic as elastic
@@ -50,6 +61,10 @@ __version__ = "0.1.0"
 
 _ROOMS = {
     "check": "stridewise.analyses.findings",
+    "sizes": "stridewise.analyses.inputs",
+    "out_size": "stridewise.analyses.lengths",
+    "cells": "stridewise.analyses.places",
+    "map_points": "stridewise.analyses.places",
     "show": "stridewise.showing.show",
     "apply": "stridewise.api",
     "plan": "stridewise.api",
@@ -75,6 +90,13 @@ _ROOMS = {
     "register": "stridewise.ops.registry",
     "front": "stridewise.fronts.front",
     "search": "stridewise.study.search",
+    "Study": "stridewise.study.value",
+    "Limits": "stridewise.study.value",
+    "Moves": "stridewise.study.value",
+    "Budget": "stridewise.study.value",
+    "Here": "stridewise.study.executors",
+    "Workers": "stridewise.study.executors",
+    "Ray": "stridewise.study.executors",
     "train": "stridewise.tasks.train",
     "load_trained": "stridewise.tasks.trained",
 }

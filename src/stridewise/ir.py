@@ -166,11 +166,23 @@ class Node:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """A position table: its shape, the dimensions that hold the positions (one with all axes row by row, or one an
+    axis), and how many entries stand before and behind the positions (class tokens)."""
+
+    shape: tuple[int, ...]
+    dims: tuple[int, ...]
+    begin: int = 0
+    end: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Pin:
     """Something that fixes sizes at a grid: a position table, a window split, a flattened head, a constant size.
 
     axes: those it fixes; all of them where it is empty. blocks: of what is split into parts, the size of one along each
     axis; multiple: any whole number of them will do. spreads: one position alone is spread over all of them.
+    table: of a position table how it is laid out, where it can be made anew for other sizes.
     """
 
     kind: Literal["position table", "window", "flatten", "size"]
@@ -182,6 +194,7 @@ class Pin:
     blocks: Sizes = ()
     multiple: bool = False
     spreads: bool = False
+    table: Table | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -231,7 +244,7 @@ class Graph(Shown):
     """A traced network. `inputs` are (name, tensor) pairs, `outputs` tensors; `last` is the last spatial tensor.
 
     declared: strides the model states about itself. end: where the trace ended early. modules: module paths and the
-    tensor each gave out last.
+    tensor each gave out last. given: arguments that shapes alone do not say ("77:int64", "=2.0"), as they were written.
     source: the structure it was traced from (`tracing.source.Source`), None for a file's graph.
 
     Two graphs are equal when they are the same object, so that analyses may remember what they found for one.
@@ -252,6 +265,7 @@ class Graph(Shown):
     modules: tuple[tuple[str, int], ...] = ()
     notes: tuple[str, ...] = ()
     end: End | None = None
+    given: tuple[tuple[str, str], ...] = ()
     source: Any = field(default=None, repr=False)
 
     @property
@@ -265,10 +279,16 @@ class Graph(Shown):
         return len(self.grids[0].sizes) if self.grids else 0
 
     @property
-    def input(self) -> tuple[int, ...] | dict[str, tuple[int, ...]]:
-        """Channels and sizes of its input; by name where it takes several."""
-        shapes = {name: self.tensors[index].shape[1:] for name, index in self.inputs}
+    def input(self) -> Any:
+        """Channels and sizes of its input, as `sw.trace` takes them; by name where it takes several."""
+        shapes: dict[str, Any] = {name: self.tensors[index].shape[1:] for name, index in self.inputs}
+        shapes |= dict(self.given)
         return shapes if len(shapes) > 1 else next(iter(shapes.values()))
+
+    @property
+    def size(self) -> Sizes:
+        """Positions of its first input that has some."""
+        return next((grid.sizes for grid in self.grids if grid.kind == "input"), ())
 
     def input_json(self) -> list[int] | dict[str, list[int]]:
         """The same in plain values, the batch in front."""

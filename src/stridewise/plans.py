@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from stridewise.errors import PlanError, once
 from stridewise.files import write_text
@@ -16,6 +17,9 @@ from stridewise.shown import Shown
 FORMAT = 1
 KINDS = ("stride", "blur", "polyphase", "mean", "max", "space-to-depth")
 BORDERS = ("reflect", "zero", "circular")
+
+Input: TypeAlias = Any
+"""Channels and sizes, or text that says more ("77:int64", "64x64x3@NHWC"); by name where there are several inputs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +45,7 @@ class Plan(Shown):
     sites: Mapping[str, Setting] = field(default_factory=dict)
     insert: Mapping[str, Setting] = field(default_factory=dict)
     model: str = ""
-    input: tuple[int, ...] | Mapping[str, tuple[int, ...]] = ()
+    input: Input = ()
     keep_weights: bool = False
     means: str = "dense"
     output_stride: tuple[int, ...] = ()
@@ -84,7 +88,7 @@ class Plan(Shown):
             text["model"] = self.model
         if self.input:
             named = self.input.items() if isinstance(self.input, Mapping) else ()
-            text["input"] = {key: list(shape) for key, shape in named} or list(self.input)
+            text["input"] = {key: _entry(shape) for key, shape in named} or _entry(self.input)
         if self.keep_weights:
             text["keep_weights"] = True
             text["means"] = self.means
@@ -163,10 +167,20 @@ def _numbers(name: str, key: str, found: Any) -> tuple[int, ...]:
     return tuple(found)
 
 
-def _input(name: str, found: Any) -> tuple[int, ...] | dict[str, tuple[int, ...]]:
-    if not isinstance(found, Mapping):
-        return _numbers(name, "input", found)
-    return {key: _numbers(name, f"input.{key}", shape) for key, shape in found.items()}
+def _entry(shape: Sequence[int] | str) -> list[int] | str:
+    return shape if isinstance(shape, str) else list(shape)
+
+
+def _input(name: str, found: Any) -> Input:
+    """Sizes, or what sizes do not say as text; by name where there are several."""
+    if isinstance(found, Mapping):
+        return {key: s if _is_text(s) else _numbers(name, f"input.{key}", s) for key, s in found.items()}
+    return found if _is_text(found) else _numbers(name, "input", found)
+
+
+def _is_text(entry: Any) -> bool:
+    """Whether an entry says sizes with a dtype or layout, or a value that is no tensor."""
+    return isinstance(entry, str) and bool(re.fullmatch(r"=.*|(\d+(x\d+)*)?(:\w+|@\w+|:\w+@\w+)", entry, re.S))
 
 
 def _settings(name: str, table: str, rows: Mapping[str, Any]) -> dict[str, Setting]:

@@ -41,6 +41,7 @@ LOGGED = """
 import os, sys, time
 sys.path.insert(0, {here!r})
 from study_nets import drawn, graph, plans
+from stridewise.study.executors import Workers
 from stridewise.study.search import search
 
 def score(plan, budget, seed):
@@ -51,7 +52,7 @@ def score(plan, budget, seed):
     return drawn(plan, budget, seed)
 
 if __name__ == "__main__":
-    search(graph(), score=score, plans=plans(), budget=4, run={run!r}, workers={workers})
+    search(graph(), score=score, plans=plans(), budget=4, run={run!r}, on=Workers({workers}))
     print("finished")
 """
 

@@ -19,9 +19,11 @@ from stridewise.study.axes import plan_axes
 from stridewise.study.candidates import shortlisted
 from stridewise.study.interval import difference, estimate
 from stridewise.study.jobs import Outcome
-from stridewise.study.settings import stored_call
+from stridewise.study.racing import Contender, Noise
+from stridewise.study.settings import stored_study
 from stridewise.study.training import TrainScore
-from stridewise.study.verdict import Contender, verdict
+from stridewise.study.verdict import Question
+from stridewise.study.verdict import verdict as verdict_of
 
 BETTER, WORSE = (0.92, 0.921, 0.919), (0.85, 0.851, 0.849)
 
@@ -34,7 +36,12 @@ def outcomes(*values, pictures=0, seed=0):
 
 
 def contender(name, macs, values):
-    return Contender(name=name, macs=macs, outcomes=outcomes(*values))
+    return Contender(name=name, cost=macs, outcomes=outcomes(*values))
+
+
+def verdict(default, others, *, rivals=(), **question):
+    noise = Noise.of([*([default] if default else []), *others])
+    return verdict_of(default, others, Question(noise=noise, **question), rivals=rivals)
 
 
 def test_the_interval_over_seeds_is_students():
@@ -73,11 +80,11 @@ def test_one_training_has_its_own_interval_and_no_difference():
     [
         (100, BETTER, "better", "A"),
         (99, BETTER, "better", "A"),
-        (101, BETTER, "not settled", "default"),  # dearer: never "better"
+        (101, BETTER, "more accurate, dearer", "A"),  # dearer: never "better"
         (99, BETTER[:2], "not settled", "default"),  # two seeds: not enough
         (99, WORSE, "as good and cheaper", "A"),
         (100, WORSE, "not settled", "default"),
-        (50, (0.83, 0.831, 0.829), "not settled", "default"),
+        (50, (0.83, 0.831, 0.829), "the default, surely", "default"),
         (50, (0.8, 0.9, 0.85), "not settled", "default"),
     ],
 )
@@ -87,7 +94,7 @@ def test_better_is_said_only_at_equal_or_lower_cost_with_three_seeds(macs, value
     text = " ".join(found.reasons)
     assert ("A is better" in text) == (kind == "better")
     if macs > 100:
-        assert "a trade, not an improvement" in text
+        assert "surely more accurate and dearer, within the limits" in text
     if len(values) < 3:
         assert "wants 3 seeds or more" in text
 
@@ -124,7 +131,7 @@ def test_the_files_hold_the_answer(tmp_path):
     assert (kept["schema"], kept["state"], kept["input"]) == ("stridewise.search/1", "finished", [1, 3, 32, 32])
     assert set(kept) == {
         *("schema", "model", "input", "task", "data", "state", "limits", "schedule", "recommended", "plans", "front"),
-        *("axes", "notes", "method", "seconds", "metric", "weights"),
+        *("axes", "notes", "method", "seconds", "metric", "weights", "aim", "cost", "unit", "curve", "knee"),
     }
     for row in kept["plans"]:
         assert row["macs"]["kind"] == row["activations"]["kind"] == "exact"
@@ -260,10 +267,10 @@ def test_the_command_searches_for_the_other_tasks(tmp_path, task, metric):
     assert found["state"] == "finished"
     assert metric in found["metric"]
     assert not any(row["error"] for row in found["plans"])
-    kept = stored_call(tmp_path / "run")
+    kept = stored_study(tmp_path / "run").recipe
     assert (kept["width"], kept["decay"], kept["precision"]) == (16, 0.01, "bf16-mixed")
     assert (kept.get("augment"), kept.get("levels"), kept.get("sizes")) == (
-        (["flip", "shift"], None, None) if task == "segment" else (None, [4], [8, 20])
+        (("flip", "shift"), None, None) if task == "segment" else (None, (4,), (8, 20))
     )
     again = run("search", "--resume", "run", "--json", cwd=tmp_path)
     assert json.loads(again.stdout)["plans"] == found["plans"]

@@ -16,7 +16,7 @@ import stridewise as sw
 
 COORDINATORS, WORKERS = 44, 6
 SETTINGS = {"budget": 4, "seeds": 12}
-TRAININGS = 5 + 3 + 2 + 3 * 12
+TRAININGS = 5 + 3 + 2 + 3 * 12  # nothing can be settled: every plan draws from the same scores
 
 
 def logged(log, names, plan, budget, seed):
@@ -90,7 +90,9 @@ def test_killed_workers_lose_and_repeat_nothing(tmp_path, undisturbed):
             os.kill(victim.pid, signal.SIGKILL)
 
     score = partial(logged, log, names())
-    result = sw.search(graph(), score=score, plans=plans(), run=tmp_path / "run", workers=2, tell=tell, **SETTINGS)
+    result = sw.search(
+        graph(), score=score, plans=plans(), run=tmp_path / "run", on=sw.Workers(2), tell=tell, **SETTINGS
+    )
     assert len(killed) == WORKERS
     found = records(tmp_path / "run")
     assert len(found) == TRAININGS

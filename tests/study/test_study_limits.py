@@ -16,20 +16,31 @@ from stridewise.study.interval import difference
 from stridewise.study.jobs import Outcome
 from stridewise.study.limits import check_latency, fast_enough
 from stridewise.study.own import NamedScore
+from stridewise.study.racing import Contender, Noise
 from stridewise.study.rivals import named, rivals_at
-from stridewise.study.verdict import Contender, verdict
+from stridewise.study.verdict import Question
+from stridewise.study.verdict import verdict as verdict_of
+
+
+def verdict(default, others, rivals=()):
+    noise = Noise.of([*([default] if default else []), *others])
+    return verdict_of(default, others, Question(noise=noise), rivals=rivals)
+
 
 HIGH, LOW = (0.92, 0.921, 0.919), (0.85, 0.851, 0.849)
 
 
 def contender(name, macs, values, within=True):
-    return Contender(name=name, macs=macs, outcomes=tuple(Outcome(value=v) for v in values), within=within)
+    return Contender(name=name, cost=macs, outcomes=tuple(Outcome(value=v) for v in values), within=within)
 
 
 def trained_as(model, shape=(3, 32, 32), classes=10):
     """What rivals must know of a training."""
     return SimpleNamespace(
-        model=model, weights=None, splits=SimpleNamespace(shape=shape, classes=tuple(map(str, range(classes))))
+        model=model,
+        weights=None,
+        fitting=lambda rival: True,
+        splits=SimpleNamespace(shape=shape, classes=tuple(map(str, range(classes)))),
     )
 
 
@@ -211,7 +222,7 @@ def test_the_command_takes_a_persons_own_score_and_resumes_it(tmp_path):
     done = run(*common, *settings, "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
-    assert (found["task"], found["data"], found["state"]) == ("score", "py:mine.py:score", "finished")
+    assert (found["task"], found["data"], found["state"]) == ("score", "mine.py:score", "finished")
     calls = (tmp_path / "calls").read_text().splitlines()
     assert len(calls) == sum(len(row["trainings"]) for row in found["plans"])
     again = run("search", "--resume", "run", "--json", "--workers", "0", cwd=tmp_path)

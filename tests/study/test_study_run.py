@@ -23,8 +23,9 @@ from stridewise.errors import StudyError, UsageError
 from stridewise.plans import Plan
 from stridewise.study.jobs import Rung, Schedule
 from stridewise.study.store import Store
+from stridewise.study.value import Budget
 
-TRAININGS = 19  # of six plans at a budget of 4: 5 + 3 + 2, then 3 finalists with 3 seeds
+TRAININGS = 25  # of six plans at a budget of 4: 5 + 3 + 2, then 3 finalists with 5 seeds on average: none is settled
 FILES = ("plan.toml", "result.json", "front.png", "report.html", "study.db")
 
 
@@ -47,9 +48,9 @@ def test_rungs_lengthen_within_the_cost():
     assert Schedule.within(5, budget=27, cost=5).rungs == (Rung(budget=27, plans=5),)
     assert Schedule.within(2, budget=4).trainings(2) == [4] * 6
     with pytest.raises(UsageError, match="from 1"):
-        Schedule.within(3, budget=0)
+        Budget(epochs=0)
     with pytest.raises(UsageError, match="from 1"):
-        Schedule.within(3, budget=1, cost=float("nan"))
+        Budget(cost=float("nan"))
 
 
 @given(st.integers(1, 40), st.integers(1, 100), st.floats(1, 50))
@@ -64,19 +65,22 @@ def test_a_study_trains_what_its_schedule_says_and_its_finalists_anew(tmp_path):
     score, calls = counted()
     seen = []
     result = sw.search(graph(), score=score, plans=plans(), budget=4, run=tmp_path / "run", tell=seen.append)
-    assert Counter((budget, seed) for _, budget, seed in calls) == {
+    counts = Counter((budget, seed) for _, budget, seed in calls)
+    assert {key: counts[key] for key in ((1, 0), (2, 0), (4, 0), (4, 1), (4, 2))} == {
         (1, 0): 5,
         (2, 0): 3,
         (4, 0): 2,
-        **{(4, seed): 3 for seed in (1, 2, 3)},
+        (4, 1): 3,
+        (4, 2): 3,
     }
+    assert all(counts[4, seed] <= 2 for seed in range(3, 10))  # the pair on which the answer hangs
     assert len(calls) == len(set(calls)) == TRAININGS
     final = [row for row in result.rows if row.final]
     assert len(final) == 3
     assert final[0] is result.default
-    assert all([job.seed for job, _ in row.trainings][-3:] == [1, 2, 3] for row in final)
+    assert sorted(len([j for j, _ in row.trainings if j.seed]) for row in final)[0] == 2
     # The seed that selected a plan does not speak for it.
-    assert all(row.accuracy.mean == pytest.approx(mean(o.value for _, o in row.trainings[-3:])) for row in final)
+    assert all(row.accuracy.mean == pytest.approx(mean(o.value for j, o in row.trainings if j.seed)) for row in final)
     assert (seen[-1].done, seen[-1].total, seen[-1].share) == (TRAININGS, TRAININGS, 1.0)
     assert {s.total for s in seen} == {TRAININGS}
 
@@ -145,11 +149,14 @@ def test_a_failing_plan_is_recorded_and_the_study_goes_on(tmp_path):
     result = sw.search(graph(), score=score, plans=plans(), budget=4, cost=10, run=tmp_path)
     failed = [row for row in result.rows if row.error]
     assert [row.candidate.name for row in failed] == ["plan 2"]
-    assert failed[0].error == "ValueError: no memory left"
+    assert failed[0].error.startswith(f"ValueError: no memory left ({__file__}, line ")
     assert "plan 2 failed: ValueError: no memory left" in str(result)
+    (kept,) = (tmp_path / "errors").iterdir()
+    assert "for this one" in kept.read_text()
+    assert "Traceback" in kept.read_text()
     assert sum(row.final for row in result.rows) == 3
     kept = json.loads((tmp_path / "result.json").read_text())
-    assert kept["plans"][2]["error"] == "ValueError: no memory left"
+    assert kept["plans"][2]["error"] == failed[0].error
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), "many"])
@@ -229,9 +236,9 @@ def test_a_batch_system_that_ends_the_command_leaves_what_ctrl_c_leaves(tmp_path
 
 def test_the_folder_of_another_study_is_refused_naming_what_differs(tmp_path):
     sw.search(graph(), score=drawn, plans=plans(), budget=1, run=tmp_path)
-    with pytest.raises(StudyError, match=r"holds another study \(budget 1, not 2\): choose another --run"):
+    with pytest.raises(StudyError, match=r"holds another study \(budget.epochs 1, not 2\): choose another --run"):
         sw.search(graph(), score=drawn, plans=plans(), budget=2, run=tmp_path)
-    with pytest.raises(StudyError, match=r"holds another study \(shortlist"):
+    with pytest.raises(StudyError, match=r"holds another study \(moves.plans"):
         sw.search(graph(), score=drawn, plans=plans()[:3], budget=1, run=tmp_path)
 
 
@@ -246,7 +253,7 @@ def test_a_folder_that_cannot_be_written_is_said_in_one_line(tmp_path):
 
 
 def test_a_worker_that_dies_costs_its_plan_and_not_the_study(tmp_path):
-    result = sw.search(graph(), score=deadly, plans=plans()[:2], budget=1, seeds=1, run=tmp_path, workers=1)
+    result = sw.search(graph(), score=deadly, plans=plans()[:2], budget=1, seeds=1, run=tmp_path, on=sw.Workers(1))
     assert [row.error for row in result.rows] == ["", "its worker process died 3 times: out of memory?", ""]
 
 

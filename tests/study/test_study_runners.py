@@ -8,7 +8,7 @@ import torch
 
 import stridewise as sw
 from stridewise.study.jobs import Job
-from stridewise.study.runners import Workers
+from stridewise.study.runners import Pool
 
 
 def process_of(plan, budget, seed):
@@ -18,7 +18,7 @@ def process_of(plan, budget, seed):
 @pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="Windows has no signal masks")
 def test_an_interrupt_while_a_worker_begins_says_nothing_and_stops_nothing(capfd):
     target = sw.Plan(model="none", input=(3, 8, 8))
-    with Workers(process_of, [target], count=1, threads=1, checkpoints=None) as workers:
+    with Pool(process_of, {0: target}, count=1, threads=1, checkpoints=None) as workers:
         (worker,) = workers._workers
         os.kill(worker.process.pid, signal.SIGINT)
         ((_, outcome),) = workers.run([Job(plan=0, budget=1, seed=0)], lambda *_: None)
@@ -34,7 +34,7 @@ def threads_of(plan, budget, seed):
 def test_a_worker_takes_no_more_threads_than_the_environment_allows(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     target = sw.Plan(model="none", input=(3, 8, 8))
-    with Workers(threads_of, [target], count=1, threads=2, checkpoints=None) as workers:
+    with Pool(threads_of, {0: target}, count=1, threads=2, checkpoints=None) as workers:
         ((_, outcome),) = workers.run([Job(plan=0, budget=1, seed=0)], lambda *_: None)
     assert outcome is not None
     assert outcome.value == 1

@@ -203,7 +203,7 @@ def test_drawn_networks_have_the_sizes_that_torch_gives(seed):
 @pytest.mark.parametrize(
     ("model", "least"),
     [
-        (Between(lambda y, w: y.transpose(2, 3).contiguous().transpose(2, 3) @ w, table=(36, 36)), (1, 36)),
+        (Between(lambda y, w: y.movedim(1, -1).contiguous().movedim(-1, 1) @ w, table=(36, 36)), (1, 36)),
         (Between(lambda y, w: torch.einsum("wi,bchw->bchi", w, y), table=(36, 36)), (1, 1)),
         (Between(lambda y, _: torch.cat([y[..., ::2], y[..., 1::2]], 1), channels=8), (1, 2)),
     ],

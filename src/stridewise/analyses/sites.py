@@ -8,6 +8,7 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import TypeAlias
 
+from stridewise.analyses.beside import site_beside
 from stridewise.analyses.limits import lossless_inputs, remainder
 from stridewise.analyses.state import State
 from stridewise.axis import AxisMap, Transposed, Window
@@ -88,8 +89,17 @@ def unread_positions(state: State, sites: Sites) -> Iterator[Finding]:
             severity="info",
             key=node.key,
             message=f"{node.key}: its windows read {percent(share)} of the positions: {why}. "
-            f"Widen the kernel, or average before the step",
+            f"Widen the kernel, or average before the step{_moved(state, node, windows)}",
         )
+
+
+def _moved(state: State, node: Node, windows: Sequence[AxisMap]) -> str:
+    """What else helps: the site beside it takes the step."""
+    beside = None if state.maps else site_beside(state.graph, node)
+    if beside is None:
+        return ""
+    step = "x".join(str(w.stride) if isinstance(w, Window) else "1" for w in windows)
+    return f", or move the step to {beside.key}, which would read all: set {node.key}=1 {beside.key}={step}"
 
 
 def dropped_rows(state: State, sites: Sites) -> Iterator[Finding]:
@@ -133,6 +143,8 @@ def _what_is_left(window: Window, size: int, rest: int) -> str:
 
 def _advice(nearest: Sequence[tuple[int | None, int | None]], axes: Sequence[int]) -> str:
     """The nearest input sizes that leave no remainder anywhere on these axes, as a hint."""
+    if max(axes) >= len(nearest):
+        return "Its input has other axes than the network's"
     found = {a: " or ".join(str(n) for n in nearest[a] if n is not None) for a in axes}
     if len(set(found.values())) == 1:
         sizes, named = found[axes[0]], axis_names(axes, len(nearest))

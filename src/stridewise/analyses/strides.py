@@ -69,6 +69,7 @@ def is_site_window(graph: Graph, grid: Grid) -> bool:
         grid.kind == "map"
         and grid.node is not None
         and graph.nodes[grid.node].site
+        and len(grid.maps) == graph.axes  # a window on an input with other axes is none of the plan's
         and any(isinstance(m, Window) for m in grid.maps)
     )
 
@@ -279,7 +280,7 @@ def _through(graph: Graph, edges: Sequence[Edge]) -> tuple[int, ...]:
     unmoved = (_ONE,) * graph.axes
     for edge in edges:
         base = reach.setdefault(edge.source, unmoved)
-        if edge.target in reach:
+        if edge.target in reach or len(graph.grids[edge.grid].sizes) != graph.axes:  # of an input with other axes
             continue
         maps = graph.grids[edge.grid].maps
         size = graph.grids[graph.grids[edge.grid].sources[0]].sizes

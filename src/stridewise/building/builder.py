@@ -38,16 +38,16 @@ class Builder:
     lost: dict[int, tuple[int, tuple[int, str, str]]] = field(default_factory=dict)
     names: dict[int, str] = field(default_factory=dict)
 
-    def input(self, name: str, shape: Sequence[int], itemsize: int) -> Value:
-        """An input tensor: batch, channels, then one position axis for each further dimension."""
+    def input(self, name: str, shape: Sequence[int], itemsize: int, positions: Sequence[int] | None = None) -> Value:
+        """An input tensor. positions: the dimensions that hold positions; None: those behind batch and channels."""
         shape = tuple(shape)
-        grid = None
-        dims: tuple[Any, ...] = tuple((s,) for s in shape)
-        if len(shape) > 2:
-            sizes = shape[2:]
-            grid = self.draft.add("input", sizes, input_=True)
-            dims = ((shape[0],), (shape[1],), *((Digit(grid, a, 1, s),) for a, s in enumerate(sizes)))
-        value = Value(shape, dims, grid, len(self.tensors))
+        where = tuple(range(2, len(shape)) if positions is None else positions)
+        grid = self.draft.add("input", tuple(shape[w] for w in where), input_=True) if where else None
+        dims: list[Any] = [(s,) for s in shape]
+        for axis, at in enumerate(where):
+            assert grid is not None
+            dims[at] = (Digit(grid, axis, 1, shape[at]),)
+        value = Value(shape, tuple(dims), grid, len(self.tensors))
         self.inputs.append((name, self._tensor(value, itemsize, None)))
         return value
 
@@ -263,7 +263,7 @@ class Builder:
                 self._report(self.lost[index][1], "")
         keys = keys_of(self.nodes, self.names)
         nodes = tuple([node_of(i, seen, key) for i, (seen, key) in enumerate(zip(self.nodes, keys, strict=True))])
-        lists = {i for i, _, why in self.unknown if why == LISTED and not _windows_behind(nodes, i)}
+        lists = {i for i, _, why in self.unknown if why == LISTED and not _windows_behind(nodes, self.tensors, i)}
         unknown = tuple(
             Unknown(
                 key=nodes[i].key or nodes[i].path,
@@ -292,7 +292,14 @@ class Builder:
         )
 
 
-def _windows_behind(nodes: Sequence[Node], index: int) -> bool:
+def _may_be_pointwise(node: Node, tensors: Sequence[Tensor]) -> bool:
+    """Whether a window that was not followed has a weight a pair of channels, as one of 1x1 has."""
+    before, after = (tensors[t[0]].shape for t in (node.inputs, node.outputs))
+    products = before[1] * after[1] if len(before) == len(after) > 2 else -1
+    return before[2:] == after[2:] and node.params in (products, products + after[1])
+
+
+def _windows_behind(nodes: Sequence[Node], tensors: Sequence[Tensor], index: int) -> bool:
     """Whether a window reads something made of what node `index` gave out."""
     reached = set(nodes[index].outputs)
     for node in nodes[index + 1 :]:

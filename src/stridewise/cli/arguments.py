@@ -1,6 +1,7 @@
 """What several commands take: a model, its input, plans, a page to write; and how reports are drawn."""
 
 import contextlib
+import functools
 import json
 import os
 import shutil
@@ -21,24 +22,67 @@ if TYPE_CHECKING:
 Shape = tuple[int, ...]
 
 MODEL_HELP = """MODEL is timm:NAME, torchvision:NAME, builtin:NAME, onnx:FILE or a .onnx path, py:pkg.mod:factory or
-file.py:factory, pt2:FILE; a bare name is looked up in torchvision, then timm."""
+file.py:factory, hf:FOLDER (a transformers model's), pt2:FILE; a bare name is looked up in torchvision, then timm."""
 
 
 def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """MODEL, --input and --trust."""
+    """MODEL, --input with --layout and --arg, and --trust."""
+
+    @functools.wraps(command)
+    def run(*args: Any, inputs: tuple[str, ...], layouts: tuple[str, ...], plain: tuple[str, ...], **more: Any) -> Any:
+        return command(*args, inputs=_with_layouts(inputs, layouts) + tuple(map(_plain, plain)), **more)
+
     for decorate in (
         click.option("--trust", is_flag=True, help="Read files that can run code (pt2:)."),
+        click.option(
+            "--arg",
+            "plain",
+            multiple=True,
+            metavar="NAME=VALUE",
+            help="An argument of the forward that is no tensor, scale=2.0 or mode=nearest; repeatable.",
+        ),
+        click.option(
+            "--layout",
+            "layouts",
+            multiple=True,
+            metavar="[NAME=]NHWC",
+            help="What each dimension of an input is: N the batch, C channels, any other letter positions. "
+            "[default: as the first window reads it]",
+        ),
         click.option(
             "--input",
             "inputs",
             multiple=True,
-            metavar="[NAME=]CxHxW",
-            help="Channels and sizes, 3x224x224; once for each named input. [default: what the model was made for]",
+            metavar="[NAME=]CxHxW[:DTYPE]",
+            help="Channels and sizes, 3x224x224; once for each named input; ids=77:int64 for whole numbers, "
+            "timestep= for one number. [default: what the model was made for]",
         ),
         click.argument("model"),
     ):
-        command = decorate(command)
-    return command
+        run = decorate(run)
+    return run
+
+
+def _with_layouts(inputs: tuple[str, ...], layouts: tuple[str, ...]) -> tuple[str, ...]:
+    """The inputs with layouts behind them, `x=64x48x3@NHWC`; the layout alone where the model's own input is meant."""
+    given = list(inputs)
+    for text in layouts:
+        name, equals, letters = text.rpartition("=")
+        at = [i for i, entry in enumerate(given) if entry.startswith(f"{name}{equals}") and "@" not in entry]
+        if name and not at:
+            raise UsageError(f"--layout {text}: no --input is named {name}")
+        if at:
+            given[at[0]] += f"@{letters}"
+        else:
+            given.append(f"@{letters}")
+    return tuple(given)
+
+
+def _plain(text: str) -> str:
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise UsageError(f"--arg '{text}': a name and a value are wanted, as scale=2.0")
+    return f"{name}=={value}"
 
 
 def opaque_option(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -62,16 +106,31 @@ def parse_sizes(what: str, text: str, example: str = "3x224x224") -> Shape:
     return sizes
 
 
-def parse_inputs(texts: Sequence[str]) -> Shape | dict[str, Shape] | None:
-    """One shape, or shapes by name. Raises UsageError where named and unnamed ones are mixed."""
+def parse_inputs(texts: Sequence[str]) -> Any:
+    """One shape, or shapes by name, as `sw.trace` takes them; None for the model's own.
+
+    Raises: UsageError where named and unnamed ones are mixed.
+    """
     if not texts:
         return None
     named = [text.partition("=") for text in texts]
-    if len(texts) == 1 and not named[0][1]:
-        return parse_sizes("--input", texts[0])
-    if any(not sign or not name for name, sign, _ in named) or len({name for name, *_ in named}) < len(named):
+    alone = [text for text, sign, _ in named if not sign]
+    if len(texts) == 1 and alone:
+        return _parse_entry(texts[0])
+    rest = [(name, shape) for name, sign, shape in named if sign]
+    plain = [name for name, shape in rest if shape.startswith("=")]
+    if len(alone) > 1 or (alone and len(plain) < len(rest)) or len({name for name, _ in rest}) < len(rest):
         raise UsageError("--input: several inputs are named each once: --input x=3x224x224 --input t=1")
-    return {name: parse_sizes("--input", shape) for name, _, shape in named}
+    if any(not name for name, _ in rest):
+        raise UsageError("--input: a name is wanted before the equals sign: --input x=3x224x224")
+    return {name: _parse_entry(shape) for name, shape in [*(("", text) for text in alone), *rest]}
+
+
+def _parse_entry(text: str) -> Shape | str:
+    """Sizes as numbers; what says more than sizes as it is written."""
+    if not text:
+        return ()
+    return text if any(sign in text for sign in ":@=") else parse_sizes("--input", text)
 
 
 def parse_strides(text: str | None, option: str = "--declared") -> list[int | Shape] | None:

@@ -111,7 +111,7 @@ def variants(
     else:
         spec = resolve(str(model))
         given = input or (open_graph(spec).input if spec.kind == "onnx" else default_input(spec))
-        if isinstance(given, Mapping):
+        if isinstance(given, Mapping | str):
             raise UsageError(f"{spec}: networks of several inputs are not measured; wrap it to take one")
         name, shape = str(spec), tuple(given)
         standard = standard_of(spec)

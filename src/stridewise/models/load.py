@@ -17,16 +17,19 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from stridewise.errors import LoadError, MissingExtraError, StridewiseError, UsageError
 from stridewise.ir import Graph
-from stridewise.models import zoo
+from stridewise.models import huggingface, zoo
 
 if TYPE_CHECKING:
     from torch import nn
 
-Kind: TypeAlias = Literal["timm", "torchvision", "builtin", "onnx", "py", "pt2"]
-InputSpec: TypeAlias = Sequence[int] | Mapping[str, Sequence[int]]
-_KINDS: tuple[Kind, ...] = ("timm", "torchvision", "builtin", "onnx", "py", "pt2")
+Kind: TypeAlias = Literal["timm", "torchvision", "builtin", "onnx", "py", "pt2", "hf"]
+InputSpec: TypeAlias = Sequence[int] | str | Mapping[str, Any]
+_KINDS: tuple[Kind, ...] = ("timm", "torchvision", "builtin", "onnx", "py", "pt2", "hf")
 _NOT_THEIRS = str(Path(__file__).parent)  # frames of the loader itself, in a traceback through somebody's code
-_FORMS = "timm:NAME, torchvision:NAME, builtin:NAME, a .onnx file, file.py:factory, py:pkg.mod:factory or pt2:FILE"
+_FORMS = (
+    "timm:NAME, torchvision:NAME, builtin:NAME, a .onnx file, file.py:factory, py:pkg.mod:factory, hf:FOLDER or "
+    "pt2:FILE"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,10 @@ def resolve(spec: str | ModelSpec) -> ModelSpec:
         return ModelSpec("py", spec)
     if spec.endswith(".py"):
         raise UsageError(f"model '{spec}': say which function makes the model: {spec}:factory")
+    if spec and huggingface.is_folder(spec.removesuffix(":backbone")):
+        return ModelSpec("hf", spec)
+    if spec and Path(spec).is_dir():
+        raise LoadError(f"{spec}: is a folder without config.json: of a folder a model of transformers is read")
     if colon:
         raise UsageError(f"model '{spec}': no kind '{head}'; a model is {_FORMS}")
     return _look_up(spec)
@@ -84,11 +91,13 @@ def _look_up(name: str) -> ModelSpec:
     raise zoo.unknown(name, libraries)
 
 
-def default_input(spec: str | ModelSpec) -> InputSpec:
+def default_input(spec: str | ModelSpec) -> Any:
     """Channels and sizes the model was made for; 3x224x224 where nothing is known."""
     spec = resolve(spec)
     if spec.kind in ("timm", "torchvision"):
         return zoo.input_of(spec.kind, spec.name)
+    if spec.kind == "hf":
+        return huggingface.input_of(spec.name)
     if spec.kind == "builtin":
         shape: Sequence[int] = _builtin("input_of", spec.name)
         return tuple(shape)
@@ -161,6 +170,8 @@ def _build(spec: ModelSpec, trust: bool, meta: bool, kwargs: dict[str, Any]) -> 
         if spec.kind == "builtin":
             made: nn.Module = _builtin("build", spec.name, **kwargs)
             return made
+        if spec.kind == "hf":
+            return huggingface.build(spec.name, meta, kwargs)
         if spec.kind == "pt2":
             return _read_exported(spec.name, trust)
         return _call_factory(spec.name, kwargs)
@@ -309,11 +320,26 @@ def open_graph(
     model = load_shapes(spec, trust=trust, **kwargs)
     from stridewise.tracing.trace import trace
 
-    given = default_input(spec) if input is None else input
+    given = _with_default(spec, input)
     graph = trace(model, given, name=str(spec), opaque=opaque)
     if graph.end is not None and graph.end.stored:  # a number of its own that only a model with numbers has
         graph = trace(load(spec, trust=trust, **kwargs), given, name=str(spec), opaque=opaque)
     return graph
+
+
+def _with_default(spec: ModelSpec, input: InputSpec | None) -> Any:
+    """The input with the model's own sizes where only a layout or plain values were given."""
+    from stridewise.tracing.inputs import with_layout
+
+    if input is None:
+        return default_input(spec)
+    if isinstance(input, str) and input.startswith("@"):
+        return with_layout(default_input(spec), input[1:])
+    if isinstance(input, Mapping) and all(isinstance(e, str) and e.startswith("=") for k, e in input.items() if k):
+        own = input[""] if "" in input else default_input(spec)
+        own = _with_default(spec, own) if isinstance(own, str) else own
+        return {**(own if isinstance(own, Mapping) else {"": own}), **{k: e for k, e in input.items() if k}}
+    return input
 
 
 def load_shapes(spec: str | ModelSpec, *, trust: bool = False, **kwargs: Any) -> nn.Module:

@@ -8,12 +8,13 @@ from typing import Any
 
 from stridewise.axis import IDENTITY, AxisMap, Repeat, Whole
 from stridewise.errors import by
-from stridewise.ir import Pin, Volume
+from stridewise.ir import Pin, Table, Volume
 from stridewise.ops.draft import Draft, Reading, Value
 from stridewise.ops.layout import (
     Digit,
     Dim,
     Dims,
+    Extra,
     LayoutError,
     blocks,
     by_blocks,
@@ -388,7 +389,22 @@ class Call:
                 axes = () if len(axes) == len(self.draft.grids[grid].sizes) else axes
                 spreads = all(len(found) == 1 for found in held)
                 message = f"a parameter of shape {by(value.shape)} is added here"
-                self.pin("position table", grid, message, axes, spreads=spreads)
+                self.pin("position table", grid, message, axes, spreads=spreads, table=self._table(value, dims, grid))
+
+    def _table(self, value: Value, dims: Sequence[Dim], grid: int) -> Table | None:
+        """How a position table is laid out: all axes row by row in one dimension, or one whole axis a dimension."""
+        lead = len(dims) - len(value.shape)
+        sizes = self.draft.grids[grid].sizes
+        every = tuple(Digit(grid, axis, 1, size) for axis, size in enumerate(sizes))
+        held = [(at, dims[at + lead]) for at, size in enumerate(value.shape) if size > 1 and digits(dims[at + lead])]
+        if len(held) == 1 and len(sizes) > 1:
+            at, dim = held[0]
+            extra = dim[0] if isinstance(dim[0], Extra) else Extra(0, 0)
+            if dim[isinstance(dim[0], Extra) :] == every and value.shape[at] == math.prod(sizes) + sum(extra):
+                return Table(shape=value.shape, dims=(at,), begin=extra.begin, end=extra.end)
+        if len(held) == len(sizes) and all(dim == (one,) for (_, dim), one in zip(held, every, strict=True)):
+            return Table(shape=value.shape, dims=tuple(at for at, _ in held))
+        return None
 
     def pin(self, kind: Any, grid: int, message: str, axes: tuple[int, ...] = (), **facts: Any) -> None:
         """Record that something fixes the sizes of `grid`, along `axes` alone where they are given."""

@@ -10,7 +10,7 @@ from stridewise.ops.extent import whole
 from stridewise.ops.layout import Extra, LayoutError, digits
 from stridewise.ops.registry import Op, register
 from stridewise.ops.slice import selecting
-from stridewise.ops.space import OTHER, Draw, Ints, Trial, Weight, X
+from stridewise.ops.space import BITS, OTHER, Draw, Ints, Trial, Weight, X
 
 
 def _read(call: Call) -> Reading:
@@ -25,6 +25,12 @@ def _read(call: Call) -> Reading:
     if all(not digits(dim) for dim in x.known):
         return Reading(outs=[(tuple((s,) for s in call.outs[0]), x.grid)])
     raise LayoutError("positions picked by several tables")
+
+
+def _read_embedding(call: Call) -> Reading:
+    """(table, indices): the indices' dimensions, and the width of the table behind them."""
+    indices = call.value(1)
+    return Reading(outs=[((*indices.known, (call.outs[0][-1],)), indices.grid)])
 
 
 def _read_select(call: Call) -> Reading:
@@ -95,6 +101,19 @@ register(
         between="never",
         onnx=("GatherElements", "GatherND", "ScatterElements", "ScatterND", "Scatter", "TopK", "OneHot", "NonZero"),
         read=_read_onnx_table,
+    )
+)
+register(
+    Op(
+        name="embedding",
+        about="a vector for each index",
+        mixes="nothing",
+        dilated=("same",),
+        space=lambda draw, target: Trial(call=target, shape=draw.shape(draw.whole(1, 2)), args=(Weight((8, 5)), BITS)),
+        between="never",
+        functions={},
+        torch=("aten.embedding",),
+        read=_read_embedding,
     )
 )
 register(

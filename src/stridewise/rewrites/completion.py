@@ -64,7 +64,7 @@ def check_pins(before: Graph, after: Graph) -> None:
     """Refuse a plan that changes the size of a map which a flattened head or a table is made for."""
     for old, new in zip(before.pins, after.pins, strict=True):
         made, now = before.grids[old.grid].sizes, after.grids[new.grid].sizes
-        if old.kind in ("flatten", "position table") and made != now:
+        if old.kind in ("flatten", "position table") and made != now and new.sizes != now:
             node = before.nodes[old.node]
             raise PlanError(
                 f"{node.key or node.path or node.target}: {old.message} ({old.kind}); the plan would make that map "

@@ -9,7 +9,7 @@ from stridewise.analyses.sizes import grid_sizes
 from stridewise.analyses.strides import site_grids
 from stridewise.axis import AxisMap, Window
 from stridewise.errors import GeometryError, PlanError, by
-from stridewise.ir import Graph, Sizes, Slot
+from stridewise.ir import Graph, Pin, Sizes, Slot
 from stridewise.ops.step import Inserted
 from stridewise.plans import Plan, Setting
 from stridewise.rewrites.dilate import dilated_graph, dilation
@@ -60,13 +60,20 @@ def restride(graph: Graph, plan: Plan, inputs: Sizes | None = None, shapes: bool
         for g in stepped.grids
     )
     slots = tuple(_slot_now(s, plan) for s in stepped.slots) if plan.insert else stepped.slots
-    out = replace(stepped, grids=grids, slots=slots)
+    out = replace(stepped, grids=grids, slots=slots, pins=_resampled(stepped, sizes))
     out = _without_idle_steps(out)
     _check_borders(out)
     if shapes:
         old = [g.sizes for g in stepped.grids]
         out = replace(out, tensors=tuple([resized(t, old, sizes) for t in out.tensors]))
     return Restrided(graph=out, pads=pads)
+
+
+def _resampled(graph: Graph, sizes: Sequence[Sizes]) -> tuple[Pin, ...]:
+    """The pins, position tables that can be made for other sizes with the sizes that they are made for then."""
+    return tuple(
+        [p if p.table is None or graph.source is None else replace(p, sizes=sizes[p.grid]) for p in graph.pins]
+    )
 
 
 def _with_steps(graph: Graph, plan: Plan) -> Graph:

@@ -56,7 +56,11 @@ class Output:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Totals:
-    """The network as a whole; geometry is that of the last spatial tensor. kept_bytes: with train, else None."""
+    """The network as a whole; geometry is that of the last spatial tensor, of several outputs' the coarsest.
+
+    in_size: positions of the input. every_stride: of all maps that go out, where there are several. kept_bytes: with
+    train, else None.
+    """
 
     macs: int
     params: int
@@ -67,6 +71,8 @@ class Totals:
     start: Sizes
     smallest_input: tuple[int | None, ...]
     out_size: Sizes
+    in_size: Sizes
+    every_stride: tuple[Numbers, ...] = ()
     kept_bytes: int | None = None
 
 

@@ -10,6 +10,7 @@ from itertools import accumulate
 from typing import Any
 
 from stridewise.analyses import cost
+from stridewise.analyses.declared import cumulative_stride
 from stridewise.analyses.findings import findings
 from stridewise.analyses.limits import smallest_input
 from stridewise.analyses.sites import channel_ceiling, coverage
@@ -183,8 +184,17 @@ def _totals(state: State, layers: Sequence[Layer], batch: int, train: bool) -> T
         start=tuple(f.start for f in fields),
         smallest_input=smallest_input(graph, state.maps),
         out_size=sizes[grid] if grid is not None else (),
+        in_size=graph.size,
+        every_stride=_every_stride(state),
         kept_bytes=cost.kept_bytes(graph, sizes, batch) if train else None,
     )
+
+
+def _every_stride(state: State) -> tuple[tuple[Fraction, ...], ...]:
+    """The strides of all maps that go out, the finest first; none where one alone does."""
+    found = {cumulative_stride(state, t) for t in state.graph.outputs} - {None}
+    axes = {len(stride) for stride in found if stride is not None}
+    return tuple(sorted(s for s in found if s is not None)) if len(found) > 1 and len(axes) == 1 else ()
 
 
 def _output(state: State, number: int, tensor: int) -> Output:

@@ -30,8 +30,8 @@ def document(
     """The document of a network under one or several plans, the first as it is."""
     shapes = ", ".join(f"{name + ' ' if len(inputs) > 1 else ''}{by(shape)}" for name, shape in inputs)
     several = len(views) > 1
-    parts: list[Part] = [_side_by_side(inputs, views) if several else _totals(inputs, views[0].totals)]
-    parts += [_ladder(inputs, view, several) for view in views]
+    parts: list[Part] = [_side_by_side(views) if several else _totals(views[0].totals)]
+    parts += [_ladder(view, several) for view in views]
     parts.append(_changed_layers(views) if several else _layers(views[0].layers))
     for view in views:
         title = f"Findings, {view.plan or 'as it is'}" if several else "Findings"
@@ -47,9 +47,10 @@ def document(
     )
 
 
-def facts(inputs: Inputs, totals: Totals) -> list[tuple[str, str]]:
+def facts(totals: Totals) -> list[tuple[str, str]]:
     """What the totals say, by name."""
-    share = [f / n for f, n in zip(totals.receptive_field, inputs[0][1][2:], strict=False)]
+    share = [f / n for f, n in zip(totals.receptive_field, totals.in_size, strict=False)]
+    every = f" ({', '.join(map(once, totals.every_stride))} go out)" if totals.every_stride else ""
     facts = [
         ("multiply-adds", count(totals.macs)),
         ("parameters", count(totals.params)),
@@ -59,7 +60,7 @@ def facts(inputs: Inputs, totals: Totals) -> list[tuple[str, str]]:
     if totals.kept_bytes is not None:
         facts.append(("kept for backward", binary(totals.kept_bytes)))
     facts += [
-        ("output stride", once(totals.output_stride)),
+        ("output stride", once(totals.output_stride) + every),
         ("last map", by(totals.out_size)),
         ("receptive field", f"{by(totals.receptive_field)} ({max(share, default=0):.2g}× the input)"),
         ("smallest input", by(totals.smallest_input)),
@@ -67,15 +68,15 @@ def facts(inputs: Inputs, totals: Totals) -> list[tuple[str, str]]:
     return facts
 
 
-def _totals(inputs: Inputs, totals: Totals) -> Facts:
+def _totals(totals: Totals) -> Facts:
     """The facts, work and memory first; the geometry begins a line of its own."""
-    return Facts(rows=tuple(facts(inputs, totals)), breaks=frozenset({"output stride"}))
+    return Facts(rows=tuple(facts(totals)), breaks=frozenset({"output stride"}))
 
 
-def _side_by_side(inputs: Inputs, views: Sequence[View]) -> Table:
+def _side_by_side(views: Sequence[View]) -> Table:
     """The totals of every plan in columns, with the change against the network as it is."""
     numbers = [_numbers(view.totals) for view in views]
-    tables = [facts(inputs, view.totals) for view in views]
+    tables = [facts(view.totals) for view in views]
     rows = []
     for at, (name, _) in enumerate(tables[0]):
         texts = [table[at][1].split(" (")[0] for table in tables]
@@ -93,9 +94,9 @@ def _numbers(totals: Totals) -> tuple[int, ...]:
     return (totals.macs, totals.params, totals.activations, totals.peak_activation_bytes, *kept)
 
 
-def _ladder(inputs: Inputs, view: View, named: bool) -> Chart:
+def _ladder(view: View, named: bool) -> Chart:
     title = f"Stride ladder, {view.plan or 'as it is'}" if named else "Stride ladder"
-    return ladder(view, inputs[0][1][2:], title)
+    return ladder(view, view.totals.in_size, title)
 
 
 def cells(row: Row) -> tuple[str, ...]:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING
 
 from stridewise.study.candidates import CostFront
-from stridewise.study.interval import difference, estimate
+from stridewise.study.curve import curve, knee
+from stridewise.study.interval import estimate
 from stridewise.study.jobs import Job, Outcome
+from stridewise.study.racing import Contender, Noise
 from stridewise.study.result import SearchResult
-from stridewise.study.rows import Row
-from stridewise.study.run import Coordinator
-from stridewise.study.settings import LIMITS
-from stridewise.study.verdict import Contender, Verdict, verdict
+from stridewise.study.rows import Row, Writing
+from stridewise.study.run import RIVALS, Coordinator
+from stridewise.study.value import Study, name_of
+from stridewise.study.verdict import Question, Verdict, verdict
 
 if TYPE_CHECKING:
     from stridewise.measuring.latency import Latency
@@ -23,59 +25,73 @@ _SAME = 1e-3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
-    """What a study was asked. settings: its arguments; folder: where it is kept, "" for nowhere; metric: what the score
-    is, in words."""
+class Asked:
+    """What a study was asked. model, input: of the network; folder: where it is kept, "" for nowhere; metric, times,
+    unit: what the score is, in words, and how it is written; most: the limit on the cost, as a share of today's."""
 
+    study: Study
     model: str
-    settings: Mapping[str, Any]
+    input: tuple[int, ...]
     front: CostFront
     folder: str
     metric: str
+    times: float
+    unit: str
+    most: float | None
+
+    def question(self, noise: Noise) -> Question:
+        """In which words plans are compared."""
+        return Question(
+            noise=noise,
+            aim=self.study.aim,
+            margin=self.study.within / self.times,
+            times=self.times,
+            unit=self.unit,
+            cost=COST_WORDS[self.study.per],
+        )
 
 
-def answer(question: Question, study: Coordinator, latencies: Mapping[str, Latency], state: str) -> SearchResult:
+COST_WORDS = {"macs": "multiply-adds", "latency": "latency", "memory": "peak memory"}
+
+
+def answer(asked: Asked, study: Coordinator, latencies: Mapping[str, Latency], state: str) -> SearchResult:
     """What is known by now. latencies: measured, by plan; state: "finished" or "interrupted"."""
-    settings = question.settings
-    contenders = {plan: _contender(study, plan) for plan in study.finalists()}
+    contenders = {plan: study.contender(plan) for plan in study.finalists()}
+    limits = asked.study.limits
+    own = [found for plan, found in contenders.items() if plan < RIVALS]
+    noise = Noise.of(list(contenders.values()), study.schedule.seeds * len(contenders))
+    ask = asked.question(noise)
     return SearchResult(
-        model=question.model,
-        task=settings["task"],
-        data=settings["data"],
-        input=tuple(settings["input"]),
-        limits={key: settings[key] for key in LIMITS if settings[key] not in (None, [], 0)},
+        model=asked.model,
+        task=asked.study.task if asked.study.score is None else "score",
+        data=name_of(asked.study.data if asked.study.score is None else asked.study.score),
+        input=asked.input,
+        aim=asked.study.aim,
+        cost=ask.cost,
+        writing=Writing(times=asked.times, unit=asked.unit),
+        limits={f.name: value for f in fields(limits) if (value := getattr(limits, f.name)) not in (None, (), 0)},
         schedule=study.schedule,
-        rows=tuple(_row(study, plan, contenders, latencies) for plan in range(len(study.candidates))),
-        front=question.front.points,
-        known=question.front.known,
-        refused=question.front.refused,
-        weights=settings["weights"] or "",
-        verdict=_verdict(study, contenders),
+        rows=tuple(_row(study, plan, contenders, latencies, noise) for plan in study.candidates),
+        front=asked.front.points,
+        known=asked.front.known,
+        refused=asked.front.refused,
+        weights=asked.study.weights or "",
+        verdict=_verdict(study, contenders, ask),
+        curve=curve(own, noise, most=asked.most) if 0 in contenders else (),
+        knee=knee(own),
         state=state,
         seconds=sum(o.seconds for o in study.store.outcomes.values()),
-        folder=question.folder,
-        metric=question.metric,
+        folder=asked.folder,
+        metric=asked.metric,
     )
 
 
-def _full(study: Coordinator, plan: int) -> tuple[Outcome, ...]:
-    """The outcomes of a plan's full trainings that did not fail."""
-    seeds = range(1, study.schedule.seeds + 1)
-    found = (study.store.outcomes.get(Job(plan, study.schedule.budget, seed)) for seed in seeds)
-    return tuple(o for o in found if o is not None and not o.failed)
-
-
-def _contender(study: Coordinator, plan: int) -> Contender:
-    chosen = study.candidates[plan]
-    return Contender(name=chosen.name, macs=chosen.macs, outcomes=_full(study, plan), within=chosen.within)
-
-
-def _verdict(study: Coordinator, contenders: Mapping[int, Contender]) -> Verdict:
-    others = [(study.candidates[plan].rival, found) for plan, found in contenders.items() if plan]
+def _verdict(study: Coordinator, contenders: Mapping[int, Contender], ask: Question) -> Verdict:
     found = verdict(
         contenders.get(0),
-        [found for rival, found in others if not rival],
-        rivals=[found for rival, found in others if rival],
+        [found for plan, found in contenders.items() if plan and not found.rival],
+        ask,
+        rivals=[found for found in contenders.values() if found.rival],
     )
     return replace(found, reasons=(*found.reasons, *_told_nothing(study.store.outcomes)))
 
@@ -98,13 +114,19 @@ def _told_nothing(outcomes: Mapping[Job, Outcome]) -> tuple[str, ...]:
     )
 
 
-def _row(study: Coordinator, plan: int, contenders: Mapping[int, Contender], latencies: Mapping[str, Latency]) -> Row:
+def _row(
+    study: Coordinator,
+    plan: int,
+    contenders: Mapping[int, Contender],
+    latencies: Mapping[str, Latency],
+    noise: Noise,
+) -> Row:
     """One plan's row; its accuracy is over the largest budget that it was trained with."""
     outcomes, chosen = study.store.outcomes, study.candidates[plan]
     trained = tuple((job, outcomes[job]) for job in sorted(outcomes) if job.plan == plan)
     good = [(job, o) for job, o in trained if not o.failed]
     top = max((job.budget for job, _ in good), default=0)
-    at_top: Sequence[Outcome] = _full(study, plan) or [o for job, o in good if job.budget == top]
+    at_top: Sequence[Outcome] = study.full(plan) or [o for job, o in good if job.budget == top]
     compared = plan and plan in contenders and 0 in contenders
     return Row(
         candidate=chosen,
@@ -112,7 +134,7 @@ def _row(study: Coordinator, plan: int, contenders: Mapping[int, Contender], lat
         budget=top,
         accuracy=estimate(at_top) if at_top else None,
         final=plan in contenders,
-        against=difference(contenders[plan].outcomes, contenders[0].outcomes) if compared else None,
+        against=noise.difference(contenders[plan].outcomes, contenders[0].outcomes) if compared else None,
         latency=latencies.get(chosen.name),
         error=next((o.error for _, o in trained if o.failed), ""),
     )

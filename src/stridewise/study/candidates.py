@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import string
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,9 +13,10 @@ from stridewise.analyses import cost
 from stridewise.analyses.strides import groups
 from stridewise.errors import PlanError
 from stridewise.fronts.distance import Place, place_of
-from stridewise.ir import Graph
+from stridewise.ir import Graph, Node
 from stridewise.plans import Plan
 from stridewise.rewrites.restride import restride
+from stridewise.study.jobs import Rival, Target
 
 Costs: TypeAlias = tuple[int, int, int]
 """Multiply-adds, activations, peak bytes."""
@@ -24,7 +26,8 @@ Costs: TypeAlias = tuple[int, int, int]
 class Candidate:
     """A plan and what it costs: exact multiply-adds and activations, peak bytes by liveness (an estimate of a real
     run's). steps: where the network steps under it; place: how far it lies from others (`search.distance`). origin:
-    "default", "rule", "front", "given" or "rival". within: it keeps the limits of the search."""
+    "default", "rule", "front", "block" (a step moved from a 1x1 to the 3x3 beside it), "scale", "width", "given" or
+    "rival". within: it keeps the limits of the search; variant: the network it is a plan of, where that is another."""
 
     name: str
     plan: Plan
@@ -35,6 +38,12 @@ class Candidate:
     steps: str
     place: Place = field(default=(), repr=False)
     within: bool = True
+    variant: Rival | None = field(default=None, repr=False)
+
+    @property
+    def target(self) -> Target:
+        """What is trained."""
+        return self.plan if self.variant is None else replace(self.variant, plan=self.plan)
 
     @property
     def rival(self) -> bool:
@@ -55,8 +64,11 @@ class Candidate:
         }
 
 
-def candidate(graph: Graph, plan: Plan, name: str, origin: str) -> Candidate:
-    """A plan with its costs on `graph`. Raises: PlanError where it does not suit the graph."""
+def candidate(graph: Graph, plan: Plan, name: str, origin: str, *, base: Graph | None = None) -> Candidate:
+    """A plan with its costs on `graph`. base: the network among whose plans it lies, where that is another one.
+
+    Raises: PlanError where it does not suit the graph.
+    """
     changed = restride(graph, plan).graph if plan else graph
     sizes = [grid.sizes for grid in changed.grids]
     macs = cost.macs(changed, sizes)
@@ -68,8 +80,22 @@ def candidate(graph: Graph, plan: Plan, name: str, origin: str) -> Candidate:
         activations=cost.activations(changed, sizes),
         peak_bytes=cost.peak_bytes(changed, sizes),
         steps=steps_of(changed),
-        place=place_of(graph, changed, macs),
+        place=_placed(base or graph, changed, macs),
     )
+
+
+def _placed(base: Graph, changed: Graph, macs: int) -> Place:
+    """Where a plan lies among those of a network, with how wide the layers are beside it as one more coordinate."""
+    *sizes, cost = place_of(base, changed, macs)
+    now = {n.key: _channels(n) for n in changed.nodes if n.counted}
+    wide = [math.log2(now[n.key] / _channels(n)) for n in base.nodes if n.counted and now.get(n.key)]
+    return (*sizes, math.sqrt(max(len(sizes), 1)) * (sum(wide) / len(wide) if wide else 0.0), cost)
+
+
+def _channels(node: Node) -> int:
+    """Of what a node writes."""
+    given = node.attrs.get("channels")
+    return max(1, int(given[-1])) if given else 1
 
 
 def given(graph: Graph, plans: Sequence[Plan]) -> tuple[Candidate, ...]:

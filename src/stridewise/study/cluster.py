@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import math
 import socket
+import time
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from stridewise.errors import MissingExtraError, StudyError
 from stridewise.study.jobs import Job, Outcome, Score, Target, Watcher, carry_out
-from stridewise.study.runners import Done, Run, checkpoint_of
+from stridewise.study.runners import Done, Run, checkpoint_of, too_long
 
 _ANSWERS_WITHIN = 10.0  # seconds
 _LOOK_EVERY = 1.0  # seconds the coordinator waits before it lets the screen be drawn again
@@ -62,13 +63,15 @@ class Cluster:
     def __init__(
         self,
         score: Score,
-        targets: Sequence[Target],
+        targets: Mapping[int, Target],
         *,
         address: str,
         cpus: float = 1,
         gpus: float = 0,
         checkpoints: Path | None = None,
+        timeout: float = 0.0,
     ) -> None:
+        self._timeout = timeout
         try:
             import ray
         except ModuleNotFoundError as error:
@@ -107,10 +110,11 @@ class Cluster:
 
     def run(self, jobs: Iterable[Job], watch: Watcher) -> Iterator[Done]:
         """As many jobs as the nodes hold, and the outcomes as they come."""
-        todo, running = iter(jobs), dict[Any, Job]()
+        todo, running, since = iter(jobs), dict[Any, Job](), dict[Any, float]()
         while True:
             while len(running) < max(1, self._room()) and (job := next(todo, None)) is not None:
-                running[self._task.remote(self._score, self._targets[job.plan], job, self._shared)] = job
+                reference = self._task.remote(self._score, self._targets[job.plan], job, self._shared)
+                running[reference], since[reference] = job, time.monotonic()
                 watch(job, 0, 1)
             if not running:
                 return
@@ -125,6 +129,9 @@ class Cluster:
                     yield job, Outcome(error=f"on its node: {last}")
                 except self._ray.exceptions.RayError:  # its node or worker is gone
                     yield job, None
+            for reference in [r for r in running if self._timeout and time.monotonic() - since[r] > self._timeout]:
+                self._ray.cancel(reference, force=True)
+                yield running.pop(reference), Outcome(error=too_long(self._timeout), seconds=self._timeout)
 
 
 def _train(score: Score, target: Target, job: Job, shared: Shared | None) -> Any:

@@ -30,13 +30,13 @@ def estimate(outcomes: Sequence[Outcome]) -> Estimate:
     """
     values = [o.value for o in outcomes]
     mean, seeds = fmean(values), len(values)
-    pictures = _shares(outcomes)
+    pictures = shares(outcomes)
     if seeds == 1:
         low, high = (
             wilson(round(mean * len(pictures)), len(pictures)) if pictures else (outcomes[0].low, outcomes[0].high)
         )
         return Estimate(mean=mean, low=low, high=high, seeds=1)
-    spread = variance(values) / seeds + _of_pictures(pictures)
+    spread = variance(values) / seeds + of_pictures(pictures)
     half = _t975(seeds - 1) * math.sqrt(spread)
     return Estimate(mean=mean, low=mean - half, high=mean + half, seeds=seeds)
 
@@ -53,19 +53,19 @@ def difference(ours: Sequence[Outcome], theirs: Sequence[Outcome]) -> Estimate:
     first, second = variance(a) / len(a), variance(b) / len(b)
     over = first**2 / (len(a) - 1) + second**2 / (len(b) - 1)
     degrees = (first + second) ** 2 / over if over > 0 else float(len(a) + len(b) - 2)
-    shares = zip(_shares(ours), _shares(theirs), strict=False)
-    half = _t975(degrees) * math.sqrt(first + second + _of_pictures([x - y for x, y in shares]))
+    apart = [x - y for x, y in zip(shares(ours), shares(theirs), strict=False)]
+    half = _t975(degrees) * math.sqrt(first + second + of_pictures(apart))
     return Estimate(mean=mean, low=mean - half, high=mean + half, seeds=seeds)
 
 
-def _shares(outcomes: Sequence[Outcome]) -> list[float]:
+def shares(outcomes: Sequence[Outcome]) -> list[float]:
     """For each held-out picture the share of trainings that got it right; empty where pictures are not known."""
     if any(len(o.correct) != len(outcomes[0].correct) for o in outcomes):
         return []
     return [fmean(column) for column in zip(*(o.correct for o in outcomes), strict=True)]
 
 
-def _of_pictures(shares: Sequence[float]) -> float:
+def of_pictures(shares: Sequence[float]) -> float:
     return variance(shares) / len(shares) if len(shares) > 1 else 0.0
 
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
+from pathlib import Path
 from typing import Any, Protocol
 
 from stridewise.data.records import Progress
@@ -30,7 +31,8 @@ class Job:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """What a job gave: a value, or the error it ended with. low, high: the value's own interval where it has one;
-    correct: one entry a held-out picture where they are known. detail: plain values to keep."""
+    correct: one entry a held-out picture where they are known. detail: plain values to keep; trace: the traceback of an
+    error in a person's own code."""
 
     value: float = math.nan
     low: float | None = None
@@ -39,6 +41,7 @@ class Outcome:
     seconds: float = 0.0
     error: str = ""
     detail: Mapping[str, Any] = field(default_factory=dict)
+    trace: str = field(default="", repr=False)
 
     @property
     def failed(self) -> bool:
@@ -111,7 +114,7 @@ class Schedule:
 
     def trainings(self, plans: int, rivals: int = 0) -> list[int]:
         """The budget of every training of a study of `plans` plans in which none fails."""
-        last = [self.budget] * (min(plans, self.finalists) + rivals) * self.seeds
+        last = [self.budget] * (min(plans, self.finalists) + rivals) * self.seeds  # fewer where it is settled early
         return [rung.budget for rung in self.rungs for _ in range(min(plans, rung.plans))] + last
 
     def to_json(self) -> dict[str, Any]:
@@ -129,12 +132,13 @@ class Watcher(Protocol):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rival:
     """Another network to train on the same data: a name as for `load` or a function that makes it, and the size its
-    pictures are brought to (None: the study's). weights: whether it begins with the study's."""
+    pictures are brought to (None: the study's). weights: whether it begins with the study's; plan: where it steps."""
 
     name: str
     model: Any
     size: tuple[int, int] | None = None
     weights: bool = True
+    plan: Plan = field(default_factory=Plan)
 
 
 Target = Plan | Rival
@@ -146,11 +150,12 @@ def carry_out(
     """Call the score; an error becomes part of the outcome, so that the study goes on. Interrupts pass through."""
     import inspect
     import time
+    import traceback
 
     begin = time.monotonic()
     try:
         if isinstance(target, Rival):  # only scores of the tasks' own have rivals
-            score, target = score.of(target), Plan()  # type: ignore[attr-defined]
+            score, target = score.of(target), target.plan  # type: ignore[attr-defined]
         taken = inspect.signature(score).parameters
         extra = {k: v for k, v in (("progress", progress), ("checkpoint", checkpoint)) if k in taken}
         found = score(target, job.budget, job.seed, **extra)
@@ -158,8 +163,7 @@ def carry_out(
     except StridewiseError as error:
         return Outcome(error=str(error), seconds=time.monotonic() - begin)
     except Exception as error:  # noqa: BLE001  a person's own training code may raise anything
-        line = (str(error).strip() or "no message").splitlines()[0]
-        return Outcome(error=f"{type(error).__name__}: {line}", seconds=time.monotonic() - begin)
+        return Outcome(error=_said(error), trace=traceback.format_exc(), seconds=time.monotonic() - begin)
     if not math.isfinite(value):
         return Outcome(error=f"the score is {value}", seconds=time.monotonic() - begin)
     detail = found.to_json() if hasattr(found, "to_json") else {}
@@ -172,3 +176,18 @@ def carry_out(
         seconds=time.monotonic() - begin,
         detail=detail,
     )
+
+
+def _said(error: BaseException) -> str:
+    """An error of a person's own code in one line: what, and the file and line where it arose there."""
+    import traceback
+
+    line = (str(error).strip() or "no message").splitlines()[0]
+    frames = traceback.extract_tb(error.__traceback__)
+    here = str(Path(__file__).resolve().parent.parent)
+    own = [f for f in frames if not f.filename.startswith((here, "<"))]
+    # The last line of the person's own, which may have called a library that raised.
+    libraries = ("site-packages", "dist-packages", str(Path(traceback.__file__).parent))
+    theirs = [f for f in own if not any(part in f.filename for part in libraries)] or own
+    where = f" ({theirs[-1].filename}, line {theirs[-1].lineno})" if theirs else ""
+    return f"{type(error).__name__}: {line}{where}"

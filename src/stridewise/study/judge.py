@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from stridewise.errors import UsageError
@@ -13,14 +12,8 @@ from stridewise.study.own import NamedScore
 from stridewise.study.training import TrainScore
 
 
-def own_score(score: Score | str, recipe: Mapping[str, Any], weights: str | Path | None) -> Score:
-    """A person's own score, read by its name where it is one.
-
-    Raises: LoadError, UsageError for a wrong name or for settings of a training that is not ours.
-    """
-    if recipe or weights is not None:
-        names = ", ".join([*recipe, *(["weights"] if weights is not None else [])])
-        raise UsageError(f"search: leave {names} out: with score= your own code does the training")
+def own_score(score: Score | str) -> Score:
+    """A person's own score, read by its name where it is one. Raises: LoadError, UsageError for a wrong name."""
     if isinstance(score, str):
         named = NamedScore(score)
         _ = named.function  # a wrong name is said now, not by every worker

@@ -6,7 +6,6 @@ import re
 from collections.abc import Mapping, Sequence
 
 from stridewise.errors import PlanError, UsageError
-from stridewise.plans import Plan
 from stridewise.study.candidates import Candidate
 from stridewise.study.training import TrainScore
 
@@ -24,7 +23,7 @@ def check_latency(limit: str) -> tuple[float, bool]:
 def measured(score: TrainScore, chosen: Sequence[Candidate]) -> dict[str, tuple[float, float]]:
     """By plan its (ratio to the default's time, seconds) for one picture on one thread. Plans that the task cannot be
     built on are left out."""
-    targets: Mapping[str, Plan] = {c.name: c.plan for c in chosen if c.origin == "default" or score.builds(c.plan)}
+    targets = {c.name: c.target for c in chosen if c.variant or c.origin == "default" or score.builds(c.plan)}
     return {found.name: (found.ratio, found.median) for found in score.latency(targets, rounds=_ROUNDS)}
 
 

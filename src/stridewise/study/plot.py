@@ -6,24 +6,25 @@ from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
 from stridewise.report.document import Chart, Scale, Series
-from stridewise.study.jobs import Schedule
-from stridewise.study.rows import Row
+from stridewise.study.rows import Row, Writing
 from stridewise.study.verdict import Verdict
 
 Front: TypeAlias = Sequence[tuple[int, int, int]]
 Level: TypeAlias = Literal["plain", "strong", "base", "pale"]
 
 
-def charts(rows: Sequence[Row], front: Front, verdict: Verdict, schedule: Schedule, metric: str) -> tuple[Chart, ...]:
+def charts(rows: Sequence[Row], front: Front, verdict: Verdict, metric: str, writing: Writing) -> tuple[Chart, ...]:
     """What was trained, and where the plans lie among all on the front; the first row is the network as it is."""
-    groups = _grouped(rows, verdict, schedule)
-    trained = [_series(name, level, found) for (name, level), found in groups.items()]
+    groups = _grouped(rows, verdict)
+    named = _labelled(rows, verdict)
+    trained = [_series(name, level, found, named) for (name, level), found in groups.items()]
     costs = Scale(label="multiply-adds of one picture (exact)")
     found = [series for series in trained if series.points]
     words = f"{metric} of {sum(len(s.points) for s in found)} plans against their multiply-adds"
     out = []
     if found:
-        scale = Scale(label=f"{metric} (measured, 95 % interval)", share=True)
+        unit = "" if writing.times == 100 else f", {writing.unit}"
+        scale = Scale(label=f"{metric}{unit} (measured, 95 % interval)", share=writing.times == 100)
         out.append(Chart(title=f"{metric} against cost", words=words, x=costs, y=scale, series=tuple(found)))
     every = Series(
         name="the front", kind="points", level="pale", points=tuple((float(m), float(a)) for m, a, _ in front)
@@ -41,33 +42,58 @@ def _cost(row: Row) -> tuple[float, float]:
     return float(row.candidate.macs), float(row.candidate.activations)
 
 
-def _grouped(rows: Sequence[Row], verdict: Verdict, schedule: Schedule) -> dict[tuple[str, Level], list[Row]]:
+def _grouped(rows: Sequence[Row], verdict: Verdict) -> dict[tuple[str, Level], list[Row]]:
     groups: dict[tuple[str, Level], list[Row]] = {}
     for row in rows:
-        groups.setdefault(_look(row, row is rows[0], verdict, schedule), []).append(row)
+        groups.setdefault(_look(row, row is rows[0], verdict), []).append(row)
     return groups
 
 
-def _look(row: Row, default: bool, verdict: Verdict, schedule: Schedule) -> tuple[str, Level]:
+def _look(row: Row, default: bool, verdict: Verdict) -> tuple[str, Level]:
     """Legend text and stress of a plan."""
     if default:
-        return "as it is", "base"
+        return "the network as it is", "base"
     if row.candidate.rival:
-        return "rival", "plain"
+        return "another network", "plain"
     if row.candidate.name == verdict.plan:
         return f"recommended ({verdict.kind})", "strong"
     if row.final:
-        return f"finalist: {schedule.seeds} seeds", "plain"
-    return "left early", "pale"
+        return "several seeds", "plain"
+    return "left early: one seed, or fewer epochs", "pale"
 
 
-def _series(name: str, level: Level, rows: Sequence[Row]) -> Series:
+def _labelled(rows: Sequence[Row], verdict: Verdict) -> frozenset[str]:
+    """The plans whose names have room in the picture, the most important first: where two would stand in each other's
+    way the table names the other."""
+    known = [(row, row.accuracy.mean) for row in rows if row.accuracy is not None]
+    if not known:
+        return frozenset()
+    costs, scores = [float(row.candidate.macs) for row, _ in known], [score for _, score in known]
+    wide, tall = (max(costs) - min(costs)) or 1.0, (max(scores) - min(scores)) or 1.0
+    order = sorted(
+        known, key=lambda one: (one[0].candidate.name != verdict.plan, one[0] is not rows[0], not one[0].final)
+    )
+    boxes: list[tuple[float, float, float]] = []
+    out = set()
+    for row, score in order:
+        x, y = (row.candidate.macs - min(costs)) / wide, (score - min(scores)) / tall
+        reach = _LETTER * len(row.candidate.name)
+        if all(abs(y - b) > _LINE or x > a + c or a > x + reach for a, b, c in boxes):
+            boxes.append((x, y, reach))
+            out.add(row.candidate.name)
+    return frozenset(out)
+
+
+_LETTER, _LINE = 0.016, 0.08  # a letter's width, a line's height, as shares of the plot
+
+
+def _series(name: str, level: Level, rows: Sequence[Row], named: frozenset[str]) -> Series:
     known = [(row, row.accuracy) for row in rows if row.accuracy is not None]
     return Series(
         name=name,
         kind="points",
         level=level,
         points=tuple((float(row.candidate.macs), accuracy.mean) for row, accuracy in known),
-        labels=tuple(row.candidate.name for row, _ in known),
+        labels=tuple(row.candidate.name if row.candidate.name in named else "" for row, _ in known),
         spread=tuple(None if a.low is None or a.high is None else (a.low, a.high) for _, a in known),
     )

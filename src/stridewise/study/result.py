@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from stridewise.plans import Plan
 from stridewise.report.document import Document, Remark, Remarks, Table
 from stridewise.shown import Shown
 from stridewise.study.axes import plan_axes
+from stridewise.study.curve import Mark
 from stridewise.study.jobs import Schedule
 from stridewise.study.plot import charts
-from stridewise.study.rows import Row, cells, headings
+from stridewise.study.rows import Row, Writing, cells, curve_table, headings
 from stridewise.study.verdict import Verdict
 
 SCHEMA = "stridewise.search/1"
@@ -22,8 +23,9 @@ SCHEMA = "stridewise.search/1"
 class SearchResult(Shown):
     """A study's answer. rows: the shortlist, the default first; front: (multiply-adds, activations, peak bytes) of
     every plan on the front, which is known exactly or, as `known` then says, to within a share; state: "finished" or
-    "interrupted"; seconds: of all trainings together; metric: what `accuracy` is in this task, in words; weights: the
-    file that trainings began with, "" for random ones."""
+    "interrupted"; seconds: of all trainings together; metric: what `accuracy` is in this task, in words, writing: how
+    it is written; weights: the file that trainings began with, "" for random ones; curve, knee: what each cost buys,
+    and the plan at which that bends."""
 
     model: str
     task: str
@@ -41,6 +43,11 @@ class SearchResult(Shown):
     weights: str = ""
     known: str = "exact"
     refused: tuple[str, ...] = ()
+    aim: str = "curve"
+    cost: str = "multiply-adds"
+    writing: Writing = field(default_factory=Writing)
+    curve: tuple[Mark, ...] = ()
+    knee: str = ""
 
     @property
     def plan(self) -> Plan:
@@ -63,7 +70,12 @@ class SearchResult(Shown):
             "metric": self.metric,
             "weights": self.weights or None,
             "state": self.state,
-            "limits": dict(self.limits),
+            "limits": {name: list(v) if isinstance(v, tuple) else v for name, v in self.limits.items()},
+            "aim": self.aim,
+            "cost": self.cost,
+            "unit": self.writing.unit,
+            "curve": [mark.to_json() for mark in self.curve],
+            "knee": self.knee or None,
             "schedule": self.schedule.to_json(),
             "recommended": {
                 "plan": self.verdict.plan,
@@ -94,7 +106,7 @@ class SearchResult(Shown):
         table = Table(
             title="Every plan of the shortlist",
             head=headings(self.metric),
-            rows=tuple(cells(row, self.default) for row in self.rows),
+            rows=tuple(cells(row, self.default, self.writing) for row in self.rows),
             notes=tuple(notes(self)),
             strong=at,
             left=frozenset({8}),
@@ -104,8 +116,9 @@ class SearchResult(Shown):
             title=f"Strides for {self.model}, {self.task} on {self.data}",
             lead=(*cut, f"Recommended: {chosen} ({self.verdict.kind})", *self.verdict.reasons),
             parts=(
+                *curve_table(self.curve, self.knee, self.cost, self.writing),
                 table,
-                *charts(self.rows, self.front, self.verdict, self.schedule, self.metric),
+                *charts(self.rows, self.front, self.verdict, self.metric, self.writing),
                 Remarks(title="How it was found", remarks=tuple(Remark(text=line) for line in told)),
             ),
         )
@@ -170,7 +183,7 @@ def method(result: SearchResult) -> list[str]:
         f"{r.plans} plans, "
         + (
             (f"{r.budget} epoch{'s' if r.budget > 1 else ''} each, ")
-            + ("chosen by what the trainings before say about plans like them" if n else "far from each other")
+            + "chosen by what cost and the trainings before let expect of them"
             if r.budget
             else "judged with the weights they begin with, not trained"
         )
@@ -187,8 +200,10 @@ def method(result: SearchResult) -> list[str]:
         f"{plans} plans, far from each other, make the shortlist, the default always among them.",
         *([f"{len(result.refused)} others would not serve, the first: {result.refused[0]}."] if result.refused else []),
         *(f"Rung {n}: {text}." for n, text in enumerate(rungs, 1)),
-        f"The finalists: {schedule.budget} epochs with {schedule.seeds} fresh seeds each, the default and "
-        "the rivals always among them.",
+        f"The finalists: {schedule.budget} epochs with two fresh seeds each, the default and the rivals always among "
+        f"them; then more where the answer hangs, at most {schedule.seeds} each on average, until it is settled.",
+        "A difference is settled with three seeds or more of both and an interval that holds at every look, the seeds' "
+        "variance pooled over the finalists.",
         _began(result),
         f"All trainings together took {result.seconds:.0f} seconds of work (measured).",
     ]

@@ -68,6 +68,48 @@ def named(score: TrainScore, models: Sequence[str]) -> list[tuple[Rival, Candida
     return [(rival, _costed(score, rival)) for rival in rivals]
 
 
+_SCALES, _WIDTHS = (0.85, 0.7, 0.5), (0.75, 0.5)
+
+
+def smaller(score: TrainScore) -> list[Rival]:
+    """The same network on pictures of some shares of the size."""
+    _, *size = score.splits.shape
+    sizes = dict.fromkeys(tuple(max(1, round(share * n)) for n in size) for share in _SCALES)
+    return [Rival(name=f"input {h}x{w}", model=score.model, size=(h, w)) for h, w in sizes if [h, w] != size]
+
+
+def narrower(score: TrainScore) -> list[Rival]:
+    """The network made narrower, shallower or with smaller kernels, where its factory takes such an argument."""
+    if not isinstance(score.model, str):
+        return []
+    out = []
+    for argument in _factors(score.model):
+        out += [_variant(score.model, argument, share) for share in _WIDTHS]
+    for argument, today in _numbers(score.model):
+        if "kernel" in argument:
+            values = [today - 2] if today > 2 else []
+        else:
+            values = list(dict.fromkeys(max(1, round(share * today)) for share in _WIDTHS))
+        out += [_variant(score.model, argument, value) for value in values if value < today]
+    return out
+
+
+def _variant(model: str, argument: str, value: float) -> Rival:
+    word = _NUMBERS.get(argument, "narrower")
+    return Rival(name=f"{word}, {argument} {value:g}", model=Variant(model, argument, value))
+
+
+def _factors(model: str) -> list[str]:
+    """The factory's arguments that are a factor of today's width; a factory that takes anything may take them."""
+    from stridewise.models.load import factory_of
+
+    factory = factory_of(model)
+    if factory is None:
+        return []
+    taken = inspect.signature(factory[0]).parameters
+    return [name for name in _FACTORS if name in taken]
+
+
 def _dearest(score: TrainScore, rivals: Iterator[Rival], macs: int) -> tuple[Rival, Candidate] | None:
     """The first of falling cost that is cheap enough."""
     for rival in rivals:
@@ -82,9 +124,7 @@ def _dearest(score: TrainScore, rivals: Iterator[Rival], macs: int) -> tuple[Riv
 
 def _fits(score: TrainScore, rival: Rival) -> bool:
     """Whether the study's weights, where it has any, fit the rival."""
-    from stridewise.tasks.backbone import build
-
-    return score.weights is None or score.fits(build(rival.model, len(score.splits.classes)))
+    return score.fitting(rival)
 
 
 def _costed(score: TrainScore, rival: Rival) -> Candidate:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from stridewise.report.document import Table
 from stridewise.study.candidates import Candidate
+from stridewise.study.curve import Mark
 from stridewise.study.interval import Estimate
 from stridewise.study.jobs import Job, Outcome
 
@@ -53,22 +56,62 @@ class Row:
         }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Writing:
+    """How a score is written: as a share in percent, its differences in points, or in a unit of its own."""
+
+    times: float = 100.0
+    unit: str = "points"
+
+    def score(self, value: float) -> str:
+        """A score."""
+        return f"{value:.1%}" if self.times == 100 else f"{value:.4g} {self.unit}"
+
+    def difference(self, value: float) -> str:
+        """A difference, with its sign."""
+        return f"{value * self.times:+.1f}".replace("-", "−")
+
+
+def curve_table(curve: Sequence[Mark], knee: str, cost: str, writing: Writing) -> tuple[Table, ...]:
+    """What each cost buys, a row a mark; no table where nothing is known yet."""
+    if not curve:
+        return ()
+    bends = [f"The curve bends at {knee}: beyond it more {cost} buy less."] if knee else []
+    head = ("at most", "plan", "cost", f"against the default, {writing.unit}", "95 % interval", "seeds", "")
+    rows = tuple(_mark(mark, writing) for mark in curve)
+    return (Table(title=f"What {cost} buy", head=head, rows=rows, notes=tuple(bends), left=frozenset({1, 6})),)
+
+
+def _mark(mark: Mark, writing: Writing) -> tuple[str, ...]:
+    name, by = f"{mark.mark:g}x", mark.against
+    if mark.beyond or not mark.plan:
+        return name, "", "", "", "", "", "beyond the limits: not looked at" if mark.beyond else "no plan is that cheap"
+    if by is None:
+        return name, mark.plan, f"{mark.cost:.2f}x", "", "", "", "the network as it is"
+    known = by.low is not None and by.high is not None
+    interval = f"{writing.difference(by.low or 0.0)} to {writing.difference(by.high or 0.0)}" if known else ""
+    settled = "settled" if mark.settled else "not settled"
+    return name, mark.plan, f"{mark.cost:.2f}x", writing.difference(by.mean), interval, str(by.seeds), settled
+
+
 def headings(metric: str) -> tuple[str, ...]:
     """Of the table's columns."""
     return "plan", "multiply-adds", "", metric, "95 % interval", "epochs", "seeds", "latency", "steps"
 
 
-def cells(row: Row, default: Row) -> tuple[str, ...]:
+def cells(row: Row, default: Row, writing: Writing) -> tuple[str, ...]:
     """One row of the table."""
     found, cost, base = row.accuracy, row.candidate.macs, default.candidate.macs
     interval = (
-        f"{found.low:.1%} to {found.high:.1%}" if found and found.low is not None and found.high is not None else ""
+        f"{writing.score(found.low)} to {writing.score(found.high)}"
+        if found and found.low is not None and found.high is not None
+        else ""
     )
     return (
         row.candidate.name,
         f"{cost / 1e6:,.1f} M",
         f"{cost / base:.2f}x",
-        f"{found.mean:.1%}" if found else "failed" if row.error else "not trained",
+        writing.score(found.mean) if found else "failed" if row.error else "not trained",
         interval,
         str(row.budget) if found else "",
         str(found.seeds if found else ""),

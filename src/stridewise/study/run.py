@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from stridewise.errors import StudyError
+from stridewise.files import write_text
 from stridewise.study.candidates import Candidate
 from stridewise.study.jobs import Job, Outcome, Rival, Schedule, Target, work
-from stridewise.study.procedure import finals, selection
+from stridewise.study.procedure import finalists, selection
+from stridewise.study.racing import FIRST, Contender, next_pair
 from stridewise.study.runners import Run, checkpoint_of
 from stridewise.study.store import Store
 
+RIVALS = 10**6
+"""The number of the first rival: a study that is lengthened gets more plans before it."""
+_SETTLED, _RISE = 5.0, 1.2  # seconds before the pace is known; how much the time left may rise at once
 _DEATHS = 3  # of a job's worker, before the job is taken to be the cause
 
 
@@ -35,26 +41,32 @@ def _none(ranked: Sequence[Candidate]) -> Sequence[tuple[Rival, Candidate]]:
 @dataclass(slots=True)
 class Coordinator:
     """One study being run. Plan 0 is the default and always among the finalists; `rivals`, given the plans best first,
-    join it there, at the end of `candidates` and `targets`. Its state is how far it is."""
+    join it there, numbered from `RIVALS` on. costs: by which plans are compared; line: the difference above which a
+    plan is good enough for the aim. Its state is how far it is."""
 
     store: Store
-    candidates: list[Candidate]
-    targets: list[Target]
+    candidates: dict[int, Candidate]
+    targets: dict[int, Target]
     schedule: Schedule
     tell: Callable[[Standing], None]
+    aim: str = "curve"
+    line: float = 0.0
+    costs: Mapping[int, float] = field(default_factory=dict)
     rivals: Callable[[Sequence[Candidate]], Sequence[tuple[Rival, Candidate]]] = _none
     checkpoints: Path | None = None
+    errors: Path | None = None
     _partly: dict[Job, float] = field(default_factory=dict)
     _spent: float = 0.0
     _begin: float = field(default_factory=time.monotonic)
     _ahead: list[int] = field(default_factory=list)
     _left: list[Job] = field(default_factory=list)
     _finished: int = 0
+    _told: float | None = None
 
     def carry_out(self, run: Run) -> None:
         """The selection and the finals. Interrupts pass through; everything told by then is kept."""
-        plans = tuple(self.candidates)
-        steps = selection(self.schedule, [c.place for c in plans], [c.macs for c in plans])
+        plans = dict(self.candidates)
+        steps = selection(self.schedule, [c.place for c in plans.values()], [self.cost(plan) for plan in plans])
         later = self.schedule.trainings(len(plans))
         try:
             jobs = next(steps)
@@ -64,26 +76,88 @@ class Coordinator:
         except StopIteration as end:
             ranked: list[int] = end.value
         self._ahead = []
+        chosen = finalists(
+            ranked,
+            {plan: self.cost(plan) for plan in plans},
+            frozenset(plan for plan, c in plans.items() if c.within),
+            aim=self.aim,
+            count=self.schedule.finalists,
+            today=self.cost(0),
+        )
+        self.store.keep_note("finalists", chosen)
         # A plan beyond the limits tells the surrogate something, but cannot be the answer (but for the default).
         ranked.sort(key=lambda plan: plan != 0 and not plans[plan].within)
-        for rival, chosen in self.rivals([plans[i] for i in ranked]):
-            self.candidates.append(chosen)
-            self.targets.append(rival)
-        self._do(run, finals(self.schedule, ranked, range(len(plans), len(self.candidates))))
+        self._race(run, [*chosen, *self._joined(self.rivals([plans[plan] for plan in ranked]))])
+
+    def cost(self, plan: int) -> float:
+        """What plans are compared by: that which was asked for, else multiply-adds."""
+        return self.costs.get(plan, float(self.candidates[plan].macs))
+
+    def _joined(self, rivals: Sequence[tuple[Rival, Candidate]]) -> list[int]:
+        """The rivals among the candidates, each by the number that the study knows its name by."""
+        names: list[str] = self.store.note("rivals") or []
+        for rival, chosen in rivals:
+            if chosen.name not in names:
+                names.append(chosen.name)
+                self.store.keep_note("rivals", names)
+            number = RIVALS + names.index(chosen.name)
+            self.candidates[number], self.targets[number] = chosen, rival
+        return [RIVALS + names.index(chosen.name) for _, chosen in rivals]
+
+    def _race(self, run: Run, chosen: Sequence[int]) -> None:
+        """Two fresh seeds for each, then as many as decide. None has seed 0, with which plans were selected: the
+        luckiest would win."""
+        seeds = range(1, min(FIRST, self.schedule.seeds) + 1)
+        most = self.schedule.seeds * len(chosen)
+        first = [Job(plan, self.schedule.budget, seed) for seed in seeds for plan in chosen]
+        self._ahead = [self.schedule.budget] * (most - len(first))
+        self._do(run, first)
+        alive = [plan for plan in chosen if not any(self.store.outcomes[j].failed for j in first if j.plan == plan)]
+        while self.schedule.seeds > FIRST and 0 in alive:
+            pair = next_pair(
+                [self.contender(plan) for plan in alive], most, line=self.line, cheapest=self.aim == "cheapest"
+            )
+            jobs = [Job(alive[i], self.schedule.budget, len(self.full(alive[i])) + 1) for i in pair]
+            if not jobs:
+                break
+            self._ahead = self._ahead[len(jobs) :]
+            done = self._do(run, jobs)
+            alive = [plan for plan in alive if not any(o.failed for job, o in done.items() if job.plan == plan)]
+        self._ahead = []
+        self._watch(None, 0.0)
 
     def _scores(self, run: Run, jobs: Sequence[Job]) -> dict[Job, float | None]:
-        return {job: None if o.failed else o.value for job, o in self._do(run, jobs).items()}
+        numbers = list(self.candidates)
+        own = {Job(numbers[job.plan], job.budget, job.seed): job for job in jobs}
+        done = self._do(run, list(own)).items()
+        return {own[job]: None if o.failed else o.value for job, o in done}
+
+    def full(self, plan: int) -> tuple[Outcome, ...]:
+        """The outcomes of a plan's full trainings with fresh seeds, those that did not fail, in the order of seeds."""
+        budget, outcomes = self.schedule.budget, self.store.outcomes
+        found = (outcomes[job] for job in sorted(outcomes) if (job.plan, job.budget) == (plan, budget) and job.seed)
+        return tuple(o for o in found if not o.failed)
+
+    def contender(self, plan: int) -> Contender:
+        """A finalist as the answer compares it."""
+        chosen = self.candidates[plan]
+        return Contender(
+            name=chosen.name,
+            cost=self.cost(plan),
+            outcomes=self.full(plan),
+            within=chosen.within,
+            rival=chosen.rival,
+        )
 
     def finalists(self) -> list[int]:
-        """The plans that have all their full trainings."""
-        return [
-            plan
-            for plan in range(len(self.candidates))
-            if all(
-                (o := self.store.outcomes.get(Job(plan, self.schedule.budget, seed))) is not None and not o.failed
-                for seed in range(1, self.schedule.seeds + 1)
-            )
-        ]
+        """The plans that have fresh full trainings, two or more where the study gives as many, and none that failed."""
+        least = min(FIRST, self.schedule.seeds)
+        failed = {
+            job.plan
+            for job, o in self.store.outcomes.items()
+            if o.failed and job.budget == self.schedule.budget and job.seed
+        }
+        return [plan for plan in self.candidates if len(self.full(plan)) >= least and plan not in failed]
 
     def _do(self, run: Run, jobs: Sequence[Job]) -> dict[Job, Outcome]:
         self.store.enqueue(list(jobs))
@@ -119,6 +193,10 @@ class Coordinator:
         self.store.told(job, outcome, {"name": chosen.name, "steps": chosen.steps, "macs": chosen.macs})
         self._partly.pop(job, None)
         self._spent += self._work(job)
+        if outcome.trace and self.errors is not None:
+            self.errors.mkdir(exist_ok=True)
+            name = f"{chosen.name.replace(' ', '-').replace('/', '-')}-{job.budget}-{job.seed}.txt"
+            write_text(self.errors / name, outcome.trace, error=StudyError)
         checkpoint = checkpoint_of(self.checkpoints, job)
         if checkpoint:
             Path(checkpoint).unlink(missing_ok=True)
@@ -126,22 +204,27 @@ class Coordinator:
     def _work(self, job: Job) -> float:
         return work(job.budget, self.candidates[job.plan].macs)
 
-    def _watch(self, job: Job, share: float) -> None:
-        """Work out how far the study is: work is epochs times multiply-adds; what later rungs keep is not known yet."""
-        if share:
+    def _watch(self, job: Job | None, share: float) -> None:
+        """Work out how far the study is: work is epochs times multiply-adds; what later rungs keep is not known yet.
+        The time left is that of the work at the pace so far, and never rises by more than a fifth."""
+        if share and job is not None:
             self._partly[job] = share
         spent = self._spent + sum(self._work(j) * s for j, s in self._partly.items())
-        mean = round(sum(c.macs for c in self.candidates) / len(self.candidates))
+        mean = round(sum(c.macs for c in self.candidates.values()) / len(self.candidates))
         ahead = sum(self._work(j) * (1 - self._partly.get(j, 0.0)) for j in self._left)
         ahead += sum(work(budget, mean) for budget in self._ahead)
         elapsed = time.monotonic() - self._begin
+        left = elapsed * ahead / spent if spent and elapsed >= _SETTLED else None
+        if left is not None and self._told is not None:
+            left = min(left, _RISE * self._told)
+        self._told = left if self._told is None else min(self._told, left or self._told)
         names = dict.fromkeys(self.candidates[j.plan].name for j in self._partly)
         self.tell(
             Standing(
                 done=self._finished,
                 total=self._finished + len(self._left) + len(self._ahead),
                 share=spent / (spent + ahead) if spent + ahead else 1.0,
-                seconds_left=elapsed * ahead / spent if spent else None,
+                seconds_left=left,
                 doing=", ".join(names),
             )
         )

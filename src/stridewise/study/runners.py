@@ -7,17 +7,20 @@ it dies itself the coordinator reads the end of the pipe and the job is told as 
 from __future__ import annotations
 
 import contextlib
+import math
 import multiprocessing
 import os
 import signal
+import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from stridewise.errors import StudyError
 from stridewise.study.jobs import Job, Outcome, Score, Target, Watcher, carry_out
 
 _TELL_EVERY = 0.25  # seconds between a worker's messages about its progress
@@ -34,20 +37,49 @@ def checkpoint_of(folder: Path | None, job: Job) -> str | None:
 
 
 def here(
-    score: Score, targets: Sequence[Target], checkpoints: Path | None, jobs: Iterable[Job], watch: Watcher
+    score: Score,
+    targets: Mapping[int, Target],
+    checkpoints: Path | None,
+    timeout: float,
+    jobs: Iterable[Job],
+    watch: Watcher,
 ) -> Iterator[Done]:
-    """Run the jobs in this process, in order. targets: by plan; it may grow."""
+    """Run the jobs in this process, in order. targets: by plan; it may grow. timeout: seconds a job may take, 0 for
+    any; kept by an alarm, which only Unix and the main thread have."""
     for job in jobs:
-        yield (
-            job,
-            carry_out(
+        with _alarm(timeout):
+            outcome = carry_out(
                 score,
                 targets[job.plan],
                 job,
                 progress=lambda done, total, job=job: watch(job, done, total),  # type: ignore[misc]
                 checkpoint=checkpoint_of(checkpoints, job),
-            ),
-        )
+            )
+        yield job, outcome
+
+
+def too_long(timeout: float) -> str:
+    """What is said of a training that was stopped."""
+    return f"took longer than {timeout:g} seconds (--timeout)"
+
+
+@contextlib.contextmanager
+def _alarm(timeout: float) -> Iterator[None]:
+    """Raises StudyError in what runs within after so many seconds."""
+    if not timeout or not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: object) -> None:
+        raise StudyError(too_long(timeout))
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, timeout)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 @dataclass(slots=True, eq=False)
@@ -55,14 +87,24 @@ class _Worker:
     process: Any
     pipe: Connection
     job: Job | None = None
+    since: float = 0.0
 
 
-class Workers:
-    """`count` processes with `threads` threads each, ready for jobs; a context, which ends them."""
+class Pool:
+    """`count` processes with `threads` threads each, ready for jobs; a context, which ends them. timeout: seconds a job
+    may take, 0 for any; the process of one that takes longer is killed."""
 
     def __init__(
-        self, score: Score, targets: Sequence[Target], *, count: int, threads: int, checkpoints: Path | None
+        self,
+        score: Score,
+        targets: Mapping[int, Target],
+        *,
+        count: int,
+        threads: int,
+        checkpoints: Path | None,
+        timeout: float = 0.0,
     ) -> None:
+        self._timeout = timeout
         self._context = multiprocessing.get_context("spawn")
         self._targets = targets
         self._make: Callable[[], _Worker] = lambda: self._started(score, threads, checkpoints)
@@ -76,7 +118,7 @@ class Workers:
         theirs.close()
         return _Worker(process, ours)
 
-    def __enter__(self) -> Workers:
+    def __enter__(self) -> Pool:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -95,7 +137,7 @@ class Workers:
         while True:
             for worker in self._workers:
                 if worker.job is None and (job := next(todo, None)) is not None:
-                    worker.job = job
+                    worker.job, worker.since = job, math.inf  # a process takes a while to begin
                     with contextlib.suppress(OSError):  # dead already: the wait below sees the end of its pipe
                         worker.pipe.send((job, self._targets[job.plan]))
             busy = {worker.pipe: worker for worker in self._workers if worker.job is not None}
@@ -108,16 +150,27 @@ class Workers:
                 try:
                     kind, *rest = worker.pipe.recv()
                 except (EOFError, OSError):
-                    worker.pipe.close()
-                    worker.process.join(5)
-                    self._workers[self._workers.index(worker)] = self._make()
+                    self._replace(worker)
                     yield job, None
                     continue
-                if kind == "steps":
+                if kind == "begun":
+                    worker.since = time.monotonic()
+                elif kind == "steps":
                     watch(job, *rest)
                 else:
                     worker.job = None
                     yield job, rest[0]
+            for worker in list(self._workers):
+                if self._timeout and worker.job is not None and time.monotonic() - worker.since > self._timeout:
+                    job, late = worker.job, time.monotonic() - worker.since
+                    worker.process.kill()
+                    self._replace(worker)
+                    yield job, Outcome(error=too_long(self._timeout), seconds=late)
+
+    def _replace(self, worker: _Worker) -> None:
+        worker.pipe.close()
+        worker.process.join(5)
+        self._workers[self._workers.index(worker)] = self._make()
 
 
 @contextlib.contextmanager
@@ -155,5 +208,6 @@ def _work(pipe: Connection, score: Score, threads: int, checkpoints: Path | None
     with contextlib.suppress(EOFError, OSError):
         while True:
             job, target = pipe.recv()
+            pipe.send(("begun",))
             checkpoint = checkpoint_of(checkpoints, job)
             pipe.send(("done", carry_out(score, target, job, progress=progress, checkpoint=checkpoint)))

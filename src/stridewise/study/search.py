@@ -1,11 +1,11 @@
-"""`search`: from a network to a recommended plan: exact front, shortlist, short trainings, seeds, measured latency."""
+"""`search`: from a network to a recommended plan: exact front, shortlist, short trainings, seeds where they decide."""
 
 from __future__ import annotations
 
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
 from functools import partial
 from hashlib import sha256
@@ -13,199 +13,220 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from stridewise.data import Dataset
 from stridewise.errors import StudyError, UsageError
-from stridewise.ir import Graph
-from stridewise.plans import Plan
-from stridewise.study.answer import Question, answer
-from stridewise.study.candidates import Candidate, CostFront, given, shortlisted
-from stridewise.study.cluster import Cluster
+from stridewise.study.answer import Asked, answer
+from stridewise.study.candidates import Candidate, CostFront
+from stridewise.study.executors import Executor, Here
 from stridewise.study.folder import write_files
-from stridewise.study.jobs import Rival, Schedule, Score
+from stridewise.study.jobs import Rival, Schedule
 from stridewise.study.judge import graph_of, own_score, training
-from stridewise.study.kept import keeping
 from stridewise.study.limits import check_latency, fast_enough, measured
-from stridewise.study.places import local
+from stridewise.study.pool import Pool, pool
 from stridewise.study.result import SearchResult
 from stridewise.study.rivals import named, rivals_at
 from stridewise.study.run import Coordinator, Standing
-from stridewise.study.runners import Run
-from stridewise.study.settings import name_of
 from stridewise.study.store import CHECKPOINTS, Store
 from stridewise.study.training import TrainScore
+from stridewise.study.value import Study
 
 if TYPE_CHECKING:
     from stridewise.measuring.latency import Latency
 
+ERRORS = "errors"
+_MOVED = {"workers": "on=sw.Workers(4)", "ray": 'on=sw.Ray("auto")', "cpus": "on=sw.Ray(...)", "gpus": "on=sw.Ray(...)"}
+
 
 def search(
-    model: Any,
+    study: Any,
     *,
-    score: Score | str | None = None,
-    task: str = "classify",
-    data: str | Path | Dataset | None = None,
-    input: Sequence[int] | None = None,
-    size: tuple[int, int] | None = None,
-    max_macs: str | int | None = None,
-    max_activations: str | int | None = None,
-    max_peak_bytes: str | int | None = None,
-    max_latency: str | None = None,
-    output_stride: int | Sequence[int] | None = None,
-    pyramid: Sequence[int] = (),
-    min_field: int = 0,
-    smallest_map: int = 1,
-    slots: bool | None = None,
-    sites: Sequence[str] | None = None,
-    plans: Sequence[Plan] | None = None,
-    trials: int = 12,
-    budget: int = 9,
-    cost: float = 5.0,
-    seeds: int = 3,
-    finalists: int = 3,
-    rivals: Sequence[str] | None = None,
-    weights: str | Path | None = None,
-    trust: bool = False,
+    on: Executor | None = None,
     run: str | Path | None = None,
     storage: str | None = None,
-    workers: int = 0,
-    ray: str | None = None,
-    cpus: float = 1,
-    gpus: float = 0,
     tell: Callable[[Standing], None] | None = None,
-    **recipe: Any,
+    **fields: Any,
 ) -> SearchResult:
     """The stride plan to take for a task, with what speaks for it.
 
-    model: a name as for `load`, or a function that makes a module, with `data` to train it on; with `score` a graph, or
-    a name and its `input`.
-    score: the user's own training code, `score(plan, budget, seed) -> float`, larger is better, or its name
-    "py:file.py:function".
-    max_macs, max_activations, max_peak_bytes: "0.8x" of the network as it is, or a whole number; max_latency: "0.8x" or
-    "12ms", measured. output_stride, pyramid, min_field, smallest_map, slots, sites: as for `front`.
-    plans: train these instead of a choice from the front. trials: how many plans to choose from it.
-    budget: epochs of a full training; cost: full trainings that the selection may cost; then each of the `finalists`
-    and rivals gets `seeds` full trainings.
-    rivals: networks to compare with; None: a smaller input and a narrower network at the best plan's cost; (): none.
-    weights: a file that every training begins with. Plans keep what they mean where dilation can, and the first rung
-    judges all plans without training. trust: also read a file that can run code.
-    run: the folder that keeps the study; the same call on it goes on where it stopped. storage: the URL of a database
-    to use instead of a file in the folder.
-    workers: processes, 0 for this one. ray: a cluster's address; cpus, gpus: what one training takes there.
-    tell: called with how far the study is. recipe: batch, rate, augment and so on, and the task's options, as for
-    `train`.
+    study: a `Study`, or its model, whose other fields are then given by name: those of `Study`, `Limits`, `Moves` and
+    `Budget`, and of a training's recipe. on: where trainings run: `Here()`, `Workers(4)`, `Ray("auto")`. run: the
+    folder that keeps the study; the same call on it goes on where it stopped, one with more trials, cost, finalists or
+    seeds makes it longer. storage: the URL of a database to use instead of a file in the folder. tell: called with how
+    far the study is.
     Raises: StudyError, UsageError, PlanError, DataError, LoadError, one line each. An interrupt leaves usable files.
     """
-    if max_latency is not None:
-        check_latency(max_latency)
+    for name in fields:
+        if name in _MOVED:
+            raise UsageError(f"search: {name}= is now {_MOVED[name]}: where trainings run is one value")
+    if not isinstance(study, Study):
+        study = Study.of(study, **fields)
+    elif fields:
+        raise UsageError(f"search: the study says all: leave {', '.join(fields)} out, or change the study")
+    return _searched(study, on or Here(), run, storage, tell or _silent)
+
+
+def _searched(
+    study: Study, on: Executor, run: str | Path | None, storage: str | None, tell: Callable[[Standing], None]
+) -> SearchResult:
+    if study.limits.max_latency is not None:
+        check_latency(study.limits.max_latency)
     judge = (
-        own_score(score, recipe, weights)
-        if score is not None
-        else training(task, model, data, recipe, size=size, weights=weights, trust=trust)
+        own_score(study.score)
+        if study.score is not None
+        else training(
+            study.task,
+            study.model,
+            study.data,
+            study.recipe,
+            size=study.size,
+            weights=study.weights,
+            trust=study.trust,
+        )
     )
     trains = judge if isinstance(judge, TrainScore) else None
-    if trains is None and (max_latency is not None or rivals):
-        raise UsageError("search: max_latency and rivals want a network that Stridewise trains: they go without score=")
-    keeps = trains if weights is not None else None
-    graph = graph_of(model, judge, input)
-    untrained = keeps is not None and keeps.judges_untrained()
-    limits = {
-        "max_macs": max_macs,
-        "max_activations": max_activations,
-        "max_peak_bytes": max_peak_bytes,
-        "output_stride": output_stride,
-        "pyramid": list(pyramid),
-        "min_field": min_field,
-        "smallest_map": smallest_map,
-        "slots": slots,
-        "sites": sites,
-    }
-    chosen, front = _shortlist(graph, trains, limits, plans, trials)
-    settings = {
-        "model": graph.model,
-        "input": graph.tensors[graph.inputs[0][1]].shape[1:],
-        "task": task if trains else "score",
-        "data": name_of(data if trains else judge),
-        "size": size,
-        **limits,
-        "max_latency": max_latency,
-        "rivals": None if rivals is None else list(rivals),
-        "trials": trials,
-        "budget": budget,
-        "cost": cost,
-        "seeds": seeds,
-        "finalists": finalists,
-        "recipe": recipe,
-        "weights": None if weights is None else str(weights),
-        "contents": None if weights is None else sha256(Path(weights).read_bytes()).hexdigest(),
-        "trust": trust or None,
-        "shortlist": [c.plan.to_toml() for c in chosen],
-    }
+    measures = study.limits.max_latency is not None or study.per == "latency" or bool(study.rivals)
+    if trains is None and measures:
+        raise UsageError("search: latency and rivals want a network that Stridewise trains: they go without score=")
+    if trains is not None:
+        trains.check()
+    untrained = trains is not None and study.weights is not None and trains.judges_untrained()
+    graph = graph_of(study.model, judge, study.input)
+    found = pool(graph, study, trains)
+    front = found.front
+    _check_finalists(study, len(found.chosen))
     with ExitStack() as stack:
         folder = Path(run) if run is not None else Path(stack.enter_context(TemporaryDirectory()))
         store = Store.open(folder, storage)
         stack.callback(store.close)
-        store.begin(settings)
+        store.begin(_kept(study, trains))
+        chosen = _in_order(store, found)
+        if trains and study.limits.max_latency is not None:
+            chosen = _fast(trains, chosen, store, study.limits.max_latency, graph.model)
         checkpoints = _subfolder(folder, CHECKPOINTS)
-        if trains and max_latency is not None:
-            chosen = _fast(trains, chosen, store, max_latency, graph.model)
-        study = Coordinator(
+        metric, times, unit = _score_in_words(study, trains)
+        coordinator = Coordinator(
             store=store,
-            candidates=list(chosen),
-            targets=[c.plan for c in chosen],
+            candidates=dict(enumerate(chosen)),
+            targets={number: c.target for number, c in enumerate(chosen)},
             schedule=Schedule.within(
-                len(chosen), budget=budget, cost=cost, seeds=seeds, finalists=finalists, untrained=untrained
+                len(chosen),
+                budget=study.budget.epochs,
+                cost=study.budget.cost,
+                seeds=study.budget.seeds,
+                finalists=study.budget.finalists,
+                untrained=untrained,
             ),
-            tell=tell or _silent,
-            rivals=partial(_rivals, trains, rivals) if trains else _no_rivals,
+            tell=tell,
+            aim=study.aim,
+            line=-study.within / times if study.aim == "cheapest" else 0.0,
+            costs=_costs(study, trains, chosen, store),
+            rivals=partial(_rivals, trains, study) if trains else _no_rivals,
             checkpoints=checkpoints,
+            errors=folder / ERRORS if run is not None else None,
         )
-        metric = trains.task.metric if trains else "score"
-        question = Question(model=graph.model, settings=settings, front=front, folder=str(run or ""), metric=metric)
-        place = (
-            local(judge, study.targets, workers, checkpoints)
-            if ray is None
-            else Cluster(judge, study.targets, address=ray, cpus=cpus, gpus=gpus, checkpoints=checkpoints)
+        asked = Asked(
+            study=study,
+            model=graph.model,
+            input=graph.tensors[graph.inputs[0][1]].shape[1:],
+            front=front,
+            folder=str(run or ""),
+            metric=metric,
+            times=times,
+            unit=unit,
+            most=_most(study, front, chosen[0]),
         )
-        return _carried_out(question, study, place, trains)
+        return _carried_out(asked, coordinator, on, judge)
 
 
-def _shortlist(
-    graph: Graph, trains: TrainScore | None, limits: Mapping[str, Any], plans: Sequence[Plan] | None, trials: int
-) -> tuple[tuple[Candidate, ...], CostFront]:
-    """(the plans to train, the front they are from): the given plans, or a choice from the front's.
+def _kept(study: Study, trains: TrainScore | None) -> dict[str, Any]:
+    """The study as its folder keeps it: with what its weights hold, which a name does not say."""
+    plain = study.to_json()
+    if study.weights is not None and trains is not None:
+        plain["contents"] = sha256(Path(study.weights).read_bytes()).hexdigest()
+    return plain
 
-    trains: the training they are for; where it begins with weights, the chosen plans keep them where they can.
-    Raises: PlanError where nothing is free to choose, or no plan meets the limits or serves the training.
+
+def _check_finalists(study: Study, plans: int) -> None:
+    """Raises: UsageError before anything is trained where more finalists are asked for than there are plans."""
+    if study.budget.finalists > max(plans, 3):
+        raise UsageError(
+            f"search: {study.budget.finalists} finalists, but {plans} plans to choose from: ask for {plans} or fewer, "
+            "or for more --trials"
+        )
+
+
+def _in_order(store: Store, found: Pool) -> tuple[Candidate, ...]:
+    """The candidates by the numbers that the study knows them by: those of before first, new ones behind.
+
+    Raises: StudyError where one of before is missing.
     """
-    if plans is not None:
-        return given(graph, plans), CostFront()
-    if trains is None:
-        return shortlisted(graph, count=trials, **limits)
-    chosen, front = shortlisted(graph, count=trials, refusal=trains.refusal, **limits)
-    if trains.weights is not None:
-        chosen = keeping(graph, chosen, front.limits, trains.builds)
-    return chosen, front
+    by_key = {_key(c): c for c in (*found.rest, *found.chosen)}
+    keys = [_key(c) for c in found.chosen]
+    before: list[str] = store.note("plans") or []
+    missing = [key for key in before if key not in by_key]
+    if missing:
+        raise StudyError(
+            f"{store.folder}: holds another study (its shortlist has {missing[0].splitlines()[0]}, which is not there "
+            "now): choose another --run"
+        )
+    order = [*before, *(key for key in keys if key not in before)]
+    if order != before:
+        store.keep_note("plans", order)
+    return tuple(by_key[key] for key in order)
 
 
-def _carried_out(
-    question: Question, study: Coordinator, place: AbstractContextManager[Run], trains: TrainScore | None
-) -> SearchResult:
+def _key(chosen: Candidate) -> str:
+    network = "" if chosen.variant is None else chosen.variant.name
+    return f"{network}{chosen.plan.to_toml()}"
+
+
+def _costs(study: Study, trains: TrainScore | None, chosen: Sequence[Candidate], store: Store) -> Mapping[int, float]:
+    """What plans are compared by, by number; empty for multiply-adds, which every candidate knows."""
+    if study.per == "memory":
+        return {number: float(c.peak_bytes) for number, c in enumerate(chosen)}
+    if study.per == "latency" and trains is not None:
+        times = store.note("shortlist latency")
+        if times is None or any(c.name not in times for c in chosen):
+            times = measured(trains, chosen)
+            store.keep_note("shortlist latency", times)
+        return {number: times[c.name][1] for number, c in enumerate(chosen)}
+    return {}
+
+
+def _most(study: Study, front: CostFront, default: Candidate) -> float | None:
+    """The limit on the cost that the answer speaks of, as a share of today's; None where there is none."""
+    name, today = {"macs": ("max_macs", default.macs), "memory": ("max_peak_bytes", default.peak_bytes)}.get(
+        study.per, ("", 1)
+    )
+    limit = front.limits.get(name)
+    return None if limit is None else limit / today
+
+
+def _score_in_words(study: Study, trains: TrainScore | None) -> tuple[str, float, str]:
+    """(what the score is, times what it is written, its unit)."""
+    if trains is not None:
+        return trains.task.metric, 100.0, "points"
+    return ("score", 1.0, study.unit) if study.unit else ("score", 100.0, "points")
+
+
+def _carried_out(asked: Asked, study: Coordinator, on: Executor, judge: Any) -> SearchResult:
     """Run the study to its end and write its files, those of an interrupted one too. Raises: StudyError."""
-    folder = Path(question.folder) if question.folder else None
+    folder, trains = Path(asked.folder) if asked.folder else None, judge if isinstance(judge, TrainScore) else None
+    assert study.checkpoints is not None
+    place = on.open(judge, study.targets, checkpoints=study.checkpoints, timeout=asked.study.budget.timeout)
     try:
         with place as run:
             study.carry_out(run)
-        result = answer(question, study, _latencies(trains, study) if trains else {}, "finished")
+        result = answer(asked, study, _latencies(trains, study) if trains else {}, "finished")
     except KeyboardInterrupt:
         if folder is not None:
             with _unbroken():
-                write_files(answer(question, study, {}, "interrupted"), folder)
+                write_files(answer(asked, study, {}, "interrupted"), folder)
         raise
     if folder is not None:
         write_files(result, folder)
     if all(row.accuracy is None for row in result.rows):
         first = next((row.error for row in result.rows if row.error), "nothing was trained")
-        raise StudyError(f"{question.model}: every plan failed, the first with: {first}")
+        raise StudyError(f"{asked.model}: every plan failed, the first with: {first}")
     return result
 
 
@@ -225,14 +246,16 @@ def _fast(
     )
 
 
-def _rivals(
-    score: TrainScore, wanted: Sequence[str] | None, ranked: Sequence[Candidate]
-) -> list[tuple[Rival, Candidate]]:
-    if wanted is not None:
-        return named(score, wanted)
+def _rivals(score: TrainScore, study: Study, ranked: Sequence[Candidate]) -> list[tuple[Rival, Candidate]]:
+    """The networks a person named; where neither scale nor width may move, a smaller input and a narrower network at
+    the best plan's cost."""
+    if study.rivals is not None:
+        return named(score, study.rivals)
     default = next((c for c in ranked if c.origin == "default"), None)
     best = next((c for c in ranked if c is not default), None)
-    return rivals_at(score, default, best.macs) if default and best else []
+    if {"scale", "width"} & set(study.moves.kinds) or default is None or best is None:
+        return []
+    return rivals_at(score, default, best.macs)
 
 
 def _no_rivals(ranked: Sequence[Candidate]) -> list[tuple[Rival, Candidate]]:
@@ -244,14 +267,14 @@ def _silent(standing: Standing) -> None:
 
 
 def _latencies(score: TrainScore, study: Coordinator) -> dict[str, Latency]:
-    """Measured latency of the finalists, once a study: kept with its records."""
+    """Measured latency of the finalists, once for each set of them: kept with the study's records."""
     from stridewise.measuring.latency import Latency
 
     chosen = {study.candidates[i].name: study.targets[i] for i in study.finalists()}
     if study.candidates[0].name not in chosen:
         return {}
     kept = study.store.note("latency")
-    if kept is None:
+    if kept is None or {record["name"] for record in kept} != set(chosen):
         kept = [asdict(record) for record in score.latency(chosen)]
         study.store.keep_note("latency", kept)
     return {record["name"]: Latency(**record) for record in kept}

@@ -18,10 +18,12 @@ from typing import Any
 
 from stridewise.errors import MissingExtraError, StudyError
 from stridewise.study.jobs import Job, Outcome
+from stridewise.study.value import differences, hinders
 from stridewise.tasks.record import from_bits, to_bits
 
 DATABASE, CHECKPOINTS = "study.db", "checkpoints"
 _NAME = "stridewise"
+_SINCE = "first trial"  # of the study: those before failed one and all
 
 
 class Store:
@@ -82,32 +84,42 @@ class Store:
         _let_go(self._storage, self._held, self._lock)
 
     def settings(self) -> dict[str, Any] | None:
-        """What the study in this folder was begun with, None for a new one."""
+        """The study in this folder as plain values, None for a new one."""
         found: dict[str, Any] | None = self.note("settings")
         return found
 
     def begin(self, settings: Mapping[str, Any]) -> None:
-        """Write down what the study is, or check that it is the same one. Raises: StudyError naming what differs."""
+        """Write down what the study is, or check that it is the same one, or more of it. One in which no training went
+        well holds nothing back: it is begun anew. Raises: StudyError naming the field that differs."""
         before = self.settings()
         wanted = json.loads(json.dumps(settings))
-        if before is None:
+        if before is not None and self.outcomes and all(o.failed for o in self.outcomes.values()):
+            self.outcomes.clear()
+            before = None
+            with self._talking():
+                self.keep_note(_SINCE, len(self._study.get_trials(deepcopy=False)))
+            for note in ("plans", "rivals"):
+                self.keep_note(note, None)
+        found = hinders(differences(before, wanted)) if before is not None else None
+        if found is not None:
+            key, old, new = found
+            raise StudyError(
+                f"{self.folder}: holds another study ({key} {_short(old)}, not {_short(new)}): choose another --run, "
+                f"or continue it with --resume {self.folder}"
+            )
+        if before != wanted:
             self.keep_note("settings", wanted)
-            return
-        for key in sorted({*before, *wanted}):
-            if before.get(key) != wanted.get(key):
-                raise StudyError(
-                    f"{self.folder}: holds another study ({key} {_short(before.get(key))}, not "
-                    f"{_short(wanted.get(key))}): choose another --run, or continue it with --resume {self.folder}"
-                )
 
     def note(self, name: str) -> Any:
         """What was kept under a name, None where there is nothing."""
-        found = self._study.user_attrs
+        with self._talking():
+            found = self._study.user_attrs
         return json.loads(found[name]) if name in found else None
 
     def keep_note(self, name: str, value: Any) -> None:
         """Keep plain values under a name."""
-        self._study.set_user_attr(name, json.dumps(value))
+        with self._talking():
+            self._study.set_user_attr(name, json.dumps(value))
 
     def refresh(self) -> None:
         """Read the finished trials and the queue; mark those that were running when their coordinator died as lost."""
@@ -115,9 +127,11 @@ class Store:
 
         states = optuna.trial.TrialState
         self._queue.clear()
-        for trial in self._study.get_trials(deepcopy=False):
+        with self._talking():
+            trials = self._study.get_trials(deepcopy=False)
+        for trial in trials[self.note(_SINCE) or 0 :]:
             if trial.state == states.RUNNING:
-                with _quiet():
+                with self._talking():
                     self._study.tell(trial.number, state=states.FAIL)
             elif trial.state == states.COMPLETE or (trial.state == states.FAIL and "error" in trial.user_attrs):
                 self.outcomes[_job(trial.params)] = _outcome(trial)
@@ -128,7 +142,7 @@ class Store:
         """Put the jobs that have neither an outcome nor a place in the queue at its end, in this order."""
         for job in jobs:
             if job not in self.outcomes and job not in self._queue and job not in self._running:
-                with _quiet():
+                with self._talking():
                     self._study.enqueue_trial({"plan": job.plan, "budget": job.budget, "seed": job.seed})
                 self._queue.add(job)
 
@@ -138,7 +152,7 @@ class Store:
 
     def asked(self) -> Job:
         """The next job of the queue, from now on running."""
-        with _quiet():
+        with self._talking():
             trial = self._study.ask()
             job = Job(*(trial.suggest_int(name, 0, _TOP) for name in ("plan", "budget", "seed")))
         self._running[job] = trial
@@ -150,7 +164,7 @@ class Store:
         import optuna
 
         trial = self._running.pop(job)
-        with _quiet():
+        with self._talking():
             for key, value in facts.items():
                 trial.set_user_attr(key, value)
             if outcome.failed:
@@ -164,12 +178,28 @@ class Store:
                 self._study.tell(trial, outcome.value)
         self.outcomes[job] = outcome
 
+    @contextmanager
+    def _talking(self) -> Iterator[None]:
+        """The database is asked within, in silence. Raises: StudyError, one line, where it has gone away."""
+        import optuna
+        from sqlalchemy.exc import SQLAlchemyError
+
+        try:
+            with _quiet():
+                yield
+        except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
+            first = (str(getattr(error, "orig", None) or error.__cause__ or error).strip() or "no message").splitlines()
+            raise StudyError(
+                f"{self.folder}: the study's database went away ({first[0]}): nothing that it holds is lost; see that "
+                "it runs, and give the same command again"
+            ) from error
+
     def dropped(self, job: Job) -> None:
         """A running job that ended without an outcome (its worker died): lost, to be enqueued again."""
         import optuna
 
         trial = self._running.pop(job)
-        with _quiet():
+        with self._talking():
             self._study.tell(trial, state=optuna.trial.TrialState.FAIL)
 
 
@@ -227,13 +257,17 @@ def _locked(folder: Path) -> Any:
 
 def _let_go(storage: Any, held: Any, lock: Any) -> None:
     """End the connections to the database, with the lock that one of them holds, and the folder's."""
-    if held is not None:
-        held.close()
-    if storage is not None:
-        with _quiet():
-            storage.remove_session()
-            storage.engine.dispose()
-    lock.release()
+    try:
+        if held is not None:
+            held.close()
+        if storage is not None:
+            with _quiet():
+                storage.remove_session()
+                storage.engine.dispose()
+    except Exception as error:  # noqa: BLE001  a database that went away cannot be left politely either
+        del error
+    finally:
+        lock.release()
 
 
 def _for_sqlalchemy(url: str) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from stridewise.data import Dataset, open_dataset
 from stridewise.data.records import Progress
-from stridewise.errors import LoadError, StridewiseError, UsageError
+from stridewise.errors import DataError, LoadError, StridewiseError, UsageError
 from stridewise.ir import Graph
 from stridewise.plans import Plan
 from stridewise.study.jobs import Rival, Target
@@ -69,6 +69,13 @@ class TrainScore:
             self._splits = read_splits(task, dataset, self.size, self.model)
         return self._splits
 
+    def check(self) -> None:
+        """Raises: DataError, UsageError where nothing can be learnt or an option is wrong: before anything runs."""
+        if self.task.name == "classify" and len(self.splits.classes) < 2:
+            raise DataError(
+                f"{self.splits.name}: has one class, '{self.splits.classes[0]}': there is nothing to tell apart"
+            )
+
     def graph(self) -> Graph:
         """The network as it is trained: with the data's picture size and number of classes."""
         from stridewise.tasks.backbone import build
@@ -115,6 +122,12 @@ class TrainScore:
             trust=self.trust,
         )
 
+    def fitting(self, rival: Rival) -> bool:
+        """Whether the weights, where there are any, fill a rival."""
+        from stridewise.tasks.backbone import build
+
+        return self.weights is None or self.fits(build(rival.model, len(self.splits.classes)))
+
     def fits(self, model: nn.Module) -> bool:
         """Whether the weights fill a network, but for the layer of the classes; True without weights."""
         from stridewise.tasks.weights import fill
@@ -145,11 +158,20 @@ class TrainScore:
         return not any(left) and all(id(p) in filled for p in network.parameters())
 
     def refusal(self, plan: Plan) -> str:
-        """Why the task cannot be built on the network under the plan, "" where it can."""
+        """Why the task cannot be trained on the network under the plan, "" where it can: one batch of two pictures is
+        tried, forward and backward."""
+        import torch
+
+        task, train = self.task, self.splits.train
         try:
-            self.task.network(self.model, plan, self.splits)
+            with torch.random.fork_rng(devices=[]):
+                model = task.network(self.model, plan, self.splits).train()
+                loss = task.loss(model(train.standard(train.pixels[:2])), train.y[:2], model)
+                loss.backward()
         except StridewiseError as error:
             return str(error)
+        except (RuntimeError, ValueError) as error:
+            return (str(error).strip() or type(error).__name__).splitlines()[0]
         return ""
 
     def builds(self, plan: Plan) -> bool:
@@ -176,7 +198,7 @@ class TrainScore:
     def _of_its_own(self, rival: Rival) -> Any:
         """The rival's network on one of its own pictures, whatever it is called with."""
         score = self.of(rival)
-        model = score.task.network(rival.model, Plan(), score.splits).eval()
+        model = score.task.network(rival.model, rival.plan, score.splits).eval()
         held_out = score.splits.held_out
         one = held_out.standard(held_out.pixels[:1]).contiguous()
         return lambda _: model(one)

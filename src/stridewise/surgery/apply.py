@@ -27,6 +27,7 @@ from stridewise.surgery.assumed import still_assumed
 from stridewise.surgery.declared import follow
 from stridewise.surgery.dilated import dilate
 from stridewise.surgery.promise import Promise, traced_again
+from stridewise.surgery.tables import resample_tables
 from stridewise.surgery.undo import Undo
 from stridewise.tracing.steps import EndPad, Step
 from stridewise.tracing.trace import InputSpec, trace
@@ -127,7 +128,7 @@ def _tried(
     done = Done(changes=(), graph=expected)
     try:
         done.changes = tuple(change(done, done._undo))
-        done.changes = (*done.changes, *follow(model, expected, done._undo))
+        done.changes = (*done.changes, *follow(model, graph, expected, done._undo))
         done.findings = still_assumed(model, graph, expected)
         again = traced_again(model, input, plan.model)
         check_promised(again, expected)
@@ -144,8 +145,11 @@ def _stepped(model: nn.Module, graph: Graph, plan: Plan, input: InputSpec, done:
     applier = Applier(model=model, graph=graph, plan=plan, input=input, undo=undo)
     changes = [line for key in plan.sites for line in applier.site(key)]
     changes += [_insert(model, graph, key, undo, plan) for key in plan.insert]
-    changes += [_pad(model, graph, key, axis, rows, undo) for key, axis, rows in restride(graph, plan).pads]
+    made = restride(graph, plan)
+    changes += [_pad(model, graph, key, axis, rows, undo) for key, axis, rows in made.pads]
     applier.finish()
+    if not plan.insert:  # a step that is inserted moves the pins
+        changes += resample_tables(model, graph, made.graph, undo)
     return changes
 
 

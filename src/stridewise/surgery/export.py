@@ -5,13 +5,14 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
 from stridewise.errors import MissingExtraError, PlanError
 from stridewise.files import staging
-from stridewise.tracing.trace import InputSpec
+from stridewise.tracing.inputs import InputSpec, drawn
 
 # Beyond this much the numbers of the file are not those of the model (float32, other kernels).
 _CLOSE = 1e-3
@@ -28,9 +29,8 @@ def export_onnx(model: nn.Module, input: InputSpec, path: Path) -> float:
         import onnxruntime
     except ModuleNotFoundError as error:
         raise MissingExtraError(error.name or "onnx", "onnx", "writing an ONNX file") from error
-    named = {"input": tuple(input)} if not isinstance(input, Mapping) else {k: tuple(s) for k, s in input.items()}
-    generator = torch.Generator().manual_seed(0)
-    arguments = {key: torch.randn(1, *shape, generator=generator) for key, shape in named.items()}
+    named: Mapping[str, Any] = input if isinstance(input, Mapping) else {"input": input}
+    arguments = drawn(named, torch.Generator().manual_seed(0))
     given = tuple(arguments.values()) if not isinstance(input, Mapping) else (arguments,)
     model.eval()
     try:

@@ -14,7 +14,8 @@ from stridewise.rewrites.dilate import Dilation
 from stridewise.rewrites.multipliers import Multipliers
 from stridewise.rewrites.promised import UnkeptError
 from stridewise.tracing.calls import function_calls
-from stridewise.tracing.trace import InputSpec
+from stridewise.tracing.inputs import Argument, InputSpec, arguments_of
+from stridewise.tracing.source import Source
 
 # Further positions of the other sizes, an entry an axis: remainders of every step of 2 and 3.
 _MORE = ((1, 2, 3), (3, 5, 1))
@@ -38,7 +39,7 @@ class Promise:
 
     times: Mapping[str, Multipliers]
     outputs: tuple[Multipliers | None, ...]
-    before: tuple[tuple[dict[str, tuple[int, ...]], Graph], ...]
+    before: tuple[tuple[dict[str, Argument], Graph], ...]
 
     @staticmethod
     def of(model: nn.Module, graph: Graph, found: Dilation, input: InputSpec) -> Promise:
@@ -51,7 +52,7 @@ class Promise:
         grids = [graph.tensors[t].grid if graph.tensors[t].volume.over else None for t in graph.outputs]
         before = []
         for more in _MORE:
-            spec = larger(input, more)
+            spec = larger(graph.source.input if isinstance(graph.source, Source) else input, more)
             try:
                 before.append((spec, function_calls(model, spec, graph.model)[0]))
             except (TraceError, GeometryError):
@@ -67,7 +68,7 @@ class Promise:
         for spec, old in self.before:
             new = traced_again(model, spec, old.model)
             now = {n.key: n for n in new.nodes if n.site and n.grid is not None}
-            at = " and ".join(by(shape) for shape in spec.values())
+            at = " and ".join(by(a.sizes) for a in spec.values() if a.sizes)
             for node in old.nodes:
                 if node.key not in self.times or node.key not in now or node.grid is None:
                     continue
@@ -103,7 +104,6 @@ def _multiple(size: Sizes, m: Multipliers) -> Sizes:
     return tuple(n * k for n, k in zip(size, m, strict=False))
 
 
-def larger(input: InputSpec, more: Sequence[int]) -> dict[str, tuple[int, ...]]:
+def larger(input: InputSpec, more: Sequence[int]) -> dict[str, Argument]:
     """The input with each of its axes a few positions longer."""
-    named = input if isinstance(input, Mapping) else {"": input}
-    return {key: (*shape[:1], *(n + k for n, k in zip(shape[1:], more, strict=False))) for key, shape in named.items()}
+    return {key: argument.longer(more) for key, argument in arguments_of(input).items()}

@@ -20,7 +20,8 @@ from stridewise.plans import Plan
 from stridewise.shown import Shown
 from stridewise.surgery.apply import Done, apply_to_model
 from stridewise.surgery.promise import larger
-from stridewise.tracing.trace import InputSpec, _tensors, trace
+from stridewise.tracing.inputs import Argument, InputSpec, arguments_of, called, drawn
+from stridewise.tracing.trace import _tensors, trace
 
 # Relative to the yardstick: equal up to rounding; too little difference between pictures to tell anything by.
 EQUAL, _LIVE = 1e-9, 1e-7
@@ -51,18 +52,15 @@ class Verification(Shown):
     @property
     def holds(self) -> bool | None:
         """Whether all that is certified was seen to be true; None where nothing could have shown the contrary."""
-        claimed = [row for row in self.rows if row.what in self._claims]
+        certificate = self.done.certificate
+        if certificate is None or not certificate.exact:
+            return True
+        # Outputs with more positions than before are maps too; a mean over positions is not certified.
+        claimed = [r for r in self.rows if r.what == "feature map" or not certificate.means or r.control is not None]
         if any(row.difference is not None and not row.difference <= EQUAL for row in claimed):
             return False
         telling = [r for r in claimed if r.difference is not None and (r.control is None or r.control > EQUAL)]
-        return True if telling or not self._claims else None
-
-    @property
-    def _claims(self) -> tuple[str, ...]:
-        found = self.done.certificate
-        if found is None or not found.exact:
-            return ()
-        return ("feature map",) if found.means else ("feature map", "output")
+        return True if telling else None
 
     @property
     def features(self) -> float | None:
@@ -129,7 +127,7 @@ def verify_model(
             if turn == 0:
                 raise
             continue  # the model as it is takes no such size
-        rows += _rows(" and ".join(by(s) for s in given.values()), *old, _answers(changed, one, last))
+        rows += _rows(" and ".join(by(a.sizes) for a in given.values() if a.sizes), *old, _answers(changed, one, last))
     return Verification(done=done, rows=tuple(rows))
 
 
@@ -138,17 +136,16 @@ def compare(model: nn.Module, plan: Plan, *, input: InputSpec | None = None, see
     return verify_model(model, plan, input=input, sizes=(), seed=seed)
 
 
-def _specs(spec: InputSpec, sizes: Sequence[Sequence[int]] | None) -> list[dict[str, tuple[int, ...]]]:
+def _specs(spec: InputSpec, sizes: Sequence[Sequence[int]] | None) -> list[dict[str, Argument]]:
     """The inputs to compare at, the given one first."""
-    named = {k: tuple(s) for k, s in (spec if isinstance(spec, Mapping) else {"": spec}).items()}
+    named = arguments_of(spec)
     if sizes is None:
         return [named, *(larger(named, more) for more in _MORE)]
-    return [named, *({k: (*s[:1], *size) if len(s) > 1 else s for k, s in named.items()} for size in sizes)]
+    return [named, *({k: a.measuring(size) for k, a in named.items()} for size in sizes)]
 
 
-def _pictures(spec: Mapping[str, tuple[int, ...]], seed: int, count: int = 1) -> dict[str, torch.Tensor]:
-    generator = torch.Generator().manual_seed(seed)
-    return {k: torch.randn(count, *s, generator=generator, dtype=torch.float64) for k, s in spec.items()}
+def _pictures(spec: Mapping[str, Argument], seed: int, count: int = 1) -> dict[str, Any]:
+    return drawn(spec, torch.Generator().manual_seed(seed), torch.float64, count)
 
 
 def _rows(at: str, old: _Answers, other: _Answers, new: _Answers) -> list[Compared]:
@@ -173,7 +170,7 @@ def _rows(at: str, old: _Answers, other: _Answers, new: _Answers) -> list[Compar
     return rows
 
 
-def calibrate(model: nn.Module, pictures: Mapping[str, torch.Tensor]) -> None:
+def calibrate(model: nn.Module, pictures: Mapping[str, Any]) -> None:
     """Set the running statistics of batch norms by these pictures, in place; nothing where the model takes no batch."""
     norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
     before = [(m.momentum, {k: v.clone() for k, v in m._buffers.items() if v is not None}) for m in norms]
@@ -216,11 +213,12 @@ def _last_map(graph: Graph) -> str | None:
     return max(((index, path) for index, path in there if index <= graph.last), default=(0, None))[1]
 
 
-def _run(model: nn.Module, arguments: Mapping[str, torch.Tensor]) -> Any:
-    return model(arguments[""]) if list(arguments) == [""] else model(**arguments)
+def _run(model: nn.Module, arguments: Mapping[str, Any]) -> Any:
+    args, named = called(model.forward, arguments)
+    return model(*args, **named)
 
 
-def _answers(model: nn.Module, arguments: Mapping[str, torch.Tensor], last: str | None) -> _Answers:
+def _answers(model: nn.Module, arguments: Mapping[str, Any], last: str | None) -> _Answers:
     """The tensors of the feature map, by `forward_features` or of the module `last`, and those of the output."""
     kept: list[Any] = []
     hook = None

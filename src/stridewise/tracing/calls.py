@@ -12,7 +12,8 @@ from torch.overrides import TorchFunctionMode
 from stridewise.building.recorded import ModuleCall
 from stridewise.ir import Graph
 from stridewise.tracing.functions import name_of
-from stridewise.tracing.trace import InputSpec, _shapes, _trace_once
+from stridewise.tracing.inputs import InputSpec, arguments_of
+from stridewise.tracing.trace import _read
 from stridewise.tracing.tracer import Tracer
 
 
@@ -87,10 +88,10 @@ def function_calls(model: nn.Module, input: InputSpec, name: str = "") -> tuple[
 
     def beside(tracer: Tracer) -> _Watching:
         seen.append(_Watching(tracer))
-        return seen[0]
+        return seen[-1]
 
-    graph = _trace_once(model, _shapes(input), name, beside=beside)
-    return graph, tuple(seen[0].found)
+    _, graph = _read(model, arguments_of(input), name, (), beside)
+    return graph, tuple(seen[-1].found)
 
 
 def by_node(calls: tuple[FunctionCall, ...]) -> Mapping[int, FunctionCall]:

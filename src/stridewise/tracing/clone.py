@@ -23,8 +23,7 @@ from stridewise.tracing.patching import PatchedForward
 Way: TypeAlias = Callable[[nn.Module, tuple[Any, ...], Mapping[str, Any]], Any]
 """(copy of a layer, arguments, named arguments): its output, None where only its forward gives that."""
 _META = torch.device("meta")
-_FEW = 4096  # elements of a table whose values are kept
-_Norm = nn.modules.batchnorm._NormBase  # whose statistics nobody asks for
+_FEW = 64  # numbers of a plain attribute that are kept as they are
 # What holds nothing of the model; looked up by type, since most attributes are of these.
 _ATOMS = frozenset(
     (int, float, bool, str, bytes, type(None), type, torch.dtype, torch.device, torch.Size, types.FunctionType)
@@ -120,8 +119,7 @@ class Cloner:
         state = dict(module.__dict__)
         parameters, buffers, modules = state["_parameters"], state["_buffers"], state["_modules"]
         state["_parameters"] = {k: self.tensor(p) for k, p in parameters.items()}
-        hold = self.tensor if isinstance(module, _Norm) else self.stored
-        state["_buffers"] = {k: hold(b) for k, b in buffers.items()}
+        state["_buffers"] = {k: self.tensor(b) for k, b in buffers.items()}
         state["_modules"] = {
             k: None if m is None else self.module(m, f"{path}.{k}" if path else k) for k, m in modules.items()
         }
@@ -184,7 +182,7 @@ class Cloner:
         return copy
 
     def stored(self, tensor: torch.Tensor | None) -> torch.Tensor | None:
-        """A tensor that is no weight: with its values where these are few, as of strides and anchors."""
+        """A tensor that is an attribute: with its values where these are few, as of strides and anchors."""
         if tensor is None or type(tensor) is not torch.Tensor or tensor.is_meta or tensor.numel() > _FEW:
             return self.tensor(tensor)
         found = self.memo.get(id(tensor))

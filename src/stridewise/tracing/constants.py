@@ -18,20 +18,25 @@ from stridewise.tracing.targets import Target
 
 _MOST = 2**20  # elements of a constant that is computed
 _SMALL = 2**16  # elements of something made from weights that is worked out without a single number being asked for
+_FEW = 4096  # elements of a table of the model's own of which the values are taken
+_CPU = torch.device("cpu")
 _ITEM = torch.ops.aten._local_scalar_dense.default
 _COPY = torch.ops.aten._to_copy.default
 _INDEX = torch.ops.aten.index.Tensor
 
 
 class Constants:
-    """Values of tensors without the input in them. known: the identities of those that hold their values.
+    """Values of tensors without the input in them.
 
-    originals: by the identity of a weight's copy the weight, of which nothing is copied.
+    A tensor that a forward makes on no device in particular is real. One that it makes on the input's device, which is
+    the meta device here, stays there and has its values beside it. originals: by the identity of a weight's copy the
+    weight, of which nothing is copied.
     """
 
     def __init__(self) -> None:
-        self.known: set[int] = set()
+        self.real: set[int] = set()
         self.originals: Mapping[int, torch.Tensor] = {}
+        self._beside: dict[int, torch.Tensor] = {}
         self._twins: dict[int, torch.Tensor] = {}
         self._made: dict[int, tuple[Any, Any, Mapping[str, Any]]] = {}
         self._kept: list[Any] = []
@@ -41,16 +46,33 @@ class Constants:
         tensors = _tensors((args, kwargs.values()))
         if func is _ITEM or target.asks:
             return True, self._asked(func, target, args, kwargs, tensors)
-        if all(id(t) in self.known for t in tensors):
-            return self._computed(func, target, args, kwargs)
+        values = {id(t): self._held(t) for t in tensors}
+        if all(v is not None for v in values.values()):
+            return self._computed(func, target, args, kwargs, values)
+        if target.in_place:
+            self._beside.pop(id(args[0]), None)
         device = kwargs.get("device")
         if func is _COPY and device is not None and device.type == "cpu" and tensors[0].numel() <= _SMALL:
             found = self.value(tensors[0])
             if found is not None:
                 out = found.to(dtype=kwargs.get("dtype") or found.dtype, copy=True)
-                self.known.add(id(out))
+                self.real.add(id(out))
                 return True, out
         return False, None
+
+    def _held(self, tensor: torch.Tensor) -> torch.Tensor | None:
+        """The values of a tensor that is no weight nor made from one."""
+        if not tensor.is_meta:
+            return tensor
+        found = self._beside.get(id(tensor))
+        if found is None:
+            original = self.originals.get(id(tensor))
+            if original is None or original.is_meta or isinstance(original, torch.nn.Parameter):
+                return None
+            if original.numel() > _FEW:
+                return None
+            found = self._beside[id(tensor)] = original.detach().to("cpu", copy=True)
+        return found
 
     def _asked(self, func: Any, target: Target, args: Any, kwargs: Mapping[str, Any], tensors: Any) -> Any:
         """The output of an op that asks for values."""
@@ -58,28 +80,44 @@ class Constants:
         if any(v is None for v in values.values()):
             raise Ended(f"{target.called} asks for values of the model's own that are not there", stored=True)
         out = func(*_mapped(args, lambda t: values[id(t)]), **_mapped(kwargs, lambda t: values[id(t)]))
-        self.known.update(id(t) for t in _tensors(out))
-        return out
+        if not any(t.is_meta for t in tensors):
+            self.real.update(id(t) for t in _tensors(out))
+            return out
+        return _mapped(out, self._on_its_device)
 
-    def _computed(self, func: Any, target: Target, args: Any, kwargs: Mapping[str, Any]) -> tuple[bool, Any]:
-        if target.makes and (kwargs.get("device") is not None or not _tensors(args)):
-            kwargs = {**kwargs, "device": torch.device("cpu")}
-        if not target.in_place and target.alias < 0 and self._size(func, target, args, kwargs) > _MOST:
-            return False, None
-        seeded = torch.random.fork_rng(devices=[]) if target.seeded else contextlib.nullcontext()
-        with seeded:
-            out = func(*args, **kwargs)
-        self.known.update(id(t) for t in _tensors(out))
-        return True, out
+    def _on_its_device(self, real: torch.Tensor) -> torch.Tensor:
+        """A tensor on the meta device with these values beside it."""
+        made = torch.empty_strided(real.shape, real.stride(), dtype=real.dtype, device=META)
+        self._beside[id(made)] = real
+        self._kept.append(made)
+        return made
 
-    def _size(self, func: Any, target: Target, args: Any, kwargs: Mapping[str, Any]) -> int:
-        """Elements it would give out: nothing is computed before that is known."""
-        more = {**kwargs, "device": META} if target.makes else kwargs
-        try:
-            out = func(*self.on_meta(func, args), **self.on_meta(func, more))
-        except NotImplementedError:
-            return 0
-        return sum(t.numel() for t in _tensors(out))
+    def _computed(
+        self, func: Any, target: Target, args: Any, kwargs: Mapping[str, Any], values: Mapping[int, Any]
+    ) -> tuple[bool, Any]:
+        tensors = _tensors((args, kwargs.values()))
+        device = kwargs.get("device") if target.makes else None
+        is_real = device.type != "meta" if device is not None else not any(t.is_meta for t in tensors)
+        shape = None
+        if not (target.in_place and is_real):
+            try:
+                more = {**kwargs, "device": META} if target.makes else kwargs
+                shape = func(*self.on_meta(func, args), **self.on_meta(func, more))
+            except NotImplementedError:
+                shape = None
+            views = target.in_place or target.alias >= 0
+            if not views and sum(t.numel() for t in _tensors(shape)) > _MOST:
+                return False, None
+        if target.makes and (device is not None or not _tensors(args)):
+            kwargs = {**kwargs, "device": _CPU}
+        with torch.random.fork_rng(devices=[]) if target.seeded else contextlib.nullcontext():
+            real = func(*_mapped(args, lambda t: values[id(t)]), **_mapped(kwargs, lambda t: values[id(t)]))
+        if is_real or shape is None:
+            self.real.update(id(t) for t in _tensors(real))
+            return True, real
+        for made, held in zip(_tensors(shape), _tensors(real), strict=True):
+            self._beside[id(made)] = held
+        return True, args[0] if target.in_place else shape
 
     def remember(self, out: Any, func: Any, target: Target, args: Any, kwargs: Mapping[str, Any]) -> None:
         """How a tensor that is a shape alone was made from weights, should somebody ask for its values."""
@@ -88,8 +126,9 @@ class Constants:
 
     def value(self, tensor: torch.Tensor) -> torch.Tensor | None:
         """The tensor with its values; None where they are not known."""
-        if id(tensor) in self.known:
-            return tensor
+        held = self._held(tensor)
+        if held is not None:
+            return held
         found = self.originals.get(id(tensor))
         if found is not None:
             return None if found.is_meta else found.detach()
@@ -100,30 +139,40 @@ class Constants:
         values = {id(t): self.value(t) for t in _tensors((args, kwargs.values()))}
         if not values or any(v is None for v in values.values()):
             return None
-        more = {k: torch.device("cpu") if k == "device" and v is not None else v for k, v in kwargs.items()}
+        more = {k: _CPU if k == "device" and v is not None else v for k, v in kwargs.items()}
         out = func(*_mapped(args, lambda t: values[id(t)]), **_mapped(more, lambda t: values[id(t)]))
         return out if isinstance(out, torch.Tensor) else None
 
+    def has(self, tensor: torch.Tensor) -> bool:
+        """Whether the values of a tensor are there."""
+        return not tensor.is_meta or id(tensor) in self._beside
+
     def on_meta(self, func: Any, given: Any) -> Any:
-        """Arguments with shapes in the place of tensors that hold values; the same object where there are none."""
-        held = _tensors(given.values() if isinstance(given, dict) else given) if self.known else ()
-        if not any(id(t) in self.known for t in held):
-            return given
-        if func is _INDEX and isinstance(given, tuple):
+        """Arguments with shapes in the place of real tensors; the same object where there are none."""
+        held = _tensors(given.values() if isinstance(given, dict) else given) if self.real or self._beside else ()
+        masks = func is _INDEX and isinstance(given, tuple) and any(self._is_mask(t) for t in given[1])
+        if masks:
             given = (given[0], [p for t in given[1] for p in self._picked(t)])
+        elif not any(id(t) in self.real for t in held):
+            return given
         return _mapped(given, self._twin)
+
+    def _is_mask(self, table: torch.Tensor | None) -> bool:
+        return table is not None and table.dtype in (torch.bool, torch.uint8) and self.has(table)
 
     def _picked(self, table: torch.Tensor | None) -> list[torch.Tensor | None]:
         """A mask whose values are known as the numbers that it picks; another table as it is."""
-        if table is None or table.dtype not in (torch.bool, torch.uint8) or id(table) not in self.known:
+        if table is None or not self._is_mask(table):
             return [table]
-        found: list[torch.Tensor | None] = list(table.nonzero().unbind(1))
-        self.known.update(id(t) for t in found)
+        values = self._held(table)
+        assert values is not None
+        found: list[torch.Tensor | None] = list(values.nonzero().unbind(1))
+        self.real.update(id(t) for t in found)
         self._kept.extend(found)
         return found
 
     def _twin(self, tensor: torch.Tensor) -> torch.Tensor:
-        if id(tensor) not in self.known:
+        if id(tensor) not in self.real:
             return tensor
         found = self._twins.get(id(tensor))
         if found is None:

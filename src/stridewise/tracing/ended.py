@@ -6,6 +6,7 @@ import linecache
 import os
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
@@ -46,10 +47,11 @@ def _place(file: str, line: int) -> str:
     return f"{path.name}:{line}"
 
 
-def asks_for_values(func: Any, args: Any) -> bool:
-    """Whether this call of an op that may ask for values does: picking by a table of numbers does not."""
+def asks_for_values(func: Any, args: Any, has: Callable[[torch.Tensor], bool]) -> bool:
+    """Whether this call of an op that may ask for values does: picking by a table of numbers does not, nor by a mask
+    that `has` its values."""
     if func is torch.ops.aten.index.Tensor:
-        return any(t is not None and t.dtype in (torch.bool, torch.uint8) and t.is_meta for t in args[1])
+        return any(t is not None and t.dtype in (torch.bool, torch.uint8) and not has(t) for t in args[1])
     return True
 
 

@@ -21,10 +21,11 @@ from stridewise.ops.join import OWN_ORDER
 from stridewise.tracing.cuts import has_open_cuts, with_cuts
 from stridewise.tracing.doubts import NOT_FOLLOWED, doubtful, is_asking
 from stridewise.tracing.fast_paths import is_own_forward
+from stridewise.tracing.inputs import Argument
 from stridewise.tracing.links import has_constant_sizes, with_links
 from stridewise.tracing.same import may_pad_same, with_same_padding
 
-Shapes: TypeAlias = Mapping[str, tuple[int, ...]]
+Shapes: TypeAlias = Mapping[str, Argument]
 Again: TypeAlias = Callable[..., Graph]
 
 _ROUNDS = 4  # an op that is not followed leaves fewer questions behind it
@@ -71,7 +72,7 @@ def _tried(graph: Graph, again: Again, shapes: Shapes) -> Graph | Mapping[int, s
             if least is None or least == graph.grids[0].sizes[axis]:
                 break
             try:
-                again({k: (*s[: 1 + axis], least, *s[2 + axis :]) for k, s in shapes.items()})
+                again({key: argument.cut(axis, least) for key, argument in shapes.items()})
                 break
             except StridewiseError:
                 if not lenient:
@@ -160,7 +161,7 @@ def _all_larger(graph: Graph, twins: Sequence[Graph]) -> bool:
 
 
 def _most_axes(shapes: Shapes) -> int:
-    return max(len(shape) for shape in shapes.values()) - 1
+    return max(len(argument.positions) for argument in shapes.values())
 
 
 def _larger(
@@ -168,14 +169,10 @@ def _larger(
 ) -> Graph | None:
     """The trace at an input larger by the first of `steps` (None: twice as large) that the network takes."""
     for step in steps:
-        if step is not None and any(n + step < 1 for s in shapes.values() for n in s[1:]):
+        if step is not None and any(n + step < 1 for argument in shapes.values() for n in argument.positions):
             continue
-        larger = {
-            k: (*s[:1], *(n if a not in along else 2 * n if step is None else n + step for a, n in enumerate(s[1:])))
-            for k, s in shapes.items()
-        }
         try:
-            return again(larger)
+            return again({key: argument.larger(step, along) for key, argument in shapes.items()})
         except StridewiseError:
             continue
     return None

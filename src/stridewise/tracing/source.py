@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import nn
 
+from stridewise.tracing.inputs import Argument
 from stridewise.tracing.lazy import Later
 
 
@@ -16,7 +17,7 @@ class Source:
 
     __slots__ = ("_model", "input")
 
-    def __init__(self, model: nn.Module, input: Mapping[str, tuple[int, ...]]) -> None:
+    def __init__(self, model: nn.Module, input: Mapping[str, Argument]) -> None:
         self._model = model
         self.input = input
 

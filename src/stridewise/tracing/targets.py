@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import torch
@@ -20,6 +21,7 @@ class Target:
         "alias",
         "answer",
         "asks",
+        "axes",
         "called",
         "counts",
         "in_place",
@@ -53,12 +55,20 @@ class Target:
         # Whether its output, or the shape of that, follows from the values of what comes in.
         self.asks = not _ASKING.isdisjoint(func.tags)
         self.seeded = torch.Tag.nondeterministic_seeded in func.tags
+        self.axes = self._axes(func)
         # Statistics are for training; in eval they are empty.
         self.outputs = None if self.op is None else self.op.outputs
         self.counts = self.op is not None and self.op.work is not None
         # Pointwise ops leave positions where they are, also in a part of a tensor.
         self.writes = in_place and not (self.op is not None and self.op.pointwise)
         self.answer = answer_for(self.op, self.name, in_place, len(returns))
+
+    def _axes(self, func: Any) -> int:
+        """Of a window over a map: how many axes it has, -1 where only its arguments say so; 0 for any other op."""
+        if self.op is None or not self.op.site or "window" not in self.op.dilated:
+            return 0
+        named = re.search(r"(\d)d", self.name)
+        return int(named[1]) if named else -1
 
 
 _FILLS = frozenset("zeros ones full empty empty_strided scalar_tensor fill zero zeros_like ones_like full_like".split())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any, TypeAlias
@@ -20,38 +20,51 @@ from stridewise.ir import End, Graph
 from stridewise.tracing.clone import Cloner
 from stridewise.tracing.ended import ended_at
 from stridewise.tracing.hints import hint, part_hint
+from stridewise.tracing.inputs import Argument, arguments_of, called, with_layout
+from stridewise.tracing.inputs import InputSpec as InputSpec
+from stridewise.tracing.layouts import Looking, Misread
 from stridewise.tracing.settled import settled
 from stridewise.tracing.source import Source
 from stridewise.tracing.steps import FOLLOWING
 from stridewise.tracing.targets import forget_targets
 from stridewise.tracing.tracer import Tracer
 
-InputSpec: TypeAlias = Sequence[int] | Mapping[str, Sequence[int]]
+Arguments: TypeAlias = Mapping[str, Argument]
+Beside: TypeAlias = Callable[[Tracer], AbstractContextManager[Any]]
 
 _NO_DOUBTS: Mapping[int, str] = {}
 
 _LONG = 200  # what torch says beyond, whole sentences, tells its own developers what to do
 
 
-def trace(model: nn.Module, input: InputSpec = (3, 224, 224), *, name: str = "", opaque: Sequence[str] = ()) -> Graph:
+def trace(
+    model: nn.Module,
+    input: InputSpec = (3, 224, 224),
+    *,
+    name: str = "",
+    opaque: Sequence[str] = (),
+    layout: str | Mapping[str, str] = "",
+) -> Graph:
     """The graph of `model` at these input shapes (without the batch; batch 1).
 
-    input: channels and sizes, or a mapping from argument name to them. opaque: paths of modules (or names of ops)
-    whose ops without a rule are unknown without being reported. The model is left as it was, also after an error: the
+    input: channels and sizes, or a mapping from argument name to them; "77:int64" for whole numbers, a number or
+    "=text" for what is no tensor. layout: a letter a dimension, as "NHWC" (N the batch, C the channels), where it is
+    not to be read from the first window; by name for several inputs. opaque: paths of modules (or names of ops) whose
+    ops without a rule are unknown without being reported. The model is left as it was, also after an error: the
     forward runs on a copy of its structure whose weights are shapes alone.
     Raises: TraceError naming the layer where the forward failed.
     """
     if not isinstance(model, nn.Module):
         raise TraceError(f"trace: a torch.nn.Module is wanted, not {type(model).__name__}")
-    shapes = _shapes(input)
+    shapes: Arguments = arguments_of(with_layout(input, layout))
     # Inference mode would show composite ops to the tracer instead of their parts.
     with _no_collection(), torch.inference_mode(False):
         once = partial(_trace_once, model, name=name, opaque=opaque)
         try:
-            graph = once(shapes)
+            shapes, graph = _read(model, shapes, name, opaque)
         except TraceError as error:
-            found = hint(model, shapes, once)
-            found = found or part_hint(model, lambda part: _trace_once(part, shapes, name, opaque))
+            found = hint(model, shapes, lambda other: _read(model, other, name, opaque)[1])
+            found = found or part_hint(model, lambda part: _read(part, shapes, name, opaque)[1])
             raise TraceError(f"{error}; {found}" if found else str(error)) from error
         graph = settled(model, graph, once, shapes)
     if not any(op.site for op in graph.nodes):
@@ -76,53 +89,61 @@ def _no_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _shapes(spec: InputSpec) -> dict[str, tuple[int, ...]]:
-    named = spec if isinstance(spec, Mapping) else {"": spec}
-    shapes = {}
-    for key, shape in named.items():
-        if not isinstance(shape, Sequence) or isinstance(shape, str):
-            given = f"{by(tuple(shape.shape))} numbers" if isinstance(shape, torch.Tensor) else repr(shape)
-            raise TraceError(f"input{key and f' {key}'}: channels and sizes are wanted, as (3, 224, 224), not {given}")
-        if any(not isinstance(n, int) or isinstance(n, bool) or n < 1 for n in shape):
-            raise TraceError(
-                f"input {key or ''}: sizes are whole numbers from 1, not {tuple(shape)}".replace("  ", " ")
-            )
-        shapes[key] = tuple(shape)
-    return shapes
+def _read(
+    model: nn.Module, shapes: Arguments, name: str, opaque: Sequence[str], beside: Beside | None = None
+) -> tuple[Arguments, Graph]:
+    """The arguments with their positions where the first window meets them, and the graph."""
+    asked = frozenset(key or "input" for key, a in shapes.items() if a.readings() and a.is_float)
+    try:
+        return shapes, _trace_once(model, shapes, name, opaque, beside, looking=Looking(asked) if asked else None)
+    except Misread as misread:
+        key = misread.name if misread.name in shapes else ""
+        looking = frozenset((misread.name,))
+    for positions in shapes[key].readings():
+        other = {**shapes, key: shapes[key].read_as(positions)}
+        with suppress(Misread):
+            return other, _trace_once(model, other, name, opaque, beside, looking=Looking(looking, first=False))
+    return shapes, _trace_once(model, shapes, name, opaque, beside)
 
 
 def _trace_once(
     model: nn.Module,
-    shapes: Mapping[str, tuple[int, ...]],
+    shapes: Arguments,
     name: str,
     opaque: Sequence[str] = (),
-    beside: Callable[[Tracer], AbstractContextManager[Any]] | None = None,
+    beside: Beside | None = None,
     doubts: Mapping[int, str] = _NO_DOUBTS,
+    looking: Looking | None = None,
 ) -> Graph:
     """The graph at these shapes alone; `beside` is entered around the forward, to watch it too.
 
-    doubts: by node the reason why its geometry is not to be followed.
+    doubts: by node the reason why its geometry is not to be followed. Raises: Misread where `looking` sees an input
+    read otherwise.
     """
     forget_targets()
     builder = Builder(opaque=tuple(opaque), doubts=doubts)
-    tracer = Tracer(builder)
+    tracer = Tracer(builder, looking)
     cloner = Cloner(tracer.wrap, tracer.known)
     copy = cloner.module(model)
     params = sum(p.numel() for p in cloner.parameters.values())
     tracer.learned = cloner.learned
     tracer.constants.originals = cloner.originals
     dtype = next((p.dtype for p in cloner.parameters.values() if p.is_floating_point()), torch.float32)
-    arguments: dict[str, torch.Tensor] = {}
-    for key, shape in shapes.items():
-        tensor = torch.empty((1, *shape), dtype=dtype, device="meta")
-        value = builder.input(key or "input", (1, *shape), tensor.element_size())
+    arguments: dict[str, Any] = {}
+    # The input with most axes comes first: the network's strides are told along them.
+    for key, argument in sorted(shapes.items(), key=lambda pair: -len(pair[1].positions)):
+        if argument.is_plain:
+            arguments[key] = argument.value
+            continue
+        tensor = torch.empty(argument.shape, dtype=argument.dtype or dtype, device="meta")
+        value = builder.input(key or "input", argument.shape, tensor.element_size(), argument.positions)
         tracer.watch(tensor, value)
         arguments[key] = tensor
     FOLLOWING.append(tracer.step)
     end, out = None, None
     try:
         with beside(tracer) if beside else nullcontext():
-            out = _run(copy, tracer, arguments, shapes, name or type(model).__name__)
+            out = _run(copy, model.forward, tracer, arguments, shapes, name or type(model).__name__)
     except _Left as left:
         end = left.end
     finally:
@@ -142,6 +163,7 @@ def _trace_once(
         outputs,
         params,
         end=end,
+        given=tuple((key or "input", a.text) for key, a in shapes.items() if a.text),
         declared=tuple(_declared(model, cloner.stated)),
     )
     return replace(with_slots(graph, builder, tracer.calls), source=Source(copy, shapes))
@@ -157,25 +179,25 @@ class _Left(Exception):  # noqa: N818
 
 def _run(
     copy: nn.Module,
+    forward: Callable[..., Any],
     tracer: Tracer,
-    arguments: Mapping[str, torch.Tensor],
-    shapes: Mapping[str, tuple[int, ...]],
+    arguments: Mapping[str, Any],
+    shapes: Arguments,
     name: str,
 ) -> Any:
     try:
         with warnings.catch_warnings(), torch.no_grad(), tracer:
             warnings.simplefilter("ignore")  # about speed or deprecations, and not about the shapes
-            if list(arguments) == [""]:
-                return copy(arguments[""])
-            return copy(**arguments)
-    except StridewiseError:
+            args, named = called(forward, arguments)
+            return copy(*args, **named)
+    except (StridewiseError, Misread):
         raise
     except Exception as error:
         where = getattr(error, "stridewise_where", "")
         ended = ended_at(error)
         if ended is not None:
             raise _Left(End(why=ended.why, where=ended.where, path=where, stored=ended.stored)) from error
-        given = ", ".join(f"{k + '=' if k else ''}{'x'.join(map(str, s))}" for k, s in shapes.items())
+        given = ", ".join(f"{k + '=' if k else ''}{a.text or by(a.sizes)}" for k, a in shapes.items())
         said = (str(error).strip().splitlines() or [type(error).__name__])[0]
         if len(said) > _LONG:
             said = said[:_LONG].rpartition(". ")[0] or said
@@ -203,11 +225,21 @@ def _declared(model: nn.Module, stated: Sequence[tuple[str, torch.Tensor]]) -> l
     info = getattr(model, "feature_info", None)
     rows = getattr(info, "info", info)
     if isinstance(rows, list | tuple) and all(isinstance(r, Mapping) and "reduction" in r for r in rows):
-        found.extend((str(r.get("module", "")), int(r["reduction"])) for r in rows)
+        found.extend((str(r.get("module", "")), _whole(r["reduction"])) for r in rows)
     stride = getattr(model, "stride", None)
-    if isinstance(stride, list | tuple) and stride and all(isinstance(s, int | float) for s in stride):
+    if (
+        model._modules
+        and isinstance(stride, list | tuple)
+        and stride
+        and all(isinstance(s, int | float) for s in stride)
+    ):
         found.append(("stride", tuple(int(s) for s in stride)))
     for name, held in stated:
         if held.dim() == 1 and held.device.type != "meta":
             found.append((name, tuple(int(s) for s in held.tolist())))
     return found
+
+
+def _whole(stride: Any) -> Any:
+    """A declared stride: one number, or one an axis where they differ."""
+    return tuple(int(s) for s in stride) if isinstance(stride, list | tuple) else int(stride)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import torch
@@ -16,13 +16,16 @@ from stridewise.building.recorded import ModuleCall
 from stridewise.ops import find_torch
 from stridewise.ops.draft import Value
 from stridewise.ops.layout import LayoutError, reshaped
+from stridewise.ops.recurrent import RECURRENT, Recurrent
 from stridewise.ops.step import op_of
 from stridewise.tracing.clone import Way
 from stridewise.tracing.constants import Constants
 from stridewise.tracing.ended import Ended, asks_for_values
 from stridewise.tracing.fast_paths import direct, dispatched
+from stridewise.tracing.layouts import Looking
 from stridewise.tracing.lazy import untouched
 from stridewise.tracing.meta_tensors import META
+from stridewise.tracing.recurrent import recurrent
 from stridewise.tracing.shape_functions import empty
 from stridewise.tracing.steps import Step
 from stridewise.tracing.targets import Target, target_of
@@ -51,7 +54,7 @@ _watched = torch._C._len_torch_function_stack
 class Tracer(TorchDispatchMode):
     """Feeds every dispatched call to a Builder; answers pointwise ops and batch norm without running them."""
 
-    def __init__(self, builder: Builder) -> None:
+    def __init__(self, builder: Builder, looking: Looking | None = None) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.builder = builder
         self.values: dict[int, Value] = {}
@@ -61,6 +64,7 @@ class Tracer(TorchDispatchMode):
         self.owner: ModuleCall | None = None
         self.calls: list[ModuleCall] = []
         self.counts: dict[str, int] = {}
+        self.looking = looking
         self.hooked = bool(_has_any_global_hook())
 
     @classmethod
@@ -99,10 +103,10 @@ class Tracer(TorchDispatchMode):
                 break
         else:
             return self._without_input(func, target, args, kwargs or {}, plain, named, operands)
-        if target.asks and asks_for_values(func, args):
+        if target.asks and asks_for_values(func, args, self.constants.has):
             raise Ended(f"{target.called} asks for values that depend on the input")
         given = args
-        if self.constants.known:
+        if self.constants.real or target.asks:
             args, kwargs = self.constants.on_meta(func, args), self.constants.on_meta(func, kwargs or {})
         asked = target.answer is not None and not (kwargs and "dtype" in kwargs)
         out = target.answer(args, plain) if asked else None  # type: ignore[misc]
@@ -129,7 +133,7 @@ class Tracer(TorchDispatchMode):
         """A call on weights and constants: its values are known, or can be worked out when somebody asks."""
         found, out = self.constants.call(func, target, args, kwargs)
         if not found:
-            asked = target.answer is not None and not self.constants.known and "dtype" not in kwargs
+            asked = target.answer is not None and not self.constants.real and "dtype" not in kwargs
             out = target.answer(args, plain) if asked else None  # type: ignore[misc]
             if out is None:
                 on_meta = self.constants.on_meta
@@ -150,6 +154,8 @@ class Tracer(TorchDispatchMode):
         out: Any,
     ) -> None:
         """Tell the builder of a call, and remember what it gave out."""
+        if target.axes and self.looking is not None and self.looking.sees(self.builder, plain[0], target.axes):
+            self.looking = None
         outs = [out] if isinstance(out, torch.Tensor) else _several(out)[: target.outputs]
         if not outs:
             return
@@ -221,7 +227,7 @@ class Tracer(TorchDispatchMode):
         self.values[id(tensor)] = value
         self.alive.append(tensor)
         if not tensor.is_meta:
-            self.constants.known.add(id(tensor))
+            self.constants.real.add(id(tensor))
         return value
 
     def _constant(self, out: Any, operands: Sequence[Value], varies: bool = False) -> None:
@@ -308,6 +314,23 @@ class Tracer(TorchDispatchMode):
         self.calls.append(call)
         return first
 
+    def _recur(self, layer: Recurrent, forward: Callable[..., Any], x: Any, hx: Any = None) -> Any:
+        """What a recurrent layer gives out, as one op of the graph; its forward where x is no followed tensor."""
+        value = self.values.get(id(x))
+        if value is None or value.index is None or x.dim() not in (2, 3):
+            return forward(x, hx)
+        batch = [n for at, n in enumerate(x.shape[:-1]) if at != (layer.time if x.dim() == 3 else 0)]
+        many = layer.directions * layer.layers
+        shapes = [(*x.shape[:-1], layer.directions * layer.out), (many, *batch, layer.out)]
+        shapes += [(many, *batch, layer.width)] if layer.kind == "LSTM" else []
+        outs = [torch.empty(shape, dtype=x.dtype, device=META) for shape in shapes]
+        specs = [(tuple(shape), x.element_size(), None) for shape in shapes]
+        operands = [value, _weight((layer.params,), layer.params)]
+        made = self.builder.add(RECURRENT, "stridewise.recurrent", [value, layer], {}, specs, self.owner, operands)
+        for out, result in zip(outs, made, strict=True):
+            self.watch(out, result)
+        return outs[0], tuple(outs[1:]) if layer.kind == "LSTM" else outs[1]
+
     def _call(self, path: str, leaf: bool) -> ModuleCall:
         """The next call of a module."""
         number = self.counts[path] = self.counts.get(path, 0) + 1
@@ -315,6 +338,9 @@ class Tracer(TorchDispatchMode):
 
     def wrap(self, copy: nn.Module, path: str, forward: Callable[..., Any], leaf: bool) -> Callable[..., Any]:
         """The copy's forward, telling the tracer which module runs; a step inserted behind it runs as part of it."""
+        layer = recurrent(copy)
+        if layer is not None:
+            forward = partial(self._recur, layer, forward)
         steps = [h for h in copy._forward_hooks.values() if isinstance(h, Step)]
         if steps:
             copy._forward_hooks = type(copy._forward_hooks)(

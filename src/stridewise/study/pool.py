@@ -1,0 +1,146 @@
+"""What a study may train: plans of the exact front, smaller pictures, narrower networks, and steps moved off a 1x1."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+from stridewise.analyses.beside import skipping
+from stridewise.errors import PlanError, StridewiseError
+from stridewise.fronts.distance import farthest
+from stridewise.ir import Graph
+from stridewise.plans import Plan
+from stridewise.rewrites.completion import make_plan
+from stridewise.study.candidates import Candidate, CostFront, candidate, given, shortlisted
+from stridewise.study.jobs import Rival
+from stridewise.study.kept import keeping
+from stridewise.study.rivals import narrower, smaller
+from stridewise.study.training import TrainScore
+from stridewise.study.value import Study
+
+_OTHERS = 1 / 3  # of the trials go to smaller pictures and narrower networks, where there are any
+_EACH = 4  # plans of each such network to choose from
+_LEAST = 0.2  # of today's multiply-adds: cheaper ones answer another question, as in the shortlist of a front
+_NO_LIMIT = "1x"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pool:
+    """chosen: what may be trained, the network as it is first; rest: what was looked at and left out, which a study
+    that is lengthened may have had before; front: the cost front of the network's plans."""
+
+    chosen: tuple[Candidate, ...]
+    rest: tuple[Candidate, ...] = ()
+    front: CostFront = field(default_factory=CostFront)
+
+
+def pool(graph: Graph, study: Study, trains: TrainScore | None) -> Pool:
+    """What a study chooses from.
+
+    Plans beyond the limits are left out, but for the network as it is; without a limit of a cost, those dearer than it.
+    trains: the training they are for; where it begins with weights, plans keep them where they can.
+    Raises: PlanError where nothing is free to choose, or no plan meets the limits or serves the training.
+    """
+    if study.moves.plans is not None:
+        return Pool(chosen=given(graph, study.moves.plans))
+    limits = _limits(study)
+    refusal: Callable[[Plan], str] = trains.refusal if trains is not None else lambda plan: ""
+    strides = "strides" in study.moves.kinds
+    chosen, front = shortlisted(graph, count=study.budget.trials, refusal=refusal, **limits)
+    chosen = tuple(c for c in chosen if c.origin == "default" or (c.within and strides))
+    if "block" in study.moves.kinds:
+        chosen += tuple(c for c in _blocks(graph, refusal) if _keeps(c, front.limits) and _new(c, chosen))
+    if trains is not None and trains.weights is not None:
+        chosen = keeping(graph, chosen, front.limits, trains.builds)
+    looked = list(chosen)
+    others = [] if trains is None else list(_others(graph, study, trains, front))
+    if others:
+        room = max(1, round(study.budget.trials * _OTHERS)) if strides else study.budget.trials - 1
+        every = [c.place for c in (*chosen, *others)]
+        kept = set(farthest(every, range(len(chosen)), room))
+        if strides:  # plans of the network itself make room, the last of the front first
+            chosen = _thinned(chosen, study.budget.trials - min(room, len(kept)))
+        chosen = (*chosen, *(c for i, c in enumerate(others, len(every) - len(others)) if i in kept))
+    if len(chosen) < 2:
+        raise PlanError(f"{graph.model}: nothing may change by --moves {','.join(study.moves.kinds)} within the limits")
+    rest = tuple(c for c in (*looked, *others) if all(c is not one for one in chosen))
+    return Pool(chosen=chosen, rest=rest, front=front)
+
+
+def _limits(study: Study) -> dict[str, Any]:
+    """The limits as `front` takes them."""
+    own = {f.name: getattr(study.limits, f.name) for f in fields(study.limits) if f.name != "max_latency"}
+    if not study.limits.of_cost:
+        own["max_macs"] = _NO_LIMIT
+    return {**own, "slots": study.moves.slots, "sites": study.moves.sites}
+
+
+def _thinned(chosen: Sequence[Candidate], count: int) -> tuple[Candidate, ...]:
+    """So many of them, far from each other; the first stays."""
+    kept = {0, *farthest([c.place for c in chosen], [0], max(1, count - 1))}
+    return tuple(c for i, c in enumerate(chosen) if i in kept)
+
+
+def _blocks(graph: Graph, refusal: Callable[[Plan], str]) -> Iterator[Candidate]:
+    """Plans that move the step from a window that skips positions to the one beside it, each alone and all at once."""
+    moves = [{node.key: (1,) * len(step), beside.key: step} for node, beside, step in skipping(graph)]
+    wanted = [*moves, *([{key: step for move in moves for key, step in move.items()}] if len(moves) > 1 else [])]
+    for number, request in enumerate(wanted, 1):
+        try:
+            plan = make_plan(graph, request)
+            made = candidate(graph, plan, "moved" if len(wanted) == 1 else f"moved {number}", "block")
+        except StridewiseError:  # another path forbids it
+            continue
+        if plan and not refusal(plan):
+            yield made
+
+
+def _new(one: Candidate, others: Sequence[Candidate]) -> bool:
+    return all(one.plan != other.plan for other in others)
+
+
+def _keeps(one: Candidate, limits: Any) -> bool:
+    """Whether a plan keeps the limits of its costs, in whole numbers."""
+    costs = {"max_macs": one.macs, "max_activations": one.activations, "max_peak_bytes": one.peak_bytes}
+    return all(limits.get(name) is None or value <= limits[name] for name, value in costs.items())
+
+
+def _others(graph: Graph, study: Study, trains: TrainScore, front: CostFront) -> Iterator[Candidate]:
+    """The same network on smaller pictures and narrower ones, as they are and under plans of their own fronts."""
+    kinds = study.moves.kinds
+    networks: list[tuple[str, Rival]] = []
+    if "scale" in kinds:
+        networks += [("scale", rival) for rival in smaller(trains)]
+    if "width" in kinds:
+        networks += [("width", rival) for rival in narrower(trains)]
+    today = candidate(graph, Plan(), "default", "default").macs
+    limits = _limits(study) | {
+        name: front.limits.get(name) for name in ("max_macs", "max_activations", "max_peak_bytes")
+    }
+    for origin, rival in networks:
+        try:
+            own = trains.of(rival)
+            if not own.fitting(rival):
+                continue
+            under = own.graph()
+            count = _EACH if "strides" in kinds else 1
+            listed = _own(under, count, limits, own.refusal)
+        except (StridewiseError, RuntimeError):  # too small for the network, or an argument that it does not take
+            continue
+        for plan, name in listed:
+            made = candidate(under, plan, f"{rival.name}{name}", origin, base=graph)
+            if _keeps(made, front.limits) and made.macs >= _LEAST * today:
+                yield replace(made, variant=rival)
+
+
+def _own(graph: Graph, count: int, limits: dict[str, Any], refusal: Callable[[Plan], str]) -> list[tuple[Plan, str]]:
+    """(plan, the end of its name) of a network: as it is, and so many of its front."""
+    found = [(Plan(), "")]
+    if count > 1:
+        try:
+            listed, _ = shortlisted(graph, count=count + 1, refusal=refusal, **limits)
+        except PlanError:
+            return found
+        found += [(c.plan, f" {c.name}") for c in listed if c.origin == "front" and c.within]
+    return found

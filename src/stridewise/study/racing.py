@@ -1,0 +1,139 @@
+"""Seeds where the answer hangs: which finalist is trained once more, and how sure the answer then is.
+
+The bound may be looked at after every training. Of the error that a pair may make, looks up to a share t of the seeds
+that it can reach spend t squared (the power family of Kim and DeMets 1987), each look what the square has grown by
+since the one before; by the union bound the chance that any look is wrong is no more than the whole. The seeds'
+variance is pooled over all finalists, Student's t with the pooled degrees of freedom: three of three seeds leave six,
+six of them twelve, where two alone leave two to four. The pairs of a study share an error of 5 % that any is called
+better and is not. benchmarks/racing.py simulates it, also where the plans' variances differ. A study that is
+lengthened later has another 5 % to spend.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean, variance
+
+from stridewise.study.interval import Estimate, of_pictures, shares
+from stridewise.study.jobs import Outcome
+
+FIRST = 2
+"""Seeds that every finalist gets before any is raced."""
+SURE = 3
+"""Seeds from which on anything is called settled."""
+_ERROR = 0.034  # of the 5 %: a third is kept back, for plans whose noise differs (benchmarks/racing.py)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contender:
+    """A finalist: its name, cost and full trainings. within: it keeps the limits; rival: another network, with which
+    plans are compared and that is never recommended."""
+
+    name: str
+    cost: float
+    outcomes: tuple[Outcome, ...]
+    within: bool = True
+    rival: bool = False
+
+    @property
+    def mean(self) -> float:
+        """Of its scores."""
+        return fmean(o.value for o in self.outcomes) if self.outcomes else -math.inf
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Noise:
+    """The variance of a training over seeds, pooled, with its degrees of freedom (0: nothing is known). pairs: that are
+    compared; reach: seeds that a pair can have at most."""
+
+    variance: float
+    degrees: int
+    pairs: int = 1
+    reach: int = SURE
+
+    @staticmethod
+    def of(contenders: Sequence[Contender], trainings: int = 0) -> Noise:
+        """Pooled over contenders of two seeds or more. trainings: that all of them may have together."""
+        several = [[o.value for o in c.outcomes] for c in contenders if len(c.outcomes) > 1]
+        degrees = sum(len(values) - 1 for values in several)
+        pooled = sum((len(values) - 1) * variance(values) for values in several) / degrees if degrees else 0.0
+        reach = FIRST + (trainings - FIRST * len(contenders)) // 2
+        pairs = sum(not c.rival and c.within for c in contenders[1:])
+        return Noise(variance=pooled, degrees=degrees, pairs=max(1, pairs), reach=max(SURE, reach))
+
+    def difference(self, ours: Sequence[Outcome], theirs: Sequence[Outcome]) -> Estimate:
+        """The mean score of one plan less another's, with an interval that holds at every look.
+
+        Where both know their held-out pictures, those are compared one by one and their chance is added.
+        """
+        seeds = min(len(ours), len(theirs))
+        mean = fmean(o.value for o in ours) - fmean(o.value for o in theirs)
+        if not self.degrees or seeds < FIRST:
+            return Estimate(mean=mean, low=None, high=None, seeds=seeds)
+        error = min(_ERROR, 2 * _ERROR / self.pairs) * self._spent(seeds)
+        own = sum(variance(o.value for o in some) / len(some) for some in (ours, theirs))
+        # Where these two are noisier than the others, their own variance counts: the pooled one would be too sure.
+        spread = max(self.variance * (1 / len(ours) + 1 / len(theirs)), own)
+        apart = [x - y for x, y in zip(shares(ours), shares(theirs), strict=False)]
+        half = _t(1 - error / 2, self.degrees) * math.sqrt(spread + of_pictures(apart))
+        return Estimate(mean=mean, low=mean - half, high=mean + half, seeds=seeds)
+
+    def _spent(self, seeds: int) -> float:
+        """The share of the error that the look at so many seeds spends; more seeds than were reckoned with spend what
+        the last look does."""
+        looks = self.reach - SURE + 1
+        look = min(max(seeds - SURE + 1, 1), looks)
+        return (look**2 - (look - 1) ** 2) / looks**2
+
+
+def above(found: Estimate, line: float) -> bool | None:
+    """Whether a difference surely lies above a line (True), surely below (False), or may do either (None)."""
+    if found.low is None or found.high is None or found.seeds < SURE:
+        return None
+    return True if found.low > line else False if found.high < line else None
+
+
+def next_pair(
+    contenders: Sequence[Contender], trainings: int, *, line: float = 0.0, cheapest: bool = False
+) -> list[int]:
+    """Which contenders to train once more, none where the answer is settled or `trainings`, that all of them may have
+    together, are spent. The first is the network as it is.
+
+    cheapest: the answer is the cheapest plan whose difference lies above `line`; else the best of those that do. The
+    plan on which that hangs and the network as it is, whichever has fewer seeds, both where they have as many.
+    """
+    left = trainings - sum(len(c.outcomes) for c in contenders)
+    if len(contenders) < 2 or left < 1:
+        return []
+    noise, first = Noise.of(contenders, trainings), contenders[0]
+    state: dict[int, bool | None] = {}
+    for number, one in enumerate(contenders[1:], 1):
+        if one.within and not one.rival and one.outcomes:
+            state[number] = above(noise.difference(one.outcomes, first.outcomes), line)
+    wanted = _decides(contenders, state, cheapest)
+    if wanted is None:
+        return []
+    ours, theirs = len(contenders[wanted].outcomes), len(first.outcomes)
+    return [0, wanted][:left] if ours == theirs else [0] if theirs < ours else [wanted]
+
+
+def _decides(contenders: Sequence[Contender], state: dict[int, bool | None], cheapest: bool) -> int | None:
+    """The open plan on which the answer hangs."""
+    still = [number for number, sure in state.items() if sure is None]
+    if cheapest:
+        settled = min((contenders[n].cost for n, sure in state.items() if sure), default=math.inf)
+        ahead = [n for n in still if contenders[n].cost < settled]
+        # The cheapest that may yet do; one whose mean is far off is looked at last.
+        return max(ahead, key=lambda n: (contenders[n].mean, -contenders[n].cost), default=None)
+    if any(state.values()):
+        return None
+    return max(still, key=lambda n: contenders[n].mean, default=None)
+
+
+def _t(share: float, degrees: float) -> float:
+    """That quantile of Student's t distribution."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(degrees, share))

@@ -1,0 +1,100 @@
+"""Patch embeddings with another step: tokens at shared places stay, the position table is made for the finer grid."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+import stridewise as sw
+from stridewise.errors import PlanError
+from stridewise.ir import Table
+from stridewise.models.zoo import declare_missing_ops
+from stridewise.surgery.tables import resampled
+
+
+class Tokens(nn.Module):
+    """Patches, class tokens before them, a position table, attention. kind: what the table is added to."""
+
+    def __init__(self, kind: str = "tokens", size: int = 64, before: int = 1) -> None:
+        super().__init__()
+        side = size // 16
+        self.kind, self.before = kind, before
+        self.patches = nn.Conv2d(3, 8, 16, 16)
+        self.cls = nn.Parameter(torch.randn(1, before, 8))
+        shape = {"tokens": (1, before + side**2, 8), "map": (1, 8, side, side), "patches": (1, side**2, 8)}[kind]
+        self.pos_embed = nn.Parameter(torch.randn(shape))
+        self.qkv, self.out = nn.Linear(8, 24), nn.Linear(8, 5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.patches(x)
+        if self.kind == "map":
+            x = x + self.pos_embed
+        x = x.flatten(2).transpose(1, 2)
+        if self.kind == "patches":
+            x = x + self.pos_embed
+        x = torch.cat([self.cls, x], 1)
+        if self.kind == "tokens":
+            x = x + self.pos_embed
+        q, k, v = self.qkv(x).chunk(3, -1)
+        return self.out(functional.scaled_dot_product_attention(q, k, v)[:, 0])
+
+
+@pytest.mark.parametrize("kind", ["tokens", "map", "patches"])
+@pytest.mark.parametrize(("size", "step"), [(64, 8), (80, 4), (64, 5)])
+def test_overlapping_patches_keep_their_weights_and_get_a_table(kind, size, step):
+    torch.manual_seed(0)
+    net, x = Tokens(kind, size).eval(), torch.rand(1, 3, size, size)
+    weight, table, tokens = net.patches.weight.clone(), net.pos_embed, net.patches(x)
+    graph = sw.trace(net, (3, size, size))
+    plan = sw.plan(graph, {"patches": step})
+    done = sw.apply(net, plan)
+    side = (size - 16) // step + 1
+    assert torch.equal(net.patches.weight, weight)
+    if 16 % step == 0:
+        assert torch.allclose(net.patches(x)[..., :: 16 // step, :: 16 // step], tokens, atol=1e-5)
+    assert any(f"position table {size // 16}x{size // 16} -> {side}x{side}" in line for line in done.changes)
+    assert net(x).shape == (1, 5)
+    # Attention compares every token with every other: its work grows with the square of their number.
+    before, after = (sw.show(g).layers for g in (graph, sw.trace(net, (3, size, size))))
+    old, new = (sum(r.macs for r in rows if not r.params) for rows in (before, after))
+    assert new * ((size // 16) ** 2 + 1) ** 2 == old * (side**2 + 1) ** 2
+    promised = {r.key: r.out_size for r in sw.show(graph, [plan]).views[1].layers}
+    assert promised == {r.key: r.out_size for r in after}
+    done.undo()
+    assert net.pos_embed is table
+
+
+def test_a_table_is_resampled_as_timm_does_it():
+    declare_missing_ops()
+    pytest.importorskip("timm")
+    from timm import layers
+
+    table = torch.randn(1, 2 + 12, 6, dtype=torch.float64)
+    ours = resampled(table, Table(shape=(1, 14, 6), dims=(1,), begin=2), (3, 4), (7, 5))
+    theirs = layers.resample_abs_pos_embed(table, (7, 5), old_size=(3, 4), num_prefix_tokens=2)
+    assert torch.equal(ours, theirs)
+    map_of = resampled(table[:, 2:].reshape(1, 3, 4, 6), Table(shape=(1, 3, 4, 6), dims=(1, 2)), (3, 4), (7, 5))
+    assert torch.allclose(map_of.flatten(1, 2), ours[:, 2:])
+
+
+class Relative(nn.Module):
+    """A table of biases for pairs of tokens, through an index; or a table computed from a parameter of its own."""
+
+    def __init__(self, pairs: bool) -> None:
+        super().__init__()
+        self.patches, self.pairs = nn.Conv2d(3, 8, 16, 16), pairs
+        self.table = nn.Parameter(torch.randn(1, 16, 16) if pairs else torch.randn(1, 16, 4))
+        self.wide = nn.Linear(4, 8)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.patches(x).flatten(2).transpose(1, 2)
+        if self.pairs:
+            return (x @ x.transpose(1, 2) + self.table).softmax(-1) @ x
+        return x + self.wide(self.table)
+
+
+@pytest.mark.parametrize(("pairs", "said"), [(True, "position table"), (False, "no weight of that shape is the table")])
+def test_a_table_that_cannot_be_made_anew_is_refused_by_the_plan(pairs, said):
+    net = Relative(pairs)
+    with pytest.raises(PlanError, match=said):
+        sw.plan(sw.trace(net, (3, 64, 64)), {"patches": 8})
