@@ -308,3 +308,8 @@ def test_a_map_filled_up_to_whole_windows_stays_known():
         return parts.flatten(4, 5).flatten(2, 3)[:, :, :h, :w]
 
     assert not trace(Between(windows), (3, 30, 30)).unknown
+
+
+def test_a_normalisation_over_channels_is_no_window_of_the_input():
+    model = nn.Sequential(nn.LocalResponseNorm(5), nn.Conv2d(3, 4, 3, 2, 1))
+    assert grid_sizes(trace(model, (3, 32, 24)))[-1] == (16, 12)
