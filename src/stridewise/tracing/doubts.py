@@ -108,12 +108,12 @@ _NEAR = 2  # sizes that differ by no more often leave the same number of positio
 def _unproven(graph: Graph, twins: Sequence[Graph]) -> dict[int, str]:
     """What looks like a constant where the network takes hardly another size, and at none of these another number of
     positions comes in."""
-    here = graph.grids[0].sizes
-    if any(abs(n - m) > _NEAR for t in twins for n, m in zip(t.grids[0].sizes, here, strict=True)):
+    here = graph.grids[0].sizes if graph.grids else ()
+    if not twins or any(abs(n - m) > _NEAR for t in twins for n, m in zip(t.grids[0].sizes, here, strict=True)):
         return {}
     found = {}
     for grid in graph.grids:
-        if grid.node is None or not grid.maps or not twins or grid.kind == "follow":
+        if grid.node is None or not grid.maps or grid.kind == "follow":
             continue
         for axis, (change, size) in enumerate(zip(grid.maps, graph.grids[grid.sources[0]].sizes, strict=True)):
             is_cut = isinstance(change, Slice) and (change.stop is not None or change.start >= max(size // 2, 1))

@@ -156,7 +156,7 @@ def _twins(
 
 def _all_larger(graph: Graph, twins: Sequence[Graph]) -> bool:
     """Whether one of the other traces is larger on every axis."""
-    here = graph.grids[0].sizes
+    here = graph.grids[0].sizes if graph.grids else ()
     return any(all(m > n for m, n in zip(t.grids[0].sizes, here, strict=True)) for t in twins)
 
 
