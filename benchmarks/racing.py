@@ -10,7 +10,7 @@ surely loses less than a point (all are cheaper here), or for one that is surely
 
 fixed   as many seeds for every finalist, Welch's interval at 95 % for each pair: what `search` did
 race    stridewise.study.racing, the code of `search`, stopped when it is settled, with the same number of trainings at
-        most ("most"), or as many as make the same number on average over the studies ("same cost")
+        most
 
 settled: some plan is called good enough. wrong: some plan is called so and is not (share of all studies).
 """
@@ -83,7 +83,7 @@ def raced(
 def case(spread: np.ndarray, studies: int, *, noise: float, gap: float, finalists: int, aim: str, seeds: int) -> dict:
     """Shares of studies settled and wrong, of both ways."""
     line = -1.0 if aim == "cheapest" else 0.0
-    out = {"fixed": [], "most": [], "same cost": []}
+    out = {"fixed": [], "race": []}
     for study in range(studies):
         rng = np.random.default_rng((study, finalists, seeds))
         gaps = np.concatenate([[0.0], gap * rng.normal(size=finalists - 1)])
@@ -91,9 +91,8 @@ def case(spread: np.ndarray, studies: int, *, noise: float, gap: float, finalist
         good = gaps[1:] > line
         total = seeds * finalists
         out["fixed"].append(_row(fixed(gaps, own, seeds, line, rng), good, total))
-        for name, most in (("most", total), ("same cost", round(1.5 * total))):
-            called, spent = raced(gaps, own, most, line, aim == "cheapest", np.random.default_rng((study, 1)))
-            out[name].append(_row(called, good, spent))
+        called, spent = raced(gaps, own, total, line, aim == "cheapest", np.random.default_rng((study, 1)))
+        out["race"].append(_row(called, good, spent))
     return {
         name: dict(zip(("settled", "wrong", "trainings"), np.round(np.mean(rows, axis=0), 4).tolist(), strict=True))
         for name, rows in out.items()

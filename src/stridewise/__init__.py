@@ -18,6 +18,7 @@ from stridewise.errors import UsageError as UsageError
 
 if TYPE_CHECKING:
     from stridewise.analyses.findings import check as check
+    from stridewise.analyses.inputs import sizes as sizes
     from stridewise.api import apply as apply
     from stridewise.api import code as code
     from stridewise.api import export as export
@@ -57,6 +58,7 @@ __version__ = "0.1.0"
 
 _ROOMS = {
     "check": "stridewise.analyses.findings",
+    "sizes": "stridewise.analyses.inputs",
     "show": "stridewise.showing.show",
     "apply": "stridewise.api",
     "plan": "stridewise.api",

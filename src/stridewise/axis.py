@@ -230,6 +230,13 @@ class _Map:
         """Positions at the end, padding included, that the last window does not reach."""
         return 0
 
+    def pace(self) -> tuple[int, int, int]:
+        """(turn, gain, start): from `start` positions on, `turn` more of them make the output `gain` longer.
+
+        `out_size(n + turn) == out_size(n) + gain` for all n >= start; where one of them fits, the other does.
+        """
+        return 1, 0, 1
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window(_Map):
@@ -290,6 +297,11 @@ class Window(_Map):
         begin, end = self.padding(size)
         return max(size + begin + end - self.span - (self.out_size(size) - 1) * self.stride, 0)
 
+    def pace(self) -> tuple[int, int, int]:
+        """A window more for each stride, once one fits."""
+        least = 1 if self.same else self.span - self.pad_begin - self.pad_end
+        return self.stride, 1, max(least, 1)
+
     @property
     def coverage(self) -> Fraction:
         """Share of the input positions that some window reads: residues modulo the stride that the elements hit."""
@@ -315,6 +327,12 @@ class Transposed(_Map):
         if out < 1 or size < 1:
             raise GeometryError(f"transposed convolution leaves {out} positions from {size}")
         return out
+
+    def pace(self) -> tuple[int, int, int]:
+        """`stride` positions for each, once more are painted than the padding takes away."""
+        span = (self.kernel - 1) * self.dilation + 1
+        lacks = self.stride + self.pad_begin + self.pad_end + 1 - span - self.output_padding
+        return 1, self.stride, max(-(-lacks // self.stride), 1)
 
     def taps(self, size: int) -> tuple[int, tuple[Sequence[int], ...]]:
         """`stride` phases: output j reads input i where j = i * stride - pad_begin + k * dilation."""
@@ -361,6 +379,13 @@ class Resize(_Map):
         if out < 1 or size < 1:
             raise GeometryError(f"resize leaves {out} positions from {size}")
         return out
+
+    def pace(self) -> tuple[int, int, int]:
+        """The factor as a fraction; nothing where the size is stated."""
+        if self.to is not None:
+            return 1, 0, 1
+        above, below = self._factor.as_integer_ratio()
+        return below, above, -(-below // above)
 
     @property
     def _factor(self) -> Fraction:
@@ -464,6 +489,12 @@ class Slice(_Map):
             raise GeometryError(f"slice {self.start}:{self.stop}:{self.stride} of {size} positions is empty")
         return out
 
+    def pace(self) -> tuple[int, int, int]:
+        """A position for each stride where the slice grows with what is sliced: with one end at either side."""
+        start, stop = abs(self.start), abs(self.stop or 0)
+        grows = self.start >= 0 and (self.stop is None or self.stop < 0)
+        return (self.stride, 1, start + stop + 1) if grows else (1, 0, start + stop + 1)
+
     def step(self, size: int) -> Fraction:
         """The slice's stride."""
         return Fraction(self.stride)
@@ -512,6 +543,10 @@ class Repeat(_Map):
             raise GeometryError(f"{size} positions do not divide into blocks of {self.window}")
         return size // self.window * self.times
 
+    def pace(self) -> tuple[int, int, int]:
+        """`times` positions for each block."""
+        return self.window, self.times, 1
+
     def taps(self, size: int) -> tuple[int, tuple[Sequence[int], ...]]:
         """Every phase of a block reads the whole block."""
         return self.window, tuple(range(self.window) for _ in range(self.times))
@@ -532,6 +567,11 @@ class Phased(_Map):
     def out_size(self, size: int) -> int:
         """`m_out` times what `inner` makes of the coarse positions."""
         return self.m_out * self.inner.out_size(size // self.m_in)
+
+    def pace(self) -> tuple[int, int, int]:
+        """That of `inner`, on the coarse positions."""
+        turn, gain, start = self.inner.pace()
+        return turn * self.m_in, gain * self.m_out, start * self.m_in
 
     def step(self, size: int) -> Fraction:
         """Input positions per output position, nominal where `inner`'s are."""
@@ -570,6 +610,10 @@ class Table(_Map):
         if size != self.size and not (self.spreads and size == 1):
             raise GeometryError(f"a product with a table for {self.size} positions, and {size} come in")
         return self.to
+
+    def pace(self) -> tuple[int, int, int]:
+        """None: no size beyond the table's fits."""
+        return 1, 0, self.size + 1
 
     def taps(self, size: int) -> tuple[int, tuple[Sequence[int], ...]]:
         """As many phases as it takes for `to` positions to pass over `size`."""

@@ -147,10 +147,48 @@ _MEASURED_ROW = _open(
 )
 _RECOMMENDED = _open({"plan": _TEXT, "kind": _TEXT, "reasons": _many(_TEXT), "toml": _TEXT})
 
+_RUNS = _many({"type": "array", "items": _maybe(_WHOLE), "minItems": 3, "maxItems": 3})
+_MAYBE_SIZES = _many(_maybe(_WHOLE))
+
 # name -> (how an object of it is closed, fields, fields that may be missing)
 _TABLE: dict[str, tuple[Callable[..., Schema], Mapping[str, Schema], Mapping[str, Schema]]] = {
     "show": (_open, *_SHOW),
     "check": (_whole, {"model": _TEXT, "findings": _many(_FINDING)}, {}),
+    "sizes": (
+        _whole,
+        {
+            "model": _TEXT,
+            "input": _INPUT,
+            "axes": _many(
+                _whole(
+                    {
+                        "axis": _WHOLE,
+                        "traced": _WHOLE,
+                        "works": _RUNS,
+                        "no_remainder": _RUNS,
+                        "divisor": _maybe(_WHOLE),
+                        "refused": _many(_whole({"layer": _TEXT, "why": _TEXT, "sizes": _RUNS})),
+                        "since": _WHOLE,
+                        "period": _WHOLE,
+                        "proven": _YES,
+                    }
+                )
+            ),
+            "ties": _many(_TEXT),
+            "notes": _many(_TEXT),
+            "near": _maybe(
+                _whole(
+                    {
+                        "size": _SIZES,
+                        "works": _YES,
+                        **dict.fromkeys(("below", "above", "even", "pad", "crop"), _MAYBE_SIZES),
+                        "why": _many(_TEXT),
+                    }
+                )
+            ),
+        },
+        {},
+    ),
     "plan": (
         _whole,
         {"format": {"const": 1}},

@@ -35,6 +35,7 @@ def test_a_study_is_made_from_the_fields_of_its_parts_by_name():
     made = sw.Study.of("builtin:resnet20", data="builtin:digits", max_macs="0.8x", budget=3, moves="strides", rate=0.01)
     assert (made.limits.max_macs, made.budget.epochs, made.moves.kinds) == ("0.8x", 3, ("strides",))
     assert made.recipe == {"rate": 0.01}
+    assert sw.Study.of("m", data="d", task="detect", sizes=[8, 20]).recipe == {"sizes": (8, 20)}
     assert sw.Study.of("m", data="d", budget=sw.Budget(epochs=2), seeds=4).budget == sw.Budget(epochs=2, seeds=4)
 
 

@@ -49,7 +49,7 @@ def declared_differs(state: State, declared: Sequence[int | Sequence[int]] | Non
         yield from _missing(state, declared, "declared", pyramid(state))
     modules = dict(state.graph.modules)
     for key, value in state.graph.declared:
-        if isinstance(value, tuple):
+        if isinstance(value, tuple) and key not in modules:
             every = {tuple(f.jump for f in fields) for fields in state.fields.full[1:]}
             real = pyramid(state)
             outputs = [s for s in (cumulative_stride(state, t) for t in state.graph.outputs) if s is not None]
@@ -62,8 +62,9 @@ def declared_differs(state: State, declared: Sequence[int | Sequence[int]] | Non
                 yield _finding(key, f"{key}: declared strides {said}, the maps that go out have {have}")
         elif key in modules:
             found = cumulative_stride(state, modules[key])
-            if found is not None and any(s != value for s in found):
-                yield _finding(key, f"{key}: declared stride {value}, the real one is {times(found)}")
+            own = value if isinstance(value, tuple) else (value,) * state.graph.axes
+            if found is not None and tuple(found) != tuple(own):
+                yield _finding(key, f"{key}: declared stride {_short(own)}, the real one is {times(found)}")
 
 
 def _missing(

@@ -36,30 +36,47 @@ def remainder(window: Window, size: int) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class _Step:
-    """One size to compute from earlier ones: `of(sizes)`, with the fewest positions it needs and what it must equal."""
+class Step:
+    """One size to compute from earlier ones: `of(sizes)`, with the fewest positions it needs and what it must equal.
 
-    of: Callable[[list[int]], int]
+    grid: the first that measures so. change: the map that it comes through; parts: what it is the sum of.
+    """
+
+    of: Callable[[Sequence[int]], int]
     source: int
-    window: Window | None = None
+    grid: int
+    change: AxisMap | None = None
     above: int = 0
     agree: tuple[int, ...] = ()
+    parts: tuple[int, ...] = ()
     pinned: int | None = None
     block: int = 1
     spreads: bool = False
+    constant: bool = False
+
+    @property
+    def window(self) -> Window | None:
+        """The window among its maps."""
+        return self.change if isinstance(self.change, Window) else None
+
+    def fits(self, sizes: Sequence[int], size: int) -> bool:
+        """Whether `size`, made of `sizes`, is what the network takes here."""
+        if self.agree and any(sizes[s] != size and not (self.spreads and sizes[s] == 1) for s in self.agree):
+            return False
+        return size % self.block == 0 and self.pinned in (None, size)
 
 
 class AxisSizes:
     """The sizes along one axis as a short list of steps: maps that keep the size are left out, equal ones shared."""
 
-    __slots__ = ("_known", "_pins", "_slots", "_steps", "axis", "traced")
+    __slots__ = ("_known", "_pins", "axis", "slots", "steps", "traced")
 
     def __init__(self, graph: Graph, axis: int, maps: Maps) -> None:
         self.axis = axis
         self.traced = graph.grids[0].sizes[axis]
-        self._steps: list[_Step] = []
+        self.steps: list[Step] = []
         self._known: dict[Any, int] = {}
-        self._slots: list[int] = []
+        self.slots: list[int] = []
         self._pins: dict[int, list[Pin]] = {}
         for pin in graph.pins:
             if pin.kind in ("flatten", "position table", "window") and (not pin.axes or axis in pin.axes):
@@ -68,14 +85,14 @@ class AxisSizes:
         for grid in graph.grids:
             used = maps.get(grid.index) or grid.maps
             if grid.index not in live and any(isinstance(m, Slice) for m in used):
-                self._slots.append(0)  # a slice that nothing reads may be empty
+                self.slots.append(0)  # a slice that nothing reads may be empty
             else:
-                self._slots.append(self._slot(graph, grid, used))
+                self.slots.append(self._slot(graph, grid, used))
 
-    def _add(self, key: Any, step: _Step) -> int:
+    def _add(self, key: Any, step: Step) -> int:
         if key not in self._known:
-            self._steps.append(step)
-            self._known[key] = len(self._steps)
+            self.steps.append(step)
+            self._known[key] = len(self.steps)
         return self._known[key]
 
     def _slot(self, graph: Graph, grid: Grid, maps: Sequence[AxisMap]) -> int:
@@ -83,51 +100,55 @@ class AxisSizes:
         if self.axis >= len(grid.sizes):
             return -1
         size = grid.sizes[self.axis]
-        sources = [self._slots[s] for s in grid.sources]
+        sources = [self.slots[s] for s in grid.sources]
         if grid.kind == "input":
-            slot = 0 if size == self.traced else self._add(("constant", size), _Step(lambda _, n=size: n, 0))  # type: ignore[misc]
+            slot = 0 if size == self.traced else self._constant(grid, size)
         elif grid.kind == "map":
-            slot = self._mapped(sources[0], maps[self.axis], _reflected(graph, grid, self.axis))
+            slot = self._mapped(sources[0], maps[self.axis], grid, _reflected(graph, grid, self.axis))
         elif grid.kind == "join":
             local = [s for s, g in zip(sources, grid.sources, strict=True) if graph.grids[g].local[self.axis]]
             slot = self._joined(sources, local, grid, spreads_one(graph, grid))
         elif grid.kind == "concat" and grid.axis == self.axis:
-            slot = self._add(("sum", *sources), _Step(lambda n, of=tuple(sources): sum(n[s] for s in of), 0))  # type: ignore[misc]
+            parts = tuple(sources)
+            total = Step(lambda n: sum(n[s] for s in parts), parts[0], grid.index, parts=parts)
+            slot = self._add(("sum", *sources), total)
         elif grid.kind in ("concat", "follow"):
             slot = sources[-1]
         else:
-            slot = self._add(("constant", size), _Step(lambda _, n=size: n, 0))  # type: ignore[misc]
+            slot = self._constant(grid, size)
         for pin in self._pins.get(grid.index, ()):
             slot = self._pinned(slot, pin)
         return slot
+
+    def _constant(self, grid: Grid, size: int) -> int:
+        return self._add(("constant", size), Step(lambda _: size, 0, grid.index, constant=True))
 
     def _pinned(self, slot: int, pin: Pin) -> int:
         """Where the size is found behind something that fixes it: one position may be spread, parts may be many."""
         pinned = pin.sizes[self.axis]
         if pin.multiple:
             block = pin.blocks[self.axis]
-            return self._add(("parts", slot, block), _Step(lambda n, s=slot: n[s], slot, block=block))  # type: ignore[misc]
-        spread = _Step(lambda n, s=slot, to=pinned: to if n[s] == 1 else n[s], slot, pinned=pinned)  # type: ignore[misc]
+            return self._add(("parts", slot, block), Step(lambda n: n[slot], slot, pin.grid, block=block))
         if pin.spreads:
+            spread = Step(lambda n: pinned if n[slot] == 1 else n[slot], slot, pin.grid, pinned=pinned, spreads=True)
             return self._add(("spread", slot, pinned), spread)
-        return self._add(("pin", slot, pinned), _Step(lambda n, s=slot: n[s], slot, pinned=pinned))  # type: ignore[misc]
+        return self._add(("pin", slot, pinned), Step(lambda n: n[slot], slot, pin.grid, pinned=pinned))
 
-    def _mapped(self, source: int, change: AxisMap, above: int) -> int:
-        window = change if isinstance(change, Window) else None
-        if window and window.stride == 1 and not above:
-            grows = window.pad_begin + window.pad_end + 1 - window.span
-            if window.same or grows == 0:
+    def _mapped(self, source: int, change: AxisMap, grid: Grid, above: int) -> int:
+        if isinstance(change, Window) and change.stride == 1 and not above:
+            grows = change.pad_begin + change.pad_end + 1 - change.span
+            if change.same or grows == 0:
                 return source
-        step = _Step(lambda n, m=change, s=source: m.out_size(n[s]), source, window, above)  # type: ignore[misc]
+        step = Step(lambda n: change.out_size(n[source]), source, grid.index, change, above)
         return self._add((source, change, above), step)
 
     def _joined(self, sources: Sequence[int], local: Sequence[int], grid: Grid, spreads: bool) -> int:
         if grid.mixes or len(set(local)) == 1:
             return sources[0] if grid.mixes else local[0]
         if not local:
-            return self._add(("constant", 1), _Step(lambda _: 1, 0))
+            return self._constant(grid, 1)
         agree = tuple(sorted(set(local)))
-        largest = _Step(lambda n, of=agree: max(n[s] for s in of), agree[0], agree=agree, spreads=spreads)  # type: ignore[misc]
+        largest = Step(lambda n: max(n[s] for s in agree), agree[0], grid.index, agree=agree, spreads=spreads)
         return self._add(("agree", agree, spreads), largest)
 
     def works(self, size: int) -> bool:
@@ -142,21 +163,16 @@ class AxisSizes:
         """All sizes, None at the first that does not fit, or where a window leaves a remainder if none is to."""
         sizes = [size]
         try:
-            for step in self._steps:
+            for step in self.steps:
                 window = step.window
                 if lossless and window is not None and window.stride > 1 and remainder(window, sizes[step.source]):
                     return None
                 if step.above and sizes[step.source] <= step.above:
                     return None
-                sizes.append(step.of(sizes))
-                if step.agree and any(
-                    sizes[s] != sizes[-1] and not (step.spreads and sizes[s] == 1) for s in step.agree
-                ):
+                made = step.of(sizes)
+                if not step.fits(sizes, made):
                     return None
-                if sizes[-1] % step.block:
-                    return None
-                if step.pinned is not None and sizes[-1] != step.pinned:
-                    return None
+                sizes.append(made)
         except GeometryError:
             return None
         return sizes
@@ -164,7 +180,7 @@ class AxisSizes:
     def at(self, size: int, grids: Sequence[int]) -> list[int] | None:
         """The sizes of some grids when the input measures `size`; None where the network does not run."""
         sizes = self._run(size)
-        return None if sizes is None else [sizes[self._slots[g]] if self._slots[g] >= 0 else 1 for g in grids]
+        return None if sizes is None else [sizes[self.slots[g]] if self.slots[g] >= 0 else 1 for g in grids]
 
     def smallest(self) -> int | None:
         """Fewest input positions on which the network runs; None when no size up to the traced one does."""
@@ -173,7 +189,7 @@ class AxisSizes:
     def nearest(self) -> tuple[int | None, int | None]:
         """The nearest sizes below and above the traced one (itself included) that leave no remainder."""
         here = self.traced
-        if not any(step.window and step.window.stride > 1 for step in self._steps):
+        if not any(step.window and step.window.stride > 1 for step in self.steps):
             return here, here
         span = min(2 * self._period(), _FURTHEST)
         below = next((n for n in range(here, max(here - span, 0), -1) if self.lossless(n)), None)
@@ -182,8 +198,8 @@ class AxisSizes:
 
     def _period(self) -> int:
         """Input positions after which remainders repeat: the largest product of strides on a path."""
-        reach = [1] * (len(self._steps) + 1)
-        for at, step in enumerate(self._steps, 1):
+        reach = [1] * (len(self.steps) + 1)
+        for at, step in enumerate(self.steps, 1):
             before = max((reach[s] for s in step.agree), default=reach[step.source])
             reach[at] = before * (step.window.stride if step.window else 1)
         return max(reach)
@@ -227,7 +243,7 @@ def smallest_input(graph: Graph, maps: Maps | None = None) -> tuple[int | None, 
     Where statistics of a single number are refused (instance norm on one position), axes depend on each other: if
     those sizes fail together, the smallest number that will do on every axis at once.
     """
-    axes = _axes(graph, maps) if maps else _axes_as_traced(graph)
+    axes = axes_of(graph, maps) if maps else axes_as_traced(graph)
     several = [graph.tensors[n.inputs[0]].grid for n in graph.nodes if n.attrs.get("several")]
     grids = [g for g in several if g is not None]
     if not grids:
@@ -254,17 +270,17 @@ def _together(axes: Sequence[AxisSizes], sizes: Sequence[int], grids: Sequence[i
 
 def _by_axis(graph: Graph, maps: Maps, ask: Callable[[AxisSizes], Found]) -> tuple[Found, ...]:
     """What is found along each axis, once for axes that are alike."""
-    axes = _axes(graph, maps) if maps else _axes_as_traced(graph)
+    axes = axes_of(graph, maps) if maps else axes_as_traced(graph)
     found = {id(sizes): ask(sizes) for sizes in dict.fromkeys(axes)}
     return tuple(found[id(sizes)] for sizes in axes)
 
 
 @lru_cache(maxsize=64)
-def _axes_as_traced(graph: Graph) -> tuple[AxisSizes, ...]:
-    return _axes(graph, {})
+def axes_as_traced(graph: Graph) -> tuple[AxisSizes, ...]:
+    return axes_of(graph, {})
 
 
-def _axes(graph: Graph, maps: Maps) -> tuple[AxisSizes, ...]:
+def axes_of(graph: Graph, maps: Maps) -> tuple[AxisSizes, ...]:
     """The sizes along each axis, the same object for neighbours that are alike."""
     out: list[AxisSizes] = []
     for axis in range(graph.axes):
@@ -280,7 +296,13 @@ def _alike(graph: Graph, maps: Maps, one: int, other: int) -> bool:
         used = maps.get(grid.index) or grid.maps
         if (used and used[one] != used[other]) or (grid.kind == "concat" and grid.axis in (one, other)):
             return False
-    return all(p.sizes[one] == p.sizes[other] for p in graph.pins if len(p.sizes) > other)
+    return all(
+        p.sizes[one] == p.sizes[other]
+        and (one in p.axes) == (other in p.axes)
+        and (not p.blocks or p.blocks[one] == p.blocks[other])
+        for p in graph.pins
+        if len(p.sizes) > other
+    )
 
 
 def lossless_inputs(graph: Graph, maps: Maps | None = None) -> tuple[tuple[int | None, int | None], ...]:

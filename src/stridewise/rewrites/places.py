@@ -86,6 +86,8 @@ def _behind(graph: Graph, site: Node) -> tuple[int, bool]:
             break
         now = inside[0]
         if between == "order":
+            if "order" not in node.attrs:  # axes moved in a way that is not told
+                break
             now = tuple(now[i] for i in node.attrs["order"])
         bent = bent or (between == "bends" and not node.attrs.get("affine"))
         order[node.outputs[0]] = now

@@ -43,13 +43,16 @@ class Mark:
 
 
 def curve(contenders: Sequence[Contender], noise: Noise, *, most: float | None = None) -> tuple[Mark, ...]:
-    """A mark each, rivals left out; the first contender is the network as it is. most: the limit on the cost, as a
-    share of today's."""
+    """A mark each, and one at the limit where that lies beyond them; rivals are left out.
+
+    The first contender is the network as it is. most: the limit on the cost, as a share of today's.
+    """
     if not contenders or not contenders[0].outcomes:
         return ()
     first = contenders[0]
     out = []
-    for mark in MARKS:
+    dear = [most] if most is not None and most > MARKS[-1] * _ROUND else []
+    for mark in (*MARKS, *dear):
         here = [
             c
             for c in contenders

@@ -21,6 +21,7 @@ from stridewise.study.value import Study
 
 _OTHERS = 1 / 3  # of the trials go to smaller pictures and narrower networks, where there are any
 _EACH = 4  # plans of each such network to choose from
+_LEAST = 0.2  # of today's multiply-adds: cheaper ones answer another question, as in the shortlist of a front
 _NO_LIMIT = "1x"
 
 
@@ -113,6 +114,7 @@ def _others(graph: Graph, study: Study, trains: TrainScore, front: CostFront) ->
         networks += [("scale", rival) for rival in smaller(trains)]
     if "width" in kinds:
         networks += [("width", rival) for rival in narrower(trains)]
+    today = candidate(graph, Plan(), "default", "default").macs
     limits = _limits(study) | {
         name: front.limits.get(name) for name in ("max_macs", "max_activations", "max_peak_bytes")
     }
@@ -128,7 +130,7 @@ def _others(graph: Graph, study: Study, trains: TrainScore, front: CostFront) ->
             continue
         for plan, name in listed:
             made = candidate(under, plan, f"{rival.name}{name}", origin, base=graph)
-            if _keeps(made, front.limits):
+            if _keeps(made, front.limits) and made.macs >= _LEAST * today:
                 yield replace(made, variant=rival)
 
 

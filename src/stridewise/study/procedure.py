@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from typing import TypeAlias
 
@@ -73,10 +74,11 @@ def finalists(
     """
     alive = [plan for plan in ranked if plan and plan in within]
     room = max(1, count - (0 in ranked and 0 in within)) if alive else 0
-    marks = {"best": (), "curve": (1.0, 0.5, 0.75, 1.5, 2.0), "cheapest": (0.5, 0.75, 1.0)}[aim]
+    marks = {"best": (), "curve": (1.0, 0.5, math.inf, 0.75, 1.5, 2.0), "cheapest": (0.5, 0.75, 1.0)}[aim]
     chosen: list[int] = []
     for mark in marks:
-        best = next((p for p in alive if _LEAST * mark * today < costs[p] <= mark * today * _ROUND), None)
+        least = _LEAST * mark if mark < math.inf else _DEAREST
+        best = next((p for p in alive if least * today < costs[p] <= mark * today * _ROUND), None)
         if best is not None and best not in chosen:
             chosen.append(best)
     chosen += [plan for plan in alive if plan not in chosen]
@@ -84,6 +86,7 @@ def finalists(
 
 
 _LEAST, _ROUND = 0.6, 1 + 1e-9  # of a mark: a plan cheaper than that answers another one
+_DEAREST = 1.5  # times today's cost, from which on a plan stands for the dear end of the curve
 
 
 def by_score(places: Sequence[Place], costs: Sequence[float], scores: Mapping[Job, float], budget: int) -> Belief:

@@ -356,10 +356,13 @@ def _plain(value: Any) -> Any:
     return tuple(_plain(v) for v in value) if isinstance(value, list | tuple) else value
 
 
+_TASK_OPTIONS = {"head", "levels", "width", "sizes"}  # of segment and detect, which check them themselves
+
+
 def _check_near(recipe: Mapping[str, Any]) -> None:
     """Raises: UsageError where a setting of the training is nearly a field's name."""
     known = {f.name for part in (Study, *_PARTS) for f in fields(part)}
-    own = {f.name for f in fields(Recipe)}
+    own = {f.name for f in fields(Recipe)} | _TASK_OPTIONS
     for name in recipe:
         close = get_close_matches(name, known - own, 1, 0.8)
         if name not in own and close:

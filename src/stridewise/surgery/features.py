@@ -12,7 +12,7 @@ from torch import nn
 from stridewise.analyses.fields import Fields, fields
 from stridewise.analyses.sizes import grid_sizes
 from stridewise.errors import PlanError
-from stridewise.ir import Graph, Node
+from stridewise.ir import Graph, Grid, Node, Tensor
 from stridewise.tracing.patching import Run, standing_in
 from stridewise.tracing.steps import step_of
 from stridewise.tracing.trace import InputSpec, trace
@@ -30,6 +30,7 @@ class Level:
     channels: int
     centre: tuple[float, ...]
     copied: bool
+    channels_last: bool = False
 
 
 class _EnoughError(Exception):
@@ -50,12 +51,14 @@ class Features(nn.Module):
         names: Sequence[str],
         channels: Sequence[int],
         copies: Sequence[bool] = (),
+        last: Sequence[bool] = (),
     ) -> None:
         super().__init__()
         self.model = model
         self.strides = tuple(strides)
         self.names = tuple(names)
         self.channels = tuple(channels)
+        self._last = {name for name, moved in zip(names, last, strict=False) if moved}
         # Maps that a later in-place op writes over are copied when they are met.
         self._copied = {name for name, copy in zip(names, copies, strict=False) if copy}
 
@@ -75,7 +78,14 @@ class Features(nn.Module):
                 self.model(*args, **kwargs)
         except _EnoughError:
             pass
-        return [found[name] for name in self.names]
+        missing = [name for name in self.names if name not in found]
+        if missing:
+            shown = " and ".join("x".join(map(str, a.shape[1:])) for a in args if isinstance(a, torch.Tensor))
+            raise PlanError(
+                f"features: {', '.join(missing)} did not run at input {shown or 'of this size'}: the forward takes "
+                "another way there; ask for features traced at that input"
+            )
+        return [found[name].movedim(-1, 1) if name in self._last else found[name] for name in self.names]
 
     def extra_repr(self) -> str:
         """The strides and where each comes from."""
@@ -124,12 +134,20 @@ def features(
                 )
             raise PlanError(f"features: no map at cumulative stride {told(key)}; {there}")
         chosen.append(found[key])
-    return Features(model, strides, [c.name for c in chosen], [c.channels for c in chosen], [c.copied for c in chosen])
+    return Features(
+        model,
+        strides,
+        [c.name for c in chosen],
+        [c.channels for c in chosen],
+        [c.copied for c in chosen],
+        [c.channels_last for c in chosen],
+    )
 
 
 def levels(model: nn.Module, input: InputSpec = (3, 224, 224)) -> dict[tuple[int, ...], Level]:
-    """The map to take at each cumulative stride that the model has maps at, by its graph; finest first."""
-    return _levels(model, trace(model, input))
+    """The map to take at each cumulative stride that the model has maps at, channels first, by its graph; finest
+    first."""
+    return {stride: level for stride, level in _levels(model, trace(model, input)).items() if not level.channels_last}
 
 
 def _levels(model: nn.Module, graph: Graph) -> dict[tuple[int, ...], Level]:
@@ -138,13 +156,15 @@ def _levels(model: nn.Module, graph: Graph) -> dict[tuple[int, ...], Level]:
     for stride, (name, index) in sorted(_by_stride(model, graph, reach).items()):
         tensor = graph.tensors[index]
         assert tensor.grid is not None
+        last = is_channels_last(tensor, graph.grids[tensor.grid])
         centre = tuple(float(f.centre) + 0.5 for f in reach.full[tensor.grid])
         out[stride] = Level(
             stride=stride,
             name=name,
-            channels=tensor.shape[1],
+            channels=tensor.shape[-1 if last else 1],
             centre=centre,
             copied=_overwritten(graph, index),
+            channels_last=last,
         )
     return out
 
@@ -181,8 +201,8 @@ def _by_stride(model: nn.Module, graph: Graph, reach: Fields) -> dict[tuple[int,
             continue
         grid = graph.grids[tensor.grid]
         jumps = [f.jump for f in reach.full[tensor.grid]]
-        laid_out = tensor.shape[2:] == grid.sizes and tensor.shape[:1] == batch
-        laid_out = laid_out and len(tensor.volume.over) == len(grid.sizes)
+        laid_out = tensor.shape[2:] == grid.sizes and len(tensor.volume.over) == len(grid.sizes)
+        laid_out = (laid_out or is_channels_last(tensor, grid)) and tensor.shape[:1] == batch
         if all(grid.local) and laid_out and all(j.denominator == 1 for j in jumps):
             strides[path] = tuple(int(j) for j in jumps)
     blocks = {b for b in {_block(model, node) for node in graph.nodes if _steps(node)} if _steps_once(b, strides)}
@@ -194,6 +214,12 @@ def _by_stride(model: nn.Module, graph: Graph, reach: Fields) -> dict[tuple[int,
         inside = any(path.startswith(f"{b}.") and strides.get(b) != stride for b in blocks)
         found[stride] = max(found.get(stride, (False, -1, 0, "")), (not inside, tensors[path], -path.count("."), path))
     return {stride: (path, index) for stride, (_, index, _, path) in found.items()}
+
+
+def is_channels_last(tensor: Tensor, grid: Grid) -> bool:
+    """Whether a map holds its positions before its channels, as those of Swin do."""
+    shape, sizes = tensor.shape, grid.sizes
+    return len(shape) == len(sizes) + 2 and shape[1:-1] == sizes and shape[2:] != sizes
 
 
 def _steps(node: Node) -> bool:

@@ -225,7 +225,7 @@ def _declared(model: nn.Module, stated: Sequence[tuple[str, torch.Tensor]]) -> l
     info = getattr(model, "feature_info", None)
     rows = getattr(info, "info", info)
     if isinstance(rows, list | tuple) and all(isinstance(r, Mapping) and "reduction" in r for r in rows):
-        found.extend((str(r.get("module", "")), int(r["reduction"])) for r in rows)
+        found.extend((str(r.get("module", "")), _whole(r["reduction"])) for r in rows)
     stride = getattr(model, "stride", None)
     if (
         model._modules
@@ -238,3 +238,8 @@ def _declared(model: nn.Module, stated: Sequence[tuple[str, torch.Tensor]]) -> l
         if held.dim() == 1 and held.device.type != "meta":
             found.append((name, tuple(int(s) for s in held.tolist())))
     return found
+
+
+def _whole(stride: Any) -> Any:
+    """A declared stride: one number, or one an axis where they differ."""
+    return tuple(int(s) for s in stride) if isinstance(stride, list | tuple) else int(stride)

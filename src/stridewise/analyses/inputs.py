@@ -1,0 +1,354 @@
+"""Which input sizes a network takes: per axis the exact set, what refuses the others, and the nearest to a picture.
+
+Along an axis the other axes are as traced, other inputs too. Norms count as in eval, one picture at a time: what
+refuses the mean of a single number does so here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+from stridewise.analyses.limits import AxisSizes, Step, axes_as_traced
+from stridewise.analyses.pace import Outlook, columns, outlook
+from stridewise.analyses.progressions import Progression, divisor, nearest, progressions
+from stridewise.analyses.sizes import name_of, where
+from stridewise.errors import GeometryError, UsageError, by
+from stridewise.ir import Graph, Pin, check_graph
+from stridewise.report.document import Document, Facts, Table
+from stridewise.report.values import of_fields, plain
+from stridewise.shown import Shown
+
+# Sizes that are looked at where the period is longer than anybody's picture.
+_FURTHEST = 16384
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """Sizes along an axis that one layer does not take, and why, at the largest of them up to the traced size."""
+
+    layer: str
+    why: str
+    sizes: tuple[Progression, ...]
+    _explain: Callable[[int], str] = field(repr=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AxisInputs:
+    """The sizes along one axis: those that work, those of them without a remainder, and what refuses the others.
+
+    From `since` on they repeat after `period` (0: none works there); not proven: looked at up to `since` only.
+    divisor: what every size that works is a multiple of, from the first on, where that says it all.
+    """
+
+    axis: int
+    traced: int
+    works: tuple[Progression, ...]
+    no_remainder: tuple[Progression, ...]
+    divisor: int | None
+    refused: tuple[Refusal, ...]
+    since: int
+    period: int
+    proven: bool = True
+
+    def __contains__(self, size: int) -> bool:
+        return any(size in each for each in self.works)
+
+    def nearest(self, size: int) -> tuple[int | None, int | None]:
+        """The nearest sizes that work, at most and at least `size`."""
+        return nearest(self.works, size)
+
+    def why(self, size: int) -> str:
+        """What refuses a size, with the layer; "" where it works."""
+        if size in self:
+            return ""
+        found = next((r for r in self.refused if any(size in each for each in r.sizes)), None)
+        return f"{found.layer}: {found._explain(size)}" if found else "beyond what was looked at"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Near:
+    """The sizes around one picture's: an entry an axis, None where there is none.
+
+    below, above: the nearest that work; crop, pad: positions to take away or to add for them.
+    """
+
+    size: tuple[int, ...]
+    works: bool
+    below: tuple[int | None, ...]
+    above: tuple[int | None, ...]
+    even: tuple[int | None, ...]
+    why: tuple[str, ...]
+
+    @property
+    def pad(self) -> tuple[int | None, ...]:
+        """Positions to add."""
+        return tuple(None if a is None else a - n for a, n in zip(self.above, self.size, strict=True))
+
+    @property
+    def crop(self) -> tuple[int | None, ...]:
+        """Positions to take away."""
+        return tuple(None if b is None else n - b for b, n in zip(self.below, self.size, strict=True))
+
+    def to_json(self) -> dict[str, object]:
+        """Plain values."""
+        return of_fields(self, pad=self.pad, crop=self.crop)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inputs(Shown):
+    """The input sizes that a network takes. ties: what makes axes depend on each other; notes: what isn't known."""
+
+    model: str
+    input: object
+    axes: tuple[AxisInputs, ...]
+    ties: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    near: Near | None = None
+
+    def around(self, size: Sequence[int]) -> Near:
+        """The sizes around a picture's. Raises: UsageError where it has other axes, or a size below 1."""
+        if len(size) != len(self.axes) or any(not isinstance(n, int) or n < 1 for n in size):
+            wanted = by(axis.traced for axis in self.axes)
+            raise UsageError(f"near: {len(self.axes)} sizes from 1 are wanted, as {wanted}, not {by(size)}")
+        pairs = [axis.nearest(n) for axis, n in zip(self.axes, size, strict=True)]
+        even = [nearest(axis.no_remainder, n) for axis, n in zip(self.axes, size, strict=True)]
+        return Near(
+            size=tuple(size),
+            works=all(n in axis for axis, n in zip(self.axes, size, strict=True)),
+            below=tuple(below for below, _ in pairs),
+            above=tuple(above for _, above in pairs),
+            even=tuple(above for _, above in even),
+            why=tuple(axis.why(n) for axis, n in zip(self.axes, size, strict=True)),
+        )
+
+    def to_json(self) -> dict[str, object]:
+        """Plain values, schema "stridewise.sizes/1"."""
+        return {
+            "schema": "stridewise.sizes/1",
+            "model": self.model,
+            "input": self.input,
+            "axes": [plain(axis) for axis in self.axes],
+            "ties": list(self.ties),
+            "notes": list(self.notes),
+            "near": plain(self.near),
+        }
+
+    def document(self) -> Document:
+        """Each axis in words, what refuses which sizes, and the way to the sizes around a picture."""
+        parts: list[Facts | Table] = []
+        alike = all(_same(axis, self.axes[0]) for axis in self.axes)
+        for axis in self.axes[:1] if alike else self.axes:
+            title = "" if len(self.axes) == 1 else "on each axis" if alike else f"axis {axis.axis}"
+            parts.append(_facts(axis, title))
+            if axis.refused:
+                rows = tuple((r.layer, _set(r.sizes, 3), r.why) for r in axis.refused)
+                head = ("refused by", "sizes", "why, as an example")
+                parts.append(Table(title="", head=head, rows=rows, left=frozenset({0, 1, 2})))
+        if self.near is not None:
+            parts.append(_near_facts(self.near))
+        lead = (f"{self.model}: the input sizes on which it runs",)
+        return Document(title="Input sizes", lead=lead, parts=tuple(parts), notes=(*self.ties, *self.notes), quiet=True)
+
+
+def _same(axis: AxisInputs, other: AxisInputs) -> bool:
+    return (axis.works, axis.no_remainder, axis.refused) == (other.works, other.no_remainder, other.refused)
+
+
+def _set(sets: Sequence[Progression], most: int = 6) -> str:
+    """Progressions in words, the first `most` of them."""
+    said = [str(each) for each in sets[:most]]
+    if len(sets) > most:
+        said.append(f"and {len(sets) - most} more runs")
+    return "; ".join(said) or "none"
+
+
+def _facts(axis: AxisInputs, title: str) -> Facts:
+    rows = [("works", _set(axis.works)), ("no remainder", _set(axis.no_remainder))]
+    if axis.divisor:
+        rows.append(("divisor", str(axis.divisor)))
+    if not axis.proven:
+        rows.append(("looked at", f"sizes up to {axis.since}; they repeat later than that"))
+    every = frozenset(name for name, _ in rows)
+    return Facts(title=title, rows=tuple(rows), breaks=every)
+
+
+def _near_facts(near: Near) -> Facts:
+    rows = [("runs", "yes" if near.works else "no: " + "; ".join(dict.fromkeys(filter(None, near.why))))]
+    if not near.works:
+        if None not in near.above:
+            rows.append(("pad", f"by {by(n or 0 for n in near.pad)} to {by(n or 0 for n in near.above)}"))
+        if None not in near.below:
+            rows.append(("crop", f"by {by(n or 0 for n in near.crop)} to {by(n or 0 for n in near.below)}"))
+    if None not in near.even and near.even != near.above:
+        rows.append(("no remainder", by(n or 0 for n in near.even)))
+    return Facts(title=f"near {by(near.size)}", rows=tuple(rows), breaks=frozenset(name for name, _ in rows))
+
+
+def sizes(graph: Graph, near: Sequence[int] | None = None) -> Inputs:
+    """Which input sizes the network takes, exactly: per axis the set, what refuses the others, the divisor.
+
+    near: sizes of a picture, for the nearest that work (`.near`). Raises: UsageError where `near` has other axes.
+    """
+    check_graph(graph, "sizes")
+    several = _several(graph)
+    done: dict[tuple[int, tuple[int, ...]], AxisInputs] = {}
+    axes = []
+    for axis, along in enumerate(axes_as_traced(graph)):
+        alone = tuple(g for g in several if _others(graph, g, axis) == 1)
+        key = (id(along), alone)
+        if key not in done:
+            done[key] = _along(graph, along, alone)
+        axes.append(replace(done[key], axis=axis))
+    found = Inputs(
+        model=graph.model,
+        input=plain(graph.input),
+        axes=tuple(axes),
+        ties=_ties(graph, several),
+        notes=_notes(graph),
+    )
+    return found if near is None else replace(found, near=found.around(near))
+
+
+def _several(graph: Graph) -> tuple[int, ...]:
+    """Grids on which some norm wants more than one value a channel."""
+    grids = (graph.tensors[n.inputs[0]].grid for n in graph.nodes if n.attrs.get("several"))
+    return tuple(dict.fromkeys(g for g in grids if g is not None))
+
+
+def _others(graph: Graph, grid: int, axis: int) -> int:
+    """Positions that the other axes of a grid have, as traced."""
+    return math.prod(n for a, n in enumerate(graph.grids[grid].sizes) if a != axis)
+
+
+def _along(graph: Graph, along: AxisSizes, alone: Sequence[int]) -> AxisInputs:
+    """The sizes along one axis; alone: grids that need more than one position along it."""
+    several = {along.slots[g]: g for g in alone if along.slots[g] >= 0}
+    view = outlook(along, tuple(several))
+    upto = min(view.upto, _FURTHEST)
+    found, failed, uneven = columns(along, upto)
+    narrow = {
+        n: grid
+        for slot, grid in several.items()
+        for n, size in enumerate(found[slot], 1)
+        if n not in failed and size is not None and size < 2
+    }
+    works = [n not in failed and n not in narrow for n in range(1, upto + 1)]
+    even = [fits and n not in uneven for n, fits in enumerate(works, 1)]
+    proven = view.upto <= _FURTHEST
+    since, period = _tail(view, upto, proven)
+    sets = progressions(works, since, period)
+    last = (upto, 1) if proven and not period else (min(since, upto + 1), period)
+    return AxisInputs(
+        axis=along.axis,
+        traced=along.traced,
+        works=sets,
+        no_remainder=progressions(even, since, period),
+        divisor=divisor(sets),
+        refused=_refused(graph, along, upto, failed | {n: -g - 1 for n, g in narrow.items()}, last),
+        since=since,
+        period=period,
+        proven=proven,
+    )
+
+
+def _tail(view: Outlook, upto: int, proven: bool) -> tuple[int, int]:
+    """(since, period) of what was looked at: nothing repeats where none works any more, or where it ends too early."""
+    if not proven or view.end is not None:
+        return upto + 1, 0
+    return view.since, view.period
+
+
+def _refused(
+    graph: Graph, along: AxisSizes, looked: int, failed: dict[int, int], tail: tuple[int, int]
+) -> tuple[Refusal, ...]:
+    """The sizes that fail, by the step at fault; below zero stands the grid of a norm."""
+    out = []
+    for at in dict.fromkeys(failed[n] for n in sorted(failed)):
+        fails = [failed.get(n) == at for n in range(1, looked + 1)]
+        explain = partial(_explained, graph, along, at)
+        example = max((n for n, bad in enumerate(fails[: along.traced], 1) if bad), default=fails.index(True) + 1)
+        node = graph.nodes[_norm(graph, -at - 1)] if at < 0 else None
+        layer = name_of(graph, node) if node else _layer(graph, along, along.steps[at])
+        sets = progressions(fails, *tail)
+        out.append(Refusal(layer=layer, why=explain(example), sizes=sets, _explain=explain))
+    return tuple(out)
+
+
+def _norm(graph: Graph, grid: int) -> int:
+    """The norm that wants more than one value on a grid."""
+    return next(n.index for n in graph.nodes if n.attrs.get("several") and graph.tensors[n.inputs[0]].grid == grid)
+
+
+def _pin(graph: Graph, along: AxisSizes, step: Step) -> Pin | None:
+    """What fixes the size that a step checks."""
+    if step.pinned is None and step.block == 1:
+        return None
+    return next((p for p in graph.pins if p.grid == step.grid and (not p.axes or along.axis in p.axes)), None)
+
+
+def _layer(graph: Graph, along: AxisSizes, step: Step) -> str:
+    pin = _pin(graph, along, step)
+    return name_of(graph, graph.nodes[pin.node]) if pin else where(graph, graph.grids[step.grid])
+
+
+def _explained(graph: Graph, along: AxisSizes, at: int, size: int) -> str:
+    """What step `at` refuses at an input of `size` positions; below zero stands the grid of a norm."""
+    if at < 0:
+        return f"at {size}, more than one value a channel is wanted, and one is left"
+    found = columns(along, size, size)[0]
+    return f"at {size}, {_said(graph, along, along.steps[at], [column[0] for column in found])}"
+
+
+def _said(graph: Graph, along: AxisSizes, step: Step, row: Sequence[int | None]) -> str:
+    """What a step refuses when the slots measure `row`."""
+    grid, comes = graph.grids[step.grid], row[step.source]
+    if step.agree:
+        sides = {along.slots[s]: s for s in grid.sources if graph.grids[s].local[along.axis]}
+        parts = [f"{row[slot]} from {where(graph, graph.grids[s])}" for slot, s in sides.items()]
+        return "sizes differ: " + ", ".join(parts)
+    if step.block > 1:
+        return f"{comes} positions do not divide into parts of {step.block}"
+    if step.pinned is not None:
+        pin = _pin(graph, along, step)
+        return f"{comes} positions where {step.pinned} are wanted" + (f": {pin.message}" if pin else "")
+    if comes is not None and comes <= step.above:
+        return f"{comes} positions, and its padding needs more than {step.above}"
+    try:
+        assert step.change is not None
+        step.change.out_size(comes or 0)
+    except GeometryError as error:
+        return str(error)
+    return f"{comes} positions do not fit"
+
+
+def _ties(graph: Graph, several: Sequence[int]) -> tuple[str, ...]:
+    """What makes the axes depend on each other, a sentence each."""
+    if graph.axes < 2:
+        return ()
+    held = [
+        (name_of(graph, graph.nodes[p.node]), p.message)
+        for p in graph.pins
+        if p.kind in ("flatten", "position table") and len(p.axes or p.sizes) > 1 and not p.spreads
+    ]
+    said = []
+    if held:
+        more = f" and {len(held) - 1} more" if len(held) > 1 else ""
+        said.append(f"axes are tied at {held[0][0]}{more} ({held[0][1]}): each set holds with the other axes as traced")
+    if several:
+        layer = name_of(graph, graph.nodes[_norm(graph, several[0])])
+        said.append(f"axes are tied at {layer}, which refuses one value a channel: one axis at least needs two")
+    return tuple(said)
+
+
+def _notes(graph: Graph) -> tuple[str, ...]:
+    """What the sets leave out."""
+    notes = []
+    if len(graph.inputs) > 1:
+        notes.append(f"sizes of '{graph.inputs[0][0]}', the other inputs as traced")
+    notes += [f"behind {u.key} ({u.op}) sizes are not known; what is refused there is not seen" for u in graph.unknown]
+    if graph.end is not None:
+        notes.append(str(graph.end))
+    return tuple(notes)
