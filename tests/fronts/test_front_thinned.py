@@ -31,6 +31,7 @@ def _thinned_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attempt, "EASY_POINTS", 0)
     monkeypatch.setattr(sweep, "THINNED_FROM", 0)
     monkeypatch.setattr(sweep, "_COMPARED_AT", 0)
+    monkeypatch.setattr(sweep, "_PORTION", 1)
 
 
 def points(found: Front) -> Found:

@@ -168,7 +168,7 @@ def _compared(stage: Stage, points: Rows, limits: Limits, macs: Ints, peak: Ints
     sure = _sure(stage, state, points, limits)
     ends = np.unique(np.searchsorted(points.starts, np.arange(_PORTION, len(points) + _PORTION, _PORTION)))
     out, first = [], 0
-    for last in map(int, points.starts[np.minimum(ends, len(points.states))]):
+    for last in map(int, np.unique(points.starts[np.minimum(ends, len(points.states))])):
         rows = slice(first, last)
         columns = (state[rows], macs[rows], peak[rows], made[rows], points.changes[rows])
         out.append(first + undominated(*columns, final=final, sure=None if sure is None else sure[rows]))
