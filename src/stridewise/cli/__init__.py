@@ -45,7 +45,7 @@ _COMMANDS = {
     "slide": ("stridewise.cli.slide", "One convolution, shown: window, product, sum, step, feature map."),
     "serve": ("stridewise.cli.serve", "The page: see strides, change them, watch every consequence."),
     "demo": ("stridewise.cli.demo", "The whole path on built-in data, in a few minutes."),
-    "rule": ("stridewise.cli.rule", "What a rule behind findings means, and what to do: SW101 to SW301."),
+    "rule": ("stridewise.cli.rule", "What a rule behind findings means, and what to do: SW101 to SW403."),
     "schema": ("stridewise.cli.schema", "The JSON schema of what a command prints with --json."),
     "ops": ("stridewise.cli.ops", "The operations Stridewise has rules for."),
 }
