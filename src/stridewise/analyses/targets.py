@@ -182,7 +182,7 @@ def target_findings(state: State, target: Target) -> Iterator[Finding]:
         if needed > target.memory:
             text = (
                 f"{graph.model}: {needed:,} bytes of maps are alive at once at {target.bytes} a value, "
-                f"and {target.name} has {target.memory:,} ({target.memory_source}). Step earlier, or take a smaller input"
+                f"and {target.name} has {target.memory:,} ({target.memory_source}). Step earlier, or shrink the input"
             )
             yield Finding(rule="SW403", severity="warning", key="", message=text)
 
