@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import click
 
@@ -35,6 +36,7 @@ from stridewise.errors import LoadError, MissingExtraError
     help="A run folder of `stridewise search`, to show beside. May be given again.",
 )
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Where to listen. [default: a free port]")
+@click.option("--at", "fragment", default="", metavar="WHERE", help="What stands behind the # of a page's address.")
 @click.option("--no-browser", is_flag=True, help="Only print the address.")
 def command(
     models: tuple[str, ...],
@@ -45,6 +47,7 @@ def command(
     fitted: str | None,
     folders: tuple[Path, ...],
     port: int,
+    fragment: str,
     no_browser: bool,
 ) -> None:
     """Parse, bind, print the address, serve."""
@@ -63,6 +66,8 @@ def command(
     token = safety.new_token()
     number = listener.getsockname()[1]
     address = f"http://{server.ADDRESS}:{number}/?token={token}"
+    if fragment:
+        address += "#" + quote(fragment.removeprefix("#"), safe="=&:,+.[]%")
 
     def ready() -> None:
         click.echo(f"Stridewise: {address}")
