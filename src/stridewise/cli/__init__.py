@@ -28,6 +28,7 @@ _COMMANDS = {
         "Findings about networks' strides; exit 3 when there are any at the chosen level.",
     ),
     "sizes": ("stridewise.cli.sizes", "Which input sizes a network takes, exactly, and what refuses the others."),
+    "places": ("stridewise.cli.places", "Where a layer's cells lie in the picture, and how long its map is."),
     "set": ("stridewise.cli.set", "Change strides: complete a request to a consistent plan, check it, write it."),
     "fit": ("stridewise.cli.fit", "Which strides a data set permits, without training."),
     "measure": (
