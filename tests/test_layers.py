@@ -20,6 +20,7 @@ ROOMS = {
     "findings": set(),
     "rules": {"findings"},
     "schemas": set(),
+    "lessons": set(),
     "convolution": {"axis"},
     "ir": {"axis"},
     "plans": {"ir"},
