@@ -98,6 +98,7 @@ def test_the_shift_test_is_dragged_and_found_again_after_a_reload(page: Any, add
     page.get_by_role("button", name=re.compile("^run (the shift test|again)")).click()
     page.reload()
     page.locator(".curve").first.wait_for(state="attached")  # of a plain picture, another test's, it is flat
+    page.locator(".moved .frame").scroll_into_view_if_needed()
     frame = place(page, page.locator(".moved .frame"))
     pixel = frame["width"] / 32
     page.mouse.move(frame["x"] + 150, frame["y"] + 50)
