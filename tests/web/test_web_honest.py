@@ -201,7 +201,7 @@ class TestInTheBrowser:
         page.locator("#network").select_option("1")
         until(page, lambda: "whole picture" in fact(page, "receptive field"))
         answered(page, lambda: page.locator("#output-stride").select_option("1"))
-        answered(page, lambda: page.locator("#keep").check())
+        answered(page, lambda: page.locator("#keep").click())
         weights = page.locator("[data-fact='trained weights']")
         until(page, lambda: fact(page, "trained weights") == "exact except means")
         assert "exact" not in weights.locator(".badge").inner_text()
