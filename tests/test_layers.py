@@ -21,6 +21,7 @@ ROOMS = {
     "rules": {"findings"},
     "schemas": set(),
     "lessons": set(),
+    "claims": {"data", "measuring", "models", "tasks", "tracing", "api", "plans"},
     "convolution": {"axis"},
     "ir": {"axis"},
     "plans": {"ir"},
