@@ -24,12 +24,12 @@ docs: $(STAMP)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 	@echo "site/index.html"
 
-# EXTRAS: in which clean environments the built wheel is tried.
-EXTRAS ?= core torch
+# WITH: in which clean environments the built wheel is tried.
+WITH ?= core torch
 wheel: $(STAMP)
 	rm -rf dist
 	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
-	$(BIN)/python tests/wheel.py dist/*.whl $(EXTRAS)
+	$(BIN)/python tests/wheel.py dist/*.whl $(WITH)
 
 # CONTRIBUTING.md has the steps; VERSION is that of src/stridewise/__init__.py.
 release: test docs wheel
