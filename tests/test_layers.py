@@ -92,6 +92,7 @@ ROOMS = {
 # Heavy libraries -> rooms that may import them.
 HEAVY = {
     "torch": {
+        "claims",
         "tracing",
         "surgery",
         "models",
