@@ -64,13 +64,11 @@ MEDICAL = {  # with what each steps in all
     "BasicUNet": (16, {"features": (8, 8, 16, 16, 32, 8)}),
     "DenseNet": (32, {"init_features": 8, "growth_rate": 4, "block_config": (1, 1, 1)}),
 }
+LESS = {"Swin": (4, 2), "PSPNet": (4, 2), "DeepLabV3": (4, 2), "DeepLabV3Plus": (8, 4)}  # caps of those below 32
 # By name what makes it, and two caps below what it steps in all.
 NETWORKS = {
-    **{
-        f"transformers {n}": (lambda n=n, c=c: hugging(n, **c), (4, 2) if n == "Swin" else (16, 8))
-        for n, c in HUGGING.items()
-    },
-    **{f"smp {n}": (lambda n=n: segmenting(n), (16, 8)) for n in SEGMENTING},
+    **{f"transformers {n}": (lambda n=n, c=c: hugging(n, **c), LESS.get(n, (16, 8))) for n, c in HUGGING.items()},
+    **{f"smp {n}": (lambda n=n: segmenting(n), LESS.get(n, (16, 8))) for n in SEGMENTING},
     "smp Unet of MobileNetV2": (lambda: segmenting("Unet", "mobilenet_v2"), (16, 8)),
     **{f"monai {n}": (lambda n=n, c=c: medical(n, **TWO, **c), (s // 2, s // 4)) for n, (s, c) in MEDICAL.items()},
 }
