@@ -61,6 +61,9 @@ def command(
     bench = workbench.Workbench(models or workbench.bundled(), parse_inputs(inputs), trust, weights, opaque)
     if weights is not None and not Path(weights).is_file():
         raise LoadError(f"{weights}: there is no such file of weights; name a .safetensors file")
+    if opaque:  # what they name is known once the networks are read
+        bench.warm().join()
+        bench.check_opaque()
     extras: dict[str, Any] = {"fit": _read(fitted)} if fitted else {}
     listener = server.bound(port)
     token = safety.new_token()
@@ -72,7 +75,8 @@ def command(
     def ready() -> None:
         click.echo(f"Stridewise: {address}")
         click.echo("stop with Ctrl+C", err=True)
-        bench.warm()
+        if not opaque:
+            bench.warm()
         if not no_browser:
             webbrowser.open(address)
 
