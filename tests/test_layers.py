@@ -68,6 +68,7 @@ ROOMS = {
         "measuring",
         "datafit",
         "findings",
+        "switching",
     },
     "switching": {"surgery", "tracing", "fronts", "measuring", "plans", "ir", "analyses"},
     "study": {

@@ -48,7 +48,7 @@ _GROUPS = {
     "Learn": {
         "learn": "What stride is and what it does, in ten short steps.",
         "demo": "The whole path on built-in data, in a few minutes.",
-        "rule": "What a rule behind findings means, and what to do: SW101 to SW301.",
+        "rule": "What a rule behind findings means, and what to do: SW101 to SW403.",
         "ops": "The operations Stridewise has rules for.",
         "schema": "The JSON schema of what a command prints with --json.",
     },
