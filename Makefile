@@ -5,7 +5,7 @@ EXTRAS ?= all,dev
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test zoo bench mutants lint clean
+.PHONY: demo learn docs test zoo bench mutants lint clean
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -15,6 +15,14 @@ $(STAMP): pyproject.toml constraints.txt
 
 demo: $(STAMP)
 	$(BIN)/stridewise demo
+
+learn: $(STAMP)
+	$(BIN)/stridewise learn
+
+docs: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[docs]"
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	@echo "site/index.html"
 
 test: $(STAMP) lint
 	$(BIN)/python -m pytest -n 2 --dist worksteal
@@ -36,4 +44,4 @@ mutants: $(STAMP)
 	$(BIN)/python benchmarks/mutants.py --count 300 --seed 0
 
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis site

@@ -16,7 +16,7 @@ from typing import Any
 
 import uvicorn
 
-from stridewise.web.server import bound, make_app
+from stridewise.web.server import bound, make_app, settings
 from stridewise.web.workbench import Workbench
 
 NETWORKS = {
@@ -83,6 +83,57 @@ def measured(name: str, rounds: int) -> dict[str, Any]:
     }
 
 
+FELT = {"timm:hrnet_w18": "conv1", "timm:tf_efficientnet_b7": "conv_stem"}
+CHROMIUM = "/usr/bin/chromium"
+_CHANGE = """async (changes) => {
+  const { propose } = await import("sw/store");
+  const told = document.querySelector("#consequences .facts.first");
+  const before = told.textContent;
+  const begun = performance.now();
+  propose(changes, { commit: false });
+  await new Promise((seen) => {
+    const then = () => requestAnimationFrame(() => setTimeout(seen));
+    const look = () => (told.textContent === before ? requestAnimationFrame(look) : then());
+    requestAnimationFrame(look);
+  });
+  return performance.now() - begun;
+}"""
+
+
+def felt(name: str, rounds: int) -> dict[str, Any]:
+    """From a move of a drag to the frame after its figures are drawn, in headless Chromium, milliseconds."""
+    from playwright.sync_api import sync_playwright
+
+    listener = bound(0)
+    port = listener.getsockname()[1]
+    bench = Workbench([name])
+    bench.warm().join()
+    server = uvicorn.Server(settings(make_app(bench, token="t", port=port)))
+    threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True).start()
+    with sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1400, "height": 950})
+        page.goto(f"http://127.0.0.1:{port}/?token=t")
+        page.wait_for_selector("#ladder .rise.movable")
+        page.wait_for_timeout(1000)
+        times = []
+        for turn in range(rounds + 4):
+            page.wait_for_timeout(250)  # the findings of the last change are there
+            took = page.evaluate(_CHANGE, {FELT[name]: ["1", "1x2"][turn % 2]})
+            if turn >= 4:
+                times.append(took)
+        browser.close()
+    server.should_exit = True
+    return {
+        "benchmark": "page.felt",
+        "network": name,
+        "layers": len(bench.find(0).wait().original["layers"]),
+        "n": rounds,
+        "input_to_paint_ms": {"median": round(statistics.median(times), 1), "p95": round(_p95(times), 1)},
+        "load": round(os.getloadavg()[0], 1),
+    }
+
+
 def _p95(values: list[float]) -> float:
     return sorted(values)[int(0.95 * (len(values) - 1))]
 
@@ -91,12 +142,17 @@ def main() -> None:
     """Print one line a network."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=100)
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--no-browser", action="store_true", help="Leave out what is felt in Chromium.")
+    args = parser.parse_args()
+    rounds = args.rounds
     found = []
     for name in NETWORKS:
         found.append(measured(name, rounds))
         print(json.dumps(found[-1]), flush=True)
-    RESULTS.write_text(table(found))
+    seen = [] if args.no_browser else [felt(name, min(args.rounds, 60)) for name in FELT]
+    for row in seen:
+        print(json.dumps(row), flush=True)
+    RESULTS.write_text(table(found) + felt_table(seen))
 
 
 def table(found: list[dict[str, Any]]) -> str:
@@ -121,6 +177,24 @@ def table(found: list[dict[str, Any]]) -> str:
         ]
         cells = [row["network"], row["layers"], *times[:2], row["bound_ms"], times[2], row["bytes"]["median"]]
         lines.append(f"| {' | '.join(map(str, cells))} |")
+    return "\n".join(lines) + "\n"
+
+
+def felt_table(found: list[dict[str, Any]]) -> str:
+    """What is felt, as Markdown."""
+    if not found:
+        return ""
+    lines = [
+        "",
+        "From a move of a drag to the frame after its figures are drawn, in headless Chromium, milliseconds "
+        f"({found[0]['n']} moves; load {found[0]['load']:.0f}).",
+        "",
+        "| network | layers | input to paint |",
+        "| --- | ---: | ---: |",
+    ]
+    for row in found:
+        took = row["input_to_paint_ms"]
+        lines.append(f"| {row['network']} | {row['layers']} | {took['median']:.0f} ({took['p95']:.0f}) |")
     return "\n".join(lines) + "\n"
 
 

@@ -20,6 +20,7 @@ ROOMS = {
     "findings": set(),
     "rules": {"findings"},
     "schemas": set(),
+    "lessons": set(),
     "convolution": {"axis"},
     "ir": {"axis"},
     "plans": {"ir"},
@@ -67,6 +68,7 @@ ROOMS = {
         "measuring",
         "datafit",
         "findings",
+        "switching",
     },
     "switching": {"surgery", "tracing", "fronts", "measuring", "plans", "ir", "analyses"},
     "study": {

@@ -19,6 +19,9 @@ from stridewise.errors import UsageError as UsageError
 if TYPE_CHECKING:
     from stridewise.analyses.findings import check as check
     from stridewise.analyses.inputs import sizes as sizes
+    from stridewise.analyses.lengths import out_size as out_size
+    from stridewise.analyses.places import cells as cells
+    from stridewise.analyses.places import map_points as map_points
     from stridewise.api import apply as apply
     from stridewise.api import code as code
     from stridewise.api import export as export
@@ -59,6 +62,9 @@ __version__ = "0.1.0"
 _ROOMS = {
     "check": "stridewise.analyses.findings",
     "sizes": "stridewise.analyses.inputs",
+    "out_size": "stridewise.analyses.lengths",
+    "cells": "stridewise.analyses.places",
+    "map_points": "stridewise.analyses.places",
     "show": "stridewise.showing.show",
     "apply": "stridewise.api",
     "plan": "stridewise.api",

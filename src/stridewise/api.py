@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, overload
 from stridewise.errors import PlanError
 from stridewise.ir import Graph, check_graph
 from stridewise.plans import Plan
+from stridewise.rewrites.certify import Certificate, certify
 from stridewise.rewrites.completion import make_plan
+from stridewise.rewrites.dilate import dilation
 from stridewise.rewrites.preview import Preview
 
 if TYPE_CHECKING:
@@ -35,11 +37,21 @@ def plan(
     """
     check_graph(graph, "plan")
     made = make_plan(graph, request, output_stride=output_stride, keep_weights=keep_weights, means=means)
+    rehearsed(graph, made)
+    return made
+
+
+def rehearsed(graph: Graph, made: Plan) -> Certificate | None:
+    """What stays the same under a plan that keeps weights, tried on the structure of the live model behind `graph`.
+
+    Raises: PlanError where that cannot carry it out.
+    """
+    found = None
     if graph.source is not None:  # of a live model; a file's graph has all there is to know
         from stridewise.surgery.rehearse import rehearse
 
-        rehearse(graph, made)
-    return made
+        found = rehearse(graph, made)
+    return found or (certify(dilation(graph, made)) if made.keep_weights else None)
 
 
 @overload

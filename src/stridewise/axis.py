@@ -237,6 +237,10 @@ class _Map:
         """
         return 1, 0, 1
 
+    def formula(self, size: str) -> str:
+        """`out_size` of `size`, a name, as Python that knows no Stridewise; what does not fit is not refused."""
+        raise NotImplementedError
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window(_Map):
@@ -302,6 +306,18 @@ class Window(_Map):
         least = 1 if self.same else self.span - self.pad_begin - self.pad_end
         return self.stride, 1, max(least, 1)
 
+    def formula(self, size: str) -> str:
+        """Windows counted; with ceil_mode none that begins in the end padding."""
+        if self.same:
+            return f"-(-{size} // {self.stride})" if self.stride > 1 else size
+        over = self.pad_begin + self.pad_end - self.span
+        if self.ceil_mode:
+            last = f"({size} + {self.pad_begin} - 1) // {self.stride} + 1"
+            whole = f"({size} + {over})".replace("+ -", "- ")
+            return f"max({whole} // {self.stride} + 1, min(-(-{whole} // {self.stride}) + 1, {last}))"
+        steps = size if not over else f"({size} {'+' if over > 0 else '-'} {abs(over)})"
+        return f"{steps} // {self.stride} + 1" if self.stride > 1 else f"{size} + {over + 1}".replace("+ -", "- ")
+
     @property
     def coverage(self) -> Fraction:
         """Share of the input positions that some window reads: residues modulo the stride that the elements hit."""
@@ -333,6 +349,11 @@ class Transposed(_Map):
         span = (self.kernel - 1) * self.dilation + 1
         lacks = self.stride + self.pad_begin + self.pad_end + 1 - span - self.output_padding
         return 1, self.stride, max(-(-lacks // self.stride), 1)
+
+    def formula(self, size: str) -> str:
+        """`stride` positions for each but the last."""
+        more = (self.kernel - 1) * self.dilation + 1 + self.output_padding - self.pad_begin - self.pad_end
+        return f"({size} - 1) * {self.stride} + {more}".replace("+ -", "- ")
 
     def taps(self, size: int) -> tuple[int, tuple[Sequence[int], ...]]:
         """`stride` phases: output j reads input i where j = i * stride - pad_begin + k * dilation."""
@@ -386,6 +407,13 @@ class Resize(_Map):
             return 1, 0, 1
         above, below = self._factor.as_integer_ratio()
         return below, above, -(-below // above)
+
+    def formula(self, size: str) -> str:
+        """The factor as a fraction, or the stated size."""
+        if self.to is not None:
+            return str(self.to)
+        above, below = self._factor.as_integer_ratio()
+        return f"{size} * {above} // {below}" if below > 1 else f"{size} * {above}"
 
     @property
     def _factor(self) -> Fraction:
@@ -463,6 +491,10 @@ class Adaptive(_Map):
         """`to`, whatever comes in."""
         return self.to
 
+    def formula(self, size: str) -> str:
+        """`to`."""
+        return str(self.to)
+
     def taps(self, size: int) -> tuple[int, tuple[Sequence[int], ...]]:
         """Cell i reads floor(i * size / to) to ceil((i + 1) * size / to)."""
         step = Fraction(size, self.to)
@@ -495,6 +527,10 @@ class Slice(_Map):
         grows = self.start >= 0 and (self.stop is None or self.stop < 0)
         return (self.stride, 1, start + stop + 1) if grows else (1, 0, start + stop + 1)
 
+    def formula(self, size: str) -> str:
+        """What Python counts."""
+        return f"len(range({size})[{self.start}:{'' if self.stop is None else self.stop}:{self.stride}])"
+
     def step(self, size: int) -> Fraction:
         """The slice's stride."""
         return Fraction(self.stride)
@@ -517,6 +553,10 @@ class Whole(_Map):
     def out_size(self, size: int) -> int:
         """One position."""
         return 1
+
+    def formula(self, size: str) -> str:
+        """One."""
+        return "1"
 
     def step(self, size: int) -> Fraction:
         """All of them."""
@@ -547,6 +587,10 @@ class Repeat(_Map):
         """`times` positions for each block."""
         return self.window, self.times, 1
 
+    def formula(self, size: str) -> str:
+        """`times` for each block."""
+        return f"{size} // {self.window} * {self.times}"
+
     def taps(self, size: int) -> tuple[int, tuple[Sequence[int], ...]]:
         """Every phase of a block reads the whole block."""
         return self.window, tuple(range(self.window) for _ in range(self.times))
@@ -572,6 +616,10 @@ class Phased(_Map):
         """That of `inner`, on the coarse positions."""
         turn, gain, start = self.inner.pace()
         return turn * self.m_in, gain * self.m_out, start * self.m_in
+
+    def formula(self, size: str) -> str:
+        """`m_out` times what `inner` makes."""
+        return f"{self.m_out} * ({self.inner.formula(f'({size} // {self.m_in})')})"
 
     def step(self, size: int) -> Fraction:
         """Input positions per output position, nominal where `inner`'s are."""
@@ -614,6 +662,10 @@ class Table(_Map):
     def pace(self) -> tuple[int, int, int]:
         """None: no size beyond the table's fits."""
         return 1, 0, self.size + 1
+
+    def formula(self, size: str) -> str:
+        """`to`."""
+        return str(self.to)
 
     def taps(self, size: int) -> tuple[int, tuple[Sequence[int], ...]]:
         """As many phases as it takes for `to` positions to pass over `size`."""

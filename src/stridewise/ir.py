@@ -79,7 +79,7 @@ class Grid:
     `fixed` (sizes that never change); `unknown` (an op without a rule).
     local: per axis, whether positions are still told apart there (False after a mean over the axis: size 1).
     mixes: the op lets every position in (attention, group statistics); a join that mixes takes its sizes from its
-    first source alone.
+    first source alone. along: the axes that it mixes along, each line by itself; () for all of them together.
     placed: values that the forward made from the map's own sizes (coordinates, masks) come in here; at another size
     they are others.
     """
@@ -93,6 +93,7 @@ class Grid:
     maps: tuple[AxisMap, ...] = ()
     axis: int = 0
     mixes: bool = False
+    along: tuple[int, ...] = ()
     placed: bool = False
 
     def measuring(self, sizes: Sizes, maps: tuple[AxisMap, ...]) -> Grid:
@@ -107,6 +108,7 @@ class Grid:
             maps=maps,
             axis=self.axis,
             mixes=self.mixes,
+            along=self.along,
             placed=self.placed,
         )
 

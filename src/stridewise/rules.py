@@ -186,6 +186,36 @@ RULES = tuple(
             "Add a finer output, lower the output stride, or enlarge the pictures.",
             ("stridewise fit --model",),
         ),
+        (
+            "SW401",
+            "window the target does not take",
+            "warning",
+            "A kernel, stride, dilation or padding lies outside what the chip or compiler of --target takes.",
+            "The layer runs elsewhere, mostly on the CPU and slowly, or the compiler refuses the network.",
+            "A convolution of stride 5 on Ethos-U55, whose strides end at 4.",
+            "Step in two layers, or with a window that the target takes; the finding names the limit and its source.",
+            ("stridewise check --target",),
+        ),
+        (
+            "SW402",
+            "map too large for the target",
+            "warning",
+            "A layer reads or makes a map with more positions along an axis, or more channels, than the target takes.",
+            "The layer is refused, or runs elsewhere.",
+            "A pool over 9,000 channels on an NPU whose pools end at 8,192.",
+            "Take a smaller input, step earlier, or narrow the layer.",
+            ("stridewise check --target",),
+        ),
+        (
+            "SW403",
+            "maps do not fit the target's memory",
+            "warning",
+            "The maps that are alive at once need more memory than the target has for them, at its bytes a value.",
+            "The network does not run there, or its maps travel to slower memory and back.",
+            "96 KiB of maps after the first layer, beside as many before it, on 128 KiB.",
+            "Step earlier (the first layers hold the largest maps), or take a smaller input.",
+            ("stridewise front", "stridewise check --target"),
+        ),
     )
 )
 

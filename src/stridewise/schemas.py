@@ -19,7 +19,7 @@ _NUMBER: Schema = {"type": "number"}
 _TEXT: Schema = {"type": "string"}
 _YES: Schema = {"type": "boolean"}
 _ANY: Schema = {}
-_STEP: Schema = {"anyOf": [_WHOLE, {"type": "string", "pattern": "^[0-9]+/[0-9]+$"}]}
+_STEP: Schema = {"anyOf": [_WHOLE, {"type": "string", "pattern": "^-?[0-9]+/[0-9]+$"}]}
 _KIND: Schema = {"enum": ["exact", "estimated", "measured"]}
 
 
@@ -186,6 +186,33 @@ _TABLE: dict[str, tuple[Callable[..., Schema], Mapping[str, Schema], Mapping[str
                     }
                 )
             ),
+        },
+        {},
+    ),
+    "lengths": (_whole, {"layer": _TEXT, "axis": _WHOLE, "formula": _many(_TEXT), "python": _TEXT}, {}),
+    "places": (
+        _whole,
+        {
+            "layer": _TEXT,
+            "to": {"enum": ["pixels", "cells"]},
+            "points": _many(_SIZES),
+            "centres": _many(_many(_maybe(_NUMBER))),
+            "boxes": _many(_many(_maybe(_SIZES))),
+            "approximate": _YES,
+        },
+        {},
+    ),
+    "cells": (
+        _whole,
+        {
+            "layer": _TEXT,
+            "size": _SIZES,
+            "stride": _STEPS,
+            "first": _STEPS,
+            "field": _SIZES,
+            "centres_by_axis": _many(_many(_NUMBER)),
+            "off_corner": _STEPS,
+            "off_middle": _STEPS,
         },
         {},
     ),

@@ -60,6 +60,14 @@ def test_every_map_keeps_its_pace(change):
         assert now is None or later == now + gain
 
 
+@settings(max_examples=300, derandomize=True, deadline=None)
+@given(st.one_of(WINDOWS, TRANSPOSED, RESIZES, SLICES, OTHERS, PHASED))
+def test_every_formula_says_what_comes_out(change):
+    for n in range(1, 40):
+        size = length(change, n)
+        assert size is None or eval(change.formula("n"), {"n": n}) == size, (n, change.formula("n"))
+
+
 @settings(max_examples=200, derandomize=True, deadline=None)
 @given(st.lists(st.booleans(), max_size=9), st.lists(st.booleans(), min_size=1, max_size=12))
 def test_progressions_are_the_set(head, turn):

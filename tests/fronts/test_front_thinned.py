@@ -31,6 +31,7 @@ def _thinned_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attempt, "EASY_POINTS", 0)
     monkeypatch.setattr(sweep, "THINNED_FROM", 0)
     monkeypatch.setattr(sweep, "_COMPARED_AT", 0)
+    monkeypatch.setattr(sweep, "_PORTION", 1)
 
 
 def points(found: Front) -> Found:
@@ -47,10 +48,24 @@ def missed(plans: Iterable[tuple[Fraction, Cost]], listed: Found, tolerance: Fra
     ]
 
 
-@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-@given(networks(), st.sampled_from([Fraction(1, 100), Fraction(1, 10), Fraction(1, 2)]))
+SHARES = st.sampled_from([Fraction(1, 100), Fraction(1, 10), Fraction(1, 2)])
+
+
+@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(networks(), SHARES)
 def test_drawn_networks_against_every_plan(drawn: tuple[nn.Module, int, int], tolerance: Fraction) -> None:
-    graph = graph_of(drawn)
+    check_share(graph_of(drawn), tolerance)
+
+
+@pytest.mark.zoo
+@settings(max_examples=200, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(networks(), SHARES)
+def test_many_drawn_networks_against_every_plan(drawn: tuple[nn.Module, int, int], tolerance: Fraction) -> None:
+    check_share(graph_of(drawn, most=8), tolerance)
+
+
+def check_share(graph: Graph, tolerance: Fraction) -> None:
+    """Every plan has one on the thinned front that is as near as the front says."""
     plans = all_plans(graph)
     try:
         found = front(graph, tolerance=float(tolerance))
@@ -104,6 +119,21 @@ def test_against_the_whole_front(name: str, tolerance: Fraction) -> None:
         assert near.any(1).all(), (at, stride)
     for point in thin.points[:: len(thin.points) // 5 or 1]:
         assert priced(graph, point.plan) == point.cost
+
+
+def test_a_long_chain_is_thinned_often_and_keeps_its_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few points behind every block, far fewer than without: their shares together are no more than was stated."""
+    monkeypatch.setattr(attempt, "EASY_POINTS", 3_000)
+    monkeypatch.setattr(sweep, "THINNED_FROM", 500)
+    layers = [nn.Conv2d(3 if i == 0 else 4, 4, 3, 1 + (i % 5 == 2), 1) for i in range(14)]
+    graph = trace(nn.Sequential(*layers), (3, 64, 64))
+    monkeypatch.setattr(sweep, "_COMPARED_AT", 4)
+    thin = front(graph, tolerance=0.02)
+    monkeypatch.setattr(attempt, "EASY_POINTS", 10**6)
+    whole = front(graph)
+    assert (whole.tolerance, thin.tolerance) == (0.0, 0.02)
+    assert len(thin.points) < len(whole.points) / 3
+    assert not missed(points(whole), points(thin), Fraction(1, 50))
 
 
 def test_it_says_so() -> None:

@@ -335,3 +335,20 @@ def test_compiles(name, kind):
         y = other(x)
         torch._dynamo.reset()
         assert torch.allclose(torch.compile(other, backend="aot_eager", fullgraph=True)(x), y, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["mean", "max"])
+def test_a_block_larger_than_a_volume_is_what_is_there_of_it(kind):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv3d(1, 2, 1), nn.AvgPool3d((3, 3, 2), (1, 2, 1), (1, 1, 0)))
+    x = torch.rand(1, 1, 9, 8, 2)
+    flat = nn.functional.avg_pool3d(model[0](x), (3, 3, 2), 1, (1, 1, 0))[..., 0]
+    pool = nn.functional.avg_pool2d if kind == "mean" else nn.functional.max_pool2d
+    wanted = pool(flat, 2, ceil_mode=True).unsqueeze(-1)
+    plan = sw.plan(sw.trace(model, (1, 9, 8, 2)), {"1": f"2:{kind}"})
+    lines = sw.code(model, plan)
+    done = sw.apply(model, plan)
+    assert torch.allclose(model(x), wanted, atol=1e-6)
+    done.undo()
+    exec(lines, {"model": model})
+    assert torch.allclose(model(x), wanted, atol=1e-6)

@@ -1,13 +1,18 @@
 """One set of weights under several plans: bit for bit what each plan gives when it is applied alone."""
 
+import contextlib
 import copy
+import random
 import time
+from pathlib import Path
 
+import onnxruntime
 import pytest
 import torch
 from torch import nn
 
 import stridewise as sw
+from strategies import network
 from stridewise.errors import PlanError
 from stridewise.switching.cascade import Cascade, cascade_curve
 from stridewise.switching.elastic import Elastic
@@ -127,6 +132,89 @@ def test_copies_and_casts_switch_their_own_modules(active: str) -> None:
         assert wide.model.main[1].running_mean.dtype == torch.float64
     assert net.active == active
     assert torch.equal(net(picture()), before[active])
+
+
+@pytest.mark.parametrize("assign", [False, True])
+def test_a_load_through_a_parent_holds_for_the_plan_in_use(assign: bool) -> None:
+    net = made().train()
+    for step, name in enumerate(net.plans):
+        net.use(name)(picture(4, step))
+    net.eval().use("fine")
+    state = {k: v.clone() for k, v in nn.ModuleDict({"net": net}).state_dict().items()}
+    twin = made().eval().use("coarse")
+    nn.ModuleDict({"net": twin}).load_state_dict(state, assign=assign)
+    for name in ("coarse", "as it is", "fine"):
+        assert torch.equal(twin.use(name)(picture()), net.use(name)(picture())), name
+
+
+def test_parameters_come_in_one_order_whatever_is_in_use() -> None:
+    net = made(own_affine=True)
+    orders = [[(name, id(p)) for name, p in net.use(plan).named_parameters()] for plan in net.plans]
+    assert all(order == orders[0] for order in orders)
+
+
+def test_instance_norms_keep_statistics_of_their_own_too() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.InstanceNorm2d(4, track_running_stats=True))
+    finer = sw.plan(sw.trace(model, INPUT), {"0": 1})
+    net = sw.elastic(model, {"as it is": sw.Plan(), "fine": finer}, input=INPUT).train()
+    net.use("fine")(picture())
+    assert net.use("fine").model[1].running_mean.abs().sum() > 0
+    assert net.use("as it is").model[1].running_mean.abs().sum() == 0
+
+
+def test_a_norm_replaced_afterwards_is_refused() -> None:
+    net = nn.SyncBatchNorm.convert_sync_batchnorm(made())
+    with pytest.raises(PlanError, match="was replaced since"):
+        net.use("coarse")
+
+
+def test_it_comes_back_from_a_file_whole(tmp_path: Path) -> None:
+    net = made().eval()
+    torch.save(net, tmp_path / "net.pt")
+    twin = torch.load(tmp_path / "net.pt", weights_only=False)  # our own file
+    for name in net.plans:
+        assert torch.equal(twin.use(name)(picture()), net.use(name)(picture())), name
+
+
+def test_export_writes_a_file_a_plan_that_says_the_same(tmp_path: Path) -> None:
+    net = made().train().use("fine")
+    net(picture(8))
+    off = net.export(tmp_path / "net.onnx")
+    files = ["net-as-it-is.onnx", "net-fine.onnx", "net-kept.onnx", "net-coarse.onnx"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(files)
+    assert list(off) == list(net.plans)
+    assert max(off.values()) < 1e-5
+    assert net.training
+    assert net.active == "fine"
+    x = picture(1)
+    said = {name: net.eval().use(name)(x) for name in net.plans}
+    for name, file in zip(net.plans, files, strict=True):
+        (there,) = onnxruntime.InferenceSession(tmp_path / file).run(None, {"input": x.numpy()})
+        assert torch.allclose(torch.from_numpy(there), said[name], atol=1e-5), name
+
+
+@pytest.mark.parametrize("seed", [3, 4, 5, 11])
+def test_drawn_networks_give_what_each_plan_gives_alone(seed: int) -> None:
+    drawn, rng = network(seed), random.Random(seed)
+    graph = sw.trace(drawn.model, drawn.shape)
+    named = {"as it is": sw.Plan(input=drawn.shape)}
+    steps = [(site.key, step) for site in graph.sites for step in (1, 2)]
+    for key, step in rng.sample(steps, len(steps)):
+        with contextlib.suppress(PlanError):  # it does not fit: nothing to switch to
+            plan = sw.plan(graph, {key: step})
+            if plan and len(named) < 4:
+                named[f"{key} {step}"] = plan
+    assert len(named) > 1
+    x = torch.randn(1, *drawn.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    alone = {}
+    for name, plan in named.items():
+        model = copy.deepcopy(drawn.model)
+        if plan:
+            sw.apply(model, plan, input=drawn.shape)
+        alone[name] = model(x)
+    net = sw.elastic(drawn.model, named, input=drawn.shape).eval()
+    for name in [*named, *reversed(named)]:
+        assert torch.equal(net.use(name)(x), alone[name]), name
 
 
 def test_training_steps_in_any_order_of_plans_are_repeatable() -> None:

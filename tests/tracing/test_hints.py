@@ -1,5 +1,7 @@
 """An input that a network does not take: the error says what would work, and that does work."""
 
+import re
+
 import pytest
 import torch
 from torch import nn
@@ -70,3 +72,30 @@ def test_a_network_whose_forward_asks_for_numbers_at_once_names_the_part_that_ca
     trace(Detector().backbone, (3, 32, 32))
     with pytest.raises(TraceError, match=r"takes 3 channels, not 4$"):
         trace(net(), (4, 32, 32))
+
+
+def test_a_size_at_which_a_join_fails_names_both_sides_and_the_nearest_that_work():
+    class Unet(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.down = nn.ModuleList(nn.Conv2d(i, o, 3, 2, 1) for i, o in ((3, 4), (4, 4), (4, 4), (4, 4), (4, 4)))
+            self.up = nn.Upsample(scale_factor=2)
+
+        def forward(self, x):
+            maps = [x]
+            for layer in self.down:
+                maps.append(layer(maps[-1]))
+            y = maps.pop()
+            for skip in reversed(maps[1:]):
+                y = self.up(y) + skip
+            return y
+
+    net = Unet()
+    with pytest.raises(TraceError) as error:
+        trace(net, (3, 350, 525))
+    said = str(error.value)
+    assert re.search(r"at 350, sizes differ: \d+ from down\.\d, \d+ from up", said), said
+    assert "the nearest sizes that work are" in said
+    assert "\n" not in said
+    for size in said.rpartition("are ")[2].split(" and "):
+        net(torch.zeros(1, 3, *map(int, size.split("x"))))

@@ -49,7 +49,9 @@ test("history goes back and forth and forgets what was undone when something new
 
 test("the address holds the whole state", () => {
   const seen = { network: "timm:resnet50", tabs: [{ "layer4.0.conv2": "1" }, { "+layer3.5": "2x1", conv1: "1" }], tab: 2, against: 1, layer: "fc#2", area: "fit", position: [3, 4], settings: { kernel: "box", strides: [[1, 2]] }, looks: { wipe: "40" } };
-  assert.deepEqual(state.decoded(`#${state.encoded(seen)}`), seen);
+  const { kept, many, ...found } = state.decoded(`#${state.encoded(seen)}`);
+  assert.deepEqual(found, seen);
+  assert.deepEqual([kept, many], [[], 2]);
   assert.deepEqual(state.decoded("").tabs, []);
   assert.equal(state.decoded("#at=x.y&tab=zz&plan=,,=&layer=%3Cscript%3E").position, null);
 });
@@ -200,4 +202,35 @@ test("a change is told by the totals it moves, and one that moves none is not ca
   assert.equal(state.summary(before, { ...before }, format), "changed, with the same totals as the original");
   assert.equal(state.summary(before, { ...before, receptive_field: [483, 483] }, format), "receptive field 435×435 to 483×483");
   assert.match(state.summary(before, { ...before, macs: 50, activations: 18 }, format), /^multiply-adds 50, −50.0 %; activations 18, ×2.0$/);
+});
+
+test("the address holds plans of other networks, and no more plans than a page", () => {
+  const other = { network: "b", tabs: [{ "layer4.0.conv2": "1", ":keep": "dense" }, { "+x": "2:blur:5" }], tab: 2 };
+  const [found] = state.decoded(`#${state.encoded({ network: "a", tabs: [{ c: "1" }], tab: 1, kept: [other] })}`).kept;
+  assert.deepEqual([found.network, found.tabs, found.tab], [other.network, other.tabs, other.tab]);
+  const many = state.decoded(`#${"plan=a=1&".repeat(1500)}`);
+  assert.deepEqual([many.tabs.length, many.many], [state.MOST_PLANS, 1500]);
+});
+
+test("of somebody's settings only what can be used is kept", () => {
+  assert.equal(state.settingsOf({ kernel: "box" }), null);
+  assert.equal(state.settingsOf({ strides: [[1, "2"]] }), null);
+  assert.equal(state.settingsOf({ strides: [] }), null);
+  const found = state.settingsOf({ strides: [[1, 2]], kernel: 7, dilation: 2, padding: [[1, 1], [0, 99]], side: 1e9, at: "edge", more: 1 });
+  assert.deepEqual(found, { strides: [[1, 2]], dilation: 2, at: "edge" });
+});
+
+test("a network's name is one word of a command, whatever is in it", () => {
+  assert.equal(format.quoted("timm:resnet50"), "timm:resnet50");
+  assert.equal(format.quoted("x; rm -rf ~"), "'x; rm -rf ~'");
+  assert.equal(format.quoted("$(id)'`"), "'$(id)'\\''`'");
+  assert.equal(format.quoted("--trust"), "-- --trust");
+  assert.equal(format.quoted("a\u202eb\nc"), "abc");
+});
+
+test("a position below a resize reads the span of its phase, a turn further for each turn", () => {
+  const fields = { axes: [{ advance: 4, spans: [[-3, 4], [-1, 4]] }] };
+  assert.deepEqual([0, 1, 5].map((i) => shape.spanAt(fields, 0, i)), [{ from: -3, size: 8 }, { from: -1, size: 6 }, { from: 7, size: 6 }]);
+  assert.deepEqual(shape.sizesOf(fields), [[6, 8]]);
+  assert.equal(shape.spanAt(undefined, 0, 1), null);
 });

@@ -64,3 +64,18 @@ with _left_at_once():
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (130, "handled\n")
+
+
+@pytest.mark.parametrize(
+    ("option", "told"),
+    [
+        (["--weights", "nope"], "nope: there is no such file of weights"),
+        (["--opaque", "nope"], "--opaque nope: names no module and no op of builtin:resnet20"),
+        (["--fit", "nope"], "nope: not readable as JSON"),
+    ],
+)
+def test_an_option_that_names_nothing_is_refused_before_the_page_opens(option: list[str], told: str):
+    done = subprocess.run([*COMMAND, *option], capture_output=True, text=True)
+    assert (done.returncode > 0, done.stdout) == (True, "")
+    assert done.stderr.startswith(f"error: {told}")
+    assert done.stderr.count("\n") == 1

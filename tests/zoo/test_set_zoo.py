@@ -17,7 +17,7 @@ from stridewise.errors import StridewiseError
 from stridewise.models.load import default_input, load, load_shapes
 from stridewise.rewrites.certify import certify
 from stridewise.rewrites.dilate import dilation
-from stridewise.surgery.verify import Comparison, compare, randomise
+from stridewise.surgery.verify import Verification, compare, randomise
 
 pytestmark = [pytest.mark.zoo, pytest.mark.filterwarnings("ignore")]
 
@@ -43,7 +43,7 @@ def rows() -> list[dict[str, str]]:
         return [row for row in csv.DictReader(file) if row["kind"] == "pure"]
 
 
-def changed(name: str, cap: int, means: str = "dense", size: tuple[int, int] | None = None) -> Comparison:
+def changed(name: str, cap: int, means: str = "dense", size: tuple[int, int] | None = None) -> Verification:
     spec = f"timm:{name}"
     shape = default_input(spec)
     plan = sw.plan(sw.trace(load_shapes(spec), shape), output_stride=cap, keep_weights=True, means=means)

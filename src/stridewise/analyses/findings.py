@@ -10,6 +10,7 @@ from stridewise.analyses.gridding import gridding
 from stridewise.analyses.sites import axis_names, site_findings, times
 from stridewise.analyses.sizes import Maps, name_of, where
 from stridewise.analyses.state import State, evaluate
+from stridewise.analyses.targets import target_findings, target_of
 from stridewise.analyses.unread import never_read
 from stridewise.axis import Adaptive, Slice
 from stridewise.errors import GeometryError
@@ -78,18 +79,26 @@ class Findings(Shown, Sequence[Finding]):
         return {"schema": "stridewise.check/1", "model": self.model, "findings": plain(self._found)}
 
 
-def check(graph: Graph, declared: Sequence[int | Sequence[int]] | None = None, maps: Maps | None = None) -> Findings:
+def check(
+    graph: Graph,
+    declared: Sequence[int | Sequence[int]] | None = None,
+    maps: Maps | None = None,
+    target: str | None = None,
+) -> Findings:
     """What the rules have to say about a network's strides; maps: by grid, what a plan replaces.
 
-    declared: cumulative strides the network is said to have, such as (4, 8, 16, 32).
+    declared: cumulative strides the network is said to have, such as (4, 8, 16, 32). target: a chip or compiler whose
+    limits to keep, "ethos-u55", or a file of one's own (.toml). Raises: UsageError for a target that is none.
     """
     check_graph(graph, "check")
+    limits = None if target is None else target_of(target)
     try:
         state = evaluate(graph, maps)
     except GeometryError as error:
         place = str(error).split(":", 1)[0]
         return Findings(graph.model, [Finding(rule="SW202", severity="error", key=place, message=str(error))])
-    return Findings(graph.model, findings(state, declared))
+    found = findings(state, declared)
+    return Findings(graph.model, found if limits is None else [*found, *target_findings(state, limits)])
 
 
 def findings(state: State, declared: Sequence[int | Sequence[int]] | None = None) -> list[Finding]:

@@ -20,51 +20,59 @@ import click
 import stridewise
 from stridewise.errors import MissingExtraError, StridewiseError
 
-# name -> (module, one line for --help); kept here so that --help imports no command.
-_COMMANDS = {
-    "show": ("stridewise.cli.show", "Sizes, strides, fields and costs of every layer; several plans side by side."),
-    "check": (
-        "stridewise.cli.check",
-        "Findings about networks' strides; exit 3 when there are any at the chosen level.",
-    ),
-    "sizes": ("stridewise.cli.sizes", "Which input sizes a network takes, exactly, and what refuses the others."),
-    "set": ("stridewise.cli.set", "Change strides: complete a request to a consistent plan, check it, write it."),
-    "fit": ("stridewise.cli.fit", "Which strides a data set permits, without training."),
-    "measure": (
-        "stridewise.cli.measure",
-        "Latency, memory, shift consistency, detail and accuracy, measured; plans side by side.",
-    ),
-    "train": (
-        "stridewise.cli.train",
-        "Train a network under a plan: classify, segment or detect.",
-    ),
-    "evaluate": ("stridewise.cli.evaluate", "Judge a trained network on any data of its classes."),
-    "predict": ("stridewise.cli.predict", "Say what a trained network sees on pictures."),
-    "search": ("stridewise.cli.search", "Choose strides for a task: exact cost front, shortlist, short trainings."),
-    "slide": ("stridewise.cli.slide", "One convolution, shown: window, product, sum, step, feature map."),
-    "serve": ("stridewise.cli.serve", "The page: see strides, change them, watch every consequence."),
-    "demo": ("stridewise.cli.demo", "The whole path on built-in data, in a few minutes."),
-    "rule": ("stridewise.cli.rule", "What a rule behind findings means, and what to do: SW101 to SW301."),
-    "schema": ("stridewise.cli.schema", "The JSON schema of what a command prints with --json."),
-    "ops": ("stridewise.cli.ops", "The operations Stridewise has rules for."),
+# group -> name -> one line for --help; kept here so that --help imports no command.
+_GROUPS = {
+    "See": {
+        "show": "Sizes, strides, fields and costs of every layer; several plans side by side.",
+        "check": "Findings about networks' strides; exit 3 when there are any at the chosen level.",
+        "sizes": "Which input sizes a network takes, exactly, and what refuses the others.",
+        "places": "Where a layer's cells lie in the picture, and how long its map is.",
+        "slide": "One convolution, shown: window, product, sum, step, feature map.",
+        "serve": "The page: see strides, change them, watch every consequence.",
+    },
+    "Change": {
+        "set": "Change strides: complete a request to a consistent plan, check it, write it.",
+    },
+    "Measure": {
+        "measure": "Latency, memory, shift consistency, detail and accuracy, measured; plans side by side.",
+        "fit": "Which strides a data set permits, without training.",
+    },
+    "Choose": {
+        "search": "Choose strides for a task: exact cost front, shortlist, short trainings.",
+    },
+    "Train": {
+        "train": "Train a network under a plan: classify, segment or detect.",
+        "evaluate": "Judge a trained network on any data of its classes.",
+        "predict": "Say what a trained network sees on pictures.",
+    },
+    "Learn": {
+        "learn": "What stride is and what it does, in ten short steps.",
+        "demo": "The whole path on built-in data, in a few minutes.",
+        "rule": "What a rule behind findings means, and what to do: SW101 to SW403.",
+        "ops": "The operations Stridewise has rules for.",
+        "schema": "The JSON schema of what a command prints with --json.",
+    },
 }
+_NAMES = [name for group in _GROUPS.values() for name in group]
 
 
 class _LazyGroup(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(_COMMANDS)
+        return list(_NAMES)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in _COMMANDS:
+        if cmd_name not in _NAMES:
             return None
-        module = importlib.import_module(_COMMANDS[cmd_name][0])
+        module = importlib.import_module(f"stridewise.cli.{cmd_name}")
         command = module.command
         assert isinstance(command, click.Command)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, line) for name, (_, line) in _COMMANDS.items()])
+        wide = max(map(len, _NAMES))
+        for group, lines in _GROUPS.items():
+            with formatter.section(group):
+                formatter.write_dl([(name.ljust(wide), line) for name, line in lines.items()])
 
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

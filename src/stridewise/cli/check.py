@@ -34,6 +34,7 @@ FORMATS = ("text", "json", "md", "sarif", "github")
 @opaque_option
 @click.option("--plan", metavar="FILE", help="Check the network under this plan (TOML).")
 @click.option("--declared", metavar="S,S,...", help="Strides the network is said to have, 4,8,16,32 or 4x8,8x16.")
+@click.option("--target", metavar="NAME|FILE", help="A chip whose limits to keep, ethos-u55, or a file of your own.")
 @click.option("--ignore", multiple=True, metavar="ID,ID,...", help="Leave these rules out: SW105. May be given again.")
 @click.option(
     "--fail-on",
@@ -50,6 +51,7 @@ def command(
     opaque: tuple[str, ...],
     plan: str | None,
     declared: str | None,
+    target: str | None,
     ignore: tuple[str, ...],
     fail_on: str | None,
     format: str | None,
@@ -71,14 +73,16 @@ def command(
     failed = False
     for model in models:
         settings = for_model(kept, model, asked)
-        found = _checked(model, settings, trust, opaque, plan)
+        found = _checked(model, settings, trust, opaque, plan, target)
         failed = failed or bool(found.at_least(settings.fail_on or "warning"))
         done.append(found)
     _print(models, done, form, every)
     return 3 if failed else 0
 
 
-def _checked(model: str, settings: Settings, trust: bool, opaque: Sequence[str], plan: str | None) -> "Findings":
+def _checked(
+    model: str, settings: Settings, trust: bool, opaque: Sequence[str], plan: str | None, target: str | None
+) -> "Findings":
     from stridewise.analyses.findings import check
 
     strides = parse_strides(settings.declared or None)
@@ -88,7 +92,7 @@ def _checked(model: str, settings: Settings, trust: bool, opaque: Sequence[str],
         from stridewise.rewrites.restride import restride
 
         graph = restride(graph, changes).graph
-    return check(graph, declared=strides).without(settings.ignore)
+    return check(graph, declared=strides, target=target).without(settings.ignore)
 
 
 def _print(models: Sequence[str], done: "Sequence[Findings]", form: str, every: bool) -> None:

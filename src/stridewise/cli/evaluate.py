@@ -11,7 +11,8 @@ from stridewise.files import write_bytes
 @click.command(
     "evaluate",
     help="Judge the trained network in RUN, a run folder or its model.safetensors, on the held-out pictures of --data. "
-    "Its task, network, plan, classes and picture size come from the file.",
+    "Its task, network, plan, classes and picture size come from the file. One trained with --elastic is judged and "
+    "timed under each of its plans.",
 )
 @click.argument("run")
 @click.option("--data", required=True, help="A folder, an .npz, a COCO .json, a data.yaml, or builtin:NAME.")
@@ -35,6 +36,7 @@ def command(
     """Judge, print, draw."""
     from stridewise.data import open_dataset
     from stridewise.tasks.examples import shown
+    from stridewise.tasks.plan_scores import plan_scores
     from stridewise.tasks.train import evaluated
     from stridewise.tasks.trained import load_trained
 
@@ -43,7 +45,11 @@ def command(
     record, splits = evaluated(run, trained, dataset, device)
     for note in record.notes:
         click.echo(f"note: {note}", err=True)
-    click.echo(json.dumps(record.to_json(), allow_nan=False) if as_json else str(record))
+    plans = None if trained.elastic is None else plan_scores(trained.task, trained.elastic, splits.held_out, device)
+    told = record.to_json()
+    if plans is not None:
+        told |= {key: value for key, value in plans.to_json().items() if key != "metric"}
+    click.echo(json.dumps(told, allow_nan=False) if as_json else f"{record}\n\n{plans}" if plans else str(record))
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
         for name, content in shown(trained.model, trained.task, splits.held_out).items():

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import click
 
@@ -35,6 +36,7 @@ from stridewise.errors import LoadError, MissingExtraError
     help="A run folder of `stridewise search`, to show beside. May be given again.",
 )
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Where to listen. [default: a free port]")
+@click.option("--at", "fragment", default="", metavar="WHERE", help="What stands behind the # of a page's address.")
 @click.option("--no-browser", is_flag=True, help="Only print the address.")
 def command(
     models: tuple[str, ...],
@@ -45,6 +47,7 @@ def command(
     fitted: str | None,
     folders: tuple[Path, ...],
     port: int,
+    fragment: str,
     no_browser: bool,
 ) -> None:
     """Parse, bind, print the address, serve."""
@@ -58,16 +61,22 @@ def command(
     bench = workbench.Workbench(models or workbench.bundled(), parse_inputs(inputs), trust, weights, opaque)
     if weights is not None and not Path(weights).is_file():
         raise LoadError(f"{weights}: there is no such file of weights; name a .safetensors file")
+    if opaque:  # what they name is known once the networks are read
+        bench.warm().join()
+        bench.check_opaque()
     extras: dict[str, Any] = {"fit": _read(fitted)} if fitted else {}
     listener = server.bound(port)
     token = safety.new_token()
     number = listener.getsockname()[1]
     address = f"http://{server.ADDRESS}:{number}/?token={token}"
+    if fragment:
+        address += "#" + quote(fragment.removeprefix("#"), safe="=&:,+.[]%")
 
     def ready() -> None:
         click.echo(f"Stridewise: {address}")
         click.echo("stop with Ctrl+C", err=True)
-        bench.warm()
+        if not opaque:
+            bench.warm()
         if not no_browser:
             webbrowser.open(address)
 

@@ -51,10 +51,9 @@ def command(
     as_json: bool,
 ) -> None:
     """Parse, plan, print, and do with the plan what is asked for."""
-    from stridewise.api import plan, preview
+    from stridewise.api import preview, rehearsed
     from stridewise.models.load import resolve
-    from stridewise.rewrites.certify import certify
-    from stridewise.rewrites.dilate import dilation
+    from stridewise.rewrites.completion import make_plan
 
     request = _request(changes)
     if not request and output_stride is None:
@@ -62,9 +61,9 @@ def command(
     cap = None if output_stride is None else parse_sizes("--output-stride", output_stride, "8 or 8x16")
     graph = open_model(model, inputs, trust, opaque)
     spec = resolve(model)
-    made = plan(graph, request, output_stride=cap, keep_weights=keep_weights, means=means)
+    made = make_plan(graph, request, output_stride=cap, keep_weights=keep_weights, means=means)
+    certificate = rehearsed(graph, made)
     seen = preview(graph, made)
-    certificate = certify(dilation(graph, made)) if keep_weights else None
     lines = _lines(spec, made, trust) if code else None
     told = _verify(spec, made, trust) if verify else None
     if export and (told is None or told.holds):

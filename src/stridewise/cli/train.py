@@ -29,6 +29,11 @@ if TYPE_CHECKING:
 @click.argument("model")
 @click.argument("more", nargs=-1, metavar="")  # a shell makes several files of --predict's *.jpg
 @click.option("--plan", metavar="FILE", help="Train under this plan (TOML).")
+@click.option(
+    "--elastic",
+    metavar="A,B,...",
+    help="One set of weights under several plans: costs as 0.25x,0.5x,1x,2x of the network, or plan files.",
+)
 @click.option("--data", help="A folder, an .npz, a COCO .json, a data.yaml, or builtin:NAME.")
 @click.option("--format", metavar="NAME", help="Of the data, where it is not told apart.")
 @click.option("--mask-suffix", metavar="TEXT", help="What a mask's name ends in behind its picture's, such as _L.")
@@ -110,6 +115,8 @@ def _trained(task: str, model: str, given: dict[str, Any]) -> Any:
     from stridewise.tasks.train import train
 
     settings = read_settings(given)
+    if given["elastic"] is not None:
+        settings["elastic"] = parse_elastic(given["elastic"])
     if given["size"] is not None:
         settings["size"] = parse_size(given["size"])
     from stridewise.data import open_dataset
@@ -128,6 +135,19 @@ def _trained(task: str, model: str, given: dict[str, Any]) -> Any:
             f"run folder: {named} (stridewise evaluate {named} --data D, predict {named} PICTURES -o DIR)", err=True
         )
     return record
+
+
+def parse_elastic(text: str) -> Any:
+    """`0.5x,1x` as costs, `a.toml,b.toml` as plans by name. Raises UsageError, PlanError."""
+    from stridewise.plans import Plan
+
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if parts and all(part.endswith(".toml") for part in parts):
+        return {Path(part).stem: Plan.read(part) for part in parts}
+    try:
+        return [float(part.removesuffix("x")) for part in parts]
+    except ValueError as error:
+        raise UsageError(f"--elastic '{text}': costs as 0.25x,0.5x,1x,2x are wanted, or plan files") from error
 
 
 def parse_size(text: str) -> tuple[int, int]:

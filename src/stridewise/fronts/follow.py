@@ -92,6 +92,35 @@ class Follower:
         rest = self.watcher.key(block.open_grids) if self.watcher is not None else ()
         return (*[sizes[v] for v in block.open_sizes], *[unknowns[u] for u in block.open_unknowns], *rest)
 
+    def options(self, number: int) -> list[int]:
+        """The options of a block that its first site can take in the loaded state, each padded in every way in which
+        its windows fall short. Its own site alone decides: what lies behind it may refuse them yet."""
+        block = self.program.blocks[number]
+        first = self.ready[number][0] if self.ready[number] else None
+        if type(first) is not _Stepping:
+            return list(range(block.options * block.guesses))
+        out: list[int] = []
+        before = [self.unknowns[u] for u in block.settles]
+        for option in range(block.options):
+            for unknown in block.settles:
+                self.unknowns[unknown] = None
+            chosen = self._step(first, option)
+            if chosen >= 0 and self._sized(first, chosen):
+                out += [option * block.guesses + guess for guess in self._guesses(first, chosen)]
+        for unknown, value in zip(block.settles, before, strict=True):
+            self.unknowns[unknown] = value
+        return out
+
+    def _guesses(self, ready: _Stepping, chosen: int) -> list[int]:
+        """How a site may be padded: each pad's positions (the first counts by one, the next by all before it)."""
+        out, unit = [0], 1
+        for pad in ready.site.pads:
+            short = -(-self.sizes[pad.before] // ready.stride[chosen][pad.axis]) - self.sizes[pad.after]
+            rows = range(min(pad.most, short if ready.options[chosen] != ready.today else 0) + 1)
+            out = [guess + unit * n for n in rows or (0,) for guess in out]
+            unit *= pad.most + 1
+        return out
+
     def run(self, number: int, option: int) -> Spent | None:
         """Run a block whose first site takes its option of that number. None where the plan is not consistent."""
         changes = 0

@@ -33,9 +33,11 @@ def undominated(
     the points that may beat others of fewer activations.
     """
     order = np.lexsort((*_packed(peak, changes), -activations, *_packed(state, macs)))
-    g, m, p, a, c = state[order], macs[order], peak[order], activations[order], changes[order]
-    first = np.ones(len(m), dtype=bool)
-    first[1:] = (m[1:] != m[:-1]) | (a[1:] != a[:-1]) | (g[1:] != g[:-1])
+    first = _first(state[order], macs[order], activations[order])
+    if final and sure is None:  # of those alike the first has the lowest peak, and beats what the others beat
+        order = order[first]
+        first = np.ones(len(order), dtype=bool)
+    g, p, a, c = state[order], peak[order], activations[order], changes[order]
     alike = np.cumsum(first) - 1
     start = np.flatnonzero(first)[alike]
     keep = ~_beaten(g, p, a, start, None if sure is None else sure[order])
@@ -46,6 +48,13 @@ def undominated(
     lowest = np.minimum.accumulate(c - alike * spread)
     keep[1:] &= first[1:] | (c[1:] - alike[1:] * spread < lowest[:-1])
     return order[keep]
+
+
+def _first(*columns: Ints) -> Ints:
+    """Whether each row differs from the one before it."""
+    out = np.ones(len(columns[0]), dtype=bool)
+    out[1:] = np.logical_or.reduce([column[1:] != column[:-1] for column in columns])
+    return out
 
 
 def _packed(high: Ints, low: Ints) -> tuple[Ints, ...]:

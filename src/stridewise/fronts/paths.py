@@ -53,13 +53,15 @@ def stages(program: Program, follower: Follower) -> list[Stage]:
         states: dict[State, int] = {}
         ways = []
         for source, key in enumerate(before):
-            for option in range(block.options * block.guesses):
-                if number:
+            if number:
+                follower.load(program.blocks[number - 1], key)
+            for at, option in enumerate(follower.options(number)):
+                if number and at:
                     follower.load(program.blocks[number - 1], key)
                 spent = follower.run(number, option)
                 if spent is not None:
-                    at = states.setdefault(follower.key(block), len(states))
-                    ways.append((source, at, option, spent.macs, spent.peak, spent.activations, spent.changes))
+                    target = states.setdefault(follower.key(block), len(states))
+                    ways.append((source, target, option, spent.macs, spent.peak, spent.activations, spent.changes))
         if len(states) > MOST_STATES:
             raise PlanError(
                 f"{program.space.graph.model}: too many plans for a front ({len(states)} states half-way); name the "

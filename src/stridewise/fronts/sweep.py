@@ -22,10 +22,11 @@ import numpy as np
 from stridewise.fronts.pareto import Ints, undominated
 from stridewise.fronts.paths import Stage, State
 
-THINNED_FROM = 400_000  # points behind a block are thinned where that is allowed
-_SHARE = 0.2  # of the tolerance left, for one thinning: few coarse ones drop far more than many fine ones
+THINNED_FROM = 60_000  # points behind a block are thinned where that is allowed
 # A block is passed over, its points not compared, unless there are few states behind it or so many times more points.
 _COMPARED_AT = 4
+_BETWEEN = 3  # blocks from one thinning to the next, as far as can be foreseen
+_PORTION = 30_000  # points that are compared at once, where no state alone has more
 _ROUNDING = 1 - 1e-9  # boxes are narrower than they may be by more than floating-point numbers err
 
 
@@ -86,14 +87,17 @@ def swept(stages: Sequence[Stage], limits: Limits, *, most: int, tolerance: floa
     for number, stage in enumerate(stages):
         layer, points = _arrived(stage, points, limits, most)
         final = number == len(stages) - 1
-        if final or number in narrow or len(points) > _COMPARED_AT * compared:
-            layer, points = _taken(layer, points, _best(stage, points, limits, width, final=final))
-            if left and len(points) > THINNED_FROM and not final:
-                share = left * _SHARE
+        grown = len(points) > _COMPARED_AT * compared
+        if final or number in narrow or grown:
+            thin = left > 0 and len(points) > THINNED_FROM and (final or grown)
+            if final or not thin:
+                layer, points = _taken(layer, points, _best(stage, points, limits, width, final=final))
+            if thin:
+                share = left / (1 + math.ceil((len(stages) - 1 - number) / _BETWEEN))
                 left -= share
                 layer, points = _taken(layer, points, _thinned(stage, points, limits, width, share))
             compared = max(len(points), 1)
-        layers.append(layer)
+        layers.append(Layer(layer.parent.astype(np.int32), layer.option.astype(np.int32)))
         if not len(points):
             break
     return layers, points
@@ -145,10 +149,8 @@ def _states(points: Rows) -> Ints:
 
 def _best(stage: Stage, points: Rows, limits: Limits, width: float, *, final: bool) -> Ints:
     """The points that none of their state beats. width: of a peak's box, 0 where peaks are compared as they are."""
-    state = _states(points)
     peak = _boxes(points.peak, width) if width else points.peak
-    columns = (state, points.macs, peak, points.activations, points.changes)
-    return undominated(*columns, final=final, sure=_sure(stage, state, points, limits))
+    return _compared(stage, points, limits, points.macs, peak, points.activations, final=final)
 
 
 def _thinned(stage: Stage, points: Rows, limits: Limits, width: float, share: float) -> Ints:
@@ -156,8 +158,22 @@ def _thinned(stage: Stage, points: Rows, limits: Limits, width: float, share: fl
     state = _states(points)
     macs = _boxes(points.macs + stage.ahead.macs[state], share)
     made = _boxes(points.activations + stage.ahead.activations[state], share)
-    columns = (state, macs, _boxes(points.peak, width), made, points.changes)
-    return undominated(*columns, final=True, sure=_sure(stage, state, points, limits))
+    return _compared(stage, points, limits, macs, _boxes(points.peak, width), made, final=True)
+
+
+def _compared(stage: Stage, points: Rows, limits: Limits, macs: Ints, peak: Ints, made: Ints, *, final: bool) -> Ints:
+    """The points that none of their state beats in these columns, a portion of the states at a time: what is compared
+    then stays in the processor's cache."""
+    state = _states(points)
+    sure = _sure(stage, state, points, limits)
+    ends = np.unique(np.searchsorted(points.starts, np.arange(_PORTION, len(points) + _PORTION, _PORTION)))
+    out, first = [], 0
+    for last in map(int, np.unique(points.starts[np.minimum(ends, len(points.states))])):
+        rows = slice(first, last)
+        columns = (state[rows], macs[rows], peak[rows], made[rows], points.changes[rows])
+        out.append(first + undominated(*columns, final=final, sure=None if sure is None else sure[rows]))
+        first = last
+    return np.concatenate(out) if out else np.zeros(0, dtype=np.int64)
 
 
 def _boxes(values: Ints, width: float) -> Ints:

@@ -247,11 +247,16 @@ class Call:
             raise LayoutError("positions of two grids")
         return value, self.mapped(grid, by_axis)
 
-    def mixed(self, value: Value) -> Reading:
-        """The output lies where `value` lies, and every position has let in every other."""
-        return self.remade(
-            value, lambda grid: self.draft.add("join", self.draft.grids[grid].sizes, (grid,), mixes=True)
-        )
+    def mixed(self, value: Value, over: Sequence[int] = ()) -> Reading:
+        """The output lies where `value` lies, and every position has let in every other, or those that share its place
+        outside the dims `over`."""
+        held = {(d.grid, d.axis) for at in over for d in digits(value.known[at])}
+
+        def make(grid: int) -> int:
+            along = tuple(sorted({axis for of, axis in held if of == grid}))
+            return self.draft.add("join", self.draft.grids[grid].sizes, (grid,), mixes=True, along=along)
+
+        return self.remade(value, make)
 
     def placed(self, value: Value) -> Reading:
         """The output lies where `value` lies, and what it holds depends on where in the map that is."""

@@ -90,6 +90,7 @@ class Draft:
         axis: int = 0,
         input_: bool = False,
         placed: bool = False,
+        along: tuple[int, ...] = (),
     ) -> int:
         """A new grid, made by the node being read; returns its index."""
         if local is None:
@@ -104,6 +105,7 @@ class Draft:
             maps=maps,
             axis=axis,
             mixes=mixes,
+            along=along,
             placed=placed,
         )
         self.grids.append(grid)

@@ -32,7 +32,7 @@ def _read_layer(call: Call) -> Reading:
     if all(is_plain(dim) for dim in x.known[len(x.shape) - over :]):
         reading = call.same(x, keeps="all")
     else:
-        reading = call.mixed(x)
+        reading = call.mixed(x, range(len(x.shape) - over, len(x.shape)))
         reading.keeps = "all"
         for dim in x.known[len(x.shape) - over :]:
             for d in digits(dim):
@@ -69,7 +69,7 @@ def _read_onnx_layer(call: Call) -> Reading:
     over = range(axis, axis + 1 if call.target == "LpNormalization" else len(x.shape))
     if len(over) == 1:
         x = call.gathered(x, axis)
-    reading = call.same(x) if all(is_plain(x.known[i]) for i in over) else call.mixed(x)
+    reading = call.same(x) if all(is_plain(x.known[i]) for i in over) else call.mixed(x, over)
     reading.outs = reading.outs[:1] + [(None, None)] * (len(call.outs) - 1)
     reading.keeps = "input"
     return reading

@@ -91,7 +91,7 @@ def _normalised(call: Call, x: Value, dim: int) -> Reading:
     others = {d[:2] for i, dims in enumerate(x.known) if i != dim and not is_plain(dims) for d in digits(dims)}
     pairwise = held <= others
     if held and not pairwise:
-        reading = call.mixed(x)
+        reading = call.mixed(x, (dim,))
         reading.keeps = "output"
         return reading
     return call.same(x, keeps="output")

@@ -64,6 +64,8 @@ def action_of(
     if all(m == 1 for m in (*m_in, *m_out)):
         return None
     forms, key = op_named(node.op).dilated, where(graph, grid)
+    if len(grids) == 1 and grid.along and all(m_in[axis] == 1 for axis in grid.along):
+        return None  # each line by itself, of as many positions as before
     if grid.kind in ("join", "concat"):
         if not grid.mixes:  # what the forward makes from the map's own size is another thing at another size
             return Action(kind="mixes", m_in=m_in, m_out=m_out) if grid.placed else None
@@ -104,7 +106,9 @@ def _no_form(key: str, node: Node, multipliers: Multipliers) -> PlanError:
     return PlanError(f"{key}: '{node.op}' has no dilated form, and {max(multipliers)} times the positions reach it")
 
 
-def _whole(graph: Graph, key: str, node: Node, grid: Grid, m_in: Multipliers, m_out: Multipliers, means: str) -> Action:
+def _whole(
+    graph: Graph, key: str, node: Node, grid: Grid, m_in: Multipliers, m_out: Multipliers, means: str
+) -> Action | None:
     """An op that takes in all positions along some axes, and leaves those along the others or resizes them."""
     moved = [not isinstance(m, Whole) and m != IDENTITY for m in grid.maps]
     if any(moves and (a > 1 or b > 1) for moves, a, b in zip(moved, m_in, m_out, strict=True)):
@@ -113,8 +117,10 @@ def _whole(graph: Graph, key: str, node: Node, grid: Grid, m_in: Multipliers, m_
                 f"{key}: takes a mean along one axis and resizes another; with --means grid it has a dilated form"
             )
         return _resizing(graph, key, grid, m_in, m_out)
-    kind = _mixing(op_named(node.op).dilated, means, "coarse", key, node, m_in)
     taken = tuple(m if isinstance(change, Whole) else 1 for m, change in zip(m_in, grid.maps, strict=True))
+    if all(m == 1 for m in taken) and not any(moved) and not grid.mixes:
+        return None  # as many positions as before are taken in
+    kind = _mixing(op_named(node.op).dilated, means, "coarse", key, node, m_in)
     if kind == "mixes" or all(m == 1 for m in taken):
         return Action(kind="mixes", m_in=m_in, m_out=m_out)
     last = _is_channels_last(graph, node, grid.sources[0])

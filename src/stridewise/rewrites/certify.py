@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -54,23 +54,29 @@ def change_document(changes: Sequence[str], certificate: Certificate | None, fou
     )
 
 
-def certify(found: Dilation) -> Certificate:
-    """The certificate of a dilation: follows what every op reads, from the input to the outputs."""
+def certify(found: Dilation, numbers: Collection[int] = ()) -> Certificate:
+    """The certificate of a dilation: follows what every op reads, from the input to the outputs.
+
+    numbers: nodes that compute with numbers worked out from sizes of maps, which a live model tells.
+    """
     graph = found.graph
     tainted: dict[int, tuple[str, ...]] = {}
     for node in graph.nodes:
         reached = dict.fromkeys(name for t in node.inputs for name in tainted.get(t, ()))
         action = found.actions.get(node.index)
-        if action is not None and action.kind == "mixes":
+        if (action is not None and action.kind == "mixes") or node.index in numbers:
             reached[_name(node)] = None
         if reached:
             tainted.update(dict.fromkeys(node.outputs, tuple(reached)))
     mixing = [graph.nodes[i] for i, action in found.actions.items() if action.kind == "mixes"]
+    mixing += [graph.nodes[i] for i in sorted(numbers) if graph.nodes[i] not in mixing]
     means = tuple(dict.fromkeys(_name(node) for node in mixing))
     maps = {name for t, names in tainted.items() if _is_map(graph, t) for name in names}
     placed = {grid.node for grid in graph.grids if grid.placed}
     reasons = [
-        f"{name}: takes values made from the map's own size, now {_growth(found, node)} times as large"
+        f"{name}: computes with a number worked out from the size of a map, which is another one now"
+        if node.index in numbers
+        else f"{name}: takes values made from the map's own size, now {_growth(found, node)} times as large"
         if node.index in placed
         else f"{name}: {'mixes' if name in maps else 'ends in a mean over'} all positions, of which there are now "
         f"{_growth(found, node)} times as many; --means grid takes the old ones"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -17,7 +17,7 @@ from stridewise.plans import Plan
 from stridewise.report.document import Document
 from stridewise.report.values import plain
 from stridewise.rewrites.certify import Certificate, certify, change_document
-from stridewise.rewrites.dilate import Dilation, dilation
+from stridewise.rewrites.dilate import dilation
 from stridewise.rewrites.kinds import filled, made_by
 from stridewise.rewrites.promised import UnkeptError, check_promised
 from stridewise.rewrites.restride import restride
@@ -26,9 +26,10 @@ from stridewise.surgery.applier import Applier
 from stridewise.surgery.assumed import still_assumed
 from stridewise.surgery.declared import follow
 from stridewise.surgery.dilated import dilate
-from stridewise.surgery.promise import Promise, traced_again
+from stridewise.surgery.promise import Key, Promise, key_of, renumbered, traced_again
 from stridewise.surgery.tables import resample_tables
 from stridewise.surgery.undo import Undo
+from stridewise.tracing.calls import FunctionCall, function_calls
 from stridewise.tracing.steps import EndPad, Step
 from stridewise.tracing.trace import InputSpec, trace
 
@@ -96,16 +97,20 @@ def carry_out(model: nn.Module, graph: Graph, plan: Plan, input: InputSpec) -> D
     expected = restride(graph, plan)
     if not plan.keep_weights:
         try:
-            return _tried(model, graph, plan, input, expected.graph, partial(_stepped, model, graph, plan, input))
+            change = partial(_stepped, model, graph, plan, input)
+            return _tried(model, graph, plan, input, expected.graph, change)[0]
         except UnkeptError as error:
             raise PlanError(str(error)) from error
     found = dilation(graph, plan)
     promise = Promise.of(model, graph, found, input)
+    calls = function_calls(model, input, graph.model)[1]
     late: UnkeptError | None = None
     for by_calls in (False, True):  # a forward that reads its layers' attributes is told apart by trying
-        change = partial(_dilated, model, found, input, by_calls=by_calls)
+        change = partial(dilate, model, found, calls, by_calls=by_calls)
         try:
-            return _tried(model, graph, plan, input, expected.graph, change, promise)
+            done, other = _tried(model, graph, plan, input, expected.graph, change, promise, calls)
+            done.certificate = certify(found, {i for call in calls if key_of(call) in other for i in call.nodes})
+            return done
         except UnkeptError as error:
             late = late or error
         except PlanError:
@@ -121,26 +126,29 @@ def _tried(
     plan: Plan,
     input: InputSpec,
     expected: Graph,
-    change: Callable[[Done, Undo], list[str]],
+    change: Callable[[Undo], list[str]],
     promise: Promise | None = None,
-) -> Done:
-    """What `change` did to the model, traced again; the model as it was where that fails."""
+    calls: Sequence[FunctionCall] = (),
+) -> tuple[Done, frozenset[Key]]:
+    """What `change` did to the model, traced again, and the calls that take other numbers now; the model as it was
+    where that fails."""
     done = Done(changes=(), graph=expected)
     try:
-        done.changes = tuple(change(done, done._undo))
+        done.changes = tuple(change(done._undo))
         done.changes = (*done.changes, *follow(model, graph, expected, done._undo))
         done.findings = still_assumed(model, graph, expected)
-        again = traced_again(model, input, plan.model)
+        again, after = traced_again(model, input, plan.model)
         check_promised(again, expected)
+        other = renumbered(graph, calls, after)
         if promise is not None:
-            promise.check(model)
+            other |= promise.check(model)
     except BaseException:  # also an interrupt leaves no model half changed
         done.undo()
         raise
-    return done
+    return done, other
 
 
-def _stepped(model: nn.Module, graph: Graph, plan: Plan, input: InputSpec, done: Done, undo: Undo) -> list[str]:
+def _stepped(model: nn.Module, graph: Graph, plan: Plan, input: InputSpec, undo: Undo) -> list[str]:
     """The plan whose weights mean something else afterwards: steps as such."""
     applier = Applier(model=model, graph=graph, plan=plan, input=input, undo=undo)
     changes = [line for key in plan.sites for line in applier.site(key)]
@@ -151,14 +159,6 @@ def _stepped(model: nn.Module, graph: Graph, plan: Plan, input: InputSpec, done:
     if not plan.insert:  # a step that is inserted moves the pins
         changes += resample_tables(model, graph, made.graph, undo)
     return changes
-
-
-def _dilated(
-    model: nn.Module, found: Dilation, input: InputSpec, done: Done, undo: Undo, *, by_calls: bool
-) -> list[str]:
-    """The plan with kept weights: steps become dilation."""
-    done.certificate = certify(found)
-    return dilate(model, found, input, undo, by_calls=by_calls)
 
 
 def _insert(model: nn.Module, graph: Graph, key: str, undo: Undo, plan: Plan) -> str:

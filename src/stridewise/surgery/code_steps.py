@@ -74,6 +74,8 @@ def _call(x: str, step: Step, groups: list[Phase]) -> str:
         return f"polyphase({x}, {made.stride}, {border!r}, {f'group{number}' if number else '{}'}, {step.leads})"
     ceil = any(w.ceil_mode for w in made.windows)
     pool = f"{'max' if made.kind == 'max' else 'avg'}_pool{len(made.stride)}d"
+    if ceil and pool == "avg_pool3d":  # which refuses a window larger than the map
+        return f"F.{pool}({x}, tuple(map(min, {x}.shape[-3:], {made.stride})), {made.stride}, ceil_mode=True)"
     return f"F.{pool}({x}, {made.stride}{', ceil_mode=True' if ceil else ''})"
 
 

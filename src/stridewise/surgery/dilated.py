@@ -22,8 +22,7 @@ from stridewise.rewrites.multipliers import Multipliers
 from stridewise.surgery.actions import replacement
 from stridewise.surgery.patched import Beginning, Coarse, Fit, Override, Quiet, Something, Swap
 from stridewise.surgery.undo import Undo
-from stridewise.tracing.calls import FunctionCall, by_node, function_calls
-from stridewise.tracing.trace import InputSpec
+from stridewise.tracing.calls import FunctionCall, by_node
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,16 +35,18 @@ class _Site:
     modules: Mapping[str, nn.Module]
 
 
-def dilate(model: nn.Module, found: Dilation, input: InputSpec, undo: Undo, *, by_calls: bool = False) -> list[str]:
+def dilate(
+    model: nn.Module, found: Dilation, calls: Sequence[FunctionCall], undo: Undo, *, by_calls: bool = False
+) -> list[str]:
     """Carry the actions of `found` out on the model; returns a line for each change, in executed order.
 
-    by_calls: leave every attribute as it is, for forwards that compute with them.
+    calls: those behind the graph's nodes. by_calls: leave every attribute as it is, for forwards that compute with
+    them.
     Raises: PlanError, before anything is changed, where an op has no dilated form.
     """
     graph = found.graph
-    _, calls = function_calls(model, input, graph.model)
     modules = dict(model.named_modules(remove_duplicate=False))
-    site = _Site(graph, calls, by_node(calls), modules)
+    site = _Site(graph, tuple(calls), by_node(tuple(calls)), modules)
     paths: dict[str, dict[int, Action]] = {}
     for index, action in found.actions.items():
         if action.kind != "mixes":

@@ -152,21 +152,36 @@ def levels(model: nn.Module, input: InputSpec = (3, 224, 224)) -> dict[tuple[int
 
 def _levels(model: nn.Module, graph: Graph) -> dict[tuple[int, ...], Level]:
     reach = fields(graph, grid_sizes(graph))
-    out = {}
-    for stride, (name, index) in sorted(_by_stride(model, graph, reach).items()):
-        tensor = graph.tensors[index]
-        assert tensor.grid is not None
-        last = is_channels_last(tensor, graph.grids[tensor.grid])
-        centre = tuple(float(f.centre) + 0.5 for f in reach.full[tensor.grid])
-        out[stride] = Level(
-            stride=stride,
-            name=name,
-            channels=tensor.shape[-1 if last else 1],
-            centre=centre,
-            copied=_overwritten(graph, index),
-            channels_last=last,
-        )
-    return out
+    found = sorted(_by_stride(model, graph, reach).items())
+    return {stride: _level(graph, reach, stride, name, index) for stride, (name, index) in found}
+
+
+def named_levels(model: nn.Module, names: Sequence[str], input: InputSpec) -> tuple[Level, ...]:
+    """What the maps of these modules are now, under whatever plan the model is. Raises: PlanError for no such map."""
+    graph = trace(model, input)
+    reach, tensors = fields(graph, grid_sizes(graph)), dict(graph.modules)
+    out = []
+    for name in names:
+        grid = graph.tensors[tensors[name]].grid if name in tensors else None
+        jumps = () if grid is None else tuple(f.jump for f in reach.full[grid])
+        if not jumps or any(j.denominator != 1 for j in jumps):
+            raise PlanError(f"{name}: under this plan its map has no whole stride, and a head reads it")
+        out.append(_level(graph, reach, tuple(int(j) for j in jumps), name, tensors[name]))
+    return tuple(out)
+
+
+def _level(graph: Graph, reach: Fields, stride: tuple[int, ...], name: str, index: int) -> Level:
+    tensor = graph.tensors[index]
+    assert tensor.grid is not None
+    last = is_channels_last(tensor, graph.grids[tensor.grid])
+    return Level(
+        stride=stride,
+        name=name,
+        channels=tensor.shape[-1 if last else 1],
+        centre=tuple(float(f.centre) + 0.5 for f in reach.full[tensor.grid]),
+        copied=_overwritten(graph, index),
+        channels_last=last,
+    )
 
 
 def _called(graph: Graph, stride: Sequence[int]) -> str | None:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from torch import nn
 
 from stridewise.analyses.strides import is_site_window
 from stridewise.errors import GeometryError, TraceError, by
 from stridewise.ir import Graph, Sizes
+from stridewise.ops.registry import op_named
 from stridewise.rewrites.dilate import Dilation
 from stridewise.rewrites.multipliers import Multipliers
 from stridewise.rewrites.promised import UnkeptError
-from stridewise.tracing.calls import function_calls
+from stridewise.tracing.calls import FunctionCall, function_calls
 from stridewise.tracing.inputs import Argument, InputSpec, arguments_of
 from stridewise.tracing.source import Source
 
@@ -21,10 +23,14 @@ from stridewise.tracing.source import Source
 _MORE = ((1, 2, 3), (3, 5, 1))
 
 
-def traced_again(model: nn.Module, input: InputSpec, name: str) -> Graph:
-    """The graph of a changed model. Raises: UnkeptError where its forward does not take the change."""
+Key: TypeAlias = tuple[str, int, str, int]
+Traced: TypeAlias = tuple[Graph, tuple[FunctionCall, ...]]
+
+
+def traced_again(model: nn.Module, input: InputSpec, name: str) -> Traced:
+    """The graph of a changed model and its calls. Raises: UnkeptError where its forward does not take the change."""
     try:
-        return function_calls(model, input, name)[0]
+        return function_calls(model, input, name)
     except (TraceError, GeometryError) as error:
         raise UnkeptError(f"the model's own forward does not allow this plan: {error}") from error
 
@@ -33,13 +39,13 @@ def traced_again(model: nn.Module, input: InputSpec, name: str) -> Graph:
 class Promise:
     """With kept weights every map has m times its old positions, at every input size the model takes.
 
-    times: m by site, and of the outputs (None where an output tells no positions apart). before: graphs of the
-    unchanged model by input.
+    times: m by site, and of the outputs (None where an output tells no positions apart). before: graphs
+    and calls of the unchanged model by input.
     """
 
     times: Mapping[str, Multipliers]
     outputs: tuple[Multipliers | None, ...]
-    before: tuple[tuple[dict[str, Argument], Graph], ...]
+    before: tuple[tuple[dict[str, Argument], Traced], ...]
 
     @staticmethod
     def of(model: nn.Module, graph: Graph, found: Dilation, input: InputSpec) -> Promise:
@@ -54,7 +60,7 @@ class Promise:
         for more in _MORE:
             spec = larger(graph.source.input if isinstance(graph.source, Source) else input, more)
             try:
-                before.append((spec, function_calls(model, spec, graph.model)[0]))
+                before.append((spec, function_calls(model, spec, graph.model)))
             except (TraceError, GeometryError):
                 continue  # the model takes no such size
         return Promise(
@@ -63,10 +69,15 @@ class Promise:
             before=tuple(before),
         )
 
-    def check(self, model: nn.Module) -> None:
-        """Raise UnkeptError where the changed model measures something else at another size."""
-        for spec, old in self.before:
-            new = traced_again(model, spec, old.model)
+    def check(self, model: nn.Module) -> frozenset[Key]:
+        """The calls that take other numbers now (`renumbered`), at any of the sizes.
+
+        Raises: UnkeptError where the changed model measures something else at another size.
+        """
+        found: frozenset[Key] = frozenset()
+        for spec, (old, calls) in self.before:
+            new, now_calls = traced_again(model, spec, old.model)
+            found |= renumbered(old, calls, now_calls)
             now = {n.key: n for n in new.nodes if n.site and n.grid is not None}
             at = " and ".join(by(a.sizes) for a in spec.values() if a.sizes)
             for node in old.nodes:
@@ -82,6 +93,7 @@ class Promise:
                         "weights need; the forward computes with sizes"
                     )
             self._check_outputs(old, new, at)
+        return found
 
     def _check_outputs(self, old: Graph, new: Graph, at: str) -> None:
         if len(old.outputs) != len(new.outputs) or len(old.outputs) != len(self.outputs):
@@ -98,6 +110,28 @@ class Promise:
                     f"the output: at input {at} measures {by(new.tensors[u].shape)} under the plan, and {by(wanted)} "
                     "is what the weights need; the forward computes with sizes"
                 )
+
+
+def renumbered(graph: Graph, before: Sequence[FunctionCall], after: Sequence[FunctionCall]) -> frozenset[Key]:
+    """The calls of `graph` that only compute with numbers, and with others after the change: numbers that the forward
+    works out from the sizes of its maps (`x / x.shape[2]`)."""
+    now = {key_of(call): call.numbers for call in after}
+    return frozenset(
+        key_of(call)
+        for call in before
+        if now.get(key_of(call), call.numbers) != call.numbers and all(_computes(graph.nodes[i].op) for i in call.nodes)
+    )
+
+
+def _computes(name: str) -> bool:
+    """Whether the numbers that an op of this name takes are values, and no sizes, shifts or places."""
+    op = op_named(name)
+    return op.mixes == "nothing" and op.between == "bends"
+
+
+def key_of(call: FunctionCall) -> Key:
+    """What names a call in every trace of a model: its module, which of its calls, the function, its number in it."""
+    return call.path, call.turn, call.name, call.number
 
 
 def _multiple(size: Sizes, m: Multipliers) -> Sizes:

@@ -7,23 +7,28 @@ from torch import nn
 from stridewise.errors import GeometryError, PlanError, TraceError
 from stridewise.ir import Graph
 from stridewise.plans import Plan
+from stridewise.rewrites.certify import Certificate
 from stridewise.surgery.apply import carry_out
 from stridewise.tracing.calls import function_calls
 from stridewise.tracing.source import Source
 
 
-def rehearse(graph: Graph, plan: Plan) -> None:
-    """Raise PlanError where the model behind `graph` cannot carry `plan` out: a shared module whose calls would differ,
-    an op that no form is known of, a forward that computes with sizes or reads what the plan sets.
+def rehearse(graph: Graph, plan: Plan) -> Certificate | None:
+    """What stays the same under the plan, where weights are kept and the model is there to try it.
 
+    Raises: PlanError where the model behind `graph` cannot carry `plan` out: a shared module whose calls would differ,
+    an op that no form is known of, a forward that computes with sizes or reads what the plan sets.
     Nothing is said of a graph without a source (a file's), or changed since.
     """
     source = graph.source
     if not isinstance(source, Source) or not plan:
-        return
+        return None
     model = source.model
-    if _is_behind(model, graph, source):
-        carry_out(model, graph, plan, source.input).undo()
+    if not _is_behind(model, graph, source):
+        return None
+    done = carry_out(model, graph, plan, source.input)
+    done.undo()
+    return done.certificate
 
 
 def _is_behind(model: nn.Module, graph: Graph, source: Source) -> bool:

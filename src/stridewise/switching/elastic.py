@@ -1,6 +1,6 @@
 """One set of weights under several plans: which plan runs is switched in microseconds, and nothing is traced again.
 
-Batch norms keep statistics of their own for every plan, since what they normalise differs with the strides (as
+Norms keep running statistics of their own for every plan, since what they normalise differs with the strides (as
 switchable batch norms do for widths: Yu et al. 2019, "Slimmable Neural Networks", section 3.2).
 """
 
@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.batchnorm import _NormBase
 
 from stridewise.analyses import cost
 from stridewise.errors import PlanError
@@ -21,11 +22,13 @@ from stridewise.ir import Graph
 from stridewise.measuring.latency import Latency, latency
 from stridewise.plans import Plan
 from stridewise.surgery.apply import apply_to_model
+from stridewise.surgery.export import export_onnx
 from stridewise.surgery.undo import Undo
 from stridewise.tracing.trace import InputSpec, trace
 
 LEAST, MOST = 2, 8
 COSTS = (0.25, 0.5, 1.0, 2.0)
+Adapt = Callable[[nn.Module, Undo], None]
 _STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 _AFFINE = ("weight", "bias")
 
@@ -33,7 +36,7 @@ _AFFINE = ("weight", "bias")
 class _Norms(nn.Module):
     """What the batch norms hold under one plan, by module path."""
 
-    def __init__(self, norms: Mapping[str, _BatchNorm], affine: bool, fresh: bool) -> None:
+    def __init__(self, norms: Mapping[str, _NormBase], affine: bool, fresh: bool) -> None:
         super().__init__()
         for path, norm in norms.items():
             for name in _STATISTICS:
@@ -55,7 +58,9 @@ class Elastic(nn.Module):
     """`model` under any of `plans`, with one set of weights; `use` says which. Made by `sw.elastic`.
 
     plans: by name, in the order given. costs: multiply-adds under each, as a share of the network as it is. active: the
-    name of the plan in use, the first to begin with.
+    name of the plan in use, the first to begin with. inside: path of the part of `model` the plans are for; the norms
+    of all of it keep statistics of their own. adapt: called with `model` under every plan in turn, to make further
+    changes that go with it. A layer is replaced (by a synchronised norm, say) before, not after.
     """
 
     def __init__(
@@ -65,33 +70,45 @@ class Elastic(nn.Module):
         *,
         input: InputSpec | None = None,
         own_affine: bool = False,
+        inside: str = "",
+        adapt: Adapt | None = None,
     ) -> None:
         super().__init__()
         _check(plans)
         spec = input or next((p.input for p in plans.values() if p.input), None) or (3, 224, 224)
-        graph = trace(model, spec)
+        graph = trace(model.get_submodule(inside), spec)
         self.model = model
         self.plans = dict(plans)
         self.input = spec
+        self.inside = inside
         self.active = next(iter(plans))
+        part = model.get_submodule(inside)
         self._changes: dict[str, Undo] = {}
         self.costs: dict[str, float] = {}
         now = _macs(graph)
         for name, plan in plans.items():
             try:
-                done = apply_to_model(model, plan, input=spec)
+                done = apply_to_model(part, plan, input=spec)
             except PlanError as error:
                 raise PlanError(f"plan '{name}': {error}") from error
             self.costs[name] = _macs(done.graph) / now
-            done.undo()
+            try:
+                if adapt is not None:
+                    adapt(model, done._undo)
+            except PlanError as error:
+                raise PlanError(f"plan '{name}': {error}") from error
+            finally:
+                done.undo()
             self._changes[name] = done._undo
-        self._norms = {path: m for path, m in model.named_modules() if isinstance(m, _BatchNorm)}
+        self._norms = {path: m for path, m in model.named_modules() if isinstance(m, _NormBase)}
         self.statistics = nn.ModuleDict(
             {_entry(name): _Norms(self._norms, own_affine, fresh=number > 0) for number, name in enumerate(plans)}
         )
         self._links = [(norm, kind, _key(path, kind)) for path, norm in self._norms.items() for kind in _STATISTICS]
         own = self._norms.items() if own_affine else ()
         self._affine = [(norm, kind, _key(path, kind)) for path, norm in own for kind in _AFFINE]
+        self._places = [(model.get_submodule(p.rpartition(".")[0]), p.rpartition(".")[2]) for p in self._norms if p]
+        self.register_load_state_dict_post_hook(_relink)  # type: ignore[no-untyped-call]
         self._changes[self.active].again()
 
     def use(self, plan: str | Plan) -> Elastic:
@@ -144,6 +161,21 @@ class Elastic(nn.Module):
         self.use(max(within, key=lambda name: self.costs[name]))
         return times
 
+    def export(self, path: str | Path) -> dict[str, float]:
+        """An ONNX file a plan, "net.onnx" as net-0.5x.onnx and so on; by plan, the largest relative difference of its
+        outputs in onnxruntime. What lies under a name already is replaced. Raises: PlanError.
+        """
+        path, before, modes = Path(path), self.active, [(m, m.training) for m in self.modules()]
+        try:
+            return {
+                name: export_onnx(self.use(name).model, self.input, path.with_name(f"{path.stem}-{_file(name)}.onnx"))
+                for name in self.plans
+            }
+        finally:
+            self.use(before)
+            for module, was in modes:
+                module.training = was
+
     def reset_norms(self, plan: str | Plan | None = None) -> None:
         """Forget the statistics of the batch norms under one plan, or all, so that they are measured anew."""
         for name in self.plans if plan is None else [self._name(plan)]:
@@ -179,6 +211,11 @@ class Elastic(nn.Module):
         with self._parked():
             return super().load_state_dict(*args, **kwargs)
 
+    def named_parameters(self, *args: Any, **kwargs: Any) -> Iterator[tuple[str, nn.Parameter]]:
+        """As torch's, in one order whichever plan is in use: an optimizer's state holds for it."""
+        with self._parked():
+            return iter(list(super().named_parameters(*args, **kwargs)))
+
     def _apply(self, *args: Any, **kwargs: Any) -> Any:
         """As torch's (device, dtype). A tensor that the model and the first plan share is shared again after it."""
         with self._parked():
@@ -196,6 +233,9 @@ class Elastic(nn.Module):
 
     def _link(self, name: str) -> None:
         """Let the batch norms hold what they hold under a plan."""
+        for (parent, last), norm in zip(self._places, (n for p, n in self._norms.items() if p), strict=True):
+            if parent._modules[last] is not norm:
+                raise PlanError(f"use: the norm '{last}' was replaced since: replace layers first, then sw.elastic")
         held: Any = self.statistics[_entry(name)]
         for norm, kind, key in self._links:
             norm._buffers[kind] = held._buffers[key]
@@ -215,7 +255,16 @@ class Elastic(nn.Module):
 
     def extra_repr(self) -> str:
         """The plans and their costs."""
-        return ", ".join(f"{name}{' (in use)' if name == self.active else ''}" for name in self.plans)
+        return ", ".join(
+            f"{name}: {cost:.2f} of its multiply-adds{', in use' if name == self.active else ''}"
+            for name, cost in self.costs.items()
+        )
+
+
+def _relink(net: nn.Module, _: object) -> None:
+    """After a load, also one through a parent: norms hold what was loaded for the plan in use."""
+    assert isinstance(net, Elastic)
+    net._link(net.active)
 
 
 def elastic(
@@ -308,6 +357,11 @@ def _entry(name: str) -> str:
     return name.replace(".", "_")
 
 
+def _file(name: str) -> str:
+    """A plan's name as a part of a file's."""
+    return "".join(c if c.isalnum() or c in "-_." else "-" for c in name)
+
+
 def _named_by_cost(plans: Sequence[Plan], shares: Any) -> dict[str, Plan]:
     """Plans by their cost ("0.46x"); where two cost the same, numbered."""
     named: dict[str, Plan] = {}
@@ -321,7 +375,7 @@ def _named_by_cost(plans: Sequence[Plan], shares: Any) -> dict[str, Plan]:
 def _check(plans: Mapping[str, Plan]) -> None:
     if not LEAST <= len(plans) <= MOST:
         raise PlanError(f"elastic: {LEAST} to {MOST} plans are wanted, not {len(plans)}")
-    if len({_entry(name) for name in plans}) < len(plans) or not all(plans):
+    if min(len({as_key(name) for name in plans}) for as_key in (_entry, _file)) < len(plans) or not all(plans):
         raise PlanError(f"elastic: plans need names that differ: {', '.join(plans)}")
     for name, plan in plans.items():
         if not isinstance(plan, Plan):

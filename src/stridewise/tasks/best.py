@@ -27,8 +27,11 @@ class Average:
     def update(self, steps: int) -> None:
         """Take the weights after so many steps in."""
         share = 1 - min(self._decay, (1 + steps) / (10 + steps))
-        new = self._source.state_dict()
+        new, seen = self._source.state_dict(), set()
         for key, value in self.model.state_dict().items():
+            if value.data_ptr() in seen and value.numel():  # an elastic network holds some under two names
+                continue
+            seen.add(value.data_ptr())
             if value.is_floating_point():
                 value.lerp_(new[key].to(value.dtype), share)
             else:

@@ -15,6 +15,8 @@ from stridewise.errors import StridewiseError, UsageError
 from stridewise.files import write_bytes, write_text
 from stridewise.plans import Plan
 from stridewise.report.figure import png
+from stridewise.switching.elastic import Elastic
+from stridewise.tasks.elastic import dearest
 from stridewise.tasks.examples import shown
 from stridewise.tasks.pictures import Splits
 from stridewise.tasks.record import Epoch, TrainRecord, curves
@@ -66,8 +68,12 @@ class RunFolder:
         self._to_board(len(curve), curve[-1], task.metric)
 
     def keep(self, model: nn.Module, task: Task, source: Source, plan: Plan, splits: Splits) -> None:
-        """Write the trained network, and where it fails."""
+        """Write the trained network, and where it fails; of an elastic one every plan, and where its dearest fails."""
         save_trained(self.path / WEIGHTS, model, task, source, plan, splits)
+        if isinstance(model, Elastic):
+            for name, one in model.plans.items():
+                write_text(self.path / f"plan-{name}.toml", one.to_toml())
+            model = model.use(dearest(model)).model
         device = next((p.device for p in model.parameters()), "cpu")
         for name, content in shown(model, task, splits.held_out, device).items():
             write_bytes(self.path / name, content)

@@ -19,6 +19,7 @@ from stridewise.errors import DataError, StridewiseError, UsageError
 from stridewise.tasks.augment import augmented
 from stridewise.tasks.best import Average, Best
 from stridewise.tasks.checkpoint import Checkpoint
+from stridewise.tasks.elastic import turns
 from stridewise.tasks.libraries import quiet
 from stridewise.tasks.memory import Pieces, out_of_memory
 from stridewise.tasks.pictures import Pictures
@@ -28,6 +29,7 @@ from stridewise.tasks.record import Epoch
 _LOOK_EVERY = 50  # steps between looks at the loss: each look waits for the device
 
 Loss = Callable[[Any, torch.Tensor, nn.Module], torch.Tensor]
+Lesson = Callable[[Any, Any, torch.Tensor, nn.Module], torch.Tensor]
 Judge = Callable[[nn.Module, Any], float]
 Told = Callable[[list[Epoch], nn.Module], None]
 
@@ -49,11 +51,13 @@ class Fitted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Aim:
-    """What a network is trained for. loss: of a batch; judge: the score on held-out pictures; name: for messages."""
+    """What a network is trained for. loss: of a batch; judge: the score on held-out pictures; name: for messages.
+    lesson: what a cheaper plan of an elastic network loses beside the answer of its dearest."""
 
     loss: Loss
     judge: Judge
     name: str
+    lesson: Lesson | None = None
 
 
 def fit(
@@ -178,7 +182,7 @@ class _Run:
             for group in self.optimizer.param_groups:
                 group["lr"] = self.recipe.rate * share_of_rate(step, self.total, self.recipe.warmup)
             x, y = augmented(x, y, self.recipe.augment, generator)
-            sum_of_losses += self._step(x, y)
+            sum_of_losses += self._step(x, y, turns(self.model, generator))
             if self.average is not None:
                 self.average.update(step)
             if (number % _LOOK_EVERY == 0 or number == per_epoch - 1) and not math.isfinite(sum_of_losses.item()):
@@ -195,13 +199,13 @@ class _Run:
         step = self.recipe.batch * self.recipe.accumulate
         return len(pictures) // step * step
 
-    def _step(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        """One step of the optimizer on this process's share of a batch; its loss."""
+    def _step(self, x: torch.Tensor, y: torch.Tensor, plans: tuple[str, ...]) -> torch.Tensor:
+        """One step of the optimizer on this process's share of a batch, under plans in turn; its loss."""
         world, rank = self.fabric.world_size, self.fabric.global_rank
         x, y = x[rank::world], y[rank::world]
         while True:
             try:
-                value = self._gradients(x, y)
+                value = self._gradients(x, y, plans)
                 break
             except (RuntimeError, MemoryError) as error:
                 if not out_of_memory(error):
@@ -213,17 +217,31 @@ class _Run:
         self.optimizer.step()
         return value
 
-    def _gradients(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    def _gradients(self, x: torch.Tensor, y: torch.Tensor, plans: tuple[str, ...]) -> torch.Tensor:
         self.optimizer.zero_grad()
         total = torch.zeros((), device=self.fabric.device)
         parts = list(zip(x.chunk(self.pieces.count), y.chunk(self.pieces.count), strict=True))
         for number, (part, target) in enumerate(parts):
             part, target = self.fabric.to_device((part, target))
-            with self.fabric.no_backward_sync(self.running, enabled=number < len(parts) - 1):
-                value = self.aim.loss(self.running(part), target, self.model) * (len(part) / len(x))
-                self.fabric.backward(value)
-            total += value.detach()
+            teacher = None
+            for turn, plan in enumerate(plans or ("",)):
+                if plan:
+                    self.model.use(plan)  # type: ignore[operator]  # an elastic one
+                last = number == len(parts) - 1 and turn >= len(plans) - 1
+                # A backward for every forward: of several forwards before it, one would write into another's norms.
+                with self.fabric.no_backward_sync(self.running, enabled=not last):
+                    out = self.running(part)
+                    value = self._loss(out, teacher, target) * (len(part) / len(x))
+                    self.fabric.backward(value)
+                teacher = out if teacher is None else teacher
+                total += value.detach() / max(len(plans), 1)
         return total
+
+    def _loss(self, out: Any, teacher: Any, target: torch.Tensor) -> torch.Tensor:
+        """Of a batch: the task's, or the lesson of the dearest plan's answer."""
+        if teacher is None or self.aim.lesson is None:
+            return self.aim.loss(out, target, self.model)
+        return self.aim.lesson(out, teacher, target, self.model)
 
 
 def _groups(model: nn.Module, decay: float) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ from stridewise.data import Dataset, open_dataset
 from stridewise.data.records import Progress
 from stridewise.errors import UsageError
 from stridewise.plans import Plan
+from stridewise.tasks.elastic import Plans
 from stridewise.tasks.folder import RunFolder, title_of
 from stridewise.tasks.loop import as_it_is
 from stridewise.tasks.pictures import Splits
@@ -37,6 +38,7 @@ def train(
     size: tuple[int, ...] | None = None,
     weights: str | Path | None = None,
     trust: bool = False,
+    elastic: Plans | None = None,
     run: str | Path | None = None,
     resume: bool = False,
     checkpoint: str | Path | None = None,
@@ -48,7 +50,8 @@ def train(
     """Train `model` for a task under a plan, and measure it on held-out pictures.
 
     task: classify, segment or detect. model: a name as for `load`, or a function that makes a module. size: resize
-    pictures to (height, width). weights: a file to begin with, else random. run: a folder that keeps the trained
+    pictures to (height, width). weights: a file to begin with, else random. elastic: costs (0.25, 0.5, 1, 2) or plans
+    by name, to train one set of weights under them all in place of `plan`. run: a folder that keeps the trained
     network, its metrics and a checkpoint; resume: go on where it stopped. checkpoint: that file alone. stop_after:
     epochs of this call. progress: called with steps done and in all; each: after every epoch, with its `Report`.
     settings: of the recipe (batch, rate, decay, augment, precision, device, devices, nodes, accumulate, clip,
@@ -57,13 +60,15 @@ def train(
     """
     recipe, options = told_apart(settings)
     chosen = task_of(task, **options)
+    if elastic is not None and plan is not None:
+        raise UsageError("train: one plan, or several by elastic: leave one of both out")
     plan = Plan.read(plan) if isinstance(plan, str | Path) else plan or Plan()
     folder = None if run is None else RunFolder(run, resume=resume)
     if folder is not None and checkpoint is not None:
         raise UsageError("train: run keeps a checkpoint of its own: leave checkpoint out")
     splits = read_splits(chosen, _opened(chosen, data, format), size, model)
     common: dict[str, Any] = {"plan": plan, "epochs": epochs, "seed": seed, "recipe": recipe, "progress": progress}
-    common |= {"weights": weights, "trust": trust, "stop_after": stop_after}
+    common |= {"weights": weights, "trust": trust, "stop_after": stop_after, "elastic": elastic}
     tell = Teller(each, chosen.metric, epochs, recipe)
     if folder is None:
         file = None if checkpoint is None else Path(checkpoint)
@@ -129,7 +134,8 @@ def evaluated(path: str | Path, found: Trained, dataset: Dataset, device: str = 
         recipe=Recipe(device=device),
         begun=begun,
     )
-    record = training.record(as_it_is(found.model.to(device), device), [f"judged from {path}", *splits.notes])
+    model = (found.elastic or found.model).to(device)
+    record = training.record(as_it_is(model, device), [f"judged from {path}", *splits.notes])
     return record, splits
 
 

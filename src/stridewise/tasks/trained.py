@@ -14,6 +14,8 @@ from torch import nn
 from stridewise.errors import LoadError, MissingExtraError
 from stridewise.files import whole
 from stridewise.plans import Plan
+from stridewise.switching.elastic import Elastic
+from stridewise.tasks.elastic import elastic_network, plans_of
 from stridewise.tasks.pictures import Splits, Standard
 from stridewise.tasks.run import task_of
 from stridewise.tasks.task import Source, Task, name_of
@@ -33,7 +35,10 @@ class Described:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Trained:
-    """A trained network, ready to be used: the module in eval mode on the CPU, and how pictures are given to it."""
+    """A trained network, ready to be used: the module in eval mode on the CPU, and how pictures are given to it.
+
+    elastic: what switches the module from plan to plan, the dearest first; None of a network under one plan.
+    """
 
     model: nn.Module
     task: Task
@@ -41,6 +46,7 @@ class Trained:
     plan: Plan
     data: Described
     standard: Standard
+    elastic: Elastic | None = None
 
 
 def save_trained(path: Path, model: nn.Module, task: Task, source: Source, plan: Plan, splits: Splits) -> None:
@@ -53,6 +59,7 @@ def save_trained(path: Path, model: nn.Module, task: Task, source: Source, plan:
         "options": dict(task.options),
         "model": name_of(source),
         "plan": plan.to_toml(),
+        **({"plans": {n: p.to_toml() for n, p in model.plans.items()}} if isinstance(model, Elastic) else {}),
         "data": splits.name,
         "classes": list(splits.classes),
         "shape": list(splits.shape),
@@ -77,20 +84,30 @@ def load_trained(path: str | Path, source: Source | None = None) -> Trained:
         raise LoadError(f"{path}: is of network {told['model']}, not of {name_of(source)}")
     try:
         task = task_of(told["task"], **told["options"])
-        plan = Plan.from_toml(told["plan"])
+        plan, plans = Plan.from_toml(told["plan"]), plans_of(told.get("plans", {}))
         data = Described(name=told["data"], classes=tuple(told["classes"]), shape=tuple(told["shape"]))
         standard = Standard(
             mean=tuple(told["mean"]), deviation=tuple(told["deviation"]), white=told.get("white", 255.0)
         )
     except (KeyError, TypeError, ValueError) as error:
         raise LoadError(f"{path}: its description is broken ({type(error).__name__}: {error})") from error
-    model = task.network(source or told["model"], plan, data)
+    elastic = elastic_network(task, source or told["model"], plans, data) if plans else None
+    model = elastic or task.network(source or told["model"], plan, data)
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:
         line = " ".join(str(error).split())[:160]
         raise LoadError(f"{path}: does not fit {told['model']} under its plan: {line}") from error
-    return Trained(model=model.eval(), task=task, source=told["model"], plan=plan, data=data, standard=standard)
+    model.eval()
+    return Trained(
+        model=model if elastic is None else elastic.model,
+        task=task,
+        source=told["model"],
+        plan=plan if elastic is None else elastic.plans[elastic.active],
+        data=data,
+        standard=standard,
+        elastic=elastic,
+    )
 
 
 def check_same(path: str | Path, found: Trained, task: str, source: str, plan: Plan | None) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
 
 from stridewise.plans import Plan
+from stridewise.tasks.elastic import elastic_of, judged
 from stridewise.tasks.loop import Fitted
 from stridewise.tasks.pictures import Splits
 from stridewise.tasks.recipe import Recipe
@@ -24,7 +25,8 @@ def clocks() -> tuple[float, float]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Training:
-    """epochs: 0 where the network is judged as it is. weights: the file it begins with. begun: clocks at the start."""
+    """epochs: 0 where the network is judged as it is. weights: the file it begins with. plans: of an elastic network,
+    by name. begun: clocks at the start."""
 
     task: Task
     source: Source
@@ -34,6 +36,7 @@ class Training:
     epochs: int = 0
     seed: int = 0
     weights: str | Path | None = None
+    plans: Mapping[str, Plan] = field(default_factory=dict)
     begun: tuple[float, float] = field(default_factory=clocks)
 
     @property
@@ -43,7 +46,8 @@ class Training:
 
     def record(self, done: Fitted, notes: Sequence[str]) -> TrainRecord:
         """The network judged on the held-out pictures, with how it came about."""
-        found = self.task.evaluate(done.running, self.splits.held_out, done.device, thorough=True)
+        found = judged(self.task, done.running, self.splits.held_out, done.device, thorough=True)
+        several = elastic_of(done.running) is not None
         return TrainRecord(
             task=self.task.name,
             model=name_of(self.source),
@@ -53,7 +57,7 @@ class Training:
             budget=self.epochs,
             steps=done.steps,
             score=found.score,
-            metric=self.task.metric,
+            metric=f"{self.task.metric} (mean of its plans)" if several else self.task.metric,
             low=found.low,
             high=found.high,
             pictures=len(self.splits.held_out),
@@ -89,6 +93,7 @@ class Training:
             ("data", pictures),
             ("number of epochs", str(self.epochs)),
             ("seed", str(self.seed)),
+            ("set of plans", "".join(f"{name}\n{plan.to_toml()}" for name, plan in self.plans.items())),
             ("set of weights to begin with", str(self.weights)),
             ("recipe", ", ".join(f"{k} {v}" for k, v in sorted(chosen.items()))),
         )

@@ -13,6 +13,8 @@ from stridewise.tasks.pictures import Pictures
 
 _INNER = "features.model."  # where a segmenter or detector of a run folder keeps its backbone
 
+_ELASTIC = ("model.", "statistics.")  # where an elastic one keeps itself, and what its norms hold under each plan
+
 
 def fill(model: nn.Module, path: str | Path, *, trust: bool = False) -> str:
     """Fill a backbone with the weights of a file; what was left as it is, in words, or an empty text.
@@ -21,9 +23,11 @@ def fill(model: nn.Module, path: str | Path, *, trust: bool = False) -> str:
     anything else does not fit; the model is as it was then.
     """
     given = read_weights(path, trust=trust)
+    wanted = model.state_dict()
+    if all(key.startswith(_ELASTIC) for key in given) and not wanted.keys() & given.keys():
+        given = {key.removeprefix("model."): value for key, value in given.items() if key.startswith("model.")}
     if any(key.startswith(_INNER) for key in given):
         given = {key.removeprefix(_INNER): value for key, value in given.items() if key.startswith(_INNER)}
-    wanted = model.state_dict()
     fits = {key for key, value in wanted.items() if key in given and given[key].shape == value.shape}
     odd = sorted(set(wanted) - fits)
     layers = {key.rpartition(".")[0] for key in odd}

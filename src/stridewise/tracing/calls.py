@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
@@ -23,7 +24,7 @@ class FunctionCall:
 
     chain: the modules around it, innermost first; turn: which call of the module it was in. pads: of an `F.pad`.
     turns, within: for each module of the chain, which of its calls this was in, and this call's number among all of
-    that name in it, its children's included.
+    that name in it, its children's included. numbers: its scalars, also of constants of one element.
     """
 
     path: str
@@ -35,6 +36,7 @@ class FunctionCall:
     turns: tuple[int, ...]
     within: tuple[int, ...]
     pads: tuple[int, ...] = ()
+    numbers: tuple[float, ...] = ()
 
 
 class _Watching(TorchFunctionMode):
@@ -77,9 +79,19 @@ class _Watching(TorchFunctionMode):
                     turns=tuple(call.number for call in chain),
                     within=tuple(within),
                     pads=pads,
+                    numbers=tuple(self._numbers((*args, *(kwargs or {}).values()))),
                 )
             )
         return out
+
+    def _numbers(self, arguments: Iterable[Any]) -> Iterator[float]:
+        for argument in arguments:
+            if isinstance(argument, int | float):
+                yield float(argument)
+            elif isinstance(argument, torch.Tensor) and argument.numel() == 1:
+                value = self.tracer.constants.made(argument)
+                if value is not None and not value.is_complex():
+                    yield float(value)
 
 
 def function_calls(model: nn.Module, input: InputSpec, name: str = "") -> tuple[Graph, tuple[FunctionCall, ...]]:

@@ -74,6 +74,12 @@ class Constants:
             found = self._beside[id(tensor)] = original.detach().to("cpu", copy=True)
         return found
 
+    def made(self, tensor: torch.Tensor) -> torch.Tensor | None:
+        """The values of a tensor that the forward makes itself, from no input and no weight; None for others."""
+        if id(tensor) in self.real:
+            return tensor
+        return None if id(tensor) in self.originals else self._beside.get(id(tensor))
+
     def _asked(self, func: Any, target: Target, args: Any, kwargs: Mapping[str, Any], tensors: Any) -> Any:
         """The output of an op that asks for values."""
         values = {id(t): self.value(t) for t in tensors}

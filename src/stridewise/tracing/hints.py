@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import TypeAlias
 
@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
+from stridewise.analyses.inputs import sizes
 from stridewise.analyses.limits import smallest_input
 from stridewise.errors import StridewiseError, by
 from stridewise.ir import Graph
@@ -20,13 +21,14 @@ from stridewise.tracing.inputs import Argument, called
 
 Shapes: TypeAlias = Mapping[str, Argument]
 _LARGEST = 1024
+_ROUND = (32, 64, 224, 16, 7, 8)  # what networks mostly want multiples of
 
 
 def hint(model: nn.Module, shapes: Shapes, attempt: Callable[[Shapes], Graph]) -> str:
     """A remedy for a failed trace in words ("" where none is known), found by tracing at other inputs.
 
     The names its forward takes, where others were given; else, for a single input, the channels of the first
-    convolution, then sizes doubled up to 1024.
+    convolution, then sizes doubled up to 1024, and round ones.
     """
     named = _names(model, shapes)
     if named or len(shapes) != 1:
@@ -34,22 +36,33 @@ def hint(model: nn.Module, shapes: Shapes, attempt: Callable[[Shapes], Graph]) -
     ((name, argument),) = shapes.items()
     if argument.text or not argument.sizes:
         return ""
-    channels, *sizes = argument.sizes
+    channels, *given = argument.sizes
     wanted = _channels(model)
-    for axes in dict.fromkeys((len(sizes), _axes(model))):
+    for axes in dict.fromkeys((len(given), _axes(model))):
         for candidate in dict.fromkeys((channels, wanted or channels)):
-            shape = (candidate, *(sizes if axes == len(sizes) else [sizes[0] if sizes else 224] * axes))
-            while math.prod(shape[1:]) <= _LARGEST ** max(len(shape) - 1, 1) and len(shape) > 1:
+            for tried in _sizes(tuple(given) if axes == len(given) else (given[0] if given else 224,) * axes):
                 try:
-                    graph = attempt({name: argument.resized(shape)})
+                    graph = attempt({name: argument.resized((candidate, *tried))})
                 except StridewiseError:
-                    shape = (candidate, *(2 * n for n in shape[1:]))
                     continue
-                return _said(graph, (channels, *sizes), shape)
+                return _said(graph, (channels, *given), (candidate, *tried))
     with contextlib.suppress(StridewiseError):
         attempt({name: replace(argument, dtype=torch.int64, positions=tuple(range(1, len(argument.shape))))})
         return f"it takes whole numbers: say {by(argument.sizes)}:int64"
     return ""
+
+
+def _sizes(given: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
+    """Sizes to try: the given ones, doubled as long as they are no larger than 1024 squared, then rounded up."""
+    most = _LARGEST ** max(len(given), 1)
+    doubled = given
+    while math.prod(doubled) <= most and given:
+        yield doubled
+        doubled = tuple(2 * n for n in doubled)
+    for step in _ROUND:
+        rounded = tuple(-(-n // step) * step for n in given)
+        if given and rounded != given and math.prod(rounded) <= 4 * most:
+            yield rounded
 
 
 def part_hint(model: nn.Module, attempt: Callable[[nn.Module], Graph]) -> str:
@@ -96,10 +109,25 @@ def _said(graph: Graph, given: tuple[int, ...], works: tuple[int, ...]) -> str:
         said.append(f"it takes {len(works) - 1} axes beside the channels, not {len(given) - 1}")
     if given[0] != works[0]:
         said.append(f"it takes {works[0]} channels, not {given[0]}")
-    smallest = smallest_input(graph)
     if len(given) == len(works) and given[1:] != works[1:]:
-        said.append(f"the smallest size that works is {by(works[1:] if None in smallest else smallest)}")
+        said.append(_about_sizes(graph, given[1:], works[1:]))
     return "; ".join(said)
+
+
+def _about_sizes(graph: Graph, given: tuple[int, ...], works: tuple[int, ...]) -> str:
+    """What refuses the given sizes, and those around them that work; the smallest where all are too small."""
+    smallest = smallest_input(graph)
+    if None in smallest:
+        return f"the smallest size that works is {by(works)}"
+    if any(n < (least or 0) for n, least in zip(given, smallest, strict=True)):
+        return f"the smallest size that works is {by(smallest)}"
+    near = sizes(graph, given).near
+    assert near is not None
+    around = [by(n or 0 for n in each) for each in (near.below, near.above) if None not in each]
+    why = next(filter(None, near.why), "")
+    if near.works or not around:  # the graph does not say why
+        return f"at {by(works)} it works"
+    return f"{why}; the nearest sizes that work are {' and '.join(dict.fromkeys(around))}"
 
 
 def _first_convolution(model: nn.Module) -> nn.Module | None:

@@ -132,9 +132,12 @@ def pooled(x: torch.Tensor, made: Inserted) -> torch.Tensor:
     """The mean or maximum of every block; at a site the last one may be a part (its own positions count)."""
     ceil = any(w.ceil_mode for w in made.windows)
     pool = getattr(_aten, f"{'max' if made.kind == 'max' else 'avg'}_pool{len(made.stride)}d")
+    # A block larger than a map is the map: torch's avg_pool3d refuses such a window, also with ceil_mode.
+    sizes = sizes_of(x)[-len(made.stride) :] if ceil else made.stride
+    kernel = [min(n, s) for n, s in zip(sizes, made.stride, strict=True)]
     zeros = [0] * len(made.stride)
     last = ([1] * len(made.stride), ceil) if made.kind == "max" else (ceil,)
-    out: torch.Tensor = pool(x, made.stride, made.stride, zeros, *last)
+    out: torch.Tensor = pool(x, kernel, made.stride, zeros, *last)
     return out
 
 

@@ -9,8 +9,9 @@ from functools import cached_property
 from typing import Any
 
 from stridewise.analyses.findings import findings
-from stridewise.analyses.state import evaluate
+from stridewise.analyses.state import State, evaluate
 from stridewise.analyses.strides import site_grids
+from stridewise.axis import Field
 from stridewise.errors import UsageError, once
 from stridewise.fronts.front import front
 from stridewise.fronts.result import Front
@@ -23,7 +24,7 @@ from stridewise.rewrites.dilate import check_shared, dilation
 from stridewise.rewrites.kinds import kinds_at
 from stridewise.rewrites.restride import restride
 from stridewise.showing.json import marks_json, view_json
-from stridewise.showing.show import show, view
+from stridewise.showing.show import is_layer, show, view
 
 Json = dict[str, Any]
 _MOST_CHANGES = 200
@@ -39,7 +40,8 @@ class Studied:
     @cached_property
     def original(self) -> Json:
         """The page's data for the network as it came: `show --json` and what the ladder needs beside it."""
-        return show(self.graph).page_data() | {"kinds": kinds(self.graph)}
+        state = evaluate(self.graph, smallest=False)
+        return show(self.graph).page_data() | {"kinds": kinds(self.graph), "fields": fields_json(state)}
 
     @cached_property
     def front(self) -> Front:
@@ -80,7 +82,8 @@ class Studied:
         plan = self.plan(request)
         changed = restride(self.graph, plan, shapes=False)
         sizes = [grid.sizes for grid in changed.graph.grids]
-        found = view(evaluate(changed.graph, smallest=False, sizes=sizes), rules=False)
+        state = evaluate(changed.graph, smallest=False, sizes=sizes)
+        found = view(state, rules=False)
         shown = view_json(found)
         return {
             "plan": plan_json(plan),
@@ -89,6 +92,7 @@ class Studied:
             "totals": shown["totals"],
             "outputs": shown["outputs"],
             "marks": marks_json(found),
+            "fields": fields_json(state),
             "layers": differences(self.original["layers"], shown["layers"]),
             "ms": round((time.perf_counter() - begun) * 1e3, 3),
         }
@@ -103,12 +107,37 @@ class Studied:
         if self.live:
             check_shared(dilated)
         found = certify(dilated)
-        return {"state": "exact" if found.exact else "means", "reasons": list(found.reasons)}
+        # A mean at the end leaves every map exact and still moves what the network says: to a person not "exact".
+        return {"state": "means" if found.means else "exact", "reasons": list(found.reasons)}
 
     def rules(self, request: Json) -> Json:
         """The findings under a request; slower, so asked for when the hand rests."""
         state = evaluate(restride(self.graph, self.plan(request)).graph)
         return {"findings": plain(findings(state))}
+
+
+def fields_json(state: State) -> Json:
+    """By layer what one size and start do not tell of its field: below a resize the spans by phase, and whether they
+    are upper bounds. An entry an axis: advance (input positions a turn of the phases) and spans ([first, last], null).
+    """
+    out: Json = {}
+    by_grid: dict[int, Json | None] = {}
+    for node in state.graph.nodes:
+        grid = state.graph.tensors[node.outputs[0]].grid if is_layer(node) else None
+        if grid is None:
+            continue
+        if grid not in by_grid:
+            along = state.fields.full[grid]
+            plain_field = all(len(f.spans) == 1 and not f.approximate for f in along)
+            by_grid[grid] = None if plain_field else _phases(along)
+        if by_grid[grid] is not None:
+            out[node.key] = by_grid[grid]
+    return out
+
+
+def _phases(along: Sequence[Field]) -> Json:
+    axes = [{"advance": f.advance, "spans": f.spans} for f in along]
+    return {"axes": axes, "approximate": any(f.approximate for f in along)}
 
 
 def _whole(values: Any) -> bool:

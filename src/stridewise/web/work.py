@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from stridewise.measuring.variants import Variant
 
 Json = dict[str, Any]
-_MAPS, _ROUNDS, _MOST_SHIFT, _OTHERS = 12, 15, 64, 4
+_MAPS, _ROUNDS, _MOST_SHIFT, _OTHERS, _KEPT_INPUTS = 12, 15, 64, 4, 4
 _NO_MAP = "{}: makes no map of positions under what is compared; choose another layer"
 
 
@@ -188,6 +188,41 @@ def shift_test(opened: Opened, pictures: Pictures, asked: Json, report: Report) 
         "picture": "data:image/png;base64," + base64.b64encode(png(picture.numpy())).decode(),
         "size": list(sizes),
     }
+
+
+def incoming(opened: Opened, pictures: Pictures, key: str) -> NDArray[Any]:
+    """What comes into a module on the picture, (channels, rows, columns); of the last few it is kept.
+
+    Raises: UsageError where the network cannot be run here, or the module reads no map.
+    """
+    at = (key, pictures.number)
+    if at not in opened.inner:
+        check(opened, "maps", lambda share, doing: None)
+        found = _module_input(opened.model(), key, _input(opened, pictures))
+        while len(opened.inner) >= _KEPT_INPUTS:
+            opened.inner.pop(next(iter(opened.inner)))
+        opened.inner[at] = found
+    kept: NDArray[Any] = opened.inner[at]
+    return kept
+
+
+def _module_input(model: Any, key: str, x: Any) -> NDArray[Any]:
+    """The first input of the module's call that `key` counts ("fc#2"), in one forward. Raises: UsageError."""
+    import torch
+
+    path, _, call = key.partition("#")
+    met: list[Any] = []
+    handle = model.get_submodule(path).register_forward_pre_hook(lambda module, inputs: met.append(inputs[0]))
+    try:
+        with torch.no_grad():
+            model.eval()(x)
+    finally:
+        handle.remove()
+    number = int(call) - 1 if call.isdigit() else 0
+    if number >= len(met) or met[number].dim() != 4:
+        raise UsageError(f"{key}: reads no map on this picture; choose another layer")
+    found: NDArray[Any] = met[number][0].float().numpy()
+    return found
 
 
 def _input(opened: Opened, pictures: Pictures) -> Any:

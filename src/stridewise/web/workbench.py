@@ -37,6 +37,7 @@ class Opened:
     studied: Studied | None = None
     error: str = ""
     live: Any = None
+    inner: dict[tuple[str, int], Any] = field(default_factory=dict)
     ready: threading.Event = field(default_factory=threading.Event)
     turn: threading.Lock = field(default_factory=threading.Lock)
 
@@ -141,6 +142,17 @@ class Workbench:
         thread = threading.Thread(target=trace_all, name="tracing", daemon=True)
         thread.start()
         return thread
+
+    def check_opaque(self) -> None:
+        """Raises: UsageError for an --opaque that names no module and no op of any network that could be read."""
+        graphs = [one.studied.graph for one in self.opened if one.studied is not None]
+        names = {name for graph in graphs for node in graph.nodes for name in (node.path, node.target, node.key)}
+        for asked in dict.fromkeys(name for one in self.opened for name in one.opaque):
+            if graphs and not any(name == asked or name.startswith(f"{asked}.") for name in names):
+                raise UsageError(
+                    f"--opaque {asked}: names no module and no op of {', '.join(g.model for g in graphs)}: "
+                    "`stridewise show` says where ops without a rule stand"
+                )
 
     def find(self, number: Any) -> Opened:
         """The network of that number. Raises: UsageError."""

@@ -1,7 +1,7 @@
 // What is done to steps by hands that do not drag: earlier, later, the factor along each axis, how a step is made, a
 // new one, an output stride for the whole network, trained weights kept.
 
-import { number } from "sw/format";
+import { number, placeName } from "sw/format";
 import { candidates, ladder, riseOf } from "sw/shape";
 import { BORDERS, idle, KEEP, moved, NOTHING, partsOf, wish, written } from "sw/state";
 import { base, change, changed, errors, layer, now, read, said, view } from "sw/store";
@@ -59,7 +59,7 @@ function Step({ rise }) {
   const axes = rise.stride.length;
   if (!rise.free) return html`<strong class="site">${rise.row.key}</strong> <span class="muted">its step is tied to a fixed resize and cannot change alone</span>`;
   const name = (axis) => (axes === 2 ? ["rows", "columns"][axis] : axes === 1 ? "step" : `axis ${axis}`);
-  return html`<strong class="site">${rise.row.key}</strong>
+  return html`<strong class="site">${placeName(rise.row.key)}</strong>
     <button type="button" onClick=${() => shift(rise, -1)}>← earlier</button><button type="button" onClick=${() => shift(rise, 1)}>later →</button>
     ${rise.stride.map((s, axis) => html`<label key=${axis}>${name(axis)}
       <${NumberField} min="1" max="16" value=${s} token=${errors.value} id=${`step-${axis}`} onCommit=${(n) => setStride(rise, rise.stride.map((old, i) => (i === axis ? n : old)))} /></label>`)}
@@ -111,7 +111,7 @@ export function Controls() {
     <${OutputStride} />
     <${Keep} />
     ${spot && html`<span class="adder"><label><span class="unseen">Place for a new step</span><select onChange=${(e) => setWhere(e.target.value)}>
-        ${free.map((c) => html`<option value=${c.key} selected=${c.key === spot.key}>${c.key.startsWith("+") ? `after ${c.key.slice(1)}` : c.key}</option>`)}</select></label>
+        ${free.map((c) => html`<option value=${c.key} selected=${c.key === spot.key}>${placeName(c.key)}</option>`)}</select></label>
       <button type="button" onClick=${add}>add a step of 2</button></span>`}
     ${(changed.value || !idle(now.value)) && html`<button type="button" onClick=${() => change(NOTHING)}>reset</button>`}
   </div>`;

@@ -37,4 +37,23 @@ export function number(value) {
 
 export const percent = (v, digits = 1) => (v === null || v === undefined ? "–" : `${(100 * v).toFixed(digits)} %`);
 
+// A number of an example: few digits, a real minus, and never "-0.00".
+export function plainNumber(v) {
+  const text = Math.abs(v) < 10 ? v.toFixed(2) : v.toFixed(1);
+  return Number(text) === 0 ? "0" : text.replace(/(\.\d*?)0+$/, "$1").replace(/\.$/, "").replace("-", "−");
+}
+
+// What a person reads for a place: "+layer3.1" is a step put in after layer3.1.
+export const placeName = (key) => (key.startsWith("+") ? `after ${key.slice(1)}` : key);
+
+// Somebody's text in a message: no characters that are not seen, and not without end.
+export const clipped = (text) => String(text).replace(/\p{C}/gu, "").slice(0, 120);
+
+// A word of a command as a shell takes it: nothing in it is run, and a name that looks like an option is none.
+export function quoted(word) {
+  const clean = String(word).replace(/\p{C}/gu, "").slice(0, 120);
+  const shown = /^[\w@%+=:,./-]+$/.test(clean) ? clean : `'${clean.replaceAll("'", "'\\''")}'`;
+  return clean.startsWith("-") ? `-- ${shown}` : shown;
+}
+
 export const signed = (n) => (n > 0 ? `+${n}` : n < 0 ? `−${-n}` : "0");

@@ -1,10 +1,11 @@
 // The head of the page: which network, which plan, back and forth, share and take away.
 
+import { address } from "sw/address";
 import { post } from "sw/net";
 import { idle, NOTHING, request, tabLetter } from "sw/state";
 import {
-  addTab, address, answers, base, busy, changed, closeTab, complain, goBack, goForth, live, network, networks, now, openNetwork,
-  read, said, tab, tabs,
+  addTab, answers, base, busy, changed, closeTab, complain, goBack, goForth, live, network, networks, now, openNetwork,
+  read, tab, tabs, tell,
 } from "sw/store";
 import { html, save, useEffect, useRef, useState } from "sw/ui";
 import { drawnPanels, pictureOf } from "sw/snapshot";
@@ -39,6 +40,23 @@ function Tabs() {
 function Take() {
   const [open, setOpen] = useState(false);
   const menu = useRef(null);
+  const buttons = () => [...menu.current.querySelectorAll("button")];
+  // Arrows go through the list, Escape closes it; the hand is then where it was.
+  const keys = (event) => {
+    if (event.key === "Escape") {
+      setOpen(false);
+      buttons()[0].focus();
+    }
+    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    if (!step) return;
+    event.preventDefault();
+    setOpen(true);
+    requestAnimationFrame(() => {
+      const list = buttons().slice(1);
+      const at = list.indexOf(document.activeElement);
+      list[at < 0 ? (step > 0 ? 0 : list.length - 1) : (at + step + list.length) % list.length]?.focus();
+    });
+  };
   useEffect(() => {
     const away = (event) => menu.current.contains(event.target) || setOpen(false);
     const heard = ["pointerdown", "focusin"];
@@ -54,6 +72,7 @@ function Take() {
       complain(error);
     }
     setOpen(false);
+    buttons()[0].focus();
   };
   const all = () => {
     const { layers, totals, outputs } = answers.value[tab.value] ?? base.value;
@@ -77,7 +96,7 @@ function Take() {
     }
     setOpen(false);
   };
-  return html`<div class="menu" ref=${menu} onKeyDown=${(e) => e.key === "Escape" && setOpen(false)}>
+  return html`<div class="menu" ref=${menu} onKeyDown=${keys}>
     <button type="button" aria-expanded=${open} aria-controls="take" onClick=${() => setOpen(!open)}>Export ▾</button>
     ${open && html`<div class="menu-list" id="take">
       ${live && changed.value && html`<button type="button" onClick=${() => taken("toml")}>Plan (TOML)</button>
@@ -106,9 +125,10 @@ function Open() {
 async function copied(text, what) {
   try {
     await navigator.clipboard.writeText(text);
-    said.value = `${what} on the clipboard.`;
+    tell(`${what} on the clipboard.`);
   } catch {
     save("stridewise.txt", text, "text/plain");
+    tell(`${what} in the file stridewise.txt: this browser gives no clipboard.`);
   }
 }
 
@@ -129,7 +149,7 @@ export function Header() {
       <div class="actions">
         ${live && html`<button type="button" onClick=${goBack} disabled=${!h?.past.length} title="Undo (Ctrl+Z)" aria-label="Undo">↶</button>
           <button type="button" onClick=${goForth} disabled=${!h?.future.length} title="Redo (Ctrl+Y)" aria-label="Redo">↷</button>
-          <button type="button" onClick=${() => copied(`#${address()}`, "The part of the address after # is")} title="Copy what comes after # in the address: it opens the same plans in another start">Share</button>`}
+          <button type="button" onClick=${() => copied(`${location.origin}/#${address()}`, "The address, with all plans, is")} title="Copy the address: it opens the same plans here; what comes after # does so in another start">Share</button>`}
         ${live && html`<${Open} />`}
         <${Take} />
       </div>`}

@@ -1,10 +1,10 @@
 // Area 1, the stride ladder: depth to the right, cumulative stride downwards in powers of two. Steps are dragged, or
 // moved by keys and buttons; the original stays as a ghost.
 
-import { by, number, once } from "sw/format";
+import { by, number, once, placeName } from "sw/format";
 import { alone, Controls, restrided, setStride, shift, wasOf } from "sw/controls";
 import { candidates, kind, ladder, riseOf } from "sw/shape";
-import { moved } from "sw/state";
+import { moved, wish } from "sw/state";
 import { answers, base, change, layer, live, now, original, propose, row, tab, view } from "sw/store";
 import { html, Panel, Twin, useMemo, useRef, useState, useWidth } from "sw/ui";
 
@@ -12,7 +12,7 @@ const RIGHT = 26;
 const TOP = 34;
 
 function Rise({ rise, x, y, onGrab, chosen }) {
-  const label = `${rise.row.key}: steps by ${once(rise.stride)}, to stride ${by(rise.row.cumulative_stride)}${rise.free ? "" : "; tied to a fixed resize"}`;
+  const label = `${placeName(rise.row.key)}: steps by ${once(rise.stride)}, to stride ${by(rise.row.cumulative_stride)}${rise.free ? "" : "; tied to a fixed resize"}`;
   const keys = async (event) => {
     const act = { ArrowLeft: () => shift(rise, -1), ArrowRight: () => shift(rise, 1), ArrowDown: () => setStride(rise, rise.stride.map((s) => s * 2)), ArrowUp: () => setStride(rise, rise.stride.map((s) => Math.max(1, Math.floor(s / 2)))), Delete: () => setStride(rise, rise.stride.map(() => 1)) }[event.key];
     if (event.key === "Enter" || event.key === " ") layer.value = rise.row.key;
@@ -27,18 +27,18 @@ function Rise({ rise, x, y, onGrab, chosen }) {
   };
   const axes = rise.stride.every((s) => s === rise.stride[0]) ? `↓${rise.stride[0]}` : `↓${rise.stride.join("×")}`;
   const text = `${axes} ${kind(rise.row)}`;
-  const wide = 15 + text.length * 6.6;
+  const wide = 15 + text.length * 7.1;
   const movable = live && rise.free;
   return html`<g class=${`rise ${chosen ? "chosen" : ""} ${movable ? "movable" : ""}`} data-key=${rise.key} tabindex="0"
       role=${movable ? "slider" : "button"} aria-label=${label} aria-valuenow=${movable ? rise.stride[0] : undefined} aria-valuemin=${movable ? 1 : undefined} aria-valuemax=${movable ? 16 : undefined}
       aria-valuetext=${movable ? label : undefined} onKeyDown=${keys} onPointerDown=${(e) => onGrab(e, rise)} onFocus=${() => (layer.value = rise.row.key)}>
-    <title>${label}${rise.others.length ? `; with it ${rise.others.join(", ")}` : ""}</title>
+    <title>${label}${rise.others.length ? `; with it ${rise.others.map(placeName).join(", ")}` : ""}</title>
     ${rise.foot.map((f, i) => html`<line key=${i} x1=${x} x2=${x} y1=${y(f)} y2=${y(rise.top[i])} class="riser" />`)}
     <circle cx=${x} cy=${y(rise.top[0])} r="6" class="knob" />
     <g transform=${`translate(${x - 6 - wide},${(y(rise.foot[0]) + y(rise.top[0])) / 2 - 10 + 9})`}>
       <rect width=${wide} height="20" rx="10" class="chip" /><text x=${wide / 2} y="14" class="chip-text">${text}</text>
     </g>
-    ${rise.others.length ? html`<text x=${x + 9} y=${y(rise.top[0]) - 7} class="tiny">+${rise.others.length}</text>` : null}
+    ${rise.others.length ? html`<text x=${x + 9} y=${y(rise.top[0]) - 7} class="tiny">with ${rise.others.length} more</text>` : null}
   </g>`;
 }
 
@@ -48,10 +48,13 @@ function Drawing({ width }) {
   const [held, setHeld] = useState(null);
   const svg = useRef(null);
   const low = Math.min(shape.low, ghost.low);
-  const high = Math.max(shape.high, ghost.high);
-  const ROW = Math.min(104, Math.max(52, 300 / (high - low)));
+  const deepest = Math.max(shape.high, ghost.high);
+  const frozen = useRef(deepest);
+  if (!held) frozen.current = deepest;
+  const high = Math.max(deepest, held ? frozen.current : deepest); // rows keep their height while a step is in the hand
+  const ROW = Math.min(104, Math.max(52, 300 / ((held ? frozen.current : high) - low)));
   const input = Array.isArray(base.value.input) ? base.value.input.slice(2) : [];
-  const LEFT = Math.max(104, 48 + 6.7 * Math.max(...[input, ...shape.bars.map((b) => b.size)].map((size) => by(size).length)));
+  const LEFT = Math.max(112, 64 + 7.2 * Math.max(...[input, ...shape.bars.map((b) => b.size)].map((size) => by(size).length)));
   const unit = (width - LEFT - RIGHT) / Math.max(shape.width, 1);
   const X = (x) => LEFT + x * unit;
   const Y = (v) => TOP + (v - low) * ROW;
@@ -68,6 +71,7 @@ function Drawing({ width }) {
     const places = candidates(base.value);
     const at = { x: event.clientX, y: event.clientY };
     let last = "";
+    let target = rise.key; // what the hand holds by now
     const act = (e, commit) => {
       const ratio = svg.current.viewBox.baseVal.width / svg.current.getBoundingClientRect().width;
       const depth = rise.x + ((e.clientX - at.x) * ratio) / unit;
@@ -77,10 +81,12 @@ function Drawing({ width }) {
       const stays = near.key === rise.key || (near.group !== null && near.group === rise.group);
       const next = stays ? restrided(before, rise, stride) : moved(alone(before, rise), rise.key, near.key, stride, wasOf(rise.key), { original: near.was, now: near.key in start ? start[near.key] : near.was.map(() => 1) });
       const text = JSON.stringify(next);
+      target = stays ? rise.key : near.key;
       setHeld({ x: X(depth), y: Y(rise.top[0] + factor) });
       if (text !== last || commit) {
         last = text;
-        (tab.value === 0 ? change : propose)(next, { commit });
+        const done = (tab.value === 0 ? change : propose)(next, { commit });
+        if (commit) done.then((taken) => taken && choose(target));
       }
     };
     const start = Object.fromEntries(shape.rises.map((r) => [r.key, r.stride]));
@@ -95,16 +101,22 @@ function Drawing({ width }) {
       window.removeEventListener("pointermove", move);
       window.removeEventListener("pointerup", stop);
       window.removeEventListener("pointercancel", stop);
-      setHeld(null);
       if (dragged) act(e, true);
+      setHeld(null); // after the last move has drawn it
     };
     window.addEventListener("pointermove", move);
     window.addEventListener("pointerup", stop);
     window.addEventListener("pointercancel", stop);
   };
 
+  // A step of 2 at a dotted place; it is then the one in hand.
+  const insert = async (key) => {
+    const spot = candidates(base.value).find((c) => c.key === `+${key}`);
+    if (spot && (await change(wish(now.value, spot.key, spot.was.map(() => 2), spot.was)))) choose(spot.key);
+  };
+
   const bar = (b, i, className) => html`<g key=${`${className}${i}`} class=${className} onClick=${() => (layer.value = b.rows[0])}>
-    ${b.height.map((v, axis) => html`<line x1=${Math.max(LEFT, X(b.from) - unit * 0.5)} x2=${X(b.to) + unit * 0.5} y1=${Y(v)} y2=${Y(v)} class=${axis && v === b.height[0] ? "hidden" : axis ? "second" : ""} />`)}</g>`;
+    ${b.height.map((v, axis) => html`<line x1=${Math.max(LEFT, X(b.from) - unit * 0.5)} x2=${X(b.to) + unit * 0.5} y1=${Y(v)} y2=${Y(v)} class=${axis && v === b.height[0] ? "hidden" : axis ? `second axis${axis}` : ""} />`)}</g>`;
   const chosen = row.value && riseOf(shape, row.value.key);
   const here = row.value && shape.bars.find((b) => b.rows.includes(row.value.key));
   const depthHere = row.value && (shape.depthOf(row.value.key));
@@ -116,13 +128,21 @@ function Drawing({ width }) {
     ${shape.lanes.map((l) => html`<line key=${l.height} class="lane" x1=${X(l.from)} x2=${X(l.to)} y1=${Y(l.height)} y2=${Y(l.height)} />`)}
     ${shape.ups.map((r) => html`<line key=${r.key} class="up" x1=${X(r.x)} x2=${X(r.x)} y1=${Y(r.foot[0])} y2=${Y(r.top[0])}><title>${`${r.row.key}: back to stride ${by(r.row.cumulative_stride)}`}</title></line>`)}
     ${shape.bars.map((b, i) => bar(b, i, b === here ? "bar here" : "bar"))}
-    ${live && [...shape.slotAt].map(([key, x]) => html`<circle key=${key} class="slot" cx=${X(x)} cy=${Y(heightAt(shape, x))} r="2.6"><title>${key}: a step can be inserted here</title></circle>`)}
+    ${live && [...shape.slotAt].map(([key, x]) => html`<circle key=${key} class="slot" cx=${X(x)} cy=${Y(heightAt(shape, x))} r="4" data-slot=${key} onClick=${() => insert(key)}><title>a step can be put in here, after ${key}: click</title></circle>`)}
     ${shape.marks.map((m, i) => html`<g key=${i} class=${m.fork ? "mark fork" : "mark"}><title>${m.fork ? `${m.name}: branches with different centres are joined here` : `${m.name}: ${by(m.came)} to ${by(m.stride)}`}</title>
       ${m.fork ? html`<path class="prongs" d=${`M${X(m.x) - 30} ${Y(m.top)}q8 -11 14 -11q8 0 16 11M${X(m.x) - 30} ${Y(m.top)}q8 11 14 11q8 0 16 -11`} />` : html`<line x1=${X(m.x)} x2=${X(m.x)} y1=${Y(m.foot)} y2=${Y(m.top)} />`}<path d=${`M${X(m.x)} ${Y(m.top) - 6}l6 6l-6 6l-6 -6z`} /></g>`)}
     ${depthHere !== undefined && here && html`<line class="cursor" x1=${X(depthHere)} x2=${X(depthHere)} y1=${TOP - 8} y2=${Y(high) + 10} />`}
     ${shape.rises.map((r) => html`<${Rise} key=${r.key + r.x} rise=${r} x=${X(r.x)} y=${Y} chosen=${r === chosen} onGrab=${grab} />`)}
     ${held && html`<circle class="held" cx=${held.x} cy=${held.y} r="9" />`}
   </svg>`;
+}
+
+// The step at a place is the one in hand: chosen, and with the focus.
+function choose(key) {
+  const rise = ladder(base.value, view.value).rises.find((r) => r.key === key || r.others.includes(key));
+  if (!rise) return;
+  layer.value = rise.row.key;
+  requestAnimationFrame(() => [...document.querySelectorAll("#ladder .rise")].find((r) => r.dataset.key === rise.key)?.focus());
 }
 
 const heightAt = (shape, x) => (shape.bars.find((b) => x >= b.from - 0.6 && x <= b.to + 0.6) ?? shape.bars[0])?.height[0] ?? 0;
@@ -139,8 +159,9 @@ export function Ladder() {
     ${live && html`<${Controls} />`}
     <p class="legend"><span class="key now"></span>now ${answers.value[tab.value] && html`<span class="key was"></span>original`} ${live && html`<span class="key dot"></span>place for a step`}
       ${shape.ups.length > 0 && html`<span class="key back"></span>back up by a resize`}
+      ${shape.bars.some((b) => b.height.length > 1 && b.height.some((v) => v !== b.height[0])) && html`<span class="key now"></span>${["rows", "rows", "depth"][Math.min(2, shape.bars[0].height.length - 1)] ?? "rows"}, ${shape.bars[0].height.slice(1).map((_, i) => html`<span class=${`key axis${i + 1}`}></span>${shape.bars[0].height.length === 2 ? "columns" : ["rows", "columns"][i] ?? `axis ${i + 2}`} `)}`}
       ${shape.marks.some((m) => m.fork) && html`<span class="key diamond"></span>branches meet off centre`}</p>
     <${Twin} label="The ladder as a table" heads=${["step", "by", "kind", "stride after", "map after"]}
-      rows=${[...shape.rises, ...shape.ups].sort((a, b) => a.x - b.x).map((r) => [r.row.key, once(r.row.stride), kind(r.row), by(r.row.cumulative_stride), by(r.row.out_size)])} />
+      rows=${[...shape.rises, ...shape.ups].sort((a, b) => a.x - b.x).map((r) => [placeName(r.row.key), once(r.row.stride), kind(r.row), by(r.row.cumulative_stride), by(r.row.out_size)])} />
   </${Panel}>`;
 }

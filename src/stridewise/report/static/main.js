@@ -1,5 +1,6 @@
 // The page: its areas in order. An area whose data is not here is left out.
 
+import { follow } from "sw/address";
 import { Consequences } from "sw/consequences";
 import { Header } from "sw/header";
 import { Ladder } from "sw/ladder";
@@ -9,7 +10,8 @@ import { lost } from "sw/net";
 import { beat, watch } from "sw/pulse";
 import { Rooms } from "sw/rooms";
 import { Stage } from "sw/stage";
-import { base, begin, busy, data, errors, forgive, kinds, live, networks, openNetwork, said } from "sw/store";
+import { Tasks } from "sw/tasks";
+import { base, begin, busy, data, errors, forgive, kinds, live, networks, openNetwork, said, toast } from "sw/store";
 import { ErrorCard, html, render } from "sw/ui";
 
 function Waiting() {
@@ -21,14 +23,22 @@ function Nothing() {
     ${networks.value.map((n, i) => html`<button type="button" onClick=${() => openNetwork(i)}>${n.name}</button> `)}</div>`;
 }
 
+// The address after # is the page's own: the link moves the hand, not the address.
+const skip = (event) => {
+  event.preventDefault();
+  document.querySelector("#ladder .rise")?.focus();
+};
+
 function Page() {
   const ready = base.value !== null;
   const sheet = !live && data.kind !== "show";
   return html`
-    ${!sheet && html`<a class="skip" href="#ladder">Skip to the stride ladder</a>`}
+    ${!sheet && html`<a class="skip" href="#ladder" onClick=${skip}>Skip to the stride ladder</a>`}
     <${Header} />
     <div class="errors">${lost.value && html`<${ErrorCard} key="lost" text=${`The connection is lost: ${lost.value}`} fix=${html`<button type="button" class="small" onClick=${beat}>look now</button>`} />`}${errors.value.map((text) => html`<${ErrorCard} key=${text} text=${text} onClose=${() => forgive(text)} />`)}</div>
     <p class="unseen" aria-live="polite" id="said">${said.value}</p>
+    ${toast.value && html`<p class="toast" aria-hidden="true">${toast.value}</p>`}
+    ${live && ready && !busy.value && html`<${Tasks} />`}
     <main>
       ${sheet ? html`<${File} kind=${data.kind} report=${data.report} />` : ready && !busy.value
         ? html`<div class=${live && kinds.value.includes("maps") ? "top" : "top two"}>
@@ -45,6 +55,7 @@ function Page() {
 render(html`<${Page} />`, document.getElementById("page"));
 begin().then((start) => {
   if (!start) return;
+  follow();
   reattach(start.jobs);
   watch();
 });

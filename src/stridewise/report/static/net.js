@@ -36,10 +36,17 @@ export const get = (path) => reached(async () => answered(await fetch(path)));
 export const post = (path, body) =>
   reached(async () => answered(await fetch(path, { method: "POST", headers, body: JSON.stringify(body) })));
 export const remove = (path) => reached(async () => answered(await fetch(path, { method: "DELETE" })));
-export const upload = (path, file) =>
-  reached(async () =>
-    answered(await fetch(path, { method: "POST", headers: { "x-name": encodeURIComponent(file.name).slice(0, 80) }, body: file })),
-  );
+// A file sent; `told` hears how much of it is there, from 0 to 1.
+export const upload = (path, file, told) =>
+  new Promise((resolve, reject) => {
+    const sent = new XMLHttpRequest();
+    sent.open("POST", path);
+    sent.setRequestHeader("x-name", encodeURIComponent(file.name).slice(0, 80));
+    sent.upload.onprogress = (event) => event.lengthComputable && told(event.loaded / event.total);
+    sent.onload = () => answered(new Response(sent.responseText, { status: sent.status })).then(resolve, reject);
+    sent.onerror = () => reject(new Lost(GONE));
+    sent.send(file);
+  });
 
 // Follow a job to its end; `told` hears of every change.
 export function follow(id, told) {

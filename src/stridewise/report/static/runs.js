@@ -1,5 +1,6 @@
 // Area 8, runs: what the run folders of `stridewise search` hold; a click puts a plan on the ladder.
 
+import { quoted } from "sw/format";
 import { get } from "sw/net";
 import { addTab, base, complain, look, network, networks, openNetwork, read, tab } from "sw/store";
 import { Study } from "sw/study";
@@ -22,6 +23,6 @@ export function Runs() {
   };
   return html`<div class="tools">${known.value.length > 1 && html`<label>run <select id="run" onChange=${(e) => setWhich(Number(e.target.value))}>${known.value.map((r, i) => html`<option value=${i} selected=${r === run}>${r.name}</option>`)}</select></label>`}
       <button type="button" class="small" onClick=${fetched}>read again</button>
-      ${study && other !== network.value && (other >= 0 ? html`<span class="muted">a run of ${study.model}:</span> <button type="button" class="small" onClick=${() => openNetwork(other)}>open it</button>` : html`<span class="muted">a run of ${study.model}: start <code>stridewise serve ${study.model} --run …</code> to load its plans</span>`)}</div>
+      ${study && other !== network.value && (other >= 0 ? html`<span class="muted">a run of ${study.model}:</span> <button type="button" class="small" onClick=${() => openNetwork(other)}>open it</button>` : html`<span class="muted">a run of ${study.model}: start <code>stridewise serve ${quoted(study.model)} --run …</code> to load its plans</span>`)}</div>
     ${run.error ? html`<p class="note">${run.error}</p>` : html`<${Study} key=${run.name} study=${study} load=${other === network.value ? load : null} />`}`;
 }

@@ -7,8 +7,19 @@ const spatial = (row) => row.cumulative_stride.length > 0 && row.cumulative_stri
 export const level = (strides) => Math.log2(Math.max(number(strides[0]), 1e-3));
 const levels = (row) => row.cumulative_stride.map((s) => Math.log2(number(s)));
 
+// The last answer for the same objects again: a drag asks for one shape in several places.
+function remembered(work) {
+  const known = new WeakMap();
+  return (of, besides = of) => {
+    if (!known.has(of)) known.set(of, new WeakMap());
+    const inner = known.get(of);
+    if (!inner.has(besides)) inner.set(besides, work(of, besides));
+    return inner.get(besides);
+  };
+}
+
 // Depth of every original layer: long stretches without a step are folded, so that steps stay apart.
-export function depths(rows) {
+export const depths = remembered((rows) => {
   const at = new Map();
   const folds = [];
   let x = 0;
@@ -34,7 +45,7 @@ export function depths(rows) {
   }
   close();
   return { at, width: x, folds };
-}
+});
 
 // Where a slot stands: between the layers before and behind it.
 export function slotDepths(rows, slots, at) {
@@ -49,11 +60,23 @@ export function slotDepths(rows, slots, at) {
   return out;
 }
 
+// What one position reads along an axis, where one size and start do not tell it: [fields] of its layer, by phase.
+export function spanAt(fields, axis, position) {
+  const of = fields?.axes[axis];
+  if (!of) return null;
+  const turn = Math.floor(position / of.spans.length);
+  const span = of.spans[position - turn * of.spans.length];
+  return span ? { from: span[0] + turn * of.advance, size: span[1] - span[0] + 1 } : { from: turn * of.advance, size: 0 };
+}
+
+// Its sizes over the phases, an axis: [[least, most], ...].
+export const sizesOf = (fields) => fields.axes.map(({ spans }) => spans.map((s) => (s ? s[1] - s[0] + 1 : 0))).map((sizes) => [Math.min(...sizes), Math.max(...sizes)]);
+
 // The step that a layer makes: its own, the one inserted behind it, or the one that must go with it.
 export const riseOf = (shape, key) => shape.rises.find((r) => r.row.key === key) ?? shape.rises.find((r) => r.key === key) ?? shape.rises.find((r) => r.others.includes(key));
 
 // A view's drawing: bars (stretches at one height), rises (steps), and the key a person changes for each.
-export function ladder(base, view) {
+export const ladder = remembered((base, view) => {
   const { at, width, folds } = depths(base.layers);
   const slotAt = slotDepths(base.layers, base.places?.slots ?? {}, at);
   const slotOf = Object.fromEntries(Object.entries(base.places?.steps_at ?? {}).map(([slot, key]) => [key, `+${slot}`]));
@@ -95,7 +118,7 @@ export function ladder(base, view) {
   const heights = rows.flatMap((r) => r.height);
   const down = rises.filter((r) => !r.up);
   return { bars, rises: down, ups: rises.filter((r) => r.up), lanes: [...lanes.values()], crowded: down.length > 11, marks, width: Math.max(width, 1), folds, depthOf: (key) => at.get(key) ?? rows.find((r) => r.row.key === key)?.x, low: Math.min(0, ...heights), high: Math.max(1, ...heights), slotAt };
-}
+});
 
 function markDepth(base, view, mark, depth) {
   const before = view.layers[Math.max(0, mark.at - 1)];
@@ -109,7 +132,7 @@ export function kind(row) {
 }
 
 // Places a step may move to, by depth: one site of every free group, and the slots.
-export function candidates(base) {
+export const candidates = remembered((base) => {
   const { at } = depths(base.layers);
   const rows = new Map(base.layers.map((row) => [row.key, row]));
   const slots = slotDepths(base.layers, base.places?.slots ?? {}, at);
@@ -124,4 +147,4 @@ export function candidates(base) {
   }
   for (const slot of base.slots) out.push({ key: `+${slot.key}`, x: slots.get(slot.key), was: slot.stride, group: null });
   return out.sort((a, b) => a.x - b.x);
-}
+});

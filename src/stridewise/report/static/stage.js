@@ -1,9 +1,10 @@
 // Area 2, the picture stage: the chosen layer's sampling grid and field on the picture, and its real feature maps.
 
 import * as jobs from "sw/jobs";
-import { by, number, once } from "sw/format";
+import { by, number, once, placeName } from "sw/format";
 import { upload } from "sw/net";
-import { base, complain, errors, forgive, look, network, picture, position, row, said, viewOf } from "sw/store";
+import { spanAt } from "sw/shape";
+import { base, complain, errors, forgive, look, network, picture, position, row, tell, view, viewOf } from "sw/store";
 import { html, Panel, useState } from "sw/ui";
 
 const MOST_DOTS = 60;
@@ -12,14 +13,16 @@ const MOST_DOTS = 60;
 const along = (r, axis) => {
   const jump = number(r.cumulative_stride[axis]);
   const field = r.receptive_field[axis];
-  return { jump, field, start: r.start[axis], count: r.out_size[axis], centre: (i) => r.start[axis] + i * jump + field / 2 };
+  const span = (i) => spanAt(view.value.fields?.[r.key], axis, i) ?? { from: r.start[axis] + i * jump, size: field };
+  const centre = (i) => { const s = span(i); return s.from + s.size / 2; };
+  return { jump, field, start: r.start[axis], count: r.out_size[axis], span, centre };
 };
 
 // What is drawn: the picture alone, or as much around it as the chosen position's field takes.
 function frameOf(r, sizes, at, whole) {
   if (!whole) return { y: 0, x: 0, height: sizes[0], width: sizes[1] };
   const [rows, columns] = [along(r, 0), along(r, 1)];
-  const ends = (axis, i, n) => [Math.min(0, axis.start + i * axis.jump), Math.max(n, axis.start + i * axis.jump + axis.field)];
+  const ends = (axis, i, n) => { const s = axis.span(i); return [Math.min(0, s.from), Math.max(n, s.from + s.size)]; };
   const [[top, bottom], [left, right]] = [ends(rows, at[0], sizes[0]), ends(columns, at[1], sizes[1])];
   const side = Math.max(bottom - top, right - left) * 1.02;
   return { y: (top + bottom - side) / 2, x: (left + right - side) / 2, height: side, width: side };
@@ -34,9 +37,10 @@ function Overlay({ r, sizes, at, frame, onPick }) {
   const radius = Math.max(sizes[1] / 400, Math.min(2.6, Math.min(columns.jump * sx, rows.jump * sy) / 6, sizes[1] / 110));
   const dots = [];
   for (let i = 0; i < rows.count; i += sy) for (let j = 0; j < columns.count; j += sx) dots.push(`M${columns.centre(j) - radius} ${rows.centre(i)}a${radius} ${radius} 0 1 0 ${2 * radius} 0a${radius} ${radius} 0 1 0 ${-2 * radius} 0`);
-  const box = { x: columns.start + at[1] * columns.jump, y: rows.start + at[0] * rows.jump, width: columns.field, height: rows.field };
+  const [high, wide] = [rows.span(at[0]), columns.span(at[1])];
+  const box = { x: wide.from, y: high.from, width: wide.size, height: high.size };
   const cell = { x: columns.centre(at[1]) - columns.jump / 2, y: rows.centre(at[0]) - rows.jump / 2, width: columns.jump, height: rows.jump };
-  const ends = [rows, columns].map((axis) => axis.start + (axis.count - 1) * axis.jump + axis.field);
+  const ends = [rows, columns].map((axis) => Math.max(...[1, 2].map((back) => { const s = axis.span(Math.max(0, axis.count - back)); return s.from + s.size; })));
   const pick = (event) => {
     const area = event.currentTarget.getBoundingClientRect();
     const y = frame.y + ((event.clientY - area.top) / area.height) * frame.height;
@@ -88,6 +92,7 @@ export function Stage() {
   const [wipe, setWipe] = look("wipe", 50);
   const [layered, setLayered] = look("shown", "picture");
   const [broken, setBroken] = useState("");
+  const [sent, setSent] = useState(null); // how much of a picture is on the server
   const [whole, setWhole] = look("whole", false);
   const shape = Array.isArray(base.value.input) ? base.value.input.slice(2) : Object.values(base.value.input)[0].slice(2);
   const r = row.value;
@@ -102,22 +107,26 @@ export function Stage() {
   const take = async (file) => {
     if (!file) return;
     try {
-      picture.value = await upload("/api/picture", file);
-      said.value = "Another picture is in use.";
+      setSent(0);
+      picture.value = await upload("/api/picture", file, setSent);
+      tell("Another picture is in use.");
       errors.value.filter((text) => text.startsWith("picture: ")).forEach(forgive);
       setBroken("");
     } catch (error) {
       complain(error);
     }
+    setSent(null);
   };
   const rowOf = (map) => viewOf(map.plan).layers.find((l) => l.key === r.key) ?? r;
   const run = async () => (await jobs.start("maps", { layer: r.key })) && setLayered("maps");
   const warm = async () => (await jobs.start("field", { layer: r.key, position: at })) && setLayered("heat");
-  const beyond = drawable && [0, 1].some((axis) => { const a = along(r, axis); const from = a.start + at[axis] * a.jump; return from < 0 || from + a.field > shape[axis]; });
+  const beyond = drawable && [0, 1].some((axis) => { const a = along(r, axis); const s = a.span(at[axis]); return s.from < 0 || s.from + s.size > shape[axis]; });
+  const sees = drawable && [0, 1].map((axis) => along(r, axis).span(at[axis]).size);
+  const atMost = drawable && view.value.fields?.[r.key]?.approximate ? "at most " : "";
   const frame = drawable && frameOf(r, shape, at, whole && beyond);
   const all = drawable && within(frame, { x: 0, y: 0, width: shape[1], height: shape[0] });
   const source = `/api/picture?network=${network.value}&n=${picture.value.number}`;
-  return html`<${Panel} id="stage" title="On the picture" aside=${shape.length === 2 && html`<label class="button small">choose a picture<input class="unseen" type="file" accept="image/png,image/jpeg,image/webp,image/bmp,image/gif,image/tiff" onChange=${(e) => take(e.target.files[0])} /></label>`}>
+  return html`<${Panel} id="stage" title="On the picture" aside=${shape.length === 2 && html`${sent !== null && html`<span class="progress"><progress id="sending" max="1" value=${sent < 1 ? sent : undefined} aria-label="sending the picture"></progress><span class="muted">${sent < 1 ? "sending" : "decoding"}</span></span> `}<label class="button small">choose a picture<input class="unseen" type="file" accept="image/png,image/jpeg,image/webp,image/bmp,image/gif,image/tiff" onChange=${(e) => take(e.target.files[0])} /></label>`}>
     ${!drawable
       ? html`<p class="muted">${shape.length !== 2 ? `This network reads ${shape.length === 1 ? "one axis" : `${shape.length} axes`}, no pictures: its ladder, figures and layers are beside and below.` : r ? `${r.key} has no positions on a picture: choose a layer with a size.` : "Choose a layer."}</p>`
       : html`<div class="frame" style=${{ aspectRatio: `${frame.width} / ${frame.height}` }}>
@@ -129,7 +138,7 @@ export function Stage() {
         ${broken && html`<p class="note">${broken}</p>`}
         ${layered === "maps" && found && found.maps.length > 1 && html`<label class="wipe">${found.maps[0].plan} <input type="range" id="wipe" min="0" max="100" value=${wipe} onInput=${(e) => setWipe(Number(e.target.value))} aria-label=${`Wipe: left ${found.maps[0].plan}, right ${found.maps[1].plan}`} /> ${found.maps[1].plan}</label>`}
         ${layered === "maps" && found && found.maps.length < job.asked.plans.length && html`<p class="muted small-text">only ${found.maps[0].plan} has this map; the layer is not in the other plan</p>`}
-        <p class="caption"><b>${r.key}</b>: ${by(r.out_size)} positions, one every ${once(r.cumulative_stride)} px; position ${at.join(", ")} ${r.global ? "is reached by the whole picture; its local field is" : "sees"} ${by(r.receptive_field)} px${beyond ? ", beyond the picture's edge" : ""}.</p>
+        <p class="caption"><b>${placeName(r.key)}</b>: ${by(r.out_size)} positions, one every ${once(r.cumulative_stride)} px; position ${at.join(", ")} ${r.global ? "is reached by the whole picture; its local field is" : "sees"} ${atMost}${by(sees)} px${beyond ? ", beyond the picture's edge" : ""}.</p>
         <div class="controls">
           ${found || heat ? html`<span class="segments" role="group" aria-label="What is shown">${[["picture", "picture", true], ["maps", "feature map", found], ["heat", "measured field", heat]].filter(([, , there]) => there).map(([id, name]) => html`<button type="button" key=${id} aria-pressed=${layered === id} onClick=${() => setLayered(id)}>${name}</button>`)}</span>` : null}
           ${beyond && html`<button type="button" aria-pressed=${whole} onClick=${() => setWhole(!whole)}>whole field</button>`}

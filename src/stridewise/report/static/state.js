@@ -82,6 +82,33 @@ export function looked(looks, name, start, value) {
   return value === start ? rest : { ...rest, [name]: value };
 }
 
+// The most plans, and networks with plans of their own, that a page and its address hold.
+export const MOST_PLANS = 12;
+export const MOST_KEPT = 6;
+
+const whole = (v, low, high) => Number.isInteger(v) && v >= low && v <= high;
+const pairOf = (v, good) => Array.isArray(v) && v.length === 2 && v.every(good);
+const share = (v) => typeof v === "number" && v >= 0 && v <= 1;
+const SETTINGS = {
+  kernel: (v) => typeof v === "string" && v.length <= 40,
+  strides: (v) => Array.isArray(v) && v.length >= 1 && v.length <= 2 && v.every((s) => pairOf(s, (n) => whole(n, 1, 64))),
+  dilation: (v) => whole(v, 1, 8),
+  padding: (v) => v === "same" || v === "valid" || pairOf(v, (p) => pairOf(p, (n) => whole(n, 0, 33))),
+  side: (v) => whole(v, 4, 48),
+  at: (v) => v === "edge" || pairOf(v, share),
+  channel: (v) => whole(v, 0, 1e6),
+  reads: (v) => v === null || whole(v, 0, 1e6),
+  border: (v) => ["zeros", "reflect", "replicate", "circular"].includes(v),
+  transposed: (v) => typeof v === "boolean",
+  signal: (v) => typeof v === "boolean",
+};
+
+// What of somebody's settings can be used; null where it says no strides.
+export function settingsOf(found) {
+  if (found === null || typeof found !== "object" || !SETTINGS.strides(found.strides)) return null;
+  return Object.fromEntries(Object.entries(found).filter(([name, value]) => SETTINGS[name]?.(value)));
+}
+
 // --- the address: everything a colleague needs to see the same, after the #
 export function encoded(state) {
   const q = new URLSearchParams();
@@ -91,6 +118,7 @@ export function encoded(state) {
   if (state.position) q.set("at", state.position.join("."));
   if (state.settings) q.set("one", JSON.stringify(state.settings));
   for (const [name, value] of Object.entries(state.looks ?? {})) q.set(LOOK + name, value);
+  for (const other of state.kept ?? []) q.append("kept", encoded(other)); // plans on other networks
   // A plus is a plus (of a slot), not a space: an address is to be read, and typed.
   return q.toString().replaceAll("+", "%20").replaceAll("%2B", "+").replaceAll("%3D", "=").replaceAll("%2C", ",").replaceAll("%3A", ":");
 }
@@ -113,12 +141,14 @@ export function decoded(fragment) {
   const at = (q.get("at") ?? "").split(".").map(Number);
   return {
     network: q.get("network") ?? "",
-    tabs: q.getAll("plan").map(wishes),
+    tabs: q.getAll("plan").slice(0, MOST_PLANS).map(wishes),
+    many: q.getAll("plan").length,
+    kept: q.getAll("kept").slice(0, MOST_KEPT).map(decoded),
     tab: Number.parseInt(q.get("tab") ?? "", 10) || 0,
     against: Number.parseInt(q.get("against") ?? "", 10) || 0,
     layer: q.get("layer") ?? "",
     area: q.get("area") ?? "",
-    settings: Array.isArray(settings?.strides) && settings.strides.every(Array.isArray) ? settings : null,
+    settings: settingsOf(settings),
     looks: Object.fromEntries([...q].filter(([key]) => key.startsWith(LOOK)).map(([key, value]) => [key.slice(LOOK.length), value])),
     position: at.length === 2 && at.every(Number.isInteger) ? at : null,
   };

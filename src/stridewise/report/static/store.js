@@ -2,8 +2,8 @@
 
 import * as words from "sw/format";
 import { get, lose, Lost, post, Refused } from "sw/net";
-import { afterClosing, decoded, encoded, history, idle, looked, lookOf, NOTHING, pair, rebuilt, redo, remember, request, same, summary, tabName, undo, wishesOf } from "sw/state";
-import { batch, computed, effect, signal } from "sw/ui";
+import { afterClosing, decoded, MOST_KEPT, MOST_PLANS, history, idle, looked, lookOf, NOTHING, pair, rebuilt, redo, remember, request, same, summary, tabName, undo, wishesOf } from "sw/state";
+import { batch, computed, signal } from "sw/ui";
 
 const embedded = document.getElementById("data");
 export const data = embedded ? JSON.parse(embedded.textContent) : null; // in a file: {kind, report}
@@ -21,6 +21,7 @@ export const position = signal(null);
 export const area = signal("layers");
 export const errors = signal([]);
 export const said = signal("");
+export const toast = signal(""); // what was just done, for a few seconds
 export const busy = signal("");
 export const picture = signal({ number: 0, name: "" });
 export const kinds = signal([]);
@@ -62,7 +63,7 @@ export const forgive = (text) => (errors.value = errors.value.filter((e) => e !=
 
 const clean = (answer) => ({
   totals: answer.totals, outputs: answer.outputs, marks: answer.marks, plan: answer.plan, pads: answer.pads, ms: answer.ms,
-  layers: rebuilt(base.value.layers, answer.layers), findings: null, weights: answer.weights,
+  layers: rebuilt(base.value.layers, answer.layers), findings: null, weights: answer.weights, fields: answer.fields,
 });
 
 export const ask = (wishes) => post("/api/what-if", { network: network.value, ...request(wishes) });
@@ -138,7 +139,18 @@ export async function read(asked, path = "/api/plan") {
   }
 }
 
+let fading = 0;
+export function tell(text) {
+  clearTimeout(fading);
+  batch(() => {
+    toast.value = text;
+    said.value = text;
+  });
+  fading = setTimeout(() => (toast.value = ""), 5000);
+}
+
 export function addTab(changes = NOTHING) {
+  if (tabs.value.length > MOST_PLANS) return complain(new Refused(`plans: ${MOST_PLANS} are open, as many as a page holds: close one that is not needed`));
   batch(() => {
     tabs.value = [...tabs.value, history()];
     answers.value = [...Array(tabs.value.length).keys()].map((i) => answers.value[i] ?? null);
@@ -166,7 +178,21 @@ async function travel(step) {
 export const goBack = () => travel(undo);
 export const goForth = () => travel(redo);
 
-export async function openNetwork(index, wanted = {}) {
+// Plans by the name of their network, while another one is open: with their histories, or as an address told them.
+export const kept = new Map();
+
+function putAside() {
+  const name = networks.value[network.value]?.name;
+  if (!name || !base.value) return;
+  kept.delete(name);
+  if (tabs.value.some((h) => !idle(h.now) || h.past.length))
+    kept.set(name, { network: name, tabs: tabs.value.slice(1).map((h) => h.now), histories: tabs.value, tab: tab.value, against: against.value, layer: layer.value, position: position.value });
+  while (kept.size > MOST_KEPT) kept.delete(kept.keys().next().value);
+}
+
+export async function openNetwork(index, wanted = null) {
+  if (index !== network.value) putAside();
+  wanted ??= kept.get(networks.value[index]?.name) ?? {};
   busy.value = `tracing ${networks.value[index]?.name ?? "the network"} …`;
   try {
     const found = await get(`/api/network/${index}`);
@@ -182,10 +208,12 @@ export async function openNetwork(index, wanted = {}) {
       position.value = wanted.position ?? null;
       layer.value = found.layers.some((r) => r.key === wanted.layer) ? wanted.layer : deepest(found);
     });
+    kept.delete(found.model);
     for (const changes of wanted.tabs ?? []) {
       addTab();
       await propose(changes);
     }
+    if (wanted.histories?.length === tabs.value.length) tabs.value = wanted.histories; // undo goes on where it was
     if (!wanted.tabs?.length) addTab();
     if (wanted.tabs?.length && wanted.tab < tabs.value.length) tab.value = wanted.tab;
     against.value = wanted.against < tabs.value.length ? wanted.against ?? 0 : 0;
@@ -200,14 +228,17 @@ const deepest = (found) =>
   (found.layers.findLast((r) => r.op === "conv" && r.cumulative_stride.length && r.cumulative_stride.every((s) => s !== null)) ??
     found.layers[0])?.key ?? "";
 
-async function visit(wanted) {
+export async function visit(wanted) {
   const named = networks.value.findIndex((n) => n.name === wanted.network || wanted.network.endsWith(`:${n.name}`));
   if (wanted.area) area.value = wanted.area;
   settings.value = wanted.settings;
   looks.value = wanted.looks;
+  kept.clear();
+  for (const other of wanted.kept ?? []) if (networks.value.some((n) => n.name === other.network)) kept.set(other.network, other);
   await openNetwork(Math.max(named, 0), named >= 0 || !wanted.network ? wanted : {});
+  if (wanted.many > MOST_PLANS) complain(new Refused(`address: it holds ${wanted.many} plans, of which the first ${MOST_PLANS} are shown: as many as a page holds`));
   if (wanted.network && named < 0)
-    complain(new Refused(`${wanted.network}: the address shows this network, which is not among those here: start “stridewise serve ${wanted.network}” and open the address with it`));
+    complain(new Refused(`${words.clipped(wanted.network)}: the address shows this network, which is not among those here: start “stridewise serve ${words.quoted(wanted.network)}” and open the address with it`));
 }
 
 export async function begin() {
@@ -227,11 +258,6 @@ export async function begin() {
       extras.value = start;
     });
     await visit(wanted);
-    effect(writeAddress);
-    window.addEventListener("hashchange", () => {
-      clearTimeout(later); // somebody's address, put into this page
-      visit(decoded(location.hash));
-    });
     return start;
   } catch (error) {
     complain(error);
@@ -252,32 +278,4 @@ function beginFromFile() {
     tab.value = plans.length;
     layer.value = deepest(report);
   });
-}
-
-export const address = () =>
-  encoded({
-    network: networks.value[network.value]?.name ?? "",
-    tabs: tabs.value.slice(1).map((h) => h.now),
-    tab: tab.value,
-    against: against.value,
-    layer: layer.value,
-    area: area.value,
-    position: position.value,
-    settings: settings.value,
-    looks: looks.value,
-  });
-
-// Written at most ten times a second: browsers stop listening to a page that writes more.
-let written = 0;
-let later = 0;
-function writeAddress() {
-  if (!base.value) return;
-  const hash = `#${address()}`;
-  const write = () => {
-    written = performance.now();
-    window.history.replaceState(null, "", hash);
-  };
-  clearTimeout(later);
-  later = setTimeout(write, Math.max(0, written + 100 - performance.now()));
-  document.title = `${networks.value[network.value].name} · Stridewise`;
 }

@@ -4,6 +4,7 @@ import { h, render, Fragment } from "preact";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { batch, computed, effect, signal } from "@preact/signals";
 import htm from "htm";
+import { GLOSSARY } from "sw/glossary";
 
 export const html = htm.bind(h);
 export { render, Fragment, useEffect, useMemo, useRef, useState, batch, computed, effect, signal };
@@ -14,8 +15,11 @@ export const Panel = ({ id, title, aside, children, className = "" }) => html`
     ${children}
   </section>`;
 
-const BADGES = { exact: "=", estimated: "~", measured: "◷" };
+const BADGES = { exact: "=", estimated: "~", measured: "◷", changed: "≠" };
 export const Badge = ({ is }) => html`<span class=${`badge ${is}`}><span aria-hidden="true">${BADGES[is]}</span> ${is}</span>`;
+
+// A word with what it means: on hover, on focus, and for those who hear the page.
+export const Term = ({ is, children }) => html`<abbr class="term" title=${GLOSSARY[is] ?? ""}>${children ?? is}</abbr>`;
 
 // A chart's numbers as a table, folded away until wanted.
 export const Twin = ({ label, heads, rows }) => html`
