@@ -14,6 +14,7 @@ import stridewise as sw
 from stridewise.analyses import cost
 from stridewise.data import digits
 from stridewise.errors import DataError, PlanError, UsageError
+from stridewise.plans import Setting
 from stridewise.study.pool import pool
 from stridewise.study.store import Store
 from stridewise.study.training import TrainScore
@@ -130,10 +131,10 @@ def test_data_of_one_class_is_said_before_anything_is_trained(here):
 
 def test_a_plan_that_cannot_be_trained_is_said_before_anything_is_trained(here):
     trains = TrainScore("classify", "net.py:strict", few())
-    with pytest.raises(PlanError, match="no plan of the front serves: .*eight positions are too many"):
+    with pytest.raises(PlanError, match=r"no plan of the front serves: .*eight positions are too many"):
         pool(trains.graph(), sw.Study.of("m", data="d", moves="strides", max_macs="8x", output_stride=2), trains)
-    wrong = sw.plan(trains.graph(), {"2": 1})
-    with pytest.raises(PlanError, match="plan 1 cannot be trained: .*eight positions are too many"):
+    wrong = sw.Plan(sites={"2": Setting(stride=(1, 1), was=(2, 2))})
+    with pytest.raises(PlanError, match=r"plan 1 cannot be trained: .*eight positions are too many"):
         sw.search("net.py:strict", data=few(), plans=[wrong], run="run")
     assert not (here / "run").exists()
 
