@@ -5,7 +5,8 @@
 Networks are those of `tests/strategies.py`. Each row asks one thing, and a network either keeps it, has it *unknown*
 (said so in the report), or breaks it:
 
-    size      a tensor's grid is the tensor, at the traced size and at two others
+    size      a tensor's grid is the tensor, at the traced size and at two others; an axis said to have no positions
+              left (pooled, then spread) is right where the map is one and the same all along it
     field     every position that autograd's gradient reaches lies in the stated field, or `global` is said
     stride    the field moves with the position as the gradient does, no wider than it (linear networks)
     smallest  the smallest input is what trying gives
@@ -119,9 +120,24 @@ def size(case: Case) -> str | None:
                     return f"{key}: unknown, and the report names no op"
                 continue
             grid = () if tensor.grid is None else tuple(said[tensor.grid])
-            if grid != real[key]:
+            if grid != real[key] and not _is_spread(case, tensor, key, given, grid, real[key]):
                 return f"{key}: {grid} said, {real[key]} is right at {given}"
     return None if told else ""
+
+
+def _is_spread(
+    case: Case, tensor: Tensor, key: str, given: Sequence[int], grid: Sequence[int], real: Sequence[int]
+) -> bool:
+    """Whether a grid is the map but for axes without positions, along which the map holds the same everywhere."""
+    if tensor.grid is None or len(grid) != len(real):
+        return False
+    local = case.graph.grids[tensor.grid].local
+    axes = [axis for axis, (n, m) in enumerate(zip(grid, real, strict=True)) if n != m]
+    x = torch.rand(1, case.drawn.shape[0], *given, dtype=torch.float64)
+    with torch.no_grad():
+        for step in list(case.drawn.model.steps)[: int(key.removeprefix("steps.")) + 1]:
+            x = step(x)
+    return all(not local[a] and torch.allclose(x, x.mean(2 + a, keepdim=True).expand_as(x)) for a in axes)
 
 
 def reached(model: nn.Module, shape: Sequence[int], steps: int, places: Sequence[Sequence[int]]) -> list[Any]:

@@ -357,7 +357,7 @@ def _rearrange(x: Tensor, rng: random.Random) -> Step:
             lambda x: F.fold(F.unfold(x, 3, padding=1), x.shape[2:], 3, padding=1),
             lambda x: x.transpose(2, 3),
             lambda x: F.grid_sample(x, x[:, :2].permute(0, 2, 3, 1).tanh(), align_corners=False) + x,
-            lambda x: F.max_unpool2d(*F.max_pool2d(x, 2, return_indices=True), 2),
+            lambda x: F.max_unpool2d(*F.max_pool2d(x, 2, return_indices=True), 2, output_size=x.shape[2:]),
         ]
     return Step("rearrange", rng.choice(ways)).marked(picks=True)
 

@@ -170,8 +170,9 @@ C = nn.Conv2d
         Between(lambda y, _: y.narrow(2, 0, 6).narrow(3, 0, 6)),
         Between(lambda y, _: y[:, :, 3:-3, 3:-3]),
         Between(lambda y, _: F.interpolate(y[..., ::2, ::2], y.shape[2:]) + y),
+        Between(lambda y, _: F.pad(y[..., ::3, ::3], (2, -2, -2, 2))),
     ],
-    ids=["instance", "group", "circular", "reflect", "unshuffle", "narrow", "crop", "resize"],
+    ids=["instance", "group", "circular", "reflect", "unshuffle", "narrow", "crop", "resize", "pad"],
 )
 def test_the_smallest_input_is_what_trying_gives(model):
     assert smallest_input(trace(model.eval(), (3, 36, 36))) == (first_that_runs(model, 3),) * 2
@@ -197,3 +198,118 @@ def test_drawn_networks_have_the_sizes_that_torch_gives(seed):
             assert grid_sizes(graph)[tensor.grid] == tuple(x.shape[2:])
         else:
             assert graph.unknown
+
+
+@pytest.mark.parametrize(
+    ("model", "least"),
+    [
+        (Between(lambda y, w: y.movedim(1, -1).contiguous().movedim(-1, 1) @ w, table=(36, 36)), (1, 36)),
+        (Between(lambda y, w: torch.einsum("wi,bchw->bchi", w, y), table=(36, 36)), (1, 1)),
+        (Between(lambda y, _: torch.cat([y[..., ::2], y[..., 1::2]], 1), channels=8), (1, 2)),
+    ],
+    ids=["product", "einsum", "focus"],
+)
+def test_the_smallest_input_is_found_on_each_axis(model, least):
+    assert smallest_input(trace(model.eval(), (3, 36, 36))) == least
+    for axis, n in enumerate(least):
+        for size, runs in ((n, True), (n - 1, False)):
+            try:
+                model(torch.rand(1, 3, *(size if a == axis else 36 for a in range(2))))
+            except (RuntimeError, ValueError):
+                assert not runs
+            else:
+                assert runs or not size
+
+
+def sizes_at(model, shape, *other):
+    return grid_sizes(trace(model.eval(), shape), other)[-1]
+
+
+def test_a_crop_to_another_map_is_followed_where_a_table_allows_few_sizes():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.norm = nn.Conv2d(3, 3, 3, 3), nn.LayerNorm([5, 5])
+
+        def forward(self, x):
+            y = self.a(x)
+            return self.norm(y + x[..., : y.shape[2], : y.shape[3]])
+
+    assert smallest_input(trace(Net(), (3, 16, 16))) == (15, 15)
+
+
+def test_what_looks_alike_at_the_few_sizes_that_a_table_allows_is_unknown():
+    model = Between(lambda y, w: F.interpolate(y[..., ::3, ::3], [n // 6 for n in y.shape[2:]]) + w, table=(4, 4))
+    graph = trace(model, (3, 25, 25))
+    assert "upsample_nearest2d" in graph.unknown[0].op
+
+
+@pytest.mark.parametrize("mode", ["circular", "reflect", "replicate"])
+def test_a_crop_bordered_with_itself_lets_everything_in(mode):
+    graph = trace(Between(lambda y, _: F.pad(y[..., 3:-3], (1, 1, 0, 0), mode=mode)), (3, 24, 24))
+    assert fields(graph, grid_sizes(graph)).everything[-1]
+    graph = trace(Between(lambda y, _: F.pad(y, (1, 1, 0, 0), mode=mode)), (3, 24, 24))
+    assert not fields(graph, grid_sizes(graph)).everything[-1]
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda y, _: y[..., ::24, :].repeat_interleave(2, 2),
+        lambda y, _: F.max_pool2d(y, (24, 1))[:, :, :, None].expand(-1, -1, -1, 2, -1).flatten(2, 3),
+        lambda y, _: F.avg_pool2d(y, 24).repeat_interleave(3, 3),
+    ],
+    ids=["rows", "expand", "columns"],
+)
+def test_positions_are_repeated_where_one_alone_is_left(f):
+    model = Between(f)
+    for shape in ((3, 24, 24), (3, 50, 49)):
+        real = tuple(model(torch.rand(1, *shape)).shape[2:])
+        assert sizes_at(model, (3, 24, 24), *shape[1:]) == real
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda y, _: F.interpolate(F.adaptive_avg_pool2d(y, (1, 4)), scale_factor=2),
+        lambda y, _: F.adaptive_avg_pool2d(y, 1).expand(-1, -1, 6, 6),
+        lambda y, _: F.pixel_shuffle(F.adaptive_avg_pool2d(y, (1, 4)).repeat(1, 4, 1, 1), 2),
+        lambda y, _: F.adaptive_avg_pool2d(y, (1, 4)).transpose(2, 3),
+    ],
+    ids=["resized", "bordered", "shuffled", "exchanged"],
+)
+def test_positions_made_where_none_are_left_are_unknown(f):
+    graph = trace(Between(f), (3, 24, 24))
+    assert graph.unknown
+    assert not graph.tensors[graph.outputs[0]].known
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda y, _: y[..., ::24, ::24].split(2, 3)[0],
+        lambda y, _: y[..., ::12, ::12].unflatten(2, (-1, 2)).flatten(2, 3),
+        lambda y, _: y[..., ::6, ::6][:, :, :4],
+    ],
+    ids=["split", "parts", "slice"],
+)
+def test_what_takes_everything_at_one_size_takes_no_more_at_another(f):
+    model = Between(f).eval()
+    graph = trace(model, (3, 24, 24))
+    real = tuple(model(torch.rand(1, 3, 72, 72)).shape[2:])
+    assert graph.unknown or grid_sizes(graph, (72, 72))[-1] == real
+
+
+def test_a_map_filled_up_to_whole_windows_stays_known():
+    def windows(y, _):
+        h, w = y.shape[2:]
+        y = F.pad(y, (0, -w % 7, 0, -h % 7))
+        parts = y.unflatten(2, (-1, 7)).unflatten(4, (-1, 7))
+        return parts.flatten(4, 5).flatten(2, 3)[:, :, :h, :w]
+
+    assert not trace(Between(windows), (3, 30, 30)).unknown
+
+
+def test_a_normalisation_over_channels_is_no_window_of_the_input():
+    model = nn.Sequential(nn.LocalResponseNorm(5), nn.Conv2d(3, 4, 3, 2, 1))
+    assert grid_sizes(trace(model, (3, 32, 24)))[-1] == (16, 12)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from browsing import answered, fact, needs_chromium, opened, place, rises, until
 
 pytestmark = needs_chromium
@@ -130,3 +131,36 @@ def test_a_dot_puts_a_step_in_and_a_moved_step_stays_in_hand(page: Any, address:
     until(page, lambda: rises(page)[-1] != "+layers.8")
     until(page, lambda: page.evaluate("document.activeElement.dataset.key") == rises(page)[-1])
     assert page.locator("#ladder .held").count() == 0
+
+
+READABLE = """() => {
+  const small = [...document.querySelectorAll("#page *")].filter((e) => e.getClientRects().length
+    && [...e.childNodes].some((n) => n.nodeType === 3 && n.data.trim())
+    && parseFloat(getComputedStyle(e).fontSize) < 12);
+  const light = (text) => {
+    const parts = text.match(/[\\d.]+/g).slice(0, 3).map((v) => Number(v) / 255);
+    const [r, g, b] = parts.map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b + 0.05;
+  };
+  const card = light(getComputedStyle(document.querySelector("#ladder")).backgroundColor);
+  const against = (colour) => { const v = light(colour); return Math.max(v, card) / Math.min(v, card); };
+  const edges = [...document.querySelectorAll("#ladder button, #ladder select, #stage button")];
+  const second = document.createElementNS("http://www.w3.org/2000/svg", "line");
+  second.setAttribute("class", "second");
+  const bar = document.querySelector("#ladder .bar");
+  bar.append(second);
+  const axis = against(getComputedStyle(second).stroke);
+  second.remove();
+  return [small.map((e) => e.className.baseVal ?? e.className ?? e.tagName),
+    Math.min(...edges.map((e) => against(getComputedStyle(e).borderTopColor))), axis];
+}"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_borders_and_the_second_axis_are_seen(page: Any, address: str, scheme: str):
+    page.emulate_media(color_scheme=scheme)
+    opened(page, address)
+    small, edge, axis = page.evaluate(READABLE)
+    assert not small
+    assert edge >= 3
+    assert axis >= 3

@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import Any, TypeAlias
 
 from stridewise.analyses.sizes import Maps
-from stridewise.axis import SELF, AxisMap, Field, Resize, join_fields, smallest_field
+from stridewise.axis import SELF, AxisMap, Field, Resize, Slice, Window, join_fields, smallest_field
 from stridewise.ir import Graph, Grid, Sizes
 
 _NO_MAPS: Maps = {}
@@ -34,10 +34,13 @@ def fields(graph: Graph, sizes: Sequence[Sizes], maps: Maps = _NO_MAPS, smallest
     least: list[tuple[Field, ...]] = []
     everything: list[bool] = []
     misaligned: list[tuple[int, int, tuple[Fraction, ...]]] = []
+    cropped: list[bool] = []
     for grid in graph.grids:
         sources = grid.sources
         full.append(field_of(graph, grid, full, sizes, maps))
+        cropped.append(any(map(_crops, grid.maps)) or any(cropped[s] for s in sources))
         mixed = grid.mixes or not all(grid.local) or any(everything[s] for s in sources)
+        mixed = mixed or (cropped[-1] and _repeats(graph, grid))
         everything.append(mixed or (len(sources) > 1 and _drifts(graph, grid, full)))
         if smallest and grid.kind == "map" and least[sources[0]] == full[sources[0]]:
             least.append(full[-1])
@@ -50,6 +53,17 @@ def fields(graph: Graph, sizes: Sequence[Sizes], maps: Maps = _NO_MAPS, smallest
                 if any(c != centres[0] for c in centres):
                     misaligned.append((grid.index, axis, tuple(sorted(set(centres)))))
     return Fields(full=tuple(full), least=tuple(least), everything=tuple(everything), misaligned=tuple(misaligned))
+
+
+def _crops(change: AxisMap) -> bool:
+    return isinstance(change, Slice) or (isinstance(change, Window) and min(change.pad_begin, change.pad_end) < 0)
+
+
+def _repeats(graph: Graph, grid: Grid) -> bool:
+    """Whether a map is bordered with its own positions: inside of a picture (a crop's border) they are others than the
+    field says, which goes on beyond the border."""
+    node = None if grid.node is None else graph.nodes[grid.node]
+    return node is not None and node.op in ("pad", "write") and node.attrs.get("mode", "constant") != "constant"
 
 
 def _drifts(graph: Graph, grid: Grid, full: Sequence[tuple[Field, ...]]) -> bool:

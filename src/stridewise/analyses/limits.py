@@ -220,7 +220,7 @@ def _live(graph: Graph) -> set[int]:
 
 
 def _reflected(graph: Graph, grid: Grid, axis: int) -> int:
-    """The size that reflecting (or wrapping) padding, or a pool that looks at its operand first, needs to exceed."""
+    """The size that a pad (reflecting, wrapping, cropping), or a pool that looks at its operand first, must exceed."""
     node = None if grid.node is None else graph.nodes[grid.node]
     if node is None:
         return 0
@@ -231,6 +231,8 @@ def _reflected(graph: Graph, grid: Grid, axis: int) -> int:
         return 0
     if node.target.startswith("aten.avg_pool3d"):  # padding does not count there
         return change.kernel - 1
+    if node.op == "pad" and mode == "constant":  # what is cropped goes first, and may not be more than there is
+        return -min(change.pad_begin, 0) - min(change.pad_end, 0) - 1
     if node.op not in ("pad", "write") or not mode.startswith(("refl", "circ", "wrap")):
         return 0
     widest = max(change.pad_begin, change.pad_end, 0)

@@ -18,7 +18,9 @@ from stridewise.ops.layout import Digit, Dims, Extra, LayoutError, atom_size
 from stridewise.ops.registry import Op, op_named
 
 # Ops that make positions where there was one.
-_MAKING = frozenset("conv avg_pool max_pool lp_pool pad tile concat stack".split())
+_MAKING = frozenset("conv avg_pool max_pool lp_pool pad tile concat stack resize shuffle".split())
+# Of these those whose border, or whose windows, make positions differ that were one and the same.
+_BORDERED = frozenset("conv avg_pool max_pool lp_pool pad".split())
 
 
 @dataclass(slots=True)
@@ -108,9 +110,10 @@ class Builder:
         first = operands[0] if operands else None
         loose = reading.loose or any(v.loose for v in operands)
         for (shape, itemsize, alias), (dims, grid) in zip(outs, facts, strict=False):
+            still = first is not None and first.spread and (dims is first.dims or _is_pointwise(op, operands))
             if onnx and dims is not None:
                 shape, dims = self._agreed(shape, dims, reading, target, owner)
-            value = Value(shape, dims, grid, None, "data", reading.spread, 0, None, reading.lost)
+            value = Value(shape, dims, grid, None, "data", reading.spread or still, 0, None, reading.lost)
             value.loose = loose
             made.append(self._tensor(value, itemsize, None if alias is None else self.tensors[alias].storage, first))
             if reading.lost is not None:
@@ -171,7 +174,7 @@ class Builder:
             read = (op.read_onnx or op.read) if onnx else op.read
             reading = read(Call(target, args, kwargs, shapes, self.draft, path))
             if op.name in _MAKING:
-                self._check_made(reading, shapes, operands)
+                self._check_made(op, reading, shapes, operands)
             return reading
         except (LayoutError, GeometryError) as error:
             if onnx and isinstance(error, GeometryError):
@@ -179,16 +182,21 @@ class Builder:
             del self.draft.grids[marks[0] :], self.draft.pins[marks[1] :]
             return self._unread(op, target, args, shapes, operands, str(error), path)
 
-    def _check_made(self, reading: Reading, shapes: Sequence[tuple[int, ...]], operands: Sequence[Value]) -> None:
-        """Refuse positions made anew along an axis on which none were left (a pooled map padded, repeated)."""
+    def _check_made(
+        self, op: Op, reading: Reading, shapes: Sequence[tuple[int, ...]], operands: Sequence[Value]
+    ) -> None:
+        """Refuse positions made anew along an axis on which none were left (a pooled map padded, repeated, resized
+        along one axis; one that was spread, convolved with a border)."""
         dims, grid = reading.outs[0]
         if dims is None or grid is None or all(self.draft.grids[grid].local) or not operands:
             return
         local, before = self.draft.grids[grid].local, operands[0].shape
-        if len(shapes[0]) == len(before) == 2 + len(local) and any(
-            not here and size > 1 and was == 1 for here, size, was in zip(local, shapes[0][2:], before[2:], strict=True)
-        ):
-            raise LayoutError("makes positions along an axis on which none are left")
+        if not len(shapes[0]) == len(before) == 2 + len(local):
+            return
+        bordered = op.name in _BORDERED and operands[0].spread and not _is_pointwise(op, operands)
+        for here, size, was in zip(local, shapes[0][2:], before[2:], strict=True):
+            if not here and ((size > 1 and was == 1 and not reading.spread) or (was > 1 and bordered)):
+                raise LayoutError("makes positions along an axis on which none are left")
 
     def _unread(
         self,
@@ -302,10 +310,12 @@ def _windows_behind(nodes: Sequence[Node], tensors: Sequence[Tensor], index: int
     return False
 
 
-def _is_pointwise(op: Op, operands: Sequence[Value]) -> bool:
+def _is_pointwise(op: Op | None, operands: Sequence[Value]) -> bool:
     """Whether it is a convolution that leaves every position where it is."""
+    if op is None or not op.convolves:
+        return False
     weight = next((v for v in operands if v.origin != "data" and len(v.shape) > 2), None)
-    return op.convolves and weight is not None and set(weight.shape[2:]) == {1}
+    return weight is not None and set(weight.shape[2:]) == {1}
 
 
 def _positions(value: Value) -> bool:

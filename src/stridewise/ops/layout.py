@@ -125,7 +125,8 @@ def reshaped(dims: Dims, shape: Sequence[int]) -> Dims:
             taken.append(atoms.pop())
         # Digits that count one position go with the dimension before them when no dimension is left for them.
         left = len(shape) - index - 1
-        while len(atoms) > left and atoms and atom_size(atoms[-1]) == 1 and isinstance(atoms[-1], Digit):
+        taken_next = any(n > 1 for n in shape[index + 1 :])
+        while not taken_next and len(atoms) > left and atom_size(atoms[-1]) == 1 and isinstance(atoms[-1], Digit):
             taken.append(atoms.pop())
         out.append(merged(taken))
     if any(atom_size(atom) != 1 for atom in atoms):

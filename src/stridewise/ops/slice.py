@@ -103,7 +103,9 @@ def _read_split(call: Call) -> Reading:
     for shape in call.outs:
         outs.append(_cut(call, x, dim, at, at + shape[dim], 1))
         at += shape[dim]
-    return Reading(outs=list(outs))
+    # One part that is everything: at another size there may be more.
+    facts = {"whole": True} if len(outs) == 1 and digits(x.known[dim]) else {}
+    return Reading(outs=list(outs), attrs=facts)
 
 
 def _read_onnx(call: Call) -> Reading:

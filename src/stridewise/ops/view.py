@@ -22,7 +22,7 @@ def reshaping(call: Call) -> Reading:
         if remade is not None:
             return remade
     dims = reshaped(x.known, call.outs[0])
-    if x.spread and x.grid is not None and _is_remade(call, x, dims):
+    if x.grid is not None and (x.spread or any(call.draft.grids[x.grid].local)) and _is_remade(call, x, dims):
         raise LayoutError("makes positions along an axis on which none are left")
     out = _rearranged(call, Value(call.outs[0], dims, x.grid, x.index, x.origin))
     if out is not None:
@@ -40,7 +40,9 @@ def reshaping(call: Call) -> Reading:
             inner = math.prod(d.count for d in held if d.unit < max(h.unit for h in held))
             blocks = tuple(inner if a == axis else 0 for a in range(len(call.draft.grids[grid].sizes)))
             call.pin("window", grid, f"positions are split into parts ({by} on axis {axis})", (axis,), blocks=blocks)
-    return Reading(outs=[(dims, x.grid)], spread=x.spread)
+    # One part of as many positions as there are: at another size there may be more.
+    alone = len(dims) > len(x.shape) and (1,) in dims[1:] and any(map(digits, dims))
+    return Reading(outs=[(dims, x.grid)], spread=x.spread, attrs={"whole": True} if alone else {})
 
 
 def _is_remade(call: Call, x: Value, dims: Dims) -> bool:
@@ -63,6 +65,8 @@ def _rearranged(call: Call, value: Value) -> Value | None:
     grid = digits(dims[where[0]])[0].grid
     sizes = call.draft.grids[grid].sizes
     gathered = [d for i, dim in enumerate(dims) if i not in where for d in digits(dim)]
+    if rank == len(sizes) + 2 and where[0] > 1 and {d.axis for d in gathered} - set(axes):
+        raise LayoutError("an axis put among the channels as a whole")
     if rank != len(sizes) + 2 or sorted(axes) != list(range(len(sizes))) or where[0] == 0:
         return None
     blocks = {d.axis: d.count for d in gathered}
@@ -96,9 +100,18 @@ def _permuted(call: Call, order: list[int]) -> Reading:
     dims = tuple(x.known[i] for i in order)
     if order[:2] == [0, 1] and order != sorted(order):
         grid = call.aligned(x, range(2, len(order))) if len(order) > 2 and digits(x.known[2]) else None
-        if grid is not None and all(call.draft.grids[grid].local):
+        if (grid is not None and all(call.draft.grids[grid].local)) or _is_pooled_map(call, x):
             raise LayoutError("a map whose axes are exchanged")
     return Reading(outs=[(dims, x.grid)], spread=x.spread, attrs={"order": tuple(order)})
+
+
+def _is_pooled_map(call: Call, x: Value) -> bool:
+    """Whether it is a map of which some axes have no positions left, and others do."""
+    if x.grid is None or len(x.shape) != 2 + len(call.draft.grids[x.grid].sizes):
+        return False
+    local = call.draft.grids[x.grid].local
+    at = [call.whole(dim) for dim in x.known[2:]]
+    return any(local) and not all(local) and all((d is not None) == here for d, here in zip(at, local, strict=True))
 
 
 def _read_permute(call: Call) -> Reading:

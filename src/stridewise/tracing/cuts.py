@@ -7,12 +7,13 @@ from dataclasses import replace
 
 from stridewise.axis import AxisMap, Slice
 from stridewise.ir import Graph, Grid
+from stridewise.tracing.twins import reaching
 
 
 def has_open_cuts(graph: Graph) -> bool:
     """Whether a slice ends before the end or begins behind the middle: it may be counted from either side."""
     return any(
-        isinstance(m, Slice) and (m.stop is not None or m.start > before // 2)
+        isinstance(m, Slice) and (m.stop is not None or m.start >= max(before // 2, 1))
         for grid in graph.grids
         if grid.kind == "map"
         for m, before in zip(grid.maps, graph.grids[grid.sources[0]].sizes, strict=True)
@@ -21,11 +22,12 @@ def has_open_cuts(graph: Graph) -> bool:
 
 def with_cuts(graph: Graph, twins: Sequence[Graph]) -> Graph:
     """The graph with its slices settled: counted from the front, from the back, or following another tensor's size."""
-    twins = [twin for twin in twins if len(twin.grids) == len(graph.grids)]
-    if not twins:
-        return graph
+    shared = reaching(graph, twins)
     grids = list(graph.grids)
     for grid in graph.grids:
+        twins = [twin for twin, count in shared if grid.index < count]
+        if not twins:
+            continue
         again = [twin.grids[grid.index] for twin in twins]
         if {g.kind for g in (grid, *again)} != {"map"} or not any(isinstance(m, Slice) for m in grid.maps):
             continue
@@ -36,7 +38,10 @@ def with_cuts(graph: Graph, twins: Sequence[Graph]) -> Graph:
             for a, change in enumerate(grid.maps)
         ]
         # A crop that is joined with a map of its size was made to fit it; both may look like a fixed crop here.
-        partners = [s for g in graph.grids if g.kind == "join" and grid.index in g.sources for s in g.sources]
+        # What is taken in steps to the end was not.
+        whole = all(m.stop is None and m.stride > 1 for m in maps if isinstance(m, Slice)) and None not in maps
+        joins = () if whole else [g for g in graph.grids if g.kind == "join" and grid.index in g.sources]
+        partners = [s for g in joins for s in g.sources]
         following = _following(grid, graph, twins, partners)
         if following is None and any(m is None for m in maps):
             following = _following(grid, graph, twins, range(grid.index))

@@ -11,12 +11,16 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 from stridewise.analyses.sizes import size_of
-from stridewise.axis import IDENTITY, Window
+from stridewise.axis import IDENTITY, Slice, Window
 from stridewise.errors import GeometryError
 from stridewise.ir import Graph, Sizes
+from stridewise.ops.registry import only_pads
+from stridewise.tracing.twins import reaching, shared_nodes
 
 NOT_FOLLOWED = "its sizes follow the input's in a way that is not followed"
 _ASKING = frozenset(("view", "tile", "fold", "split", "slice", "write"))
+_NOTHING_CUT = "aten.alias.default"  # what torch makes of a slice that takes everything
+_SPLITTING = frozenset(("view", "expand", "unfold", "split"))
 
 
 def is_asking(graph: Graph, stated: Callable[[str], bool]) -> bool:
@@ -24,7 +28,9 @@ def is_asking(graph: Graph, stated: Callable[[str], bool]) -> bool:
 
     stated: whether the module of a path holds the numbers of its paddings itself.
     """
-    if any(p.kind == "window" for p in graph.pins):
+    if any(p.kind == "window" for p in graph.pins) or _splits_one(graph):
+        return True
+    if any("whole" in node.attrs or node.target == _NOTHING_CUT for node in graph.nodes):
         return True
     for grid in graph.grids:
         node = None if grid.node is None else graph.nodes[grid.node]
@@ -37,42 +43,100 @@ def is_asking(graph: Graph, stated: Callable[[str], bool]) -> bool:
     return False
 
 
+def _splits_one(graph: Graph) -> bool:
+    """Whether positions are moved behind an axis of which one alone is left: where it goes shows at other sizes."""
+    small = [g.node for g in graph.grids if g.node is not None and any(map(_is_one, g.sizes, g.local))]
+    first = min(small, default=len(graph.nodes))
+    return any(node.op in _SPLITTING for node in graph.nodes[first:])
+
+
+def _is_one(size: int, local: bool) -> bool:
+    return local and size == 1
+
+
 def doubtful(graph: Graph, twins: Sequence[Graph]) -> Mapping[int, str]:
     """By node the reason why its geometry is not believed: it gives other sizes than `twins`, traces at other sizes."""
     found: dict[int, str] = {}
-    known = _pads_of_windows(graph)
+    exempt = _pads_of_windows(graph)
+    ours = Counter(grid.node for grid in graph.grids)
+    found |= _unproven(graph, twins)
+    filling = _fills_windows(graph)
     for twin in twins:
-        if len(twin.nodes) != len(graph.nodes):
-            continue
         made: dict[int | None, list[Sizes]] = {}
         for grid in twin.grids:
             made.setdefault(grid.node, []).append(grid.sizes)
-        counts = Counter(grid.node for grid in graph.grids)
+        # A map filled up to whole windows takes another way from there on.
+        filled = [n for n in made if n is not None and n < len(graph.nodes) and not ours[n]]
+        filled = [n for n in filled if n not in exempt and only_pads(graph.nodes[n])]
+        nodes = min(shared_nodes(graph, twin), *filled, len(graph.nodes))
         before: Counter[int | None] = Counter()
         sizes: list[Sizes] = []
         given = {grid.index: grid.sizes for grid in twin.grids if grid.kind == "input"}
         for grid in graph.grids:
+            if grid.node is not None and grid.node >= nodes:
+                break
             there = made.get(grid.node, [])
             at, before[grid.node] = before[grid.node], before[grid.node] + 1
             try:
                 said = size_of(graph, grid, sizes, given, {})
             except GeometryError:
                 said = ()
-            real = there[at] if len(there) == counts[grid.node] else None
-            if grid.node in known:
+            real = there[at] if len(there) == ours[grid.node] else None
+            if grid.node in exempt:
                 sizes.append(said or grid.sizes)
                 continue
+            if grid.node in filling and real != said:
+                nodes = min(nodes, grid.node or 0)
+                break
             sizes.append(real if real is not None else said or grid.sizes)
             if grid.node is not None and real != said:
+                found[grid.node] = NOT_FOLLOWED
+        # What moves nothing at this size (all that is left taken, one position split) and makes positions at another.
+        if nodes < min(len(graph.nodes), len(twin.nodes)) and graph.nodes[nodes].target == _NOTHING_CUT:
+            found[nodes] = NOT_FOLLOWED
+        parted = {p.node for p in graph.pins if p.kind == "window"}
+        found |= {
+            p.node: NOT_FOLLOWED for p in twin.pins if p.kind == "window" and p.node < nodes and p.node not in parted
+        }
+        found |= {n: NOT_FOLLOWED for n in made if n is not None and n < nodes and not ours[n] and n not in exempt}
+    return found
+
+
+_NEAR = 2  # sizes that differ by no more often leave the same number of positions behind a step
+
+
+def _unproven(graph: Graph, twins: Sequence[Graph]) -> dict[int, str]:
+    """What looks like a constant where the network takes hardly another size, and at none of these another number of
+    positions comes in."""
+    here = graph.grids[0].sizes if graph.grids else ()
+    if not twins or any(abs(n - m) > _NEAR for t in twins for n, m in zip(t.grids[0].sizes, here, strict=True)):
+        return {}
+    found = {}
+    for grid in graph.grids:
+        if grid.node is None or not grid.maps or grid.kind == "follow":
+            continue
+        for axis, (change, size) in enumerate(zip(grid.maps, graph.grids[grid.sources[0]].sizes, strict=True)):
+            is_cut = isinstance(change, Slice) and (change.stop is not None or change.start >= max(size // 2, 1))
+            if isinstance(change, Slice) and change.stop is not None and change.stop > 0:
+                found[grid.node] = NOT_FOLLOWED
+            among = [t.grids[grid.sources[0]].sizes[axis] for t, count in reaching(graph, twins) if grid.index < count]
+            if (is_cut or grid.kind == "fixed") and all(n == size for n in among):
                 found[grid.node] = NOT_FOLLOWED
     return found
 
 
+def _fills_windows(graph: Graph) -> set[int]:
+    """Paddings at the end that fill a map up to whole parts: their pin says which sizes it is known for."""
+    last = max((p.node for p in graph.pins if p.kind == "window"), default=-1)
+    return {
+        node.index
+        for node in graph.nodes[: last + 1]
+        if only_pads(node) and node.attrs.get("mode") == "constant" and not any(b for b, _ in node.attrs["pads"])
+    }
+
+
 def _pads_of_windows(graph: Graph) -> set[int]:
     """Paddings of "SAME" that the window behind them stands for: its size says whether they are read rightly."""
-    same = {
-        grid.sources[0]
-        for grid in graph.grids
-        if grid.kind == "map" and any(isinstance(m, Window) and m.same for m in grid.maps)
-    }
-    return {g.node for g in graph.grids if g.index in same and g.node is not None and graph.nodes[g.node].op == "pad"}
+    padding = {t: node.index for node in graph.nodes if only_pads(node) for t in node.outputs}
+    same = [n for n in graph.nodes if any(isinstance(m, Window) and m.same for m in n.attrs.get("maps", ()))]
+    return {padding[node.inputs[0]] for node in same if node.inputs and node.inputs[0] in padding}

@@ -6,7 +6,9 @@ waveform without channels, frames before the channels), the forward is left and 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 from stridewise.building.builder import Builder
 from stridewise.ops.draft import Value
@@ -31,10 +33,14 @@ class Looking:
         self.names = names
         self.first = first
 
-    def sees(self, builder: Builder, value: Value, axes: int) -> bool:
-        """Whether the question is answered by a window over the last `axes` dimensions (-1: all but two) of `value`."""
+    def sees(self, builder: Builder, plain: Sequence[Any], axes: int) -> bool:
+        """Whether the question is answered by a window (its arguments) over the last `axes` dimensions (-1: all but
+        two) of its operand."""
+        value = plain[0]
         if not isinstance(value, Value):
             return True
+        if _is_over_channels(plain, axes):
+            return False
         if value.dims is None:
             raise Misread(next(iter(sorted(self.names))))
         rank = len(value.dims)
@@ -56,6 +62,15 @@ class Looking:
             if name in self.names:
                 raise Misread(name)
         return True
+
+
+def _is_over_channels(plain: Sequence[Any], axes: int) -> bool:
+    """Whether a pool reads neighbouring channels alone, one position at a time (local response normalisation)."""
+    value, kernel = plain[0], plain[1] if len(plain) > 1 else None
+    if not isinstance(value, Value) or value.dims is None or axes < 1 or not isinstance(kernel, list | tuple):
+        return False
+    over = value.dims[-axes:]
+    return len(kernel) == axes and all(k == 1 if digits(dim) else k > 1 for k, dim in zip(kernel, over, strict=True))
 
 
 def _is_axis(builder: Builder, dim: Dim) -> bool:

@@ -8,6 +8,7 @@ from fractions import Fraction
 
 from stridewise.axis import IDENTITY, AxisMap, Resize
 from stridewise.ir import Graph, Grid, Pin
+from stridewise.tracing.twins import reaching
 
 
 def has_constant_sizes(graph: Graph, stated: Collection[int] = ()) -> bool:
@@ -24,9 +25,10 @@ def with_links(graph: Graph, twins: Sequence[Graph]) -> Graph:
     """
     if not has_constant_sizes(graph):
         return graph
-    twins = [twin for twin in twins if len(twin.grids) == len(graph.grids)]
+    shared = reaching(graph, twins)
     grids, pins = list(graph.grids), list(graph.pins)
     for grid in graph.grids:
+        twins = [twin for twin, count in shared if grid.index < count]
         adaptive = _adaptive_link(grid, graph)
         if grid.kind != "fixed" and not adaptive:
             continue

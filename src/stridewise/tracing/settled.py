@@ -14,12 +14,12 @@ from typing import TypeAlias
 from torch import nn
 
 from stridewise.analyses.limits import smallest_input
-from stridewise.axis import AxisMap, Slice
+from stridewise.axis import AxisMap, Slice, Table
 from stridewise.errors import StridewiseError
-from stridewise.ir import Graph, Pin
+from stridewise.ir import Graph, Grid, Pin
 from stridewise.ops.join import OWN_ORDER
 from stridewise.tracing.cuts import has_open_cuts, with_cuts
-from stridewise.tracing.doubts import doubtful, is_asking
+from stridewise.tracing.doubts import NOT_FOLLOWED, doubtful, is_asking
 from stridewise.tracing.fast_paths import is_own_forward
 from stridewise.tracing.inputs import Argument
 from stridewise.tracing.links import has_constant_sizes, with_links
@@ -42,39 +42,62 @@ def settled(model: nn.Module, graph: Graph, again: Again, shapes: Shapes) -> Gra
             break
         doubts |= more
         graph = again(shapes, doubts=doubts)
-    graph = _strict(_in_blocks(graph, twins), again, shapes)
-    if any(p.message == OWN_ORDER for p in graph.pins) and _larger(again, shapes, range(_most_axes(shapes)), 64, None):
+    graph = _in_blocks(graph, twins)
+    tried = _tried(graph, again, shapes)
+    if isinstance(tried, Graph):
+        graph = tried
+    else:  # what is not understood is said
+        doubts.update(tried)
+        graph, twins = _linked(model, again(shapes, doubts=doubts), partial(again, doubts=doubts), shapes)
+        graph = _in_blocks(graph, twins)
+    if any(p.message == OWN_ORDER for p in graph.pins) and (
+        _all_larger(graph, twins) or _larger(again, shapes, range(_most_axes(shapes)), 64, None)
+    ):
         graph = replace(graph, pins=tuple(p for p in graph.pins if p.message != OWN_ORDER))
     return graph
 
 
-def _strict(graph: Graph, again: Again, shapes: Shapes) -> Graph:
-    """The graph with slices that end at a number refusing fewer positions, where the network does (`narrow`)."""
-    grids = list(graph.grids)
+def _tried(graph: Graph, again: Again, shapes: Shapes) -> Graph | Mapping[int, str]:
+    """The graph after its smallest input was tried, where what one size shows leaves that open.
+
+    Slices that end at a number refuse fewer positions, and tables one position for all of theirs, where the network
+    does (`narrow`, a product where einsum would spread). What then still fails is no constant: by node the doubt.
+    """
     for axis in range(graph.axes):
-        ends = [
-            grid
-            for grid in grids
-            if grid.kind == "map" and len(grid.maps) > axis and _ends_at(grid.maps[axis]) and all(grid.local)
-        ]
-        least = smallest_input(graph)[axis] if ends else None
-        if least is None or least == graph.grids[0].sizes[axis]:
-            continue
-        smaller = {key: argument.cut(axis, least) for key, argument in shapes.items()}
-        try:
-            again(smaller)
-        except StridewiseError:
-            for grid in ends:
-                change = grid.maps[axis]
-                assert isinstance(change, Slice)
-                maps = (*grid.maps[:axis], replace(change, strict=True), *grid.maps[axis + 1 :])
-                grids[grid.index] = replace(grid, maps=maps)
-            graph = replace(graph, grids=tuple(grids))
+        for _ in range(2):
+            grids = [g for g in graph.grids if len(g.maps) > axis and all(g.local)]
+            lenient = [g for g in grids if g.kind == "map" and _is_lenient(g.maps[axis])]
+            fixed = [g for g in grids if g.kind == "fixed"]
+            least = smallest_input(graph)[axis] if lenient or fixed else None
+            if least is None or least == graph.grids[0].sizes[axis]:
+                break
+            try:
+                again({key: argument.cut(axis, least) for key, argument in shapes.items()})
+                break
+            except StridewiseError:
+                if not lenient:
+                    return {g.node: NOT_FOLLOWED for g in fixed if g.node is not None}
+                graph = _strict(graph, lenient, axis)
     return graph
 
 
-def _ends_at(change: AxisMap) -> bool:
-    return isinstance(change, Slice) and change.stop is not None and change.stop > 0
+def _strict(graph: Graph, lenient: Sequence[Grid], axis: int) -> Graph:
+    """The graph with these slices and tables refusing fewer positions than they name."""
+    grids = list(graph.grids)
+    for grid in lenient:
+        change = grid.maps[axis]
+        assert isinstance(change, Slice | Table)
+        changed: AxisMap = replace(change, strict=True) if isinstance(change, Slice) else replace(change, spreads=False)
+        grids[grid.index] = replace(grid, maps=(*grid.maps[:axis], changed, *grid.maps[axis + 1 :]))
+    tables = {(g.node, axis) for g in lenient if isinstance(g.maps[axis], Table)}
+    pins = tuple(replace(p, spreads=False) if (p.node, *p.axes) in tables else p for p in graph.pins)
+    return replace(graph, grids=tuple(grids), pins=pins)
+
+
+def _is_lenient(change: AxisMap) -> bool:
+    if isinstance(change, Table):
+        return change.spreads
+    return isinstance(change, Slice) and change.stop is not None and change.stop > 0 and not change.strict
 
 
 def _in_blocks(graph: Graph, twins: Sequence[Graph]) -> Graph:
@@ -94,20 +117,27 @@ def _linked(
     twins: Sequence[Graph] = ()
     cuts = has_open_cuts(graph)
     if cuts or has_constant_sizes(graph, _stated(model, graph)):
-        # Of a pool to a number of positions one more size says whether it stays; factors and halves show at odd ones.
-        twins = _twins(again, shapes, _STEPS if cuts or any(g.kind == "fixed" for g in graph.grids) else _STEPS[:1])
-        graph = with_cuts(with_links(graph, twins), twins)
+        # One more size says whether a number stays or follows another tensor; factors and halves show at odd ones.
+        twins = _twins(again, shapes, _STEPS if cuts else _STEPS[:1])
+        linked = with_links(graph, twins)
+        kinds = {new.kind for old, new in zip(graph.grids, linked.grids, strict=True) if old.kind == "fixed"}
+        if not cuts and kinds - {"follow"} and twins:
+            twins = [*twins, *_twins(again, shapes, _STEPS[1:])]
+            linked = with_links(graph, twins)
+        graph = with_cuts(linked, twins)
     is_open = may_pad_same(graph)
     for step in (1, 2, 4, 8, 16):  # each turns the remainder at one more level of strides of 2
         twin = _larger(again, shapes, range(_most_axes(shapes)), step) if is_open else None
         if twin is not None:
             graph, is_open = with_same_padding(graph, twin)
     if not twins and is_asking(graph, lambda path: _pads_by_itself(_layer_at(model, path))):
-        twins = _twins(again, shapes)
+        twins = _twins(again, shapes, _STEPS[:1] if any(p.kind == "window" for p in graph.pins) else _ANY)
     return graph, twins
 
 
 _STEPS: tuple[tuple[int | None, ...], ...] = ((64, None), (37,))
+_NEAR = ((1,), (-1,), (2,), (-2,))
+_ANY = ((37, 64, None),)  # one other size: odd, for numbers that are the same at every even one
 
 
 def _twins(
@@ -117,9 +147,17 @@ def _twins(
     one axis after the other."""
     axes = _most_axes(shapes)
     found = [_larger(again, shapes, range(axes), *steps) for steps in each]
-    if not any(found) and axes > 1:
-        found = [_larger(again, shapes, [axis], *steps) for axis in range(axes) for steps in each]
+    if not any(found):
+        # A table for some positions: only sizes that leave the same number of them behind strides will do.
+        alone = [*each, *_NEAR] if len(each) > 1 else [(*each[0], *(n for near in _NEAR for n in near))]
+        found = [_larger(again, shapes, [axis], *steps) for axis in range(axes) for steps in alone]
     return [twin for twin in found if twin is not None]
+
+
+def _all_larger(graph: Graph, twins: Sequence[Graph]) -> bool:
+    """Whether one of the other traces is larger on every axis."""
+    here = graph.grids[0].sizes if graph.grids else ()
+    return any(all(m > n for m, n in zip(t.grids[0].sizes, here, strict=True)) for t in twins)
 
 
 def _most_axes(shapes: Shapes) -> int:
@@ -131,6 +169,8 @@ def _larger(
 ) -> Graph | None:
     """The trace at an input larger by the first of `steps` (None: twice as large) that the network takes."""
     for step in steps:
+        if step is not None and any(n + step < 1 for argument in shapes.values() for n in argument.positions):
+            continue
         try:
             return again({key: argument.larger(step, along) for key, argument in shapes.items()})
         except StridewiseError:

@@ -154,7 +154,7 @@ class Tracer(TorchDispatchMode):
         out: Any,
     ) -> None:
         """Tell the builder of a call, and remember what it gave out."""
-        if target.axes and self.looking is not None and self.looking.sees(self.builder, plain[0], target.axes):
+        if target.axes and self.looking is not None and self.looking.sees(self.builder, plain, target.axes):
             self.looking = None
         outs = [out] if isinstance(out, torch.Tensor) else _several(out)[: target.outputs]
         if not outs:

@@ -159,7 +159,7 @@ export function Ladder() {
     ${live && html`<${Controls} />`}
     <p class="legend"><span class="key now"></span>now ${answers.value[tab.value] && html`<span class="key was"></span>original`} ${live && html`<span class="key dot"></span>place for a step`}
       ${shape.ups.length > 0 && html`<span class="key back"></span>back up by a resize`}
-      ${shape.bars.some((b) => b.height.length > 1 && b.height.some((v) => v !== b.height[0])) && html`<span class="key now"></span>${["rows", "rows", "depth"][Math.min(2, shape.bars[0].height.length - 1)] ?? "rows"}, ${shape.bars[0].height.slice(1).map((_, i) => html`<span class=${`key axis${i + 1}`}></span>${shape.bars[0].height.length === 2 ? "columns" : ["rows", "columns"][i] ?? `axis ${i + 2}`} `)}`}
+      ${shape.bars.some((b) => b.height.length > 1 && b.height.some((v) => v !== b.height[0])) && html`<span class="key now"></span>${["rows", "rows", "depth"][Math.min(2, shape.bars[0].height.length - 1)] ?? "rows"} ${shape.bars[0].height.slice(1).map((_, i) => html`<span class=${`key axis${i + 1}`}></span>${shape.bars[0].height.length === 2 ? "columns" : ["rows", "columns"][i] ?? `axis ${i + 2}`} `)}`}
       ${shape.marks.some((m) => m.fork) && html`<span class="key diamond"></span>branches meet off centre`}</p>
     <${Twin} label="The ladder as a table" heads=${["step", "by", "kind", "stride after", "map after"]}
       rows=${[...shape.rises, ...shape.ups].sort((a, b) => a.x - b.x).map((r) => [placeName(r.row.key), once(r.row.stride), kind(r.row), by(r.row.cumulative_stride), by(r.row.out_size)])} />
