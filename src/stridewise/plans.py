@@ -1,4 +1,4 @@
-"""The plan: which sites and slots change, to what, and what they were. Read from and written to TOML (DESIGN 5)."""
+"""The plan: which sites and slots change, to what, and what they were. Read from and written to TOML."""
 
 from __future__ import annotations
 
