@@ -76,7 +76,8 @@ class Plan(Shown):
         """The plan as TOML text."""
         import tomli_w
 
-        return tomli_w.dumps(self._table())
+        text = tomli_w.dumps(self._table())
+        return re.sub(r"\[\n(?:    \d+,\n)+\]", lambda rows: f"[{', '.join(re.findall(r'[0-9]+', rows[0]))}]", text)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, schema "stridewise.plan/1": the keys of the TOML file."""
