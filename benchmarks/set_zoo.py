@@ -41,7 +41,7 @@ HERE = Path(__file__).parent / "results"
 RECORDS = Path(os.environ.get("STRIDEWISE_ZOO_RECORDS", HERE / "set_zoo.jsonl"))
 TABLE = HERE / "set_zoo.md"
 EXACT = 1e-12
-# Networks whose output_stride timm takes: those that DESIGN 3.4 names, and one a family beside them.
+# Networks whose output_stride timm takes: those that docs/measured.md names, and one a family beside them.
 PEERS = """resnet18 resnet50 resnet50d resnet50t resnetblur50 seresnet50 ecaresnet50d resnext50_32x4d resnest50d
 nfnet_f0 nf_resnet50 gernet_s mobileone_s0 regnetx_002 regnety_002 densenet121 mobilenetv2_100 mobilenetv3_small_100
 mobilenetv3_large_100 efficientnet_b0 tf_efficientnet_b0 convnext_atto convnextv2_atto rexnet_100 skresnet18 mixnet_s

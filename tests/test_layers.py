@@ -21,6 +21,7 @@ ROOMS = {
     "rules": {"findings"},
     "schemas": set(),
     "lessons": set(),
+    "claims": {"data", "measuring", "models", "tasks", "tracing", "api", "plans"},
     "convolution": {"axis"},
     "ir": {"axis"},
     "plans": {"ir"},
@@ -91,6 +92,7 @@ ROOMS = {
 # Heavy libraries -> rooms that may import them.
 HEAVY = {
     "torch": {
+        "claims",
         "tracing",
         "surgery",
         "models",

@@ -45,7 +45,7 @@ def ladders(target: Path, graph: sw.Graph, request: dict[str, object], name: str
 
 
 def shift(target: Path) -> None:
-    """How far a pixel's shift moves the output of a chain, by total stride: `python benchmarks/claims.py shift`."""
+    """How far a pixel's shift moves the output of a chain, by total stride: `stridewise claims shift`."""
     told = json.loads(CLAIMS.read_text())["shift"]
     steps = tuple(enumerate((1, 2, 4, 8, 16)))
     level = told["chain, plain, total stride 1"]["moved 1"]

@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     from stridewise.tasks.trained import load_trained as load_trained
     from stridewise.tracing.trace import trace as trace
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _ROOMS = {
     "check": "stridewise.analyses.findings",

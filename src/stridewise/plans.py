@@ -1,4 +1,4 @@
-"""The plan: which sites and slots change, to what, and what they were. Read from and written to TOML (DESIGN 5)."""
+"""The plan: which sites and slots change, to what, and what they were. Read from and written to TOML."""
 
 from __future__ import annotations
 
@@ -76,7 +76,8 @@ class Plan(Shown):
         """The plan as TOML text."""
         import tomli_w
 
-        return tomli_w.dumps(self._table())
+        text = tomli_w.dumps(self._table())
+        return re.sub(r"\[\n(?:    \d+,\n)+\]", lambda rows: f"[{', '.join(re.findall(r'[0-9]+', rows[0]))}]", text)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, schema "stridewise.plan/1": the keys of the TOML file."""

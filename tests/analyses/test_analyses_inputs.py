@@ -193,3 +193,50 @@ def test_the_command_says_it_all(capsys):
 
 def test_it_is_public():
     assert sw.sizes is sizes
+
+
+class Checked(nn.Module):
+    """Refuses by itself what would run."""
+
+    def __init__(self, every: int) -> None:
+        super().__init__()
+        self.every = every
+        self.conv = nn.Conv2d(3, 4, 3, 2, 1)
+
+    def forward(self, x):
+        self.check(x)
+        return self.conv(x)
+
+    def check(self, x):
+        if any(n % self.every for n in x.shape[2:]):
+            raise RuntimeError(f"Expected image height and width divisible by {self.every}")
+
+
+@pytest.mark.parametrize("every", [1, 8, 32])
+def test_what_a_model_refuses_by_itself_counts(every):
+    net = Checked(every)
+    for along in sizes(trace(net, (3, 64, 64))).axes:
+        assert [n for n in range(1, 140) if n in along] == list(range(every, 140, every))
+        assert along.divisor == (every if every > 1 else None)
+    if every > 1:
+        assert "the model itself: Expected image height" in along.why(every + 1)
+
+
+@pytest.mark.zoo
+@pytest.mark.parametrize(
+    "kind", ["Unet", "UnetPlusPlus", "FPN", "Linknet", "PSPNet", "DeepLabV3Plus", "MAnet", "UPerNet"]
+)
+def test_decoders_of_segmentation_models_run_at_these_sizes_and_at_no_others(kind):
+    sw.load("torchvision:resnet18", device="meta")  # where its compiled ops do not fit, this says so once
+    library = pytest.importorskip("segmentation_models_pytorch")
+    with torch.device("meta"):
+        net = getattr(library, kind)("resnet18", encoder_weights=None).eval()
+    along = sizes(trace(net, (3, 64, 64))).axes[0]
+    for n in range(1, 200):
+        try:
+            with torch.no_grad():
+                net(torch.zeros(1, 3, n, 64, device="meta"))
+            real = True
+        except (RuntimeError, ValueError):
+            real = False
+        assert (n in along) == real, (n, along.why(n))

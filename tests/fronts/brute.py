@@ -10,7 +10,7 @@ from stridewise.analyses import cost
 from stridewise.analyses.strides import Components, components, site_grids
 from stridewise.axis import Window
 from stridewise.errors import PlanError
-from stridewise.ir import Graph
+from stridewise.ir import Graph, Node
 from stridewise.plans import Plan, Setting
 from stridewise.rewrites.restride import restride
 
@@ -53,12 +53,24 @@ def priced(graph: Graph, plan: Plan, smallest: int = 1) -> Cost | None:
                 continue
             change = grid.maps[axis]
             at = sizes[grid.sources[0]][axis]
-            if size < smallest or (after.nodes[grid.node].site and isinstance(change, Window) and change.stride > at):
+            if size < smallest:
+                return None
+            node = after.nodes[grid.node]
+            if node.site and isinstance(change, Window) and change.stride > at and not _beyond_today(graph, plan, node):
                 return None
     for pin in graph.pins:
         if sizes[pin.grid] != pin.sizes:
             return None
     return cost.macs(after, sizes), cost.peak_bytes(after, sizes), cost.activations(after, sizes)
+
+
+def _beyond_today(graph: Graph, plan: Plan, node: Node) -> bool:
+    """Whether a site that the plan leaves alone steps further than its map reaches in the network as it is."""
+    if node.key in plan.sites or graph.node_named(node.key) is None:
+        return False
+    grid = graph.grids[site_grids(graph)[graph.node_named(node.key).index]]
+    at = graph.grids[grid.sources[0]].sizes
+    return any(getattr(m, "stride", 1) > n for m, n, here in zip(grid.maps, at, grid.local, strict=True) if here)
 
 
 def consistent(graph: Graph, steps: Sequence[int]) -> Iterator[tuple[Plan, Fraction]]:

@@ -6,9 +6,11 @@ import itertools
 from fractions import Fraction
 
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.nn import functional
 
 from stridewise.analyses.fields import fields
 from stridewise.errors import PlanError
@@ -20,6 +22,18 @@ from stridewise.tracing.trace import trace
 
 from .brute import Cost, all_plans, beats, best, consistent, priced
 from .search_nets import CHANNELS, Branches, Drawn, Hourglass, Residual, conv, graph_of, networks
+
+
+class Cut(nn.Module):
+    """What a module makes, cut to its input's size and laid over it."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = functional.interpolate(self.inner(x), scale_factor=2)
+        return x + y[:, :, : x.shape[2], : x.shape[3]]
 
 
 def found(graph: Graph, **limits: object) -> dict[tuple[Fraction, Cost], int]:
@@ -51,6 +65,15 @@ def test_front_of_small_networks(name: str, size: tuple[int, int]) -> None:
     expected = best(graph)
     assert expected
     assert found(graph) == expected
+
+
+def test_a_network_that_steps_beyond_its_map() -> None:
+    """Down to one position and on by 2, up by 2 and cut: it runs, and its ties leave that step no other choice."""
+    deep = Cut(nn.Sequential(conv(3, 2), Cut(nn.Sequential(conv(3, 2), Cut(conv(3, 2))))))
+    graph = trace(Drawn([deep], classes=False), (3, 4, 4))
+    result = found(graph)
+    assert result == best(graph)
+    assert front(graph).current.cost in {cost for _, cost in result}
 
 
 @settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))

@@ -49,7 +49,7 @@ def lost_of(pictures: list[np.ndarray], seed: int = 0) -> dict[str, float]:
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("side", [0, 1])
 def test_detail_lost_of_one_photograph_as_the_other_one_reads_it(side: int, seed: int) -> None:
-    """The ranges of DESIGN 4.1, and their order. At half size: the files' finest octave is blur and compression."""
+    """The ranges expected of photographs, and their order. At half size: the finest octave is blur."""
     pixels = [Image.fromarray((255 * image).round().astype(np.uint8)[:426]) for image in photographs()]
     half = [np.asarray(p.resize((320, 212), Image.Resampling.BICUBIC)).transpose(2, 0, 1) / 255 for p in pixels]
     assert lost_of(half[::-1] if side else half, seed)["3x3/2, 4x channels"] >= 0.02
@@ -58,7 +58,7 @@ def test_detail_lost_of_one_photograph_as_the_other_one_reads_it(side: int, seed
 @pytest.mark.parametrize("side", [0, 1])
 def test_detail_lost_of_halves_of_both_photographs(side: int) -> None:
     """At full size one half of both photographs fits, the other judges. A decoder that has seen a part of the picture
-    reads the convolution better than DESIGN 4.1 expects: 0.7 to 1.7 %."""
+    reads the convolution better than docs/measure.md expects: 0.7 to 1.7 %."""
     halves = [image.transpose(2, 0, 1)[:, 64:364, at : at + 320] for at in (0, 320) for image in photographs()]
     assert lost_of(halves[2:] + halves[:2] if side else halves)["3x3/2, 4x channels"] > 0.005
 

@@ -1,4 +1,4 @@
-"""Downsampling kinds measured through plans: DESIGN 4.1's self-test, and what crops say."""
+"""Downsampling kinds measured through plans: the self-test of shifts, and what crops say."""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
 """A study as a value: JSON both ways, what makes another study of it, what it refuses, and the command's options."""
 
 import json
+import subprocess
+import sys
 import time
 
 import pytest
@@ -190,3 +192,32 @@ def test_a_database_that_goes_away_is_one_line(tmp_path):
     with pytest.raises(StudyError, match="the study's database went away") as error:
         sw.search(graph(), score=score, plans=plans(), budget=1, run=tmp_path)
     assert "\n" not in str(error.value)
+
+
+LIBRARIES = ("torch", "optuna", "sqlalchemy", "filelock", "scipy", "lightning", "torchmetrics", "matplotlib")
+BARE = (
+    f"import sys; sys.modules.update(dict.fromkeys({LIBRARIES})); from stridewise.cli import main; main(sys.argv[1:])"
+)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("search", "builtin:resnet20", "--data", "builtin:digits"),
+        ("search", "builtin:resnet20", "--score", "mine.py:score"),
+        ("search", "--resume", "run"),
+        ("demo",),
+    ],
+)
+def test_a_bare_install_names_the_one_extra_that_a_search_wants(tmp_path, arguments):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "study.db").touch()
+    done = subprocess.run([sys.executable, "-c", BARE, *arguments], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr == "error: a search needs optuna, which is not installed: pip install 'stridewise[study]'\n"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_bare_install_tells_what_a_search_takes():
+    done = subprocess.run([sys.executable, "-c", BARE, "search", "--help"], capture_output=True, text=True)
+    assert (done.returncode, "--max-macs" in done.stdout) == (0, True), done.stderr

@@ -247,7 +247,7 @@ def test_a_grown_kernel_is_space_to_depth_and_the_old_one(kernel, padding, strid
 
 @pytest.mark.parametrize("axes", [1, 2, 3])
 def test_polyphase_with_circular_borders_changes_nothing_when_rolled(axes):
-    """Self-test of DESIGN 4.1, on a plan whose shortcut takes the phase of the main path."""
+    """Self-test of shifts, on a plan whose shortcut takes the phase of the main path."""
     torch.manual_seed(0)
     model = randomised(Residual(axes, "circular"))
     x = torch.randn(3, 3, *(16, 24, 8)[:axes], dtype=torch.float64)

@@ -197,3 +197,8 @@ def test_calls_that_would_differ_are_refused_before_anything_is_printed(tmp_path
     assert "0: runs more than once in a forward, and its calls would have to differ" in str(found.exception)
     assert not found.stdout
     assert not (tmp_path / "p.toml").exists()
+
+
+def test_a_plan_says_each_stride_on_one_line():
+    text = "format = 1\n\n[sites.a]\nstride = [1, 2]\nwas = [2, 2]\n"
+    assert sw.Plan.from_toml(text).to_toml() == text

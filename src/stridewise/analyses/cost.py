@@ -1,4 +1,4 @@
-"""Work and memory at any sizes: multiply-adds, activations, peak bytes (DESIGN 3.2)."""
+"""Work and memory at any sizes: multiply-adds, activations, peak bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Receptive fields, cumulative strides and alignment of every grid (DESIGN 3.3)."""
+"""Receptive fields, cumulative strides and alignment of every grid."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`check`: every rule of DESIGN 3.6 that needs the network alone."""
+"""`check`: every rule (docs/rules.md) that needs the network alone."""
 
 from __future__ import annotations
 

@@ -23,6 +23,8 @@ from stridewise.shown import Shown
 
 # Sizes that are looked at where the period is longer than anybody's picture.
 _FURTHEST = 16384
+_STRICTEST = 128  # the largest number whose multiples a model is asked for
+_STATED = -(2**31)  # in place of a step: the model's own check
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,7 +237,15 @@ def _along(graph: Graph, along: AxisSizes, alone: Sequence[int]) -> AxisInputs:
         for n, size in enumerate(found[slot], 1)
         if n not in failed and size is not None and size < 2
     }
-    works = [n not in failed and n not in narrow for n in range(1, upto + 1)]
+    failed |= {n: -g - 1 for n, g in narrow.items()}
+    works = [n not in failed for n in range(1, upto + 1)]
+    every, said = _stated(graph, along, upto)
+    if every > 1:  # the model's own check, which the graph does not show
+        view = replace(view, since=max(view.since, 1), period=math.lcm(view.period, every))
+        upto = min(view.upto, _FURTHEST)
+        found, failed, uneven = columns(along, upto)
+        failed = {n: _STATED for n in range(1, upto + 1) if n % every != along.traced % every} | failed
+        works = [n not in failed for n in range(1, upto + 1)]
     even = [fits and n not in uneven for n, fits in enumerate(works, 1)]
     proven = view.upto <= _FURTHEST
     since, period = _tail(view, upto, proven)
@@ -247,11 +257,42 @@ def _along(graph: Graph, along: AxisSizes, alone: Sequence[int]) -> AxisInputs:
         works=sets,
         no_remainder=progressions(even, since, period),
         divisor=divisor(sets),
-        refused=_refused(graph, along, upto, failed | {n: -g - 1 for n, g in narrow.items()}, last),
+        refused=_refused(graph, along, upto, failed, last, said),
         since=since,
         period=period,
         proven=proven,
     )
+
+
+def _stated(graph: Graph, along: AxisSizes, upto: int) -> tuple[int, str]:
+    """(every, what it said) of a model that takes only every so many of the sizes that would work, as one that checks
+    for multiples of 32 before anything runs; (1, "") of others. Found by trying, on shapes."""
+    source = graph.source
+    if source is None or not source.states_limits:
+        return 1, ""
+
+    def tried(size: int) -> str | None:
+        sizes = [*graph.grids[0].sizes]
+        sizes[along.axis] = size
+        found: str | None = source.refusal(sizes)
+        return found
+
+    looked = max(upto, 4 * _STRICTEST)
+    failed = columns(along, looked)[1]
+    fitting = [n for n in range(1, looked + 1) if n not in failed]
+    said = ""
+    for every in (2**n for n in range(_STRICTEST.bit_length())):
+        of = [n for n in fitting if n % every == along.traced % every]
+        if not of:
+            break
+        beside = [n for n in of if (n - along.traced) % (2 * every)]  # not of the next, stricter kind
+        refused = next((r for n in dict.fromkeys((*beside[:1], of[0])) if (r := tried(n))), "")
+        if not refused:
+            return every, said
+        if not said and tried(along.traced) != "":
+            return 1, ""
+        said = refused
+    return 1, ""
 
 
 def _tail(view: Outlook, upto: int, proven: bool) -> tuple[int, int]:
@@ -262,12 +303,16 @@ def _tail(view: Outlook, upto: int, proven: bool) -> tuple[int, int]:
 
 
 def _refused(
-    graph: Graph, along: AxisSizes, looked: int, failed: dict[int, int], tail: tuple[int, int]
+    graph: Graph, along: AxisSizes, looked: int, failed: dict[int, int], tail: tuple[int, int], said: str
 ) -> tuple[Refusal, ...]:
-    """The sizes that fail, by the step at fault; below zero stands the grid of a norm."""
+    """The sizes that fail, by the step at fault; below zero stands the grid of a norm, or what the model said."""
     out = []
     for at in dict.fromkeys(failed[n] for n in sorted(failed)):
         fails = [failed.get(n) == at for n in range(1, looked + 1)]
+        if at == _STATED:
+            sets = progressions(fails, *tail)
+            out.append(Refusal(layer="the model itself", why=said, sizes=sets, _explain=lambda _: said))
+            continue
         explain = partial(_explained, graph, along, at)
         example = max((n for n, bad in enumerate(fails[: along.traced], 1) if bad), default=fails.index(True) + 1)
         node = graph.nodes[_norm(graph, -at - 1)] if at < 0 else None

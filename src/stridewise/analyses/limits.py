@@ -1,4 +1,4 @@
-"""Input sizes: the smallest that works, and those whose windows leave no remainder (DESIGN 3.3, SW102)."""
+"""Input sizes: the smallest that works, and those whose windows leave no remainder."""
 
 from __future__ import annotations
 

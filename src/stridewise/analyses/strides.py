@@ -1,4 +1,4 @@
-"""Which strides are free: classes of grids, components, groups of sites that must change together (DESIGN 3.4).
+"""Which strides are free: classes of grids, components, groups of sites that must change together.
 
 Grids that are added, concatenated or padded into one another share a cumulative stride: one *class*. A site is an edge
 between classes with a step of at least 1, so classes on a cycle share a stride too: one *component*. Resizes and

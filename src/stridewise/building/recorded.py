@@ -60,7 +60,7 @@ def node_of(index: int, seen: Seen, key: str) -> Node:
 
 
 def keys_of(nodes: Sequence[Seen], names: Mapping[int, str]) -> list[str]:
-    """A unique name for every site and every op with multiply-adds (DESIGN 2); names: those that are given."""
+    """A unique name for every site and every op with multiply-adds; names: those that are given."""
     keys: list[str] = []
     used: dict[str, int] = {}
     for index, seen in enumerate(nodes):

@@ -49,6 +49,7 @@ _GROUPS = {
         "learn": "What stride is and what it does, in ten short steps.",
         "demo": "The whole path on built-in data, in a few minutes.",
         "rule": "What a rule behind findings means, and what to do: SW101 to SW403.",
+        "claims": "What is said about stride, tested: prints the figures of docs/stride.md.",
         "ops": "The operations Stridewise has rules for.",
         "schema": "The JSON schema of what a command prints with --json.",
     },

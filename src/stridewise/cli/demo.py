@@ -41,9 +41,11 @@ def command(run: Path, workers: int | None) -> None:
     from stridewise.cli.standing import standing
     from stridewise.models.load import open_graph
     from stridewise.study.executors import Workers, cores
+    from stridewise.study.libraries import check_libraries
     from stridewise.study.search import search
     from stridewise.study.value import Study
 
+    check_libraries(trains=True)
     graph = open_graph(MODEL, (3, *SETTINGS["size"]))
     click.echo(f"1. The network: {MODEL}, ten layers for small pictures. Where does it step, and what does it cost?\n")
     click.echo(_table(graph))

@@ -70,6 +70,7 @@ def command(
 
 def _asked(model: str | None, file: Path | None, options: dict[str, Any]) -> Any:
     """The study that the options or a file say. Raises: UsageError."""
+    from stridewise.study.libraries import check_libraries
     from stridewise.study.value import Study
 
     if file is not None:
@@ -82,6 +83,7 @@ def _asked(model: str | None, file: Path | None, options: dict[str, Any]) -> Any
             "(or --score, your own training, instead of --data)"
         )
     if "score" in given:
+        check_libraries(trains=False)
         _check_input(model, given)
     return Study.of(model, **given)
 

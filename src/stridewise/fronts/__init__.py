@@ -1,1 +1,1 @@
-"""Which plans there are, the exact front of the best of them, and a short list to try. No torch here (DESIGN 4.3)."""
+"""Which plans there are, the exact front of the best of them, and a short list to try. No torch here."""

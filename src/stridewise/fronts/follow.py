@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 from stridewise.axis import AxisMap, Window
 from stridewise.errors import GeometryError
 from stridewise.fronts.program import Block, Floored, Mapped, Pinned, Program, Same, Site, Total
-from stridewise.fronts.space import Step
+from stridewise.fronts.space import Move, Step
 from stridewise.fronts.watch import Wanted, Watcher
 
 Stride: TypeAlias = int | Fraction
@@ -29,7 +29,10 @@ class Spent:
 
 @dataclass(slots=True)
 class _Stepping:
-    """A site made ready: what it steps by, from which strides, and the output sizes of each window met so far."""
+    """A site made ready: what it steps by, from which strides, and the output sizes of each window met so far.
+
+    beyond: today's step is larger than the map it steps over already.
+    """
 
     site: Site
     move: int
@@ -41,6 +44,7 @@ class _Stepping:
     tables: tuple[tuple[dict[int, int], ...], ...]
     windows: tuple[tuple[AxisMap, ...], ...]
     stride: tuple[Step, ...]
+    beyond: bool
 
 
 class Follower:
@@ -74,7 +78,14 @@ class Follower:
             tables=tuple(tuple({} for _ in instruction.axes) for _ in windows),
             windows=tuple(tuple(w[a] for a in instruction.axes) for w in windows),
             stride=tuple(tuple(getattr(m, "stride", 1) for m in w) for w in windows),
+            beyond=self._beyond(move),
         )
+
+    def _beyond(self, move: Move) -> bool:
+        grids = self.program.space.graph.grids
+        made = grids[move.grid]
+        sizes = zip(move.today, grids[made.sources[0]].sizes, made.local, strict=True)
+        return any(step > size for step, size, local in sizes if local)
 
     def load(self, block: Block, key: Sequence[Any]) -> None:
         """Put the open sizes and strides of a state back."""
@@ -212,8 +223,10 @@ class Follower:
             size = sizes[before]
             out = table.get(size)
             if out is None:
-                # A step larger than the map it steps over reads the same as a smaller one: no plan of its own.
-                fits = not isinstance(window, Window) or window.stride <= size
+                # A step larger than the map it steps over reads the same as a smaller one: no plan of its own, but
+                # where the network as it is steps so, what is tied to it may have no other.
+                today = ready.beyond and ready.options[chosen] == ready.today
+                fits = today or not isinstance(window, Window) or window.stride <= size
                 out = table[size] = self._out_size(window, size) if fits else 0
             if out < self.smallest:
                 return False

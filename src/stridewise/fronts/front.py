@@ -1,4 +1,4 @@
-"""The exact front of a network's stride plans: few multiply-adds and a low peak against much computed (DESIGN 4.3)."""
+"""The exact front of a network's stride plans: few multiply-adds and a low peak against much computed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The space of consistent plans: the steps each site and slot may take, and what ties them together (DESIGN 4.3).
+"""The space of consistent plans: the steps each site and slot may take, and what ties them together.
 
 A plan gives every component of the network a cumulative stride. Sites whose component is reached by a longer path as
 well are *implied*: they take that path's product, whatever it is. All other sites take one of the allowed steps.

@@ -1,4 +1,4 @@
-"""The best linear decoder of a map from a coarser one: what of it is still linearly readable (DESIGN 4.1).
+"""The best linear decoder of a map from a coarser one: what of it is still linearly readable.
 
 Each cell of the coarse map, with its neighbours, predicts the values of the fine map that lie under it. A ridge
 regression by normal equations in float64, fitted on some pictures and judged on others, error split into bands after

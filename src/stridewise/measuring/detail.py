@@ -1,4 +1,4 @@
-"""Detail lost: at each step of a network, and of the picture itself along its depth (DESIGN 4.1)."""
+"""Detail lost: at each step of a network, and of the picture itself along its depth."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long networks take, end to end, in turn in one run, so that a slow moment meets all of them (DESIGN 4.1)."""
+"""How long networks take, end to end, in turn in one run, so that a slow moment meets all of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Shift consistency: what a network says of the same pictures, moved by some pixels (DESIGN 4.1).
+"""Shift consistency: what a network says of the same pictures, moved by some pixels.
 
 Every network meets the same views. What is reported comes from the predictions alone (`agreement`); here the views are
 made and run, as many offsets in one batch as fit.

@@ -57,7 +57,7 @@ def convolution(call: Call, maps: list[AxisMap], transposed: bool, groups: int) 
         reading = Reading(outs=[(kept, grid)], counted=True, keeps="input")
     else:
         reading = call.dense(grid, x, where, site=True, counted=True, keeps="input")
-    # A transposed convolution multiplies once for every input position (DESIGN 3.2).
+    # A transposed convolution multiplies once for every input position.
     dims, shape = (x.dims, x.shape) if transposed else (reading.outs[0][0], call.outs[0])
     per, rest = divmod((channels[1] if transposed else channels[0]) * area, groups)
     reading.macs = call.volume(dims, shape).scaled(per + Fraction(rest, groups) if rest else per)

@@ -1,4 +1,4 @@
-"""A step made by an op of its own, behind or before what stepped so far, or at a slot (DESIGN 3.4): its geometry."""
+"""A step made by an op of its own, behind or before what stepped so far, or at a slot: its geometry."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each op does differently once steps have become dilation: one rule from two numbers (DESIGN 3.4).
+"""What each op does differently once steps have become dilation: one rule from two numbers.
 
 It follows from two numbers alone: the m that the op's operand comes with and the m that its output goes with.
 """

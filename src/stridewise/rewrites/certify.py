@@ -1,4 +1,4 @@
-"""What stays the same under kept weights, decided before any weight is read (DESIGN 3.4)."""
+"""What stays the same under kept weights, decided before any weight is read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a request (some sites, a slot, an output stride) to a consistent plan of the smallest change (DESIGN 3.4)."""
+"""From a request (some sites, a slot, an output stride) to a consistent plan of the smallest change."""
 
 from __future__ import annotations
 

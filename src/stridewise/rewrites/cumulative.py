@@ -1,4 +1,4 @@
-"""How far apart positions lie when sites have given steps: cumulative strides from steps (DESIGN 3.4)."""
+"""How far apart positions lie when sites have given steps: cumulative strides from steps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keeping trained weights: the one rule that turns steps into dilation (DESIGN 3.4). Pure geometry, no torch.
+"""Keeping trained weights: the one rule that turns steps into dilation. Pure geometry, no torch.
 
 A plan brings cumulative strides c down to c' with m = c / c' whole, per grid and axis. Every tensor then has m times
 the positions it had, and the old tensor is every m-th of the new ones. What each op must do follows from two numbers

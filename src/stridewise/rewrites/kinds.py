@@ -1,4 +1,4 @@
-"""Ways to downsample other than by an op's own stride: what is allowed, and what the op becomes (DESIGN 3.4).
+"""Ways to downsample other than by an op's own stride: what is allowed, and what the op becomes.
 
 A kind makes the op step by 1 and inserts a step (`places.py`). Space-to-depth inserts nothing: the kernel grows.
 """

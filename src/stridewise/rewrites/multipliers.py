@@ -1,4 +1,4 @@
-"""How much finer each grid becomes where a plan keeps the weights: m = old / new cumulative stride (DESIGN 3.4)."""
+"""How much finer each grid becomes where a plan keeps the weights: m = old / new cumulative stride."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Steps by polyphase on parallel paths: which of them take one phase, and whether one can fit them (DESIGN 3.4)."""
+"""Steps by polyphase on parallel paths: which of them take one phase, and whether one can fit them."""
 
 from __future__ import annotations
 

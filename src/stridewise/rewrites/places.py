@@ -1,4 +1,4 @@
-"""Where the step of a downsampling kind goes: found in the graph, never by the names of classes (DESIGN 3.4).
+"""Where the step of a downsampling kind goes: found in the graph, never by the names of classes.
 
 A blur goes behind the op, its norm and its activation, all of which work position by position; the other kinds right
 behind the op. At a 1x1 convolution that gives the same as before it, where it is cheaper, they go there: averages

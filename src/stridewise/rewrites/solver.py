@@ -1,4 +1,4 @@
-"""Steps that agree on all paths: wanted sites get theirs, parallel paths follow at the least cost (DESIGN 3.4)."""
+"""Steps that agree on all paths: wanted sites get theirs, parallel paths follow at the least cost."""
 
 from __future__ import annotations
 

@@ -42,10 +42,10 @@ def pool(graph: Graph, study: Study, trains: TrainScore | None) -> Pool:
     trains: the training they are for; where it begins with weights, plans keep them where they can.
     Raises: PlanError where nothing is free to choose, or no plan meets the limits or serves the training.
     """
-    if study.moves.plans is not None:
-        return Pool(chosen=given(graph, study.moves.plans))
-    limits = _limits(study)
     refusal: Callable[[Plan], str] = trains.refusal if trains is not None else lambda plan: ""
+    if study.moves.plans is not None:
+        return Pool(chosen=_given(graph, study.moves.plans, refusal))
+    limits = _limits(study)
     strides = "strides" in study.moves.kinds
     chosen, front = shortlisted(graph, count=study.budget.trials, refusal=refusal, **limits)
     chosen = tuple(c for c in chosen if c.origin == "default" or (c.within and strides))
@@ -66,6 +66,16 @@ def pool(graph: Graph, study: Study, trains: TrainScore | None) -> Pool:
         raise PlanError(f"{graph.model}: nothing may change by --moves {','.join(study.moves.kinds)} within the limits")
     rest = tuple(c for c in (*looked, *others) if all(c is not one for one in chosen))
     return Pool(chosen=chosen, rest=rest, front=front)
+
+
+def _given(graph: Graph, plans: Sequence[Plan], refusal: Callable[[Plan], str]) -> tuple[Candidate, ...]:
+    """The plans a person gave. Raises: PlanError for the first that cannot be trained."""
+    chosen = given(graph, plans)
+    for one in chosen[1:]:
+        why = refusal(one.plan)
+        if why:
+            raise PlanError(f"{graph.model}: {one.name} cannot be trained: {why}: leave it out, or change it")
+    return chosen
 
 
 def _limits(study: Study) -> dict[str, Any]:

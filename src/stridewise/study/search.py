@@ -20,6 +20,7 @@ from stridewise.study.executors import Executor, Here
 from stridewise.study.folder import write_files
 from stridewise.study.jobs import Rival, Schedule
 from stridewise.study.judge import graph_of, own_score, training
+from stridewise.study.libraries import check_libraries
 from stridewise.study.limits import check_latency, fast_enough, measured
 from stridewise.study.pool import Pool, pool
 from stridewise.study.result import SearchResult
@@ -67,6 +68,7 @@ def search(
 def _searched(
     study: Study, on: Executor, run: str | Path | None, storage: str | None, tell: Callable[[Standing], None]
 ) -> SearchResult:
+    check_libraries(trains=study.score is None)
     if study.limits.max_latency is not None:
         check_latency(study.limits.max_latency)
     judge = (

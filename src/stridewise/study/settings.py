@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from stridewise.errors import StudyError, UsageError
+from stridewise.study.libraries import check_libraries
 from stridewise.study.store import DATABASE, Store
 from stridewise.study.value import Study
 
@@ -13,6 +14,7 @@ def stored_study(folder: str | Path, storage: str | None = None) -> Study:
     """The study that a run folder was begun with. Raises: StudyError."""
     if storage is None and not (Path(folder) / DATABASE).is_file():
         raise StudyError(f"{folder}: no study to resume ({DATABASE} is not there): give the folder of an earlier --run")
+    check_libraries(trains=False)
     store = Store.open(Path(folder), storage)
     try:
         found = store.settings()

@@ -1,4 +1,4 @@
-"""What single function calls do instead, once steps have become dilation (DESIGN 3.4, `rewrites.actions.Action`).
+"""What single function calls do instead, once steps have become dilation (`rewrites.actions.Action`).
 
 Every replacement works from the operand it meets, so it is exact at every input size: an operand that comes with m
 times the positions tells the old size, size // m. The formulas are `rewrites.actions.widened` and nothing else.

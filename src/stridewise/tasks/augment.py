@@ -7,7 +7,6 @@ from torch.nn import functional
 
 from stridewise.data.mask import IGNORE
 
-AUGMENTATIONS = ("shift", "flip", "scale", "bend", "light", "invert")
 _SHIFT = 8  # a picture moves by up to an eighth of its size, as 4 of 32 pixels in He et al. 2016
 _SCALE, _TURN, _SLANT = 0.25, 0.2, 0.2  # of the size; radians; pixels across a pixel down
 _BEND, _BENDS = 0.04, 4  # of the size: the deviation of the displacements, at so many points an axis, smooth between

@@ -7,9 +7,10 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from stridewise.errors import UsageError
-from stridewise.tasks.augment import AUGMENTATIONS
 from stridewise.tasks.libraries import fabric_class, quiet
 
+AUGMENTATIONS = ("shift", "flip", "scale", "bend", "light", "invert")
+"""What `tasks/augment.py` can do; here, where no torch is needed to read a recipe."""
 PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
 
 

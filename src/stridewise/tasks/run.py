@@ -106,6 +106,10 @@ def run(
             told=told,
             stop_after=stop_after,
         )
+        if isinstance(done.model, Elastic) and done.finished and measure_norms(done.model, splits.train):
+            # With one set of weights under several plans the running means lag behind them more (as "Universally
+            # slimmable networks", section 3, measures statistics after training).
+            notes.append("norms were measured anew under every plan after the last epoch")
         if kept is not None and done.first:
             kept(done.model)
         return training.record(done, notes)

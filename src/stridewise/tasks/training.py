@@ -88,12 +88,11 @@ class Training:
         )
         return (
             ("network", name_of(self.source)),
-            ("plan", self.plan.to_toml()),
+            ("plan", self.plan.to_toml() + "".join(f"{name}\n{plan.to_toml()}" for name, plan in self.plans.items())),
             ("task", f"{self.task.name} {dict(self.task.options)}"),
             ("data", pictures),
             ("number of epochs", str(self.epochs)),
             ("seed", str(self.seed)),
-            ("set of plans", "".join(f"{name}\n{plan.to_toml()}" for name, plan in self.plans.items())),
             ("set of weights to begin with", str(self.weights)),
             ("recipe", ", ".join(f"{k} {v}" for k, v in sorted(chosen.items()))),
         )

@@ -50,7 +50,7 @@ def recalibrate(model: nn.Module, pictures: Pictures, *, batch: int = 64, batche
     if not norms:
         return 0
     before = [norm.momentum for norm in norms]
-    training = model.training
+    training, device = model.training, norms[0].running_mean.device if norms[0].running_mean is not None else "cpu"
     model.train()
     for norm in norms:
         norm.reset_running_stats()
@@ -61,7 +61,7 @@ def recalibrate(model: nn.Module, pictures: Pictures, *, batch: int = 64, batche
                 if number >= batches:
                     break
                 if len(x) > 1:
-                    model(x)
+                    model(x.to(device))
     finally:
         for norm, momentum in zip(norms, before, strict=True):
             norm.momentum = momentum

@@ -19,7 +19,7 @@ def has_constant_sizes(graph: Graph, stated: Collection[int] = ()) -> bool:
 
 
 def with_links(graph: Graph, twins: Sequence[Graph]) -> Graph:
-    """The graph with its constant sizes settled by traces at other input sizes (DESIGN 3.4).
+    """The graph with its constant sizes settled by traces at other input sizes.
 
     A size that is another tensor's in all of them is free and follows it; one that stays is fixed and pinned.
     """

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dis
+import warnings
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
+import torch
 from torch import nn
 
 from stridewise.tracing.inputs import Argument
@@ -31,11 +35,51 @@ class Source:
                     state[name] = dict(state[name])
         return self._model
 
+    @property
+    def states_limits(self) -> bool:
+        """Whether a module of somebody's own refuses something by itself: raises, or asserts."""
+        kinds = {type(module) for module in self._model.modules()}
+        own = {
+            base for kind in kinds for base in kind.__mro__ if not base.__module__.startswith(("torch.nn.", "builtins"))
+        }
+        return any(_raises(base) for base in own)
+
+    def refusal(self, sizes: Sequence[int]) -> str | None:
+        """What the forward says at an input of these sizes (the channels as traced), "" where it runs; None where that
+        can't be asked, as of several inputs."""
+        if len(self.input) != 1:
+            return None
+        ((key, argument),) = self.input.items()
+        if argument.is_plain or argument.layout or not argument.is_float or argument.text or len(argument.sizes) < 2:
+            return None
+        model = self.model
+        weights = (p.dtype for p in model.parameters() if p.is_floating_point())
+        x = torch.empty(1, argument.sizes[0], *sizes, device="meta", dtype=next(weights, torch.float32))
+        try:
+            with torch.no_grad(), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                model(**{key: x}) if key else model(x)
+        except Exception as error:  # noqa: BLE001 -- whatever a forward raises is its answer
+            return " ".join(str(error).split()) or type(error).__name__
+        return ""
+
     def __reduce__(self) -> Any:
         return _nothing, ()
 
     def __deepcopy__(self, memo: Any) -> None:
         return None
+
+
+@lru_cache(maxsize=4096)
+def _raises(kind: type) -> bool:
+    """Whether a method of a class other than its making raises an error or asserts."""
+    for name, method in vars(kind).items():
+        code = getattr(method, "__code__", None)
+        if code is None or (name.startswith("__") and name != "__call__"):
+            continue
+        if "_assert" in code.co_names or any(i.opname == "RAISE_VARARGS" for i in dis.get_instructions(code)):
+            return True
+    return False
 
 
 def _nothing() -> None:

@@ -1,17 +1,12 @@
-"""The figures behind docs/stride.md: what is said about stride, tested on untrained networks.
+"""What is said about stride, tested: the figures behind docs/stride.md.
 
-    python benchmarks/claims.py cost|detail|kinds|sets|memory|shift|field|abstraction ...      no name: all of them
-
-Prints one JSON line a claim and keeps them in benchmarks/results/claims.json. Weights are random (seeded) but where a
-row says "trained": what comes out is the architecture's doing. Pictures are windows of the two photographs that
-scikit-learn ships; abstraction looks at builtin:digits.
+Weights are random (seeded) but where a row says "trained": what comes out is the architecture's doing. Pictures are
+windows of the two photographs that ship with scikit-learn; abstraction looks at builtin:digits.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -27,6 +22,7 @@ from torch.nn import functional
 
 import stridewise as sw
 from stridewise.data import digits
+from stridewise.errors import UsageError
 from stridewise.measuring.capture import run_watched
 from stridewise.measuring.detail import detail, lost_at
 from stridewise.measuring.field import effective_fields
@@ -39,7 +35,6 @@ from stridewise.tasks.classify import Classify
 from stridewise.tasks.trained import load_trained
 from stridewise.tracing.steps import Step
 
-RESULTS = Path(__file__).parent / "results" / "claims.json"
 REQUESTS: dict[str, dict[str, dict[str, Any]]] = {
     "torchvision:resnet18": {"first step 1": {"conv1": 1}, "first step 4": {"conv1": 4}},
     "torchvision:mobilenet_v2": {"first step 1": {"features.0.0": 1}, "first step 4": {"features.0.0": 4}},
@@ -113,7 +108,7 @@ def sets() -> dict[str, Any]:
     """The same of eight photographs of each set in the folder named by STRIDEWISE_DATA: four fit, four judge."""
     folder = os.environ.get("STRIDEWISE_DATA")
     if not folder:
-        raise SystemExit("sets: name the folder of the picture sets with STRIDEWISE_DATA")
+        raise UsageError("sets: name the folder of the picture sets with STRIDEWISE_DATA")
     out: dict[str, Any] = {}
     for name, size in {"trashnet": (256, 340), "camvid": (360, 480), "bccd": (480, 640)}.items():
         pictures = list(load_pictures(Path(folder) / name, size, 8).pixels)
@@ -286,18 +281,3 @@ CLAIMS: dict[str, Callable[[], dict[str, Any]]] = {
     "field": field,
     "abstraction": abstraction,
 }
-
-
-def main(names: list[str]) -> None:
-    """Run the named claims, print each, keep them with those of earlier runs."""
-    torch.set_num_threads(1)
-    kept_before = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
-    for name in names or list(CLAIMS):
-        kept_before[name] = CLAIMS[name]()
-        print(json.dumps({name: kept_before[name]}), flush=True)
-        RESULTS.parent.mkdir(exist_ok=True)
-        RESULTS.write_text(json.dumps(kept_before, indent=1) + "\n", encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])
