@@ -32,17 +32,20 @@ class Ran:
     tolerance: float
 
 
-Tries: TypeAlias = Sequence[tuple[float, int]]
-"""(tolerance, most points half-way), to be tried one after the other."""
+Tries: TypeAlias = Sequence[tuple[float, int, bool]]
+"""(tolerance, most points half-way, whether thinned late), to be tried one after the other."""
 
 
 def tries_for(tolerance: float | None) -> Tries:
     """What to try where `tolerance` is the largest that will do. Raises: PlanError."""
     if tolerance is None:
-        return ((0.0, EASY_POINTS), *((t, THINNED_POINTS) for t in TOLERANCES))
+        thinned = [(t, THINNED_POINTS, late) for late in (False, True) for t in TOLERANCES]
+        return ((0.0, EASY_POINTS, False), *thinned)
     if not 0 <= tolerance < 1:
         raise PlanError(f"tolerance: a share from 0 to below 1 is wanted, not {tolerance!r}")
-    return ((0.0, EASY_POINTS), (tolerance, MOST_POINTS)) if tolerance else ((0.0, MOST_POINTS),)
+    if not tolerance:
+        return ((0.0, MOST_POINTS, False),)
+    return ((0.0, EASY_POINTS, False), (tolerance, MOST_POINTS, False), (tolerance, MOST_POINTS, True))
 
 
 def run(found: Space, asked: Asked, tries: Tries) -> Ran:
@@ -52,9 +55,9 @@ def run(found: Space, asked: Asked, tries: Tries) -> Ran:
     if not ways:
         return Ran(program=program, layers=[], points=NO_ROWS, tolerance=0.0)
     count = 0
-    for tolerance, most in tries:
+    for tolerance, most, late in tries:
         try:
-            layers, points = swept(ways, asked.limits, most=most, tolerance=tolerance)
+            layers, points = swept(ways, asked.limits, most=most, tolerance=tolerance, late=late)
         except TooManyPointsError as error:
             count = error.count
         else:

@@ -23,6 +23,9 @@ from stridewise.fronts.pareto import Ints, undominated
 from stridewise.fronts.paths import Stage, State
 
 THINNED_FROM = 60_000  # points behind a block are thinned where that is allowed
+# Late thinning, for networks of very many states: from so many points on, each time by this share of what is left.
+_LATE_FROM = 400_000
+_LATE_SHARE = 0.2
 # A block is passed over, its points not compared, unless there are few states behind it or so many times more points.
 _COMPARED_AT = 4
 _BETWEEN = 3  # blocks from one thinning to the next, as far as can be foreseen
@@ -74,8 +77,12 @@ _NOTHING = np.zeros(0, dtype=np.int64)
 NO_ROWS = Rows((), np.zeros(1, dtype=np.int64), _NOTHING, _NOTHING, _NOTHING, _NOTHING)
 
 
-def swept(stages: Sequence[Stage], limits: Limits, *, most: int, tolerance: float = 0.0) -> tuple[list[Layer], Rows]:
+def swept(
+    stages: Sequence[Stage], limits: Limits, *, most: int, tolerance: float = 0.0, late: bool = False
+) -> tuple[list[Layer], Rows]:
     """The kept points of each block from first to last, and those of the last; tolerance: 0 for the whole front.
+
+    late: thin few times and coarsely, which keeps fewer points of very many states, and takes longer.
 
     Raises: TooManyPointsError where a block is reached by more than `most`.
     """
@@ -89,11 +96,14 @@ def swept(stages: Sequence[Stage], limits: Limits, *, most: int, tolerance: floa
         final = number == len(stages) - 1
         grown = len(points) > _COMPARED_AT * compared
         if final or number in narrow or grown:
-            thin = left > 0 and len(points) > THINNED_FROM and (final or grown)
+            thin = left > 0 and not late and len(points) > THINNED_FROM and (final or grown)
             if final or not thin:
                 layer, points = _taken(layer, points, _best(stage, points, limits, width, final=final))
+            if late:
+                thin = left > 0 and len(points) > _LATE_FROM and not final
             if thin:
-                share = left / (1 + math.ceil((len(stages) - 1 - number) / _BETWEEN))
+                ahead = 1 + math.ceil((len(stages) - 1 - number) / _BETWEEN)
+                share = left * _LATE_SHARE if late else left / ahead
                 left -= share
                 layer, points = _taken(layer, points, _thinned(stage, points, limits, width, share))
             compared = max(len(points), 1)
