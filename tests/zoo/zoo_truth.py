@@ -12,6 +12,7 @@ from stridewise.axis import IDENTITY
 from stridewise.errors import StridewiseError
 from stridewise.models import zoo
 from stridewise.models.load import load_shapes
+from stridewise.tracing.inputs import arguments_of
 from stridewise.tracing.trace import _trace_once, trace  # one forward alone: what there is at that size
 
 FOLDER = Path(os.environ.get("STRIDEWISE_TRUTH", "/nonexistent"))
@@ -64,7 +65,7 @@ def compared(graph, model, size):
     "refused" when the network takes no such size and the graph says so too, by a pin or by an error of its own.
     """
     try:
-        again = _trace_once(model, {"": (graph.tensors[0].shape[1], *size)}, "")
+        again = _trace_once(model, arguments_of((graph.tensors[0].shape[1], *size)), "")
     except StridewiseError as error:
         refused = bool(graph.pins)
         if not refused:

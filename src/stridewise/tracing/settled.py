@@ -14,16 +14,19 @@ from typing import TypeAlias
 from torch import nn
 
 from stridewise.analyses.limits import smallest_input
+from stridewise.analyses.sizes import size_of
 from stridewise.axis import AxisMap, Slice, Table
-from stridewise.errors import StridewiseError
-from stridewise.ir import Graph, Grid, Pin
+from stridewise.errors import GeometryError, StridewiseError
+from stridewise.ir import Graph, Grid, Pin, Sizes
 from stridewise.ops.join import OWN_ORDER
+from stridewise.ops.registry import only_pads
 from stridewise.tracing.cuts import has_open_cuts, with_cuts
 from stridewise.tracing.doubts import NOT_FOLLOWED, doubtful, is_asking
 from stridewise.tracing.fast_paths import is_own_forward
 from stridewise.tracing.inputs import Argument
 from stridewise.tracing.links import has_constant_sizes, with_links
 from stridewise.tracing.same import may_pad_same, with_same_padding
+from stridewise.tracing.steps import Reach
 
 Shapes: TypeAlias = Mapping[str, Argument]
 Again: TypeAlias = Callable[..., Graph]
@@ -37,7 +40,7 @@ def settled(model: nn.Module, graph: Graph, again: Again, shapes: Shapes) -> Gra
     twins: Sequence[Graph] = ()
     for _ in range(_ROUNDS):
         graph, twins = _linked(model, graph, partial(again, doubts=dict(doubts)), shapes)
-        more = doubtful(graph, twins)
+        more = {node: why for node, why in doubtful(graph, twins).items() if node not in _grown_pads(model, graph)}
         if not more:
             break
         doubts |= more
@@ -47,7 +50,14 @@ def settled(model: nn.Module, graph: Graph, again: Again, shapes: Shapes) -> Gra
     if isinstance(tried, Graph):
         graph = tried
     else:  # what is not understood is said
-        doubts.update(tried)
+        doubts.update({node: why for node, why in tried.items() if node not in _grown_pads(model, graph)})
+        graph, twins = _linked(model, again(shapes, doubts=doubts), partial(again, doubts=doubts), shapes)
+        graph = _in_blocks(graph, twins)
+    for _ in range(_ROUNDS):
+        wrong = _wrong(graph)
+        if wrong is None or wrong in doubts:
+            break
+        doubts[wrong] = "its sizes do not follow from those it is made of"
         graph, twins = _linked(model, again(shapes, doubts=doubts), partial(again, doubts=doubts), shapes)
         graph = _in_blocks(graph, twins)
     if any(p.message == OWN_ORDER for p in graph.pins) and (
@@ -55,6 +65,28 @@ def settled(model: nn.Module, graph: Graph, again: Again, shapes: Shapes) -> Gra
     ):
         graph = replace(graph, pins=tuple(p for p in graph.pins if p.message != OWN_ORDER))
     return graph
+
+
+def _grown_pads(model: nn.Module, graph: Graph) -> set[int]:
+    """Pads before convolutions that a plan has grown (space-to-depth): they fit every size, known at this one."""
+    hooks = {path: module._forward_pre_hooks.values() for path, module in model.named_modules()}
+    grown = {path for path, before in hooks.items() if any(isinstance(hook, Reach) for hook in before)}
+    makers = {tensor: node for node in graph.nodes for tensor in node.outputs} if grown else {}
+    before = [makers.get(node.inputs[0]) for node in graph.nodes if node.path in grown and node.inputs]
+    return {node.index for node in before if node is not None and only_pads(node)}
+
+
+def _wrong(graph: Graph) -> int | None:
+    """The first op whose sizes, worked out from the geometry, are not those of its tensor; None where all are."""
+    sizes: list[Sizes] = []
+    for grid in graph.grids:
+        try:
+            sizes.append(size_of(graph, grid, sizes, {}, {}))
+        except GeometryError:
+            return grid.node
+        if sizes[-1] != grid.sizes:
+            return grid.node
+    return None
 
 
 def _tried(graph: Graph, again: Again, shapes: Shapes) -> Graph | Mapping[int, str]:
