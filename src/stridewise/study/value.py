@@ -76,6 +76,12 @@ class Limits:
     smallest_map: int = field(
         default=1, metadata=_as("--smallest-map", "count", "Positions that every map keeps on each axis.", least=1)
     )
+    target: str | None = field(
+        default=None,
+        metadata=_as(
+            "--target", "text", "A chip whose limits every plan keeps, as ethos-u55, or a file.", metavar="NAME|FILE"
+        ),
+    )
 
     @property
     def of_cost(self) -> bool:
