@@ -31,6 +31,7 @@ from stridewise.onnxfile.nodes import (
     itemsize,
     schema_of,
     standard,
+    title,
 )
 from stridewise.onnxfile.shapes import folded, shape_entries
 from stridewise.ops import find_onnx
@@ -136,7 +137,7 @@ class Walk:
             return None
 
     def _node(self, node: onnx.NodeProto, place: tuple[int, int]) -> None:
-        where = node.name or node.op_type
+        where = title(node)
         if not is_text(node):
             raise TraceError(f"{self.name}: holds names that are no text, such as {where[:40]!r}: the file is damaged")
         missing = [n for n in node.input if n and n not in self.values]
