@@ -278,8 +278,9 @@ def pattern() -> dict[str, Any]:
     filters = {name: np.asarray(read_kernel(name)[1]) for name in ("laplacian", "gabor:9:45", "gaussian:15")}
     for name, layer in (("torchvision:resnet18", "conv1"), ("torchvision:mobilenet_v2", "features.0.0")):
         torch.manual_seed(0)
-        filters[f"{name}, {layer}, filter 0"] = sw.load(name).get_submodule(layer).weight.detach().double().numpy()[0]
-    return {name: {f"stride {s}": planted(weight, s) for s in (1, 2, 4, 8, 16)} for name, weight in filters.items()}
+        weight = sw.load(name).get_parameter(f"{layer}.weight")
+        filters[f"{name}, {layer}, filter 0"] = weight[0].detach().double().numpy()
+    return {name: {f"stride {s}": planted(own, s) for s in (1, 2, 4, 8, 16)} for name, own in filters.items()}
 
 
 def planted(weight: np.ndarray[Any, Any], stride: int, noise: float = 0.02) -> dict[str, float]:

@@ -116,7 +116,7 @@ def _channel(given: tuple[Any, ...], channel: int, node: Node) -> _Call:
     group = channel // per_group
     part = values[group * reads : (group + 1) * reads]
     about = f", channels {group * reads} to {(group + 1) * reads - 1} of {len(values)} in" if groups > 1 else ""
-    plain = {
+    plain: dict[str, Any] = {
         "bias": 0.0 if bias is None else float(bias[channel]),
         "stride": tuple(stride),
         "dilation": tuple(dilation),
