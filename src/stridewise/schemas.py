@@ -47,7 +47,10 @@ def _open(fields: Mapping[str, Schema], more: Mapping[str, Schema] | None = None
 
 _SIZES, _STEPS = _many(_WHOLE), _many(_STEP)
 _INPUT = {"anyOf": [_SIZES, _by_name(_SIZES)]}
-_FINDING = _whole({"rule": _TEXT, "severity": {"enum": ["info", "warning", "error"]}, "key": _TEXT, "message": _TEXT})
+_FINDING = _whole(
+    {"rule": _TEXT, "severity": {"enum": ["info", "warning", "error"]}, "key": _TEXT, "message": _TEXT},
+    {"file": _TEXT, "line": _WHOLE},
+)
 _LAYER = _whole(
     {
         "key": _TEXT,
