@@ -37,7 +37,7 @@ ROOMS = {
     "models": {"tracing", "ir", "configs"},
     "api": {"tracing", "onnxfile", "surgery", "rewrites", "analyses", "ir", "plans"},
     "data": {"axis", "plans"},
-    "datafit": {"data", "axis", "plans", "findings", "analyses", "ir"},
+    "datafit": {"data", "axis", "plans", "findings", "analyses", "ir", "configs"},
     "report": set(),  # it knows no result
     "showing": {"analyses", "axis", "ir", "ops", "plans", "rewrites", "findings", "rules"},
     "fronts": {"analyses", "rewrites", "plans", "ir", "axis"},

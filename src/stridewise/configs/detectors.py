@@ -119,6 +119,9 @@ def of_detectron(config: Config) -> Iterator[Declared]:
         rates = [n for n in numbers(value) or [] if n > 1]
         if rates:
             yield at(value, path, "dilations", levels(rates))
+    for path, value in below(config, "SIZES"):
+        if path[-2:-1] == ("ANCHOR_GENERATOR",) and isinstance(value.content, list) and len(value.content) > 1:
+            yield at(value, path, "levels", levels([1] * len(value.content)))
     for path, value in below(config, "COMMON_STRIDE", "FPN_STRIDES", "OUTPUT_STRIDE", "STRIDES", "ANCHOR_STRIDES"):
         entries = steps(value)
         if entries:

@@ -21,9 +21,9 @@ def read_declared(path: str) -> tuple[Declared, ...]:
         return nnunet.declared(config, configuration)
     families: tuple[Callable[[Config], Iterable[Declared]], ...] = (
         ultralytics.declared,
+        transformers.declared,
         detectors.of_detectron,
         detectors.of_mm,
-        transformers.declared,
     )
     for family in families:
         found = tuple(dict.fromkeys(family(config)))

@@ -52,6 +52,16 @@ class Network:
         """What each axis of a patch must be a multiple of."""
         return tuple(math.prod(steps) for steps in zip(*self.strides, strict=True))
 
+    def to_json(self) -> dict[str, Any]:
+        """What the plans write of it."""
+        return {
+            "configuration": self.name,
+            "patch": list(self.patch),
+            "strides": [list(s) for s in self.strides],
+            "kernels": [list(k) for k in self.kernels],
+            "features": list(self.features),
+        }
+
 
 def parted(path: str) -> tuple[str, str]:
     """(the file, the configuration) of `plans.json:2d`; "" where none is named."""
@@ -88,7 +98,7 @@ def _chosen(config: Config, name: str) -> dict[str, Value]:
     assert found is not None
     content: dict[str, Value] = {}
     seen: list[str] = []
-    while name:
+    while name or not seen:
         one = found.content.get(name)
         if one is None or not isinstance(one.content, Mapping) or name in seen:
             known = ", ".join(found.content) or "none"
@@ -332,7 +342,6 @@ def edited(path: str, changes: Mapping[str, str]) -> tuple[str, list[str], Netwo
     Raises: UsageError in one line for a change that is none, or that the network would not close under.
     """
     file, named = parted(path)
-    config = read_config(file)
     before = read_network(path)
     name = named or before.name
     after, lines = before, []
@@ -343,7 +352,6 @@ def edited(path: str, changes: Mapping[str, str]) -> tuple[str, list[str], Netwo
     whole = json.loads(Path(file).read_text(encoding="utf-8-sig"))
     holder = _holder(file, whole["configurations"], name)
     _write(holder, after)
-    del config
     return json.dumps(whole, indent=4) + "\n", lines, after
 
 

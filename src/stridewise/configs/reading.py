@@ -18,7 +18,7 @@ from typing import Any
 from stridewise.errors import MissingExtraError, UsageError
 
 MOST_BYTES = 4_000_000
-_MOST_VALUES = 200_000  # YAML's aliases could make far more of a small file
+_MOST_VALUES = 50_000  # YAML's aliases could make far more of a small file
 _MOST_BASES = 40
 _MOST_ITEMS = 100_000  # of a list that is multiplied
 ENDINGS = (".json", ".yaml", ".yml", ".py")

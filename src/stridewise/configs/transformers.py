@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from fractions import Fraction
 from typing import Any, TypeAlias
 
 from stridewise.configs.declared import Declared, Step, at, chained, levels, numbers, steps
@@ -22,6 +23,8 @@ _PATCHED = frozenset(
 
 def declared(config: Config) -> Iterator[Declared]:
     """What the config, or one of the parts it is made of, says of its strides."""
+    if config.root.get("model_type") is None:
+        return
     for prefix in ((), *((part,) for part in _PARTS)):
         part = config.root.get(*prefix)
         if part is None or not isinstance(part.content, Mapping):
@@ -39,6 +42,12 @@ def _chain(value: Value, facts: Mapping[str, Any]) -> tuple[tuple[Step, ...], st
     found = steps(value)
     if not found or any(len(step) > 1 for step in found):
         return None
+    if facts.get("model_type") == "hiera":  # an entry an axis, and a pool of queries behind
+        each = [
+            tuple(n for step in found for n in step),
+            *[tuple(map(Fraction, facts.get("query_stride", (2, 2))))] * 3,
+        ]
+        return chained(1, each[: 1 + int(facts.get("num_query_pool", 3))]), "patches, and pooled queries behind them"
     stem = 2 if facts.get("model_type") == "efficientnet" else 1
     written = ", ".join(str(step[0]) for step in found)
     return _once(chained(stem, found)), f"steps {written} one after the other" + (f" behind {stem}" if stem > 1 else "")
@@ -58,12 +67,23 @@ def _patch(value: Value, facts: Mapping[str, Any]) -> tuple[tuple[Step, ...], st
     kind = str(facts.get("model_type", ""))
     if not found or (kind not in _PATCHED and kind not in _MERGING):
         return None
+    tube = facts.get("tubelet_size")
+    if kind in ("videomae", "vivit") and tube:
+        found = tube if isinstance(tube, list) else [tube, *(found * 2)[:2]]
     if kind not in _MERGING:
         step = tuple(levels(found)[i][0] for i in range(len(found)))
         return ((step,), "patches")
     stages = len(facts.get("depths") or facts.get("hidden_sizes") or [1])
     about = f"patches, and {stages - 1} times 2 behind them"
     return tuple(chained(found[0], [1, *([2] * (stages - 1))])), about
+
+
+def _tube(value: Value, facts: Mapping[str, Any]) -> tuple[tuple[Step, ...], str] | None:
+    """Tubelets of a video transformer whose config writes no patch size beside them."""
+    found = numbers(value)
+    if not found or "patch_size" in facts or len(found) != 3:
+        return None
+    return (tuple(levels([n])[0][0] for n in found),), "patches"
 
 
 def _first(value: Value, facts: Mapping[str, Any]) -> tuple[tuple[Step, ...], str] | None:
@@ -93,6 +113,7 @@ _RULES: Mapping[str, Rule] = {
     "downsampling_ratios": _chain,
     "upsampling_ratios": _backward,
     "patch_size": _patch,
+    "tubelet_size": _tube,
     "downsample_in_first_stage": _first,
     "output_stride": _single,
 }

@@ -18,7 +18,7 @@ _FIXED = {"Focus": 2, "AConv": 2, "ADown": 2, "HGStem": 4, "Contract": 2}
 _SAME = frozenset(
     "C1 C2 C2f C2fAttn C2fCIB C2fPSA C2PSA C3 C3Ghost C3TR C3k C3k2 C3x A2C2f AIFI SPP SPPF SPPELAN ELAN1 PSA RepC3 "
     "RepNCSPELAN4 RepCSP HGBlock Concat CBLinear CBFuse Bottleneck BottleneckCSP CrossConv nn.Identity nn.BatchNorm2d "
-    "CBAM ChannelAttention SpatialAttention ImagePoolingAttn LightConv nn.ReLU nn.SiLU Dropout nn.Dropout".split()
+    "nn.ZeroPad2d CBAM ChannelAttention SpatialAttention ImagePoolingAttn LightConv nn.ReLU nn.SiLU nn.Dropout".split()
 )
 _HEADS = ("Detect", "Segment", "Pose", "OBB", "RTDETRDecoder", "WorldDetect", "v10Detect", "YOLOEDetect",
           "YOLOESegment", "Segment26", "Pose26", "OBB26")  # fmt: skip
@@ -40,13 +40,15 @@ def declared(config: Config) -> Iterator[Declared]:
             return
         before, _, module, arguments = parts
         sources = [_source(strides, n) for n in (before if isinstance(before, list) else [before])]
-        if module in _HEADS:
+        step = None if module in _HEADS else _step(str(module), arguments)
+        last = row is rows[-1] and step is None  # a head of another name: what it reads is a map at least
+        if module in _HEADS or last:
             if sources and all(s is not None for s in sources):
                 entries = levels(float(s) for s in sources if s is not None)
-                yield at(row, (*_place(config, row), str(module)), "outputs", entries, "rows of layers")
+                name = (*_place(config, row), str(module))
+                yield at(row, name, "maps" if last else "outputs", entries, "rows of layers")
             strides.append(None)
             continue
-        step = _step(str(module), arguments)
         strides.append(None if step is None or not sources or sources[0] is None else sources[0] * step)
 
 
@@ -64,6 +66,10 @@ def _step(module: str, arguments: Sequence[Any]) -> Fraction | None:
     """What a row multiplies the stride by; None where its module is not known."""
     if module in _FIXED:
         return Fraction(_FIXED[module])
+    if module == "ResNetLayer":  # [in, out, step, whether it is the stem, blocks]
+        stem = len(arguments) > 3 and arguments[3] is True
+        step = arguments[2] if len(arguments) > 2 else None
+        return Fraction(4) if stem else Fraction(step) if isinstance(step, int) and step > 0 else None
     if module == "nn.Upsample":
         scale = arguments[1] if len(arguments) > 1 else None
         return 1 / Fraction(scale) if isinstance(scale, int | float) and scale > 0 else None

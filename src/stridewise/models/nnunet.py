@@ -12,6 +12,8 @@ import torch
 from torch import nn
 
 from stridewise.configs.nnunet import Network, read_network
+from stridewise.ir import Graph
+from stridewise.tracing.trace import trace
 
 _CONV = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _UP = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
@@ -152,6 +154,13 @@ class UNet(nn.Module):
 def build(path: str) -> nn.Module:
     """The network of `plans.json` or `plans.json:CONFIGURATION`. Raises: UsageError in one line."""
     return UNet(read_network(path))
+
+
+def graph_of(found: Network) -> Graph:
+    """The graph of a network at its patch, drawn on shapes alone."""
+    with torch.device("meta"):
+        model = UNet(found).eval()
+    return trace(model, (found.channels, *found.patch), name=f"nnunet:{found.name}")
 
 
 def input_of(path: str) -> tuple[int, ...]:
