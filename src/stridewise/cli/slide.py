@@ -1,13 +1,14 @@
 """`stridewise slide`: one kernel over one picture at several strides, in numbers and as a picture."""
 
 import json
+import textwrap
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from stridewise.cli.arguments import parse_sizes, plain_letters, working
+from stridewise.cli.arguments import draw, parse_sizes, working
 from stridewise.errors import StridewiseError, UsageError
 from stridewise.files import whole
 
@@ -94,7 +95,7 @@ def command(
         about = {"picture": picture, "file": str(file)} | ({"words": list(words)} if own else {})
         click.echo(json.dumps(convolution.to_json(slides, steps=steps) | about))
     else:
-        click.echo(plain_letters("\n\n".join([_text(slides, steps), *(["\n".join(words)] if words else [])])))
+        draw(lambda width: _lines(slides, steps, words, width))
     click.echo(f"wrote {file}", err=True)
 
 
@@ -144,9 +145,13 @@ def _network(model: str, settings: dict[str, Any]) -> tuple[Any, dict[str, Any]]
     spec = resolve(model)
     if spec.kind == "onnx":
         raise UsageError(f"--filter: {model} is a file; the page shows its filters: stridewise serve {model}")
+    import torch
+
     from stridewise.measuring.variants import standard_of
 
-    net = load(spec, trust=settings["trust"], weights=settings["weights"])
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)  # random weights that are the same at every call
+        net = load(spec, trust=settings["trust"], weights=settings["weights"])
     if not settings["weights"]:
         click.echo(f"{spec}: its weights are random; give --weights FILE", err=True)
     return net, {"input": shape or default_input(spec), "standard": standard_of(spec)}
@@ -165,11 +170,18 @@ def _sides(text: str) -> Any:
     return sides[0] if len(sides) == 1 else tuple(sides)
 
 
-def _text(slides: "Sequence[Slide]", steps: int) -> str:
-    parts = [slides[0].heading]
+def _lines(slides: "Sequence[Slide]", steps: int, words: "Sequence[str]", width: int) -> list[list[tuple[str, str]]]:
+    """Everything in lines; figures and sentences are broken where the window asks for it, the steps' numbers never."""
+
+    def broken(text: str, indent: int) -> list[str]:
+        return textwrap.wrap(text, max(width, 30), subsequent_indent=" " * indent, break_on_hyphens=False) or [""]
+
+    out = broken(slides[0].heading, 2)
     for one in slides:
-        parts += [str(one), *(str(step) for step in islice(one.steps(), steps))]
-    return "\n\n".join(parts)
+        out += ["", *(part for line in str(one).splitlines() for part in broken(line, 4))]
+        out += [row for step in islice(one.steps(), steps) for row in ("", *str(step).splitlines())]
+    out += ["", *(part for sentence in words for part in broken(sentence, 2))] if words else []
+    return [[(line, "")] for line in out]
 
 
 def _write(slides: "Sequence[Slide]", output: Path) -> Path:

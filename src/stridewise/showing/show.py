@@ -33,7 +33,13 @@ from stridewise.shown import Shown
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report(Shown):
-    """What `show` found: the network as it is, then each plan."""
+    """What `show` found: the network as it is, then each plan.
+
+    >>> report = sw.show(sw.trace(sw.load("builtin:resnet20-narrow"), (3, 32, 32)))
+    >>> layer = report.to_json()["layers"][0]
+    >>> layer["key"], layer["out_size"], layer["receptive_field"], layer["macs"]
+    ('layers.0.0', [32, 32], [3, 3], 221184)
+    """
 
     model: str
     inputs: tuple[tuple[str, tuple[int, ...]], ...]
@@ -113,6 +119,10 @@ def show(graph: Graph, plans: Sequence[Plan] | Mapping[str, Plan] = (), batch: i
 
     plans: plans, or plans by name. batch: pictures at once, for work and bytes. train: also the bytes of activations
     that backward keeps. Raises: UsageError for a batch below 1, PlanError where a plan does not fit the network.
+
+    >>> report = sw.show(sw.trace(sw.load("builtin:resnet20-narrow"), (3, 32, 32)))
+    >>> report.totals.macs, [float(s) for s in report.totals.output_stride]
+    (10314048, [4.0, 4.0])
     """
     check_graph(graph, "show")
     if batch < 1:
