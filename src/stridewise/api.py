@@ -35,6 +35,11 @@ def plan(
     request: site, module or "+slot" -> a stride: 1, (1, 2), or text as on the command line ("2:blur:3").
     output_stride: the most any map may step, one number or one an axis. keep_weights: steps that go become dilation.
     means: "dense", or "grid" to take means on the coarse grid. Raises: PlanError naming what forbids it.
+
+    >>> graph = sw.trace(sw.load("builtin:resnet20-narrow"), (3, 32, 32))
+    >>> plan = sw.plan(graph, output_stride=2)
+    >>> {slot: (setting.was, setting.stride) for slot, setting in plan.insert.items()}
+    {'layers.6': ((2, 2), (1, 1))}
     """
     check_graph(graph, "plan")
     made = make_plan(graph, request, output_stride=output_stride, keep_weights=keep_weights, means=means)
@@ -68,6 +73,13 @@ def apply(model: Any, plan: Plan, *, input: Any = None, out: str | Path | None =
 
     An ONNX file (its path) stays as it is, and the changed network is written to `out`. input: the input to check sizes
     at, where it is not the plan's. Raises: PlanError in one line, the model left as it was, nothing written.
+
+    >>> model = sw.load("builtin:resnet20-narrow")
+    >>> plan = sw.plan(sw.trace(model, (3, 32, 32)), {"+layers.3": 1})
+    >>> done = sw.apply(model, plan)
+    >>> print(done)
+    +layers.3: no step
+    >>> done.undo()
     """
     _check_plan(plan, "apply")
     if isinstance(model, str | Path):
@@ -90,6 +102,11 @@ def preview(graph: Graph, plan: Plan) -> Preview:
 
     `.graph` is the network under the plan, which `sw.show` and `sw.check` take.
     Raises: PlanError where it does not fit.
+
+    >>> graph = sw.trace(sw.load("builtin:resnet20-narrow"), (3, 32, 32))
+    >>> seen = sw.preview(graph, sw.plan(graph, {"+layers.3": 1}))
+    >>> [float(s) for s in sw.show(seen.graph).totals.output_stride]
+    [2.0, 2.0]
     """
     from stridewise.rewrites import preview as room
 
@@ -111,6 +128,11 @@ def verify(
     model: a live model, or the path of an ONNX file. sizes: input sizes to compare at besides `input`, an entry an
     axis; where none are given two with remainders. `.holds` is None where nothing could have shown the contrary.
     Raises: PlanError where the plan cannot be carried out.
+
+    >>> model = sw.load("builtin:resnet20-narrow")
+    >>> plan = sw.plan(sw.trace(model, (3, 16, 16)), {"+layers.3": 1})
+    >>> sw.verify(model, plan).holds
+    True
     """
     _check_plan(plan, "verify")
     if isinstance(model, str | Path):
@@ -123,7 +145,19 @@ def verify(
 
 
 def code(model: Any, plan: Plan, *, input: Any = None) -> str:
-    """The plain PyTorch lines that do to `model` what `plan` says; the model stays as it is. Raises: PlanError."""
+    """The plain PyTorch lines that do to `model` what `plan` says; the model stays as it is. Raises: PlanError.
+
+    >>> import torch
+    >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3, stride=2), torch.nn.Conv2d(4, 4, 3))
+    >>> plan = sw.plan(sw.trace(net, (3, 33, 33)), {"0": 1}, keep_weights=True)
+    >>> lines = sw.code(net, plan)
+    >>> [line for line in lines.splitlines() if line.endswith("(2, 2)")]
+    ['at("1").dilation = (2, 2)']
+    >>> before = net(torch.ones(1, 3, 33, 33))
+    >>> exec(lines, {"model": net})
+    >>> torch.allclose(net(torch.ones(1, 3, 33, 33))[..., ::2, ::2], before, atol=1e-6)
+    True
+    """
     import copy
 
     from stridewise.surgery.apply import apply_to_model
@@ -143,6 +177,10 @@ def export(
     input: channels and sizes the file is made for, those of the plan where none are given. open_sizes: the file takes
     inputs of other sizes too, with its paddings computed when it runs; it was run at five of them beside the model.
     Raises: PlanError, also where no file equals the model at every size.
+
+    >>> model = sw.load("builtin:resnet20-narrow")
+    >>> sw.export(model, "net.onnx", input=(3, 16, 16)) < 1e-5  # the largest relative difference
+    True
     """
     from stridewise.surgery.apply import apply_to_model
     from stridewise.surgery.export import export_onnx, export_open

@@ -31,6 +31,12 @@ def read_onnx(
     looked into. A size that the file computes from another tensor's follows it; one that is a constant is pinned.
     Raises: LoadError where the file cannot be read, TraceError naming the node that does not take what comes in.
     Source: ONNX operator specification.
+
+    >>> sw.export(sw.load("builtin:resnet20-narrow"), "net.onnx", input=(3, 16, 16)) < 1e-5
+    True
+    >>> graph = sw.read_onnx("net.onnx")
+    >>> graph.size, len(graph.sites)
+    ((16, 16), 23)
     """
     model, folder, called = load(source, weights=False)
     return read_model(model, folder, input, name or called, opaque)[0]
