@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -167,31 +168,59 @@ def code(model: Any, plan: Plan, *, input: Any = None) -> str:
     return code_of(model, changed, plan, apply_to_model(changed, plan, input=input))
 
 
-def export(model: Any, path: str | Path, *, plan: Plan | None = None, input: Any = None) -> float:
+def export(
+    model: Any, path: str | Path, *, plan: Plan | None = None, input: Any = None, open_sizes: bool = False
+) -> float:
     """Write `model`, under `plan` where one is given, as an ONNX file; the largest relative difference of its outputs
     in onnxruntime. The model stays as it is.
 
-    input: channels and sizes the file is made for, those of the plan where none are given. Raises: PlanError.
+    input: channels and sizes the file is made for, those of the plan where none are given. open_sizes: the file takes
+    inputs of other sizes too, with its paddings computed when it runs; it was run at five of them beside the model.
+    Raises: PlanError, also where no file equals the model at every size.
 
     >>> model = sw.load("builtin:resnet20-narrow")
     >>> sw.export(model, "net.onnx", input=(3, 16, 16)) < 1e-5  # the largest relative difference
     True
     """
     from stridewise.surgery.apply import apply_to_model
-    from stridewise.surgery.export import export_onnx
+    from stridewise.surgery.export import export_onnx, export_open
 
     spec = input or (plan.input if plan is not None else None) or (3, 224, 224)
     modes = [(m, m.training) for m in model.modules()]
     if plan is not None:
         _check_plan(plan, "export")
-    done = None if plan is None else apply_to_model(model, plan, input=spec)
+
+    @contextmanager
+    def changed() -> Iterator[None]:
+        done = None if plan is None else apply_to_model(model, plan, input=spec)
+        try:
+            yield
+        finally:
+            if done is not None:
+                done.undo()
+
     try:
-        return export_onnx(model, spec, Path(path))
+        if open_sizes:
+            return export_open(
+                model, changed, lambda before, after: _carried(before, after, plan, spec), spec, Path(path)
+            )
+        with changed():
+            return export_onnx(model, spec, Path(path))
     finally:
-        if done is not None:
-            done.undo()
         for module, was in modes:
             module.training = was
+
+
+def _carried(before: Path, after: Path, plan: Plan | None, spec: Any) -> None:
+    """Carry a plan for a live model out on the file that was exported from it."""
+    from stridewise.onnxfile.apply import apply_to_file
+    from stridewise.tracing.inputs import arguments_of
+
+    if plan is None:
+        before.replace(after)
+        return
+    shapes = {key: argument.sizes for key, argument in arguments_of(spec).items() if not argument.is_plain}
+    apply_to_file(before, plan, after, input=shapes)
 
 
 def _check_plan(found: object, asker: str) -> None:

@@ -149,13 +149,21 @@ def show(graph: Graph, plans: Sequence[Plan] | Mapping[str, Plan] = (), batch: i
     )
 
 
-def view(state: State, plan: str = "", *, batch: int = 1, train: bool = False, rules: bool = True) -> View:
-    """An evaluated network as rows; rules: look for findings too, the slowest part."""
+def view(
+    state: State,
+    plan: str = "",
+    *,
+    batch: int = 1,
+    train: bool = False,
+    rules: bool = True,
+    smallest: bool = True,
+) -> View:
+    """An evaluated network as rows; rules, smallest: look for findings and the smallest input too, the slow parts."""
     graph = state.graph
     layers = tuple([_layer(state, node, batch) for node in graph.nodes if is_layer(node)])
     return View(
         plan=plan,
-        totals=_totals(state, layers, batch, train),
+        totals=_totals(state, layers, batch, train, smallest),
         outputs=tuple(_output(state, i, t) for i, t in enumerate(graph.outputs)),
         layers=layers,
         findings=tuple(findings(state)) if rules else (),
@@ -180,7 +188,7 @@ def _marks(state: State) -> tuple[Mark, ...]:
     return tuple(found)
 
 
-def _totals(state: State, layers: Sequence[Layer], batch: int, train: bool) -> Totals:
+def _totals(state: State, layers: Sequence[Layer], batch: int, train: bool, smallest: bool) -> Totals:
     graph, sizes = state.graph, state.sizes
     grid = None if graph.last is None else graph.tensors[graph.last].grid
     fields = state.fields.full[grid] if grid is not None else ()
@@ -192,7 +200,7 @@ def _totals(state: State, layers: Sequence[Layer], batch: int, train: bool) -> T
         output_stride=tuple(f.jump for f in fields),
         receptive_field=tuple(f.size for f in fields),
         start=tuple(f.start for f in fields),
-        smallest_input=smallest_input(graph, state.maps),
+        smallest_input=smallest_input(graph, state.maps) if smallest else (),
         out_size=sizes[grid] if grid is not None else (),
         in_size=graph.size,
         every_stride=_every_stride(state),
