@@ -21,7 +21,7 @@ ROOMS = {
     "rules": {"findings"},
     "schemas": set(),
     "lessons": set(),
-    "claims": {"data", "measuring", "models", "tasks", "tracing", "api", "plans"},
+    "claims": {"convolution", "data", "measuring", "models", "tasks", "tracing", "api", "plans"},
     "convolution": {"axis"},
     "ir": {"axis"},
     "plans": {"ir"},
@@ -41,6 +41,7 @@ ROOMS = {
     "showing": {"analyses", "axis", "ir", "ops", "plans", "rewrites", "findings", "rules"},
     "fronts": {"analyses", "rewrites", "plans", "ir", "axis"},
     "measuring": {
+        "convolution",
         "tracing",
         "onnxfile",
         "surgery",

@@ -89,6 +89,10 @@ def check(
 
     declared: cumulative strides the network is said to have, such as (4, 8, 16, 32). target: a chip or compiler whose
     limits to keep, "ethos-u55", or a file of one's own (.toml). Raises: UsageError for a target that is none.
+
+    >>> graph = sw.trace(sw.load("builtin:resnet20-narrow"), (3, 32, 32))
+    >>> print(next(f for f in sw.check(graph, declared=(1, 2, 8)) if f.rule == "SW201").message)
+    declared: declared stride 8 is not among the real ones: 1, 2, 4. ...
     """
     check_graph(graph, "check")
     limits = None if target is None else target_of(target)
