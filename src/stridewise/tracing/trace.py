@@ -240,6 +240,9 @@ def _declared(model: nn.Module, stated: Sequence[tuple[str, torch.Tensor]]) -> l
         and all(isinstance(s, int | float) for s in stride)
     ):
         found.append(("stride", tuple(int(s) for s in stride)))
+    steps = getattr(getattr(model, "anchor_generator", None), "steps", None)  # torchvision's SSD
+    if isinstance(steps, list | tuple) and steps and all(isinstance(s, int) for s in steps):
+        found.append(("anchor_generator.steps", tuple(steps)))
     for name, held in stated:
         if held.dim() == 1 and held.device.type != "meta":
             found.append((name, tuple(int(s) for s in held.tolist())))
