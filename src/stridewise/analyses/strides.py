@@ -144,7 +144,7 @@ def _relations(graph: Graph, grid: Grid, axis: int) -> Iterable[tuple[int, Fract
         for source in grid.sources:
             yield source, _ONE, False
     elif grid.kind == "follow":
-        yield grid.sources[-1], _ONE, False
+        yield grid.followed(axis), _ONE, False
 
 
 def strongly_connected(count: int, arcs: Sequence[tuple[int, int]]) -> list[int]:
