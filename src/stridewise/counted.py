@@ -80,17 +80,15 @@ class Count:
         found = (a.of.leaves if isinstance(a, Part) else {a} for a, _ in self.terms)
         return frozenset().union(*found)
 
-    def renamed(self, name: Callable[[Leaf], Leaf | None]) -> Count | None:
-        """The same of other sizes; None where `name` has none for one of them."""
-        out: Count | None = Count(self.const)
+    def replaced(self, by: Callable[[Leaf | Part], Count | None]) -> Count | None:
+        """The same of what `by` gives for its sizes and whole parts; None where it gives nothing for a size."""
+        out = Count(self.const)
         for atom, factor in self.terms:
-            if isinstance(atom, Part):
-                of = atom.of.renamed(name)
+            part = by(atom)
+            if part is None and isinstance(atom, Part):
+                of = atom.of.replaced(by)
                 part = None if of is None else of.floored(atom.by)
-            else:
-                leaf = name(atom)
-                part = None if leaf is None else Count.size(*leaf)
-            if part is None or out is None:
+            if part is None:
                 return None
             out = out.plus(part, factor)
         return out

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fractions import Fraction
 from itertools import groupby
 from typing import Any
 
 from stridewise.axis import IDENTITY, AxisMap, Computed, Resize, Slice, Window
-from stridewise.counted import OUT, OWN, Count, Counted, Leaf
+from stridewise.counted import OUT, OWN, Count, Counted, Leaf, Part
 from stridewise.ir import Grid
 from stridewise.ops.call import Call
 from stridewise.ops.draft import Value
 from stridewise.ops.layout import Digit, Dims, LayoutError, relabelled
 
-_OUT = Count.size(*OUT)
+_OWN, _OUT = Count.size(*OWN), Count.size(*OUT)
 
 
 def _alike(grids: Sequence[Grid], axis: int) -> list[int]:
@@ -48,12 +49,12 @@ def expressed(call: Call, number: Any, own: Digit) -> Count | None:
         return Count().plus(number)
     alike = _alike(call.draft.grids, own.axis)
 
-    def name(leaf: Leaf) -> Leaf | None:
-        if leaf[1] != own.axis:
+    def size(atom: Leaf | Part) -> Count | None:
+        if isinstance(atom, Part) or atom[1] != own.axis:
             return None
-        return OWN if alike[leaf[0]] == alike[own.grid] else (alike[leaf[0]], own.axis)
+        return _OWN if alike[atom[0]] == alike[own.grid] else Count.size(alike[atom[0]], own.axis)
 
-    found = (way.renamed(name) for way in number.ways)
+    found = (way.replaced(size) for way in number.ways)
     return next((way for way in found if way is not None), None)
 
 
@@ -73,11 +74,9 @@ def sliced(call: Call, own: Digit, start: Any, stop: Any, stride: int) -> tuple[
     if end is None or stride != 1:
         return None
     length = end.plus(begin, -1)
-    reference = _measuring(call, own, length)
-    if reference is None:
-        return None
-    ours = begin.renamed(lambda leaf: leaf if leaf == OWN else OUT if _is_size(length, leaf) else None)
-    if ours is None:
+    ours = _of_both(begin, length)
+    reference = _measuring(call, own, length) if ours is not None else None
+    if reference is None or ours is None:
         return None
     if not ours.terms:  # as it stands at this size: the size that it takes says the rest
         first = int(ours.const)
@@ -95,13 +94,12 @@ def padded(call: Call, own: Digit, begin: Any, end: Any) -> tuple[AxisMap, int |
         named = (("pad_begin", before), ("pad_end", after))
         numbers = tuple((n, c) for n, c in named if c.terms)
         return (Computed(inner=inner, numbers=numbers) if numbers else inner), None
-    size = Count.size(*OWN)
-    length = size.plus(before).plus(after)
-    reference = _measuring(call, own, length)
-    ours = before.renamed(lambda leaf: leaf if leaf == OWN else OUT if _is_size(length, leaf) else None)
+    length = _OWN.plus(before).plus(after)
+    ours = _of_both(before, length)
+    reference = _measuring(call, own, length) if ours is not None else None
     if reference is None or ours is None:
         return None
-    rest = _OUT.plus(size, -1).plus(ours, -1)
+    rest = _OUT.plus(_OWN, -1).plus(ours, -1)
     return Computed(inner=Window(), numbers=(("pad_begin", ours), ("pad_end", rest))), reference
 
 
@@ -120,15 +118,18 @@ def resized(call: Call, own: Digit, to: Any, like: Resize) -> tuple[AxisMap, int
 
 def _plain(count: Count) -> int | Count | None:
     """The number as a slice counts it: from the front, from the back (negative), None for the end."""
-    return int(count.const) if not count.terms else None if count == Count.size(*OWN) else count
+    return int(count.const) if not count.terms else None if count == _OWN else count
 
 
 def _or_zero(found: int | Count | None) -> Any:
     return 0 if isinstance(found, Count) else found
 
 
-def _is_size(count: Count, leaf: Leaf) -> bool:
-    return count == Count.size(*leaf)
+def _of_both(count: Count, length: Count) -> Count | None:
+    """A number of the operand's size and of the output's, which measures `length`; None where it is of others too."""
+    atom, factor = next(((a, f) for a, f in length.terms if abs(f) == 1), (None, Fraction(1)))
+    stands = None if atom is None else _OUT.plus(length, -1).times(factor).plus(Count(terms=((atom, Fraction(1)),)))
+    return count.replaced(lambda a: stands if a == atom else _OWN if a == OWN else None)
 
 
 def _measuring(call: Call, own: Digit, length: Count) -> int | None:
@@ -137,12 +138,13 @@ def _measuring(call: Call, own: Digit, length: Count) -> int | None:
     if len(length.leaves) != 1 or OWN in length.leaves:
         return None
     ((grid, axis),) = length.leaves
-    if _is_size(length, (grid, axis)):
+    if length == Count.size(grid, axis):
         return grid
-    ours = length.renamed(lambda leaf: OWN)
-    assert ours is not None
+    ours = length.replaced(lambda atom: None if isinstance(atom, Part) else _OWN)
+    if ours is None or ours.slope <= 0:
+        return None
     maps: list[AxisMap] = [IDENTITY] * len(call.draft.grids[grid].sizes)
-    maps[axis] = Computed(inner=Window(), numbers=(("pad_end", ours.plus(Count.size(*OWN), -1)),))
+    maps[axis] = Computed(inner=Resize(to=1), numbers=(("to", ours),))
     return call.mapped(grid, maps)
 
 
