@@ -254,6 +254,12 @@ class Graph(Shown):
     source: the structure it was traced from (`tracing.source.Source`), None for a file's graph.
 
     Two graphs are equal when they are the same object, so that analyses may remember what they found for one.
+
+    >>> graph = sw.trace(sw.load("builtin:resnet20-narrow"), (3, 32, 32))
+    >>> graph.axes, graph.size, len(graph.sites)
+    (2, (32, 32), 23)
+    >>> graph.node_named("layers.1.conv1").attrs["kernel"]
+    (3, 3)
     """
 
     model: str

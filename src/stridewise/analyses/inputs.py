@@ -193,6 +193,19 @@ def sizes(graph: Graph, near: Sequence[int] | None = None) -> Inputs:
     """Which input sizes the network takes, exactly: per axis the set, what refuses the others, the divisor.
 
     near: sizes of a picture, for the nearest that work (`.near`). Raises: UsageError where `near` has other axes.
+
+    >>> import torch
+    >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3, stride=2), torch.nn.Conv2d(4, 4, 3, stride=2))
+    >>> print(sw.sizes(sw.trace(net, (3, 32, 32))))
+    Sequential: the input sizes on which it runs
+    <BLANKLINE>
+    on each axis
+    works every size from 7
+    no remainder 7, 11, 15, ...
+    <BLANKLINE>
+    refused by  sizes   why, as an example
+    0           1 to 2  at 2, no window fits: span 3 on 2 positions padded by 0+0
+    1           3 to 6  at 6, no window fits: span 3 on 2 positions padded by 0+0
     """
     check_graph(graph, "sizes")
     several = _several(graph)

@@ -25,8 +25,8 @@ def name_of(graph: Graph, node: Node) -> str:
     if node.key:
         return node.key
     name = f"{node.path}/{node.op}" if node.path else node.op
-    same = [n.index for n in graph.nodes if n.op == node.op and n.path == node.path and not n.key]
-    at = same.index(node.index)
+    # Those before it: most stand alone in their module, which begins not far behind.
+    at = sum(1 for n in graph.nodes[: node.index] if n.path == node.path and n.op == node.op and not n.key)
     return f"{name}#{at + 1}" if at else name
 
 

@@ -16,6 +16,7 @@ from stridewise.data.picture import Size
 from stridewise.data.records import Progress, Task
 from stridewise.datafit import Limits, findings, fit, stride_set
 from stridewise.datafit.strides import DEFAULT, Stride, StrideSet, written
+from stridewise.errors import UsageError
 from stridewise.files import write_bytes
 from stridewise.findings import Finding
 
@@ -31,7 +32,8 @@ def _sets(ctx: click.Context, option: click.Parameter, value: tuple[str, ...]) -
 
 
 @click.command(name="fit")
-@click.option("--data", required=True, help="A folder, an .npz, a COCO .json, a data.yaml, or builtin:NAME.")
+@click.argument("plans", required=False, metavar="[PLANS.json[:CONFIGURATION]]")
+@click.option("--data", help="A folder, an .npz, a COCO .json, a data.yaml, or builtin:NAME.")
 @click.option("--task", type=click.Choice(["segment", "detect", "classify"]), help="Default: what the data serves.")
 @click.option("--format", type=click.Choice(list(FORMATS)), help="Default: found by looking.")
 @click.option("--split", help="train, val, test or all. Default: all splits together.")
@@ -53,7 +55,8 @@ def _sets(ctx: click.Context, option: click.Parameter, value: tuple[str, ...]) -
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 @click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write a page to this file.")
 def command(
-    data: str,
+    plans: str | None,
+    data: str | None,
     task: Task | None,
     format: str | None,
     split: str | None,
@@ -74,8 +77,14 @@ def command(
     """Which strides a data set permits, without training.
 
     Boxes: do objects contain cell centres, how many, do centres collide. Masks: what is left of labels rounded to a
-    stride. Classes: how much of the pictures' spectrum a step keeps.
+    stride. Classes: how much of the pictures' spectrum a step keeps. Of nnU-Net's plans: the steps that its rule makes
+    of patch and spacing, and others beside them.
     """
+    if plans is not None:
+        _of_plans(plans, as_json, click.get_current_context())
+        return
+    if data is None:
+        raise UsageError("fit wants --data, a folder or file of pictures, or nnU-Net's plans.json")
     limits = Limits(reachable=min_reachable, cells=min_cells, miou=min_miou, energy=min_energy)
     network = _network(model, resize) if model else None
     if network is not None:
@@ -112,6 +121,23 @@ def command(
             click.echo(
                 "no findings" if result.task != "classify" else "no findings: classes need no cells of their own"
             )
+
+
+def _of_plans(plans: str, as_json: bool, context: click.Context) -> None:
+    """The steps a configuration has, those of the published rule, and ours, each with its field and cost."""
+    from stridewise.cli.arguments import tell
+    from stridewise.configs.nnunet import read_network
+    from stridewise.datafit.nnunet import compared
+    from stridewise.models.nnunet import graph_of
+
+    source = click.core.ParameterSource.COMMANDLINE
+    given = [p.opts[0] for p in context.command.params if context.get_parameter_source(p.name or "") is source]
+    others = [name for name in given if name not in ("plans", "--json")]
+    if others:
+        raise UsageError(
+            f"{plans}: plans are judged by their patch and spacing alone: leave {' and '.join(others)} out"
+        )
+    tell(compared(plans, read_network(plans), graph_of), as_json=as_json)
 
 
 def _network(model: str, resize: Size | None) -> tuple[StrideSet, Size | None]:

@@ -26,7 +26,11 @@ from stridewise.ops.layout import (
 
 
 class Call:
-    """One call in plain values: `target`, `args` and `kwargs` with operands as Value, the outputs' shapes."""
+    """One call in plain values: `target`, `args` and `kwargs` with operands as Value, the outputs' shapes.
+
+    >>> def read(call):  # the rule of an op (x, scale) that changes values and moves none
+    ...     return call.same(call.value(0), attrs={"scale": call.arg(1, "scale", 1.0)})
+    """
 
     __slots__ = ("args", "draft", "kwargs", "names", "outs", "path", "target")
 

@@ -54,6 +54,13 @@ def search(
     seeds makes it longer. storage: the URL of a database to use instead of a file in the folder. tell: called with how
     far the study is.
     Raises: StudyError, UsageError, PlanError, DataError, LoadError, one line each. An interrupt leaves usable files.
+
+    >>> graph = sw.trace(sw.load("builtin:resnet20-narrow"), (3, 32, 32))
+    >>> def score(plan, budget, seed):  # your own training; larger is better
+    ...     return float(len(plan.insert))
+    >>> found = sw.search(graph, score=score, trials=2, epochs=1, seeds=1, max_macs="1x")
+    >>> found.to_json()["schema"]
+    'stridewise.search/1'
     """
     for name in fields:
         if name in _MOVED:

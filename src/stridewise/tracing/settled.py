@@ -16,6 +16,7 @@ from torch import nn
 from stridewise.analyses.limits import smallest_input
 from stridewise.analyses.sizes import size_of
 from stridewise.axis import AxisMap, Slice, Table
+from stridewise.building.same import settled_padding
 from stridewise.errors import GeometryError, StridewiseError
 from stridewise.ir import Graph, Grid, Pin, Sizes
 from stridewise.ops.join import OWN_ORDER
@@ -25,7 +26,6 @@ from stridewise.tracing.doubts import NOT_FOLLOWED, NOTHING_CUT, doubtful, is_as
 from stridewise.tracing.fast_paths import is_own_forward
 from stridewise.tracing.inputs import Argument
 from stridewise.tracing.links import has_constant_sizes, with_links
-from stridewise.tracing.same import may_pad_same, with_same_padding
 from stridewise.tracing.steps import Reach
 from stridewise.tracing.twins import aligned
 
@@ -176,11 +176,7 @@ def _linked(
             twins = [*twins, *_twins(graph, again, shapes, _STEPS[1:])]
             linked = with_links(graph, twins)
         graph = with_cuts(linked, twins)
-    is_open = may_pad_same(graph)
-    for step in (1, 2, 4, 8, 16):  # each turns the remainder at one more level of strides of 2
-        twin = _larger(again, shapes, range(_most_axes(shapes)), step) if is_open else None
-        if twin is not None:
-            graph, is_open = with_same_padding(graph, twin)
+    graph = settled_padding(graph, lambda step: _larger(again, shapes, range(_most_axes(shapes)), step))
     if not twins and is_asking(graph, lambda path: _pads_by_itself(_layer_at(model, path))):
         twins = _twins(graph, again, shapes, _STEPS[:1] if any(p.kind == "window" for p in graph.pins) else _ANY)
     return graph, twins

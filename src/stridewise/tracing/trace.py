@@ -53,6 +53,12 @@ def trace(
     ops without a rule are unknown without being reported. The model is left as it was, also after an error: the
     forward runs on a copy of its structure whose weights are shapes alone.
     Raises: TraceError naming the layer where the forward failed.
+
+    >>> graph = sw.trace(sw.load("builtin:resnet20-narrow"), (3, 32, 32))
+    >>> graph
+    Graph of ResNet20: input 3x32x32; 75 ops, 23 sites, 9 slots
+    >>> [node.key for node in graph.sites][:2]
+    ['layers.0.0', 'layers.1.conv1']
     """
     if not isinstance(model, nn.Module):
         raise TraceError(f"trace: a torch.nn.Module is wanted, not {type(model).__name__}")
@@ -236,6 +242,9 @@ def _declared(model: nn.Module, stated: Sequence[tuple[str, torch.Tensor]]) -> l
         and all(isinstance(s, int | float) for s in stride)
     ):
         found.append(("stride", tuple(int(s) for s in stride)))
+    steps = getattr(getattr(model, "anchor_generator", None), "steps", None)  # torchvision's SSD
+    if isinstance(steps, list | tuple) and steps and all(isinstance(s, int) for s in steps):
+        found.append(("anchor_generator.steps", tuple(steps)))
     for name, held in stated:
         if held.dim() == 1 and held.device.type != "meta":
             found.append((name, tuple(int(s) for s in held.tolist())))
