@@ -120,10 +120,12 @@ def _trace_once(
     beside: Beside | None = None,
     doubts: Mapping[int, str] = _NO_DOUBTS,
     looking: Looking | None = None,
+    told: bool = False,
 ) -> Graph:
     """The graph at these shapes alone; `beside` is entered around the forward, to watch it too.
 
-    doubts: by node the reason why its geometry is not to be followed. Raises: Misread where `looking` sees an input
+    doubts: by node the reason why its geometry is not to be followed. told: numbers that the forward works out from
+    sizes are followed (`tracing.provenance`). Raises: Misread where `looking` sees an input
     read otherwise.
     """
     forget_targets()
@@ -148,7 +150,7 @@ def _trace_once(
     FOLLOWING.append(tracer.step)
     end, out = None, None
     try:
-        with beside(tracer) if beside else nullcontext():
+        with beside(tracer) if beside else nullcontext(), tracer.asking() if told else nullcontext():
             out = _run(copy, model.forward, tracer, arguments, shapes, name or type(model).__name__)
     except _Left as left:
         end = left.end
