@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, Literal, TypeAlias
 
-from stridewise.axis import AxisMap
+from stridewise.axis import IDENTITY, AxisMap
 from stridewise.errors import UsageError, by
 from stridewise.records import quick
 from stridewise.shown import Shown
@@ -95,6 +95,10 @@ class Grid:
     mixes: bool = False
     along: tuple[int, ...] = ()
     placed: bool = False
+
+    def followed(self, axis: int) -> int:
+        """Of a grid that follows another: the source whose size an axis takes, its operand's where that is kept."""
+        return self.sources[0 if self.maps and self.maps[axis] == IDENTITY else -1]
 
     def measuring(self, sizes: Sizes, maps: tuple[AxisMap, ...]) -> Grid:
         """The same grid with other sizes and maps. Faster than `dataclasses.replace`, which a what-if waits for."""

@@ -153,7 +153,7 @@ class _Compiler:
         if grid.kind == "join":
             return self._join(grid)
         if grid.kind == "follow":
-            return self.vars[grid.sources[-1]]
+            return tuple(self.vars[grid.followed(axis)][axis] for axis in range(len(grid.sizes)))
         if grid.kind == "concat":
             parts = tuple(self.vars[s][grid.axis] for s in grid.sources)
             total, new = self.line.var(("sum", tuple(sorted(parts))))

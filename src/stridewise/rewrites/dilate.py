@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from stridewise.analyses.sizes import grid_sizes
-from stridewise.axis import IDENTITY, Adaptive, AxisMap, Phased, Resize, Slice, Transposed, Window
+from stridewise.axis import IDENTITY, Adaptive, AxisMap, Computed, Phased, Resize, Slice, Transposed, Window
 from stridewise.errors import PlanError
 from stridewise.ir import Graph, Grid, Node, Sizes
 from stridewise.ops.registry import only_pads
@@ -184,6 +184,8 @@ def _map(change: AxisMap, action: Action, axis: int, axes: int, size: int, out: 
     m_in, m_out = action.m_in[len(action.m_in) - axes + axis], action.m_out[len(action.m_out) - axes + axis]
     if isinstance(change, Window) and action.kind in ("window", "pad"):
         return widened(change, m_in, m_out, size)
+    if isinstance(change, Computed):
+        change = change.at(size // m_in, out // m_out)
     if isinstance(change, Slice):
         stop = change.stop if change.stop is None else change.stop * m_in
         return Slice(start=change.start * m_in, stop=stop, stride=change.stride * m_in // m_out)
