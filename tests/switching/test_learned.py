@@ -69,28 +69,28 @@ def test_the_price_is_exact_at_whole_strides_and_continuous_between(narrow: Lear
     for strides in itertools.product((1, 2, MOST), (1, 3), (2,), (1, MOST)):
         request = {key: strides[i * axes : (i + 1) * axes] for i, key in enumerate(narrow.steps)}
         exact = planned(graph, request)[1].graph
-        narrow.log_strides.data = torch.tensor(strides).float().view(rows, axes).log()
+        narrow.start(request)
         assert narrow.cost().item() == pytest.approx(cost.macs(exact, [g.sizes for g in exact.grids]) / now, rel=1e-4)
         beside = noise(rows, axes, seed=sum(strides)) * 1e-4
         before = narrow.cost().item()
-        narrow.log_strides.data += beside
+        narrow.raw.data += beside / 10
         assert narrow.cost().item() == pytest.approx(before, rel=1e-2)
 
 
 def test_the_price_s_gradient_is_a_finite_difference(narrow: LearnedStrides) -> None:
-    narrow.log_strides.data = torch.tensor([[1.3, 2.6], [1.9, 3.4]]).log()
-    narrow.log_strides.grad = None
+    narrow.start(dict(zip(narrow.steps, [(1.3, 2.6), (1.9, 3.4)], strict=True)))
+    narrow.raw.grad = None
     narrow.cost().backward()
-    slopes = narrow.log_strides.grad
+    slopes = narrow.raw.grad
     assert slopes is not None
     assert bool((slopes < 0).all())
     for row, axis in itertools.product(range(2), range(2)):
         values = []
         for sign in (1, -1):
-            narrow.log_strides.data[row, axis] += sign * 1e-3
+            narrow.raw.data[row, axis] += sign * 1e-4
             values.append(narrow.cost().item())
-            narrow.log_strides.data[row, axis] -= sign * 1e-3
-        assert (values[0] - values[1]) / 2e-3 == pytest.approx(float(slopes[row, axis]), rel=1e-2)
+            narrow.raw.data[row, axis] -= sign * 1e-4
+        assert (values[0] - values[1]) / 2e-4 == pytest.approx(float(slopes[row, axis]), rel=1e-2)
 
 
 class Wire(nn.Module):
@@ -113,8 +113,8 @@ def test_descent_finds_the_stride_that_a_signal_permits(highest: int, least: flo
     x = torch.fft.irfft(spectrum, n=64)
     x = x / x.square().mean().sqrt()
     net = sw.learned(Wire(), (1, 64), at=["conv"], ramp=1.0)
-    net.log_strides.data.fill_(math.log(1.15))
-    optimizer = torch.optim.Adam([net.log_strides], lr=0.03)
+    net.start({"conv": (1.15,)})
+    optimizer = torch.optim.Adam([net.raw], lr=0.003)
     for _ in range(80):
         optimizer.zero_grad()
         (x.square().mean() - net(x).square().mean() + 0.2 * net.cost()).backward()
@@ -139,20 +139,28 @@ def test_drawn_networks_learn_and_come_back_as_they_were() -> None:
         tried += 1
         assert net.cost().item() == pytest.approx(1, rel=1e-5)
         assert not net.plan()
-        net.log_strides.data *= 1.3
+        net.raw.data *= 1.3
         loss = net(x).square().mean() + net.cost()
         loss.backward()
-        assert net.log_strides.grad is not None
-        assert bool(net.log_strides.grad.isfinite().all())
+        assert net.raw.grad is not None
+        assert bool(net.raw.grad.isfinite().all())
         net.undo()
         assert torch.equal(model(x), before)
     assert tried >= 10
 
 
 def test_a_plan_of_learned_strides_is_consistent(narrow: LearnedStrides) -> None:
-    narrow.log_strides.data = torch.tensor([[1.45, 1.38], [2.4, 3.6]]).log()
+    narrow.start(dict(zip(narrow.steps, [(1.45, 1.38), (2.4, 3.6)], strict=True)))
     plan = narrow.plan()
     assert {key: s.stride for key, s in plan.insert.items()} == {"layers.3": (2, 1), "layers.6": (2, 4)}
+
+
+def test_strides_that_fit_no_plan_are_rounded_to_shorter_ones(narrow: LearnedStrides) -> None:
+    net = sw.learned(sw.load("builtin:resnet20-narrow"), (3, 9, 9))
+    net.start(dict.fromkeys(net.steps, (4.0, 4.0)))
+    with pytest.raises(PlanError, match="does not fit"):
+        sw.plan(net.graph, dict.fromkeys(net.steps, 4))
+    assert net.plan().insert["layers.3"].stride == (4, 4)
 
 
 def test_what_cannot_be_learned_is_refused() -> None:
@@ -163,6 +171,8 @@ def test_what_cannot_be_learned_is_refused() -> None:
         sw.learned(nn.Sequential(nn.Conv2d(3, 4, 3, padding=1)), INPUT)
     with pytest.raises(PlanError, match="nothere"):
         sw.learned(sw.load("builtin:resnet20-narrow"), INPUT, at=["nothere"])
+    with pytest.raises(PlanError, match="start: conv wants 1 strides from 1 to 4"):
+        sw.learned(Wire(), (1, 64), at=["conv"]).start({"conv": (5.0,)})
     with pytest.raises(PlanError, match="elastic network"):
         sw.relaxed(nn.Conv2d(1, 1, 1))  # type: ignore[arg-type]
 

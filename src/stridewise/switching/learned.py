@@ -9,7 +9,7 @@ shrinks the map; the box's edge is a ramp, through which the stride has a gradie
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,10 +23,12 @@ from stridewise.errors import PlanError, by
 from stridewise.ir import Graph
 from stridewise.plans import Plan
 from stridewise.rewrites.completion import make_plan, planned
+from stridewise.rewrites.restride import Restrided
 from stridewise.surgery.apply import apply_to_model
 from stridewise.tracing.trace import InputSpec, trace
 
 MOST = 4  # a learned stride never leaves 1..MOST: beyond it no plan of the front steps at once
+SPEED = 10.0  # a step of Adam moves a stride by so many times its rate, relatively: weights are many, strides few
 RAMP = 2.0  # frequencies over which the box's edge falls; the paper's R is 4, on maps of 32x32 and more
 
 
@@ -74,8 +76,9 @@ class _Step:
 class LearnedStrides(nn.Module):
     """`model` with strides that are parameters; made by `sw.learned`, which says how to train it.
 
-    log_strides: (steps, axes), natural logarithms of the strides; steps: the keys of the rows. `cost()` is the
-    differentiable price, `plan()` what the strides are rounded to, `undo()` gives the model back as it was.
+    log_strides: (steps, axes), natural logarithms of the strides; steps: the keys of the rows; raw: the parameter, a
+    tenth of them, so that an optimizer of weights moves them fast enough. `cost()` is the differentiable price,
+    `plan()` what the strides are rounded to, `undo()` gives the model back as it was.
     """
 
     def __init__(self, model: nn.Module, input: InputSpec, at: Sequence[str] | None, ramp: float) -> None:
@@ -84,9 +87,10 @@ class LearnedStrides(nn.Module):
         self.model, self.ramp = model, ramp
         found = _steps(self.graph, at)
         self.steps = tuple(step.key for step in found)
-        self.log_strides = nn.Parameter(torch.tensor([step.was for step in found], dtype=torch.float32).log())
+        self.raw = nn.Parameter(torch.empty(len(found), self.graph.axes))
+        self.start({step.key: step.was for step in found})
         self._now = _macs(self.graph)
-        self._prices: dict[tuple[tuple[int, ...], ...], int | None] = {}
+        self._prices: dict[tuple[int, ...], float] = {}
         self._done = apply_to_model(model, make_plan(self.graph, {step.key: 1 for step in found}), input=input)
         self._hooks = [
             model.get_submodule(path).register_forward_hook(self._hook(row))
@@ -103,8 +107,21 @@ class LearnedStrides(nn.Module):
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The model's own, its steps spectral crops. Strides that an optimizer moved out of 1..4 are put back."""
         with torch.no_grad():
-            self.log_strides.clamp_(0, math.log(MOST))
+            self.raw.clamp_(0, math.log(MOST) / SPEED)
         return self.model(*args, **kwargs)
+
+    @property
+    def log_strides(self) -> torch.Tensor:
+        """Natural logarithms of the strides, one row a step."""
+        return self.raw * SPEED
+
+    def start(self, strides: Mapping[str, Sequence[float]]) -> None:
+        """Put the strides of all steps, a number an axis. Raises: PlanError for a step left out or outside 1..4."""
+        for key in self.steps:
+            if len(strides.get(key, ())) != self.graph.axes or not all(1 <= s <= MOST for s in strides[key]):
+                raise PlanError(f"start: {key} wants {self.graph.axes} strides from 1 to {MOST}: {strides.get(key)}")
+        with torch.no_grad():
+            self.raw.copy_(torch.tensor([strides[key] for key in self.steps]).float().log() / SPEED)
 
     def strides(self) -> dict[str, tuple[float, ...]]:
         """The strides as they are now, by step."""
@@ -116,7 +133,7 @@ class LearnedStrides(nn.Module):
 
         Exact where every stride is whole: there it is the share of that plan. Between whole strides it is linear in the
         logarithms of the strides on the simplices of Kuhn's triangulation, so continuous; its gradient is made of
-        differences between exact plans. A plan that does not fit counts as the one before it on the way.
+        differences between exact plans. Strides that fit no plan cost what the shorter ones of `plan()` do.
         """
         place = self.log_strides.clamp(0, math.log(MOST)).flatten()
         low = [min(int(math.exp(v) + 1e-6), MOST - 1) for v in place.detach().tolist()]
@@ -127,14 +144,26 @@ class LearnedStrides(nn.Module):
         total = place.new_tensor(price)
         for index in torch.argsort(along.detach(), descending=True, stable=True).tolist():
             corner[index] += 1
-            price = self._price(corner, before)
+            price = self._price(corner)
             total = total + along[index] * (price - before)
             before = price
         return total
 
     def plan(self) -> Plan:
-        """The consistent plan of the whole strides nearest by ratio. Raises: PlanError where it does not fit."""
-        return make_plan(self.graph, {key: tuple(map(_whole, row)) for key, row in self.strides().items()})
+        """The consistent plan of the whole strides nearest by ratio; its late steps are shorter where it fits none."""
+        return self._fitting([[_whole(s) for s in row] for row in self.strides().values()])[0]
+
+    def _fitting(self, rows: Sequence[Sequence[int]]) -> tuple[Plan, Restrided]:
+        """A plan of whole strides, and the graph under it; where none fits, late steps are shortened till one does."""
+        left = [list(row) for row in rows]
+        while True:
+            try:
+                return planned(self.graph, {key: tuple(row) for key, row in zip(self.steps, left, strict=True)})
+            except PlanError:
+                late = next((row for row in reversed(left) if max(row) > 1), None)
+                if late is None:
+                    raise
+                late[late.index(max(late))] -= 1
 
     def undo(self) -> nn.Module:
         """The model as it was, its weights as trained since."""
@@ -143,20 +172,13 @@ class LearnedStrides(nn.Module):
         self._done.undo()
         return self.model
 
-    def _price(self, corner: Sequence[int], otherwise: float = math.inf) -> float:
-        """The share of a plan with whole strides; of one that does not fit, `otherwise`."""
-        axes = self.graph.axes
-        rows = tuple(tuple(corner[i : i + axes]) for i in range(0, len(corner), axes))
-        if rows not in self._prices:
-            try:
-                changed = planned(self.graph, dict(zip(self.steps, rows, strict=True)))[1]
-                self._prices[rows] = _macs(changed.graph)
-            except PlanError:
-                self._prices[rows] = None
-        price = self._prices[rows]
-        if price is None and otherwise == math.inf:
-            raise PlanError(f"{self.graph.model}: strides {rows} fit no plan: learn fewer steps, or a larger input")
-        return otherwise if price is None else price / self._now
+    def _price(self, corner: Sequence[int]) -> float:
+        """The share of the plan of whole strides."""
+        key, axes = tuple(corner), self.graph.axes
+        if key not in self._prices:
+            rows = [key[i : i + axes] for i in range(0, len(key), axes)]
+            self._prices[key] = _macs(self._fitting(rows)[1].graph) / self._now
+        return self._prices[key]
 
     def extra_repr(self) -> str:
         """The strides as they are now."""
@@ -176,7 +198,7 @@ def learned(
 
     >>> net = sw.learned(sw.load("builtin:resnet20-narrow"), (3, 32, 32))
     >>> loss = net(torch.randn(2, 3, 32, 32)).square().mean() + 0.1 * net.cost()
-    >>> loss.backward(); net.log_strides.grad.shape
+    >>> loss.backward(); net.raw.grad.shape
     torch.Size([2, 2])
     >>> net.plan()  # nothing has moved yet
     Plan(...)
@@ -200,6 +222,8 @@ def _steps(graph: Graph, at: Sequence[str] | None) -> tuple[_Step, ...]:
         moved = _strides(planned(graph, {**still, key: 2})[1].graph)
         paths = {place: path for place, (path, stride) in moved.items() if stride != before.get(place, ("", ()))[1]}
         where = f"{graph.model}: {key}"
+        if any(s > MOST for s in own.get(next(iter(paths), ""), ("", ()))[1]):
+            raise PlanError(f"{where}: it steps further than {MOST}, and strides from 1 to {MOST} are learned")
         if not paths:
             raise PlanError(f"{where}: its step cannot change: learn another")
         if "" in paths.values():
@@ -218,7 +242,7 @@ def _own_steps(graph: Graph) -> tuple[str, ...]:
     inside = {graph.nodes[slot.node].key: f"+{slot.key}" for slot in graph.slots if slot.node is not None}
     keys = [
         next(
-            (inside.get(site, site) for site in group.sites if any(s > 1 for s in own.get(inside.get(site, site), ()))),
+            (inside.get(site, site) for site in group.sites if 1 < max(own.get(inside.get(site, site), (1,))) <= MOST),
             "",
         )
         for group in groups(graph)
