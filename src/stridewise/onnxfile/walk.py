@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 from stridewise.building.builder import Builder
 from stridewise.building.recorded import ModuleCall
 from stridewise.errors import GeometryError, StridewiseError, TraceError
-from stridewise.onnxfile.checks import complaint, is_text, oversized
+from stridewise.onnxfile.checks import complaint, heavy, is_text, oversized
 from stridewise.onnxfile.file import is_beside
 from stridewise.onnxfile.inference import Kind, inferred, kind_of
 from stridewise.onnxfile.layout import Layout
@@ -42,6 +42,8 @@ _PRODUCT = helper.make_node("ReduceProd", ["x"], ["y"], keepdims=0)
 # Element types whose entries are sizes, places or choices; of any other a few, which may be factors, are looked at.
 _SIZES = (TensorProto.INT64, TensorProto.INT32, TensorProto.BOOL)
 _FEW = 16
+# Ops whose attributes may be as large as weights or graphs.
+_HOLDING = frozenset({"Constant", "ConstantOfShape", "If", "Loop", "Scan"})
 # What an op's rule, NumPy or protobuf raise where a node holds what its operator never does.
 _DAMAGE = (ArithmeticError, AttributeError, LookupError, RuntimeError, StopIteration, TypeError, ValueError)
 
@@ -69,6 +71,7 @@ class Walk:
         self.inputs = {info.name: info.type.tensor_type.elem_type for info in model.graph.input}
         self.model, self.static, self.other = model, dict[str, Kind](), set[str]()
         self.constants: set[str] = set()
+        self.records: dict[tuple[Any, ...], tuple[dict[str, Any], str]] = {}
         self.computes_pads = False
 
     def input(self, name: str, shape: tuple[int, ...], layout: Layout) -> None:
@@ -160,8 +163,9 @@ class Walk:
     def _read(self, node: onnx.NodeProto, place: tuple[int, int]) -> None:
         operands = tuple([self.values[n] if n else None for n in node.input])
         schema = schema_of(node, self.opset)
-        met = Met(node=node, operands=operands, facts=facts_of(node, schema), schema=schema, network=self.name)
-        wrong = complaint(node, schema, met.facts, operands)
+        facts, wrong = self._record(node, schema)
+        met = Met(node=node, operands=operands, facts=dict(facts), schema=schema, network=self.name)
+        wrong = wrong or heavy(node.op_type, operands)
         if wrong:
             raise met.refuse(f"{wrong}: the file is damaged")
         first = met.first
@@ -175,6 +179,18 @@ class Walk:
             self._data(met, place)
         else:
             self._fold(met)
+
+    def _record(self, node: onnx.NodeProto, schema: Any) -> tuple[dict[str, Any], str]:
+        """A node's attributes in plain values and what is wrong with them: worked out once for nodes that are alike."""
+        if node.op_type in _HOLDING:
+            facts = facts_of(node, schema)
+            return facts, complaint(node, schema, facts)
+        attributes = [attribute.SerializeToString() for attribute in node.attribute]
+        key = (node.op_type, node.domain, len(node.input), len(node.output), any(node.output), *attributes)
+        if key not in self.records:
+            facts = facts_of(node, schema)
+            self.records[key] = facts, complaint(node, schema, facts)
+        return self.records[key]
 
     def _branch(self, node: onnx.NodeProto, condition: bool) -> None:
         """The branch of an If whose condition is known."""
@@ -206,8 +222,9 @@ class Walk:
     def _fold(self, met: Met) -> None:
         """A node of constants alone: its entries where they are few and known, its shape otherwise."""
         given = [None if v is None else array_of(v) for v in met.operands]
-        known = all(a is not None or v is None for a, v in zip(given, met.operands, strict=True))
         kinds = self._output_kinds(met)
+        known = all(a is not None or v is None for a, v in zip(given, met.operands, strict=True))
+        known = known and not any(map(_is_weight, kinds))
         outs = folded(met.node, given, met.facts, self.opset, kinds) if known else None
         weights = sum(v.weights for v in self._weighed(met) if v is not None)
         origin: Any = "weight" if any(v is not None and v.origin == "weight" for v in met.operands) else "made"
@@ -309,6 +326,11 @@ class Walk:
         if owner.path and step_at(met.node) == owner.path:
             kind = {"MaxPool": "max", "AveragePool": "mean"}.get(met.node.op_type, "blur")
             owner.inserted = (kind, tuple(met.facts["strides"]), len(self.made) - 1)
+
+
+def _is_weight(kind: Kind | None) -> bool:
+    """Whether a constant holds no sizes, places or choices: its entries are not worked out."""
+    return kind is not None and kind.elem not in _SIZES and kind.shape is not None and math.prod(kind.shape) > _FEW
 
 
 def _apart(shape: Sequence[int]) -> tuple[tuple[int, ...], ...]:
