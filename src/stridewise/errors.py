@@ -2,6 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 
+LARGEST = 2**31 - 1
+"""The largest whole number that a size, a count or a seed may be."""
+
 
 def by(sizes: Iterable[object]) -> str:
     """Sizes as messages, plans and the command line write them.

@@ -57,7 +57,7 @@ _FILE = "slide.png"
 @click.option(
     "--walk",
     "steps",
-    type=click.IntRange(min=0),
+    type=click.IntRange(0, 100_000),
     default=0,
     metavar="N",
     help="Write out the first N steps of each stride: window, products, sum.",

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from stridewise.errors import LoadError, MissingExtraError, StridewiseError, UsageError
+from stridewise.files import is_file
 from stridewise.ir import Graph
 from stridewise.models import huggingface, zoo
 
@@ -70,6 +71,8 @@ def resolve(spec: str | ModelSpec) -> ModelSpec:
         raise UsageError(f"model '{spec}': say which function makes the model: {spec}:factory")
     if spec and huggingface.is_folder(spec.removesuffix(":backbone")):
         return ModelSpec("hf", spec)
+    if len(spec) > 255 and "/" not in spec:
+        raise LoadError(f"model '{spec[:40]}...': a name of {len(spec)} letters is none; a model is {_FORMS}")
     if spec and Path(spec).is_dir():
         raise LoadError(f"{spec}: is a folder without config.json: of a folder a model of transformers is read")
     if colon:
@@ -207,7 +210,7 @@ def _nnunet() -> Any:
 
 
 def _read_exported(path: str, trust: bool) -> nn.Module:
-    if not Path(path).is_file():
+    if not is_file(path):
         raise LoadError(f"{path}: no such file")
     if not trust:
         raise LoadError(
@@ -300,7 +303,7 @@ def _import_once(where: str) -> Any:
                 raise LoadError(f"py:{where}: its import failed: no module '{error.name}'") from error
             raise LoadError(f"py:{where}: no such module, seen from {Path.cwd()}") from error
     file = Path(where)
-    if not file.is_file():
+    if not is_file(file):
         raise LoadError(f"{where}: no such file")
     name = f"_stridewise_{file.stem}"
     spec = importlib.util.spec_from_file_location(name, file)
