@@ -53,6 +53,11 @@ def front(
     whose limits every plan keeps.
     Raises: PlanError in one line where nothing is free, no plan meets the limits, or there are too many to weigh;
     UsageError for a target that is none.
+
+    >>> graph = sw.trace(sw.load("builtin:resnet20-narrow"), (3, 32, 32))
+    >>> front = sw.front(graph, max_macs="0.8x", output_stride=4)
+    >>> [point.macs for point in front.points]
+    [5036352, 5257536, 7493952, 7856448, 8077632]
     """
     check_graph(graph, "front")
     graph = graph if inputs is None else with_sizes(graph, tuple(inputs))
