@@ -137,6 +137,8 @@ def load(
         import torch
     except ModuleNotFoundError as error:
         raise MissingExtraError("torch", "torch", f"loading {spec}") from error
+    if kwargs.get("pretrained"):
+        raise UsageError(f"{spec}: nothing is downloaded, so pretrained weights are not: give their file, weights=...")
     meta = torch.device(device).type == "meta"
     if meta and weights is not None:
         raise UsageError(f"{spec}: weights cannot be loaded on the meta device")
