@@ -1,19 +1,16 @@
 """`stridewise fit`: which strides a data set permits."""
 
 import json
-import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
 from stridewise.cli.arguments import write_page
+from stridewise.cli.standing import counting
 from stridewise.data import FORMATS, open_dataset
 from stridewise.data.look import look as pictured
 from stridewise.data.picture import Size
-from stridewise.data.records import Progress, Task
+from stridewise.data.records import Task
 from stridewise.datafit import Limits, findings, fit, stride_set
 from stridewise.datafit.strides import DEFAULT, Stride, StrideSet, written
 from stridewise.errors import UsageError
@@ -90,7 +87,7 @@ def command(
     if network is not None:
         strides = (*(strides or DEFAULT), network[0])
         receptive_field = receptive_field or network[1]
-    with _progress() as progress:
+    with counting("pictures") as progress:
         dataset = open_dataset(data, task, format, mask_suffix=mask_suffix, progress=progress)
         result = fit(
             dataset,
@@ -162,28 +159,3 @@ def _as_json(strides: StrideSet, found: tuple[Finding, ...]) -> dict[str, object
 
 def _pixels(field: Size | None) -> str:
     return "unknown" if field is None else f"{field[0]}x{field[1]}"
-
-
-@contextmanager
-def _progress() -> Iterator[Progress | None]:
-    """A bar on standard error, on a terminal, for whatever takes over a second."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import Progress as Bar
-
-    with Bar(console=Console(stderr=True), transient=True) as bar:
-        bar.stop()
-        begin, task = time.monotonic(), bar.add_task("pictures")
-        shown = False
-
-        def advance(done: int, total: int) -> None:
-            nonlocal shown
-            if not shown and time.monotonic() - begin > 1:
-                bar.start()
-                shown = True
-            if shown:
-                bar.update(task, completed=done, total=total)
-
-        yield advance

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from stridewise.errors import LoadError, MissingExtraError, StridewiseError, UsageError
+from stridewise.errors import LoadError, MissingExtraError, StridewiseError, UsageError, staying
 from stridewise.ir import Graph
 from stridewise.models import huggingface, zoo
 
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 Kind: TypeAlias = Literal["timm", "torchvision", "builtin", "onnx", "py", "pt2", "hf", "nnunet"]
 InputSpec: TypeAlias = Sequence[int] | str | Mapping[str, Any]
 _KINDS: tuple[Kind, ...] = ("timm", "torchvision", "builtin", "onnx", "py", "pt2", "hf", "nnunet")
-_NOT_THEIRS = str(Path(__file__).parent)  # frames of the loader itself, in a traceback through somebody's code
+_HERE = Path(__file__).parent
+_NOT_THEIRS = (str(_HERE), str(_HERE.parent / "errors.py"))  # frames around somebody's code, in a traceback through it
 _FORMS = (
     "timm:NAME, torchvision:NAME, builtin:NAME, a .onnx file, file.py:factory, py:pkg.mod:factory, hf:FOLDER, "
     "plans.json:CONFIGURATION of nnU-Net or pt2:FILE"
@@ -160,7 +161,8 @@ def _made(spec: ModelSpec, trust: bool, meta: bool, kwargs: dict[str, Any]) -> n
 def _code_of(what: object) -> Iterator[None]:
     """Whatever a library's or a user's own code raises, as a LoadError with the line it came from."""
     try:
-        yield
+        with staying():
+            yield
     except StridewiseError:
         raise
     except Exception as error:  # any code may be behind a name

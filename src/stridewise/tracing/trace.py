@@ -15,7 +15,7 @@ from torch import nn
 
 from stridewise.building.builder import Builder, frontier
 from stridewise.building.slots import with_slots
-from stridewise.errors import StridewiseError, TraceError, by
+from stridewise.errors import StridewiseError, TraceError, by, staying
 from stridewise.ir import End, Graph
 from stridewise.tracing.clone import Cloner
 from stridewise.tracing.ended import ended_at
@@ -194,7 +194,7 @@ def _run(
     name: str,
 ) -> Any:
     try:
-        with warnings.catch_warnings(), torch.no_grad(), tracer:
+        with warnings.catch_warnings(), torch.no_grad(), tracer, staying():
             warnings.simplefilter("ignore")  # about speed or deprecations, and not about the shapes
             args, named = called(forward, arguments)
             return copy(*args, **named)
