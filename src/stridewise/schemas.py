@@ -221,6 +221,7 @@ _TABLE: dict[str, tuple[Callable[..., Schema], Mapping[str, Schema], Mapping[str
         {"format": {"const": 1}},
         {
             "model": _TEXT,
+            "fingerprint": _TEXT,
             "input": _INPUT,
             "keep_weights": _YES,
             "means": {"enum": ["dense", "grid"]},

@@ -153,14 +153,22 @@ def open_model(model: str, inputs: Sequence[str], trust: bool, opaque: Sequence[
         return open_graph(spec, given, trust=trust, opaque=opaque)
 
 
-def read_plans(paths: Sequence[str]) -> "dict[str, Plan]":
-    """Plans by the names of their files."""
+def force_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """--force, of commands that take plan files."""
+    return click.option(
+        "--force", is_flag=True, help="Take a plan of another network that has the sites it names, as they were."
+    )(command)
+
+
+def read_plans(paths: Sequence[str], force: bool = False) -> "dict[str, Plan]":
+    """Plans by the names of their files; force: for whatever network has their sites."""
     from stridewise.plans import Plan
 
     plans: dict[str, Plan] = {}
     for path in paths:
         name = Path(path).stem
-        plans[path if name in plans else name] = Plan.read(path)
+        plan = Plan.read(path)
+        plans[path if name in plans else name] = plan.forced() if force else plan
     return plans
 
 

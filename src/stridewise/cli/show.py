@@ -6,6 +6,7 @@ import click
 
 from stridewise.cli.arguments import (
     MODEL_HELP,
+    force_option,
     model_options,
     opaque_option,
     open_model,
@@ -22,6 +23,7 @@ from stridewise.cli.arguments import (
 )
 @model_options
 @opaque_option
+@force_option
 @click.option("--plan", "plans", multiple=True, metavar="FILE", help="A plan (TOML) to set beside; repeatable.")
 @click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="Pictures at once, for the costs.")
 @click.option("--train", is_flag=True, help="Also the memory that backward keeps.")
@@ -35,6 +37,7 @@ def command(
     trust: bool,
     opaque: tuple[str, ...],
     plans: tuple[str, ...],
+    force: bool,
     batch: int,
     train: bool,
     every: bool,
@@ -46,7 +49,7 @@ def command(
     """Parse, show, print."""
     from stridewise.showing.show import show
 
-    named = read_plans(plans)
+    named = read_plans(plans, force)
     report = show(open_model(model, inputs, trust, opaque), named, batch=batch, train=train)
     for path, make in ((html, report.to_html), (svg, report.to_svg)):
         if path is not None:

@@ -55,7 +55,7 @@ def answer(graph: Graph, ran: Ran, limits: Mapping[str, Any], now: Spent) -> Fro
             activations=now.activations,
             output_stride=_today(graph),
             changes=0,
-            make=lambda: Plan(model=graph.model, input=graph.input),
+            make=lambda: Plan(model=graph.model, fingerprint=graph.fingerprint, input=graph.input),
         ),
         limits=limits,
         tolerance=ran.tolerance,
@@ -104,4 +104,4 @@ def _completed(graph: Graph, program: Program, steps: Sequence[Step]) -> Plan:
                 insert[move.slot] = Setting(stride=step, was=move.today, downsample=move.kind)
             else:
                 sites[move.key] = Setting(stride=step, was=move.today)
-    return Plan(sites=sites, insert=insert, model=graph.model, input=graph.input)
+    return Plan(sites=sites, insert=insert, model=graph.model, fingerprint=graph.fingerprint, input=graph.input)

@@ -50,6 +50,7 @@ def make_plan(
         sites=settings,
         insert=insert,
         model=graph.model,
+        fingerprint=graph.fingerprint,
         input=graph.input,
         keep_weights=keep_weights,
         means=means,
