@@ -48,6 +48,8 @@ def _open(fields: Mapping[str, Schema], more: Mapping[str, Schema] | None = None
 _SIZES, _STEPS = _many(_WHOLE), _many(_STEP)
 _INPUT = {"anyOf": [_SIZES, _by_name(_SIZES)]}
 _FINDING = _whole({"rule": _TEXT, "severity": {"enum": ["info", "warning", "error"]}, "key": _TEXT, "message": _TEXT})
+_SCALE = _whole({"unit": _TEXT, "step": _many(_NUMBER)})
+_SCALED = _by_name(_maybe(_many(_maybe(_NUMBER))))
 _LAYER = _whole(
     {
         "key": _TEXT,
@@ -70,7 +72,8 @@ _LAYER = _whole(
         "activations": _WHOLE,
         "read_coverage": _NUMBER,
         "channel_ceiling": _maybe(_NUMBER),
-    }
+    },
+    {"scaled": _SCALED},
 )
 _VIEW = {
     "totals": _open(
@@ -84,7 +87,7 @@ _VIEW = {
             "start": _SIZES,
             "smallest_input": _many(_maybe(_WHOLE)),
         },
-        {"kept_bytes": _WHOLE},
+        {"kept_bytes": _WHOLE, "scaled": _SCALED},
     ),
     "outputs": _many(
         _open(
@@ -93,7 +96,8 @@ _VIEW = {
                 "size": _SIZES,
                 "cumulative_stride": _many(_maybe(_STEP)),
                 "receptive_field": _SIZES,
-            }
+            },
+            {"scaled": _SCALED},
         )
     ),
     "layers": _many(_LAYER),
@@ -134,7 +138,7 @@ _SHOW = (
         ),
         "unknown": _many(_whole({"key": _TEXT, "op": _TEXT, "message": _TEXT})),
     },
-    {"notes": _many(_TEXT), "plans": _many(_open({"plan": _TEXT, **_VIEW}))},
+    {"scale": _SCALE, "notes": _many(_TEXT), "plans": _many(_open({"plan": _TEXT, **_VIEW}))},
 )
 _FIT_ROW = _open({"strides": _many(_SIZES), "positions": _NUMBER, "classes": _many({"type": "object"})})
 _MEASURED_ROW = _open(
@@ -187,7 +191,10 @@ _TABLE: dict[str, tuple[Callable[..., Schema], Mapping[str, Schema], Mapping[str
                 )
             ),
         },
-        {},
+        {
+            "scale": _SCALE,
+            "scaled": _whole({"axes": _many(_open({"works": _many(_ANY)})), "near": _maybe(_SCALED)}),
+        },
     ),
     "lengths": (_whole, {"layer": _TEXT, "axis": _WHOLE, "formula": _many(_TEXT), "python": _TEXT}, {}),
     "places": (
@@ -266,7 +273,17 @@ _TABLE: dict[str, tuple[Callable[..., Schema], Mapping[str, Schema], Mapping[str
             "recommended": _maybe(_many(_SIZES)),
             "data_report": _open({"found": _WHOLE, "kept": _WHOLE, "notes": _many(_TEXT)}),
         },
-        {},
+        {
+            "scale": _SCALE,
+            "scaled": _whole(
+                {
+                    "sets": _many(_many(_many(_NUMBER))),
+                    "recommended": _maybe(_many(_many(_NUMBER))),
+                    "receptive_field": _maybe(_many(_NUMBER)),
+                    "sizes": _maybe(_by_name(_NUMBER)),
+                }
+            ),
+        },
     ),
     "measure": (
         _open,

@@ -17,6 +17,7 @@ from stridewise.errors import UsageError
 if TYPE_CHECKING:
     from stridewise.ir import Graph
     from stridewise.plans import Plan
+    from stridewise.report.scale import Scale
     from stridewise.shown import Shown
 
 Shape = tuple[int, ...]
@@ -93,6 +94,41 @@ def opaque_option(command: Callable[..., Any]) -> Callable[..., Any]:
         metavar="MODULE|OP",
         help="Do not report ops without a rule in this module, or of this name: what follows them stays unknown.",
     )(command)
+
+
+class _ScaleType(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.3 on
+    """A scale such as 1x1x3mm; `bare`: the unit of a number without one."""
+
+    name = "scale"
+
+    def __init__(self, bare: str = "") -> None:
+        self.bare = bare
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> "Scale":
+        from stridewise.report.scale import Scale
+
+        return Scale.read(value, "scale" if param is None else param.opts[0], self.bare)
+
+
+def scale_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """--rate, --spacing, --gsd and --pixel: what a position of the input measures, handed on as `scale`."""
+
+    @functools.wraps(command)
+    def run(*args: Any, **given: Any) -> Any:
+        said = {name: found for name in names if (found := given.pop(name)) is not None}
+        if len(said) > 1:
+            raise UsageError(f"{' and '.join(f'--{name}' for name in said)}: say one of them")
+        return command(*args, scale=next(iter(said.values()), None), **given)
+
+    names = ("rate", "spacing", "gsd", "pixel")
+    for option, bare, metavar, about in (
+        ("--pixel", "", "2um", "Of a pixel under the microscope: lengths in this unit too."),
+        ("--gsd", "", "0.3m", "Ground sample distance, of a pixel seen from above: lengths in this unit too."),
+        ("--spacing", "", "1x1x3mm", "Of the voxels, an entry an axis or one for all: lengths in this unit too."),
+        ("--rate", "Hz", "HZ", "Samples a second, 16000 or 16kHz: lengths in ms too."),
+    ):
+        run = click.option(option, type=_ScaleType(bare), metavar=metavar, help=about)(run)
+    return run
 
 
 def parse_sizes(what: str, text: str, example: str = "3x224x224") -> Shape:

@@ -132,9 +132,11 @@ def _check_network(graph: Graph, plan: Plan) -> None:
     """Refuse a plan for a network whose sites are others, even where those that the plan names are there."""
     here = graph.fingerprint
     if plan.fingerprint and here and plan.fingerprint != here:
+        for key, setting in plan.insert.items():  # which says more where the plan is there already
+            _slot(graph, key, setting)
         raise PlanError(
             f"{graph.model} has {here}; the plan was made for {plan.model or 'another network'}, which has "
-            f"{plan.fingerprint}: make a plan for this network, or take it all the same with --force (plan.forced())"
+            f"{plan.fingerprint}: make a plan for this network, or take it with --force (plan.forced() in Python)"
         )
 
 

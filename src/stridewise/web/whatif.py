@@ -17,6 +17,7 @@ from stridewise.fronts.front import front
 from stridewise.fronts.result import Front
 from stridewise.ir import Graph
 from stridewise.plans import Plan, Setting, asked_of
+from stridewise.report.scale import Scale
 from stridewise.report.values import plain
 from stridewise.rewrites.certify import certify
 from stridewise.rewrites.completion import make_plan
@@ -32,16 +33,19 @@ _MOST_CHANGES = 200
 
 @dataclass(frozen=True, slots=False, kw_only=True, eq=False)
 class Studied:
-    """A traced network with what every what-if is compared with, computed once. live: it is no file."""
+    """A traced network with what every what-if is compared with, computed once. live: it is no file. scale: of a
+    pixel, in whose unit the page says lengths too."""
 
     graph: Graph
     live: bool = True
+    scale: Scale | None = None
 
     @cached_property
     def original(self) -> Json:
         """The page's data for the network as it came: `show --json` and what the ladder needs beside it."""
         state = evaluate(self.graph, smallest=False)
-        return show(self.graph).page_data() | {"kinds": kinds(self.graph), "fields": fields_json(state)}
+        scale = {} if self.scale is None else {"scale": self.scale.over(self.graph.axes).to_json()}
+        return show(self.graph).page_data() | scale | {"kinds": kinds(self.graph), "fields": fields_json(state)}
 
     @cached_property
     def front(self) -> Front:
