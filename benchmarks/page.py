@@ -24,7 +24,7 @@ NETWORKS = {
     "timm:hrnet_w18": [{"conv1": "1"}, {"conv2": "1"}, {"conv1": "1", "conv2": "1"}, {"conv1": "1x2"}],
 }
 RESULTS = Path(__file__).resolve().parent / "results" / "page.md"
-BOUNDS = {"torchvision:resnet50": 5.0, "timm:hrnet_w18": 20.0}
+BOUNDS = {"torchvision:resnet50": 5.0, "timm:hrnet_w18": 15.0}
 
 
 def measured(name: str, rounds: int) -> dict[str, Any]:
@@ -47,8 +47,9 @@ def measured(name: str, rounds: int) -> dict[str, Any]:
         "Origin": f"http://127.0.0.1:{port}",
         "Content-Type": "application/json",
     }
-    trips, inside, sizes = [], [], []
+    trips, inside, sizes, again = [], [], [], []
     for turn in range(rounds + 8):
+        studied.forget()
         body = json.dumps({"network": 0, "changes": NETWORKS[name][turn % len(NETWORKS[name])]})
         begun = time.perf_counter()
         wire.request("POST", "/api/what-if", body, headers)
@@ -60,9 +61,12 @@ def measured(name: str, rounds: int) -> dict[str, Any]:
             trips.append(took)
             inside.append(json.loads(text)["ms"])
             sizes.append(len(text))
+            wire.request("POST", "/api/what-if", body, headers)
+            again.append(json.loads(wire.getresponse().read())["ms"])
     server.should_exit = True
     busy = []
     for turn in range(rounds):
+        studied.forget()
         begun = time.thread_time()
         studied.what_if({"changes": NETWORKS[name][turn % len(NETWORKS[name])]})
         busy.append((time.thread_time() - begun) * 1e3)
@@ -74,6 +78,7 @@ def measured(name: str, rounds: int) -> dict[str, Any]:
         "server_ms": {"median": round(statistics.median(inside), 2), "p95": round(_p95(inside), 2)},
         "processor_ms": {"median": round(statistics.median(busy), 2), "p95": round(_p95(busy), 2)},
         "round_trip_ms": {"median": round(statistics.median(trips), 2), "p95": round(_p95(trips), 2)},
+        "again_ms": {"median": round(statistics.median(again), 2), "p95": round(_p95(again), 2)},
         "bytes": {"median": int(statistics.median(sizes)), "most": max(sizes)},
         "bound_ms": BOUNDS[name],
         "load": round(os.getloadavg()[0], 1),
@@ -164,18 +169,19 @@ def table(found: list[dict[str, Any]]) -> str:
         f"Median and 95th percentile of {first['n']} requests over the loopback, milliseconds; {first['cores']} cores "
         f"{first['machine']}, Python {first['python']}.",
         f"Load while it ran: {first['load']:.0f}; where others worked on the machine too, the processor's time says "
-        "more than the server's.",
+        "more than the server's. Every request counts anew; the last column but one is the same plan asked again, as a "
+        "hand that drags to and fro does.",
         "Written by `python benchmarks/page.py`.",
         "",
-        "| network | layers | server | its processor time | bound | round trip | bytes |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| network | layers | server | its processor time | bound | round trip | again | bytes |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for row in found:
         times = [
             f"{row[key]['median']:.1f} ({row[key]['p95']:.1f})"
-            for key in ("server_ms", "processor_ms", "round_trip_ms")
+            for key in ("server_ms", "processor_ms", "round_trip_ms", "again_ms")
         ]
-        cells = [row["network"], row["layers"], *times[:2], row["bound_ms"], times[2], row["bytes"]["median"]]
+        cells = [row["network"], row["layers"], *times[:2], row["bound_ms"], *times[2:], row["bytes"]["median"]]
         lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(lines) + "\n"
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from skips import unlisted
+
 # Test processes side by side, and what they start, share the cores: with more threads than cores they wait for each
 # other. Set before torch is loaded.
 _SIDE_BY_SIDE = os.environ.get("PYTEST_XDIST_WORKER_COUNT")
@@ -13,10 +15,40 @@ if _SIDE_BY_SIDE:
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // int(_SIDE_BY_SIDE))))
 
 GOLDEN = Path(__file__).parent / "golden"
+ONLY_LISTED = os.environ.get("STRIDEWISE_SKIPS") == "listed"
+_skipped: list[tuple[str, str]] = []
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="Write tests/golden anew instead of comparing.")
+
+
+def _note(report: pytest.TestReport | pytest.CollectReport) -> None:
+    if report.skipped and not hasattr(report, "wasxfail"):
+        said = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        _skipped.append((report.nodeid.partition("::")[0], said.removeprefix("Skipped: ")))
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    _note(report)
+
+
+def pytest_collectreport(report: pytest.CollectReport) -> None:
+    _note(report)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Where only listed skips are allowed (CI), another one fails the run; worker processes leave that to the first."""
+    if ONLY_LISTED and not hasattr(session.config, "workerinput") and unlisted(_skipped):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    lines = unlisted(_skipped) if ONLY_LISTED else []
+    if lines:
+        terminalreporter.section("skipped, and not listed in tests/skips.toml", red=True)
+        for line in lines:
+            terminalreporter.line(line)
 
 
 @pytest.fixture

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -34,6 +35,11 @@ def plan(
     request: site, module or "+slot" -> a stride: 1, (1, 2), or text as on the command line ("2:blur:3").
     output_stride: the most any map may step, one number or one an axis. keep_weights: steps that go become dilation.
     means: "dense", or "grid" to take means on the coarse grid. Raises: PlanError naming what forbids it.
+
+    >>> graph = sw.trace(sw.load("builtin:resnet20-narrow"), (3, 32, 32))
+    >>> plan = sw.plan(graph, output_stride=2)
+    >>> {slot: (setting.was, setting.stride) for slot, setting in plan.insert.items()}
+    {'layers.6': ((2, 2), (1, 1))}
     """
     check_graph(graph, "plan")
     made = make_plan(graph, request, output_stride=output_stride, keep_weights=keep_weights, means=means)
@@ -67,6 +73,13 @@ def apply(model: Any, plan: Plan, *, input: Any = None, out: str | Path | None =
 
     An ONNX file (its path) stays as it is, and the changed network is written to `out`. input: the input to check sizes
     at, where it is not the plan's. Raises: PlanError in one line, the model left as it was, nothing written.
+
+    >>> model = sw.load("builtin:resnet20-narrow")
+    >>> plan = sw.plan(sw.trace(model, (3, 32, 32)), {"+layers.3": 1})
+    >>> done = sw.apply(model, plan)
+    >>> print(done)
+    +layers.3: no step
+    >>> done.undo()
     """
     _check_plan(plan, "apply")
     if isinstance(model, str | Path):
@@ -89,6 +102,11 @@ def preview(graph: Graph, plan: Plan) -> Preview:
 
     `.graph` is the network under the plan, which `sw.show` and `sw.check` take.
     Raises: PlanError where it does not fit.
+
+    >>> graph = sw.trace(sw.load("builtin:resnet20-narrow"), (3, 32, 32))
+    >>> seen = sw.preview(graph, sw.plan(graph, {"+layers.3": 1}))
+    >>> [float(s) for s in sw.show(seen.graph).totals.output_stride]
+    [2.0, 2.0]
     """
     from stridewise.rewrites import preview as room
 
@@ -110,6 +128,11 @@ def verify(
     model: a live model, or the path of an ONNX file. sizes: input sizes to compare at besides `input`, an entry an
     axis; where none are given two with remainders. `.holds` is None where nothing could have shown the contrary.
     Raises: PlanError where the plan cannot be carried out.
+
+    >>> model = sw.load("builtin:resnet20-narrow")
+    >>> plan = sw.plan(sw.trace(model, (3, 16, 16)), {"+layers.3": 1})
+    >>> sw.verify(model, plan).holds
+    True
     """
     _check_plan(plan, "verify")
     if isinstance(model, str | Path):
@@ -122,7 +145,19 @@ def verify(
 
 
 def code(model: Any, plan: Plan, *, input: Any = None) -> str:
-    """The plain PyTorch lines that do to `model` what `plan` says; the model stays as it is. Raises: PlanError."""
+    """The plain PyTorch lines that do to `model` what `plan` says; the model stays as it is. Raises: PlanError.
+
+    >>> import torch
+    >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3, stride=2), torch.nn.Conv2d(4, 4, 3))
+    >>> plan = sw.plan(sw.trace(net, (3, 33, 33)), {"0": 1}, keep_weights=True)
+    >>> lines = sw.code(net, plan)
+    >>> [line for line in lines.splitlines() if line.endswith("(2, 2)")]
+    ['at("1").dilation = (2, 2)']
+    >>> before = net(torch.ones(1, 3, 33, 33))
+    >>> exec(lines, {"model": net})
+    >>> torch.allclose(net(torch.ones(1, 3, 33, 33))[..., ::2, ::2], before, atol=1e-6)
+    True
+    """
     import copy
 
     from stridewise.surgery.apply import apply_to_model
@@ -133,27 +168,59 @@ def code(model: Any, plan: Plan, *, input: Any = None) -> str:
     return code_of(model, changed, plan, apply_to_model(changed, plan, input=input))
 
 
-def export(model: Any, path: str | Path, *, plan: Plan | None = None, input: Any = None) -> float:
+def export(
+    model: Any, path: str | Path, *, plan: Plan | None = None, input: Any = None, open_sizes: bool = False
+) -> float:
     """Write `model`, under `plan` where one is given, as an ONNX file; the largest relative difference of its outputs
     in onnxruntime. The model stays as it is.
 
-    input: channels and sizes the file is made for, those of the plan where none are given. Raises: PlanError.
+    input: channels and sizes the file is made for, those of the plan where none are given. open_sizes: the file takes
+    inputs of other sizes too, with its paddings computed when it runs; it was run at five of them beside the model.
+    Raises: PlanError, also where no file equals the model at every size.
+
+    >>> model = sw.load("builtin:resnet20-narrow")
+    >>> sw.export(model, "net.onnx", input=(3, 16, 16)) < 1e-5  # the largest relative difference
+    True
     """
     from stridewise.surgery.apply import apply_to_model
-    from stridewise.surgery.export import export_onnx
+    from stridewise.surgery.export import export_onnx, export_open
 
     spec = input or (plan.input if plan is not None else None) or (3, 224, 224)
     modes = [(m, m.training) for m in model.modules()]
     if plan is not None:
         _check_plan(plan, "export")
-    done = None if plan is None else apply_to_model(model, plan, input=spec)
+
+    @contextmanager
+    def changed() -> Iterator[None]:
+        done = None if plan is None else apply_to_model(model, plan, input=spec)
+        try:
+            yield
+        finally:
+            if done is not None:
+                done.undo()
+
     try:
-        return export_onnx(model, spec, Path(path))
+        if open_sizes:
+            return export_open(
+                model, changed, lambda before, after: _carried(before, after, plan, spec), spec, Path(path)
+            )
+        with changed():
+            return export_onnx(model, spec, Path(path))
     finally:
-        if done is not None:
-            done.undo()
         for module, was in modes:
             module.training = was
+
+
+def _carried(before: Path, after: Path, plan: Plan | None, spec: Any) -> None:
+    """Carry a plan for a live model out on the file that was exported from it."""
+    from stridewise.onnxfile.apply import apply_to_file
+    from stridewise.tracing.inputs import arguments_of
+
+    if plan is None:
+        before.replace(after)
+        return
+    shapes = {key: argument.sizes for key, argument in arguments_of(spec).items() if not argument.is_plain}
+    apply_to_file(before, plan, after, input=shapes)
 
 
 def _check_plan(found: object, asker: str) -> None:

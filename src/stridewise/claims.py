@@ -21,6 +21,7 @@ from torch import nn
 from torch.nn import functional
 
 import stridewise as sw
+from stridewise.convolution import convolve, read_kernel
 from stridewise.data import digits
 from stridewise.errors import UsageError
 from stridewise.measuring.capture import run_watched
@@ -271,6 +272,43 @@ def _pooled(model: nn.Module, paths: list[str], x: torch.Tensor) -> dict[str, An
     return {path: np.concatenate(parts).astype(np.float64) for path, parts in rows.items()}
 
 
+def pattern() -> dict[str, Any]:
+    """A filter's own pattern planted in noise, at every place of a step's period: whether the map's brightest cell
+    stands there where a window does, at how many places it is the nearest one, and where no window reads any of it."""
+    filters = {name: np.asarray(read_kernel(name)[1]) for name in ("laplacian", "gabor:9:45", "gaussian:15")}
+    for name, layer in (("torchvision:resnet18", "conv1"), ("torchvision:mobilenet_v2", "features.0.0")):
+        torch.manual_seed(0)
+        weight = sw.load(name).get_parameter(f"{layer}.weight")
+        filters[f"{name}, {layer}, filter 0"] = weight[0].detach().double().numpy()
+    return {name: {f"stride {s}": planted(own, s) for s in (1, 2, 4, 8, 16)} for name, own in filters.items()}
+
+
+def planted(weight: np.ndarray[Any, Any], stride: int, noise: float = 0.02) -> dict[str, float]:
+    """The pattern at every phase of a stride, over noise of this share of its deviation; 1 is the answer to itself.
+
+    under a window: the answer where a window stands on it, if that is the brightest cell, else 0; found: share of all
+    places where the brightest cell is the nearest one; jumped over: share that no window reads a part of.
+    Shape: weight (rows, columns) or (channels, rows, columns).
+    """
+    filters = (weight - weight.mean()).reshape(1, -1, *weight.shape[-2:])
+    size, taps, answers = 96, filters.shape[2:], dict[tuple[int, int], float]()
+    around = np.random.default_rng(0).normal(0, noise * filters.std(), (filters.shape[1], size, size))
+    jumped = 0
+    for place in np.ndindex(stride, stride):
+        x, at = around.copy(), [32 + k for k in place]
+        x[(slice(None), *(slice(a, a + n) for a, n in zip(at, taps, strict=True)))] += filters[0]
+        made = convolve(x, filters, stride=stride)[0]
+        best = np.unravel_index(int(made.argmax()), made.shape)
+        if all(2 * abs(int(cell) * stride - a) <= stride for cell, a in zip(best, at, strict=True)):
+            answers[place] = float(made[best] / (filters**2).sum())
+        jumped += any(k >= n and stride - k >= n for k, n in zip(place, taps, strict=True))
+    return {
+        "under a window": round(answers.get((0, 0), 0.0), 2),
+        "found": round(len(answers) / stride**2, 3),
+        "jumped over": round(jumped / stride**2, 3),
+    }
+
+
 CLAIMS: dict[str, Callable[[], dict[str, Any]]] = {
     "cost": cost,
     "detail": kept,
@@ -279,5 +317,6 @@ CLAIMS: dict[str, Callable[[], dict[str, Any]]] = {
     "memory": memory,
     "shift": shift,
     "field": field,
+    "pattern": pattern,
     "abstraction": abstraction,
 }

@@ -41,6 +41,11 @@ class Plan(Shown):
     keep_weights: steps that go are replaced by dilation, so that trained weights stay exact. means: "dense" or "grid".
     input: channels and sizes it was made at, by name where the network takes several inputs. fingerprint: of the sites
     of the network it was made for (`Graph.fingerprint`), "" where nothing is known of them; another is refused.
+
+    >>> graph = sw.trace(sw.load("builtin:resnet20-narrow"), (3, 32, 32))
+    >>> sw.plan(graph, {"+layers.3": 1}).write("plan.toml")
+    >>> sw.Plan.read("plan.toml").insert["layers.3"].stride
+    (1, 1)
     """
 
     sites: Mapping[str, Setting] = field(default_factory=dict)

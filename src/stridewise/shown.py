@@ -75,6 +75,9 @@ def figure(result: Shown) -> Any:
     """The result's pictures as a matplotlib `Figure`: save it, or change it before.
 
     Raises: UsageError for what has no picture, MissingExtraError without matplotlib.
+
+    >>> report = sw.show(sw.trace(sw.load("builtin:resnet20-narrow"), (3, 32, 32)))
+    >>> sw.figure(report).savefig("ladder.png")
     """
     from stridewise.report.figure import drawn
 

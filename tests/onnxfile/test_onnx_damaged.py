@@ -184,6 +184,52 @@ def test_devices_and_pipes_are_not_opened(tmp_path: Path) -> None:
             read_onnx(path)
 
 
+def test_a_row_without_end_takes_no_memory() -> None:
+    """onnx's inference of entries writes one down for each position of a row: 10**12 of them here."""
+    net = Net(1, 3, 32, 32, opset=17)
+    row = net.add("Reshape", "x", net.constant(np.int64(10**12)))
+    with pytest.raises(StridewiseError, match="Reshape"):
+        read_onnx(net.bytes(net.add("Mul", row, row)))
+
+
+@pytest.mark.parametrize("length", ["", str(15 << 30), "many"])
+def test_entries_beside_the_file_are_read_only_where_they_are_few(tmp_path: Path, length: str) -> None:
+    """A shape of four numbers whose bytes are said to be 15 GiB, of a sparse file: its sizes stay unknown."""
+    net = Net(1, 3, 32, 32, opset=17)
+    x = net.conv("x", 4, 3, 3, 3)
+    model = net.model(net.add("Reshape", x, "far"))
+    far = TensorProto(name="far", dims=[4], data_type=TensorProto.INT64, data_location=TensorProto.EXTERNAL)
+    for key, value in (("location", "far.bin"), ("length", length))[: 1 + bool(length)]:
+        far.external_data.append(onnx.StringStringEntryProto(key=key, value=value))
+    model.graph.initializer.append(far)
+    with (tmp_path / "far.bin").open("wb") as out:
+        out.truncate(20 << 30)
+    onnx.save(model, tmp_path / "n.onnx")
+    graph = read_onnx(tmp_path / "n.onnx")
+    assert graph.nodes[-1].target == "Reshape"
+    assert not graph.tensors[graph.outputs[0]].known
+
+
+@pytest.mark.parametrize(
+    ("name", "scopes"),
+    [
+        ("/".join(["", *(f"a{i}" for i in range(5000)), "MaxPool"]), ""),
+        ("n", "[" + "'a', " * 200_000 + "]"),
+        ("n", "[" * 3000 + "]" * 3000),
+        ("n", "7"),
+    ],
+)
+def test_module_paths_without_end_are_none(name: str, scopes: str) -> None:
+    net = Net(1, 3, 32, 32, opset=17)
+    model = net.model(net.add("MaxPool", "x", kernel_shape=[2, 2], name=name))
+    if scopes:
+        entry = onnx.StringStringEntryProto(key="pkg.torch.onnx.name_scopes", value=scopes)
+        model.graph.node[0].metadata_props.append(entry)
+    graph = read_onnx(model.SerializeToString())
+    assert show(graph).to_json()
+    assert [node.path for node in graph.sites] == [name]
+
+
 def function(name: str, *calls: str) -> Any:
     """A function that calls others of its own domain, or Relu, one behind the other."""
     steps = calls or ("Relu",)

@@ -275,6 +275,12 @@ def test_drawn_graphs(tmp_path: Path) -> None:
     assert counts["exact"] >= COUNT // 8
 
 
+# Slices at open sizes, and a mean that counts padding of "SAME": refused once, when the plan was carried out.
+@pytest.mark.parametrize("seed", [1002, 1090, 1113, 1157, 1205, 1491])
+def test_what_was_refused_late_is_carried_out(seed: int, tmp_path: Path) -> None:
+    assert outcome(seed, tmp_path) == ([], "exact")
+
+
 @pytest.mark.zoo
 def test_many_drawn_graphs(tmp_path: Path) -> None:
     outcomes = {seed: outcome(seed, tmp_path) for seed in range(1000, 1900)}

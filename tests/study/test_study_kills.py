@@ -24,8 +24,9 @@ def logged(log, names, plan, budget, seed):
     with log.open("a") as file:
         print("begin", names[plan.to_toml()], budget, seed, file=file, flush=True)
         time.sleep(0.005)
+        found = drawn(plan, budget, seed)
         print("end", names[plan.to_toml()], budget, seed, file=file, flush=True)
-    return drawn(plan, budget, seed)
+    return found
 
 
 def names():
@@ -73,8 +74,8 @@ def test_killed_coordinators_lose_and_repeat_nothing(tmp_path, undisturbed):
     assert set(found.values()) == {1}
     ended = Counter(line[4:] for line in log.read_text().splitlines() if line.startswith("end "))
     assert len(ended) == TRAININGS
-    # Only what was running when its coordinator died is trained again.
-    assert sum(ended.values()) <= TRAININGS + kills
+    # What was finished is not trained again, but where a kill falls between the note here and what a training leaves.
+    assert sum(ended.values()) <= TRAININGS + 2
     assert answers(result) == undisturbed
 
 
@@ -99,5 +100,5 @@ def test_killed_workers_lose_and_repeat_nothing(tmp_path, undisturbed):
     assert set(found.values()) == {1}
     assert not any(row.error for row in result.rows)
     ended = Counter(line[4:] for line in log.read_text().splitlines() if line.startswith("end "))
-    assert sum(ended.values()) <= TRAININGS + WORKERS
+    assert sum(ended.values()) <= TRAININGS + 2
     assert answers(result) == undisturbed

@@ -73,3 +73,26 @@ def serious(page: Any) -> list[Any]:
         for v in found["violations"]
         if v["impact"] in ("serious", "critical")
     ]
+
+
+def rebuilt(rows: list[dict[str, Any]], edits: dict[str, Any]) -> list[dict[str, Any]]:
+    """The rows that the page makes of an answer."""
+    out: list[dict[str, Any]] = []
+    at = 0
+    for edit in edits["rows"]:
+        if isinstance(edit, dict):
+            out.append(edit)
+        elif len(edit) == 1:
+            out += rows[at : at + edit[0]]
+            at += edit[0]
+        else:
+            i, which, *values = edit
+            out.append({**rows[i], **dict(zip(edits["sets"][which], values, strict=True))})
+            at = i + 1
+    return out
+
+
+def fields_by(told: dict[str, Any]) -> dict[str, Any]:
+    """The fields by layer that the page makes of an answer."""
+    of = [{**f, "axes": [f["axes"][a] if isinstance(a, int) else a for a in f["axes"]]} for f in told["of"]]
+    return {key: of[which] for key, which in told["at"].items()}

@@ -58,9 +58,16 @@ test("the address holds the whole state", () => {
 
 test("edits rebuild rows: copies, changes, new ones, and ones left out", () => {
   const rows = ["a", "b", "c", "d"].map((key) => ({ key, n: 1 }));
-  const found = state.rebuilt(rows, [[1], { key: "+x", n: 9 }, { as: 2, n: 5 }, [1]]);
+  const found = state.rebuilt(rows, { sets: [["n"]], rows: [[1], { key: "+x", n: 9 }, [2, 0, 5], [1]] });
   assert.deepEqual(found.map((r) => `${r.key}${r.n}`), ["a1", "+x9", "c5", "d1"]);
   assert.equal(rows[2].n, 1);
+});
+
+test("fields come once each, and an axis that is like another as its number", () => {
+  const axis = { advance: 2, spans: [[0, 3], [1, 3]] };
+  const found = state.fieldsBy({ of: [{ axes: [axis, 0], approximate: false }], at: { a: 0, b: 0 } });
+  assert.deepEqual(found.a.axes, [axis, axis]);
+  assert.equal(found.a, found.b);
 });
 
 test("numbers read as on the command line", () => {

@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import Any, TypeAlias
 
 from stridewise.analyses.sizes import Maps
-from stridewise.axis import SELF, AxisMap, Field, Resize, Slice, Window, join_fields, smallest_field
+from stridewise.axis import SELF, AxisMap, Computed, Field, Resize, Slice, Window, join_fields, smallest_field
 from stridewise.ir import Graph, Grid, Sizes
 
 _NO_MAPS: Maps = {}
@@ -35,27 +35,32 @@ def fields(graph: Graph, sizes: Sequence[Sizes], maps: Maps = _NO_MAPS, smallest
     everything: list[bool] = []
     misaligned: list[tuple[int, int, tuple[Fraction, ...]]] = []
     cropped: list[bool] = []
+    repeats = any(_repeats(graph, grid) for grid in graph.grids)  # in few networks; where none does, no crop matters
     for grid in graph.grids:
         sources = grid.sources
         full.append(field_of(graph, grid, full, sizes, maps))
-        cropped.append(any(map(_crops, grid.maps)) or any(cropped[s] for s in sources))
         mixed = grid.mixes or not all(grid.local) or any(everything[s] for s in sources)
-        mixed = mixed or (cropped[-1] and _repeats(graph, grid))
+        if repeats:
+            cropped.append(any(map(_crops, grid.maps)) or any(cropped[s] for s in sources))
+            mixed = mixed or (cropped[-1] and _repeats(graph, grid))
         everything.append(mixed or (len(sources) > 1 and _drifts(graph, grid, full)))
         if smallest and grid.kind == "map" and least[sources[0]] == full[sources[0]]:
             least.append(full[-1])
         elif smallest:
             least.append(field_of(graph, grid, least, sizes, maps, smallest_field))
         if len(sources) > 1 and grid.kind == "join" and any(full[s] != full[sources[0]] for s in sources):
+            before: dict[int, Field] = {}
             for axis, those in enumerate(_sources_by_axis(graph, grid)):
                 parts = {id(full[s][axis]): full[s][axis] for s in those}  # mostly one and the same object
-                centres = [part.centre for part in parts.values()]
-                if any(c != centres[0] for c in centres):
+                if parts.keys() != before.keys():  # axes are mostly alike
+                    before, centres = parts, [part.centre for part in parts.values()]
+                if any(c is not centres[0] and c != centres[0] for c in centres):
                     misaligned.append((grid.index, axis, tuple(sorted(set(centres)))))
     return Fields(full=tuple(full), least=tuple(least), everything=tuple(everything), misaligned=tuple(misaligned))
 
 
 def _crops(change: AxisMap) -> bool:
+    change = change.inner if isinstance(change, Computed) else change
     return isinstance(change, Slice) or (isinstance(change, Window) and min(change.pad_begin, change.pad_end) < 0)
 
 
@@ -73,11 +78,11 @@ def _drifts(graph: Graph, grid: Grid, full: Sequence[tuple[Field, ...]]) -> bool
     first = full[grid.sources[0]]
     if all(full[s] is first for s in grid.sources):
         return False
-    return any(
-        full[s][axis].jump != full[those[0]][axis].jump
-        for axis, those in enumerate(_sources_by_axis(graph, grid))
-        for s in those[1:]
-    )
+    for axis, those in enumerate(_sources_by_axis(graph, grid)):
+        jump = full[those[0]][axis].jump
+        if any((j := full[s][axis].jump) is not jump and j != jump for s in those[1:]):
+            return True
+    return False
 
 
 def field_of(
@@ -164,6 +169,8 @@ def _followed(grid: Grid, known: Known, sizes: Sequence[Sizes] | Mapping[int, Si
     source, reference = grid.sources[0], grid.sources[-1]
     out = []
     for axis, change in enumerate(grid.maps):
+        if isinstance(change, Computed):
+            change = change.at(sizes[source][axis], sizes[reference][axis])
         inner, target = known[source][axis], known[reference][axis]
         factor = inner.jump / target.jump
         if isinstance(change, Resize):

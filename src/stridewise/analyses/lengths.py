@@ -85,6 +85,11 @@ def out_size(graph: Graph, layer: str = "", lengths: Any = None, *, axis: int = 
     layer: "" is the last map. lengths: input lengths along `axis`, the other axes as traced; without them the rule
     itself, a `LengthRule` (formula, Python to paste). An array of NumPy or PyTorch comes back as one.
     Raises: UsageError for a layer or axis that does not exist, GeometryError naming a length that does not run.
+
+    >>> graph = sw.trace(sw.load("builtin:resnet20-narrow"), (3, 32, 32))
+    >>> rule = sw.out_size(graph, "layers.9")
+    >>> rule(32)
+    8
     """
     check_graph(graph, "out_size")
     grid = grid_of(graph, layer)

@@ -138,6 +138,11 @@ def cells(graph: Graph, layer: str = "", size: Sequence[int] | None = None) -> C
 
     layer: "" is the last map. size: the input's sizes, as traced where none are given.
     Raises: UsageError, GeometryError.
+
+    >>> graph = sw.trace(sw.load("builtin:resnet20-narrow"), (3, 32, 32))
+    >>> grid = sw.cells(graph, "layers.9")
+    >>> [float(s) for s in grid.stride], grid.size, grid.centres[0]
+    ([4.0, 4.0], (8, 8), (1.5, 1.5))
     """
     fields, sizes = _fields(graph, layer, size)
     return Cells(
@@ -160,6 +165,11 @@ def map_points(
     points: whole numbers, an entry an axis, one point or many. to: "pixels" (points are cells) or "cells" (points are
     pixels). size: the input's sizes, as traced where none are given. Each position's own field is meant, whatever its
     phase. Raises: UsageError where a point lies outside or has other axes, GeometryError for sizes that don't run.
+
+    >>> graph = sw.trace(sw.load("builtin:resnet20-narrow"), (3, 32, 32))
+    >>> place = sw.map_points(graph, "layers.9", (2, 3))
+    >>> place.centres[0], place.boxes[0]
+    ((9.5, 13.5), ((-35, 54), (-31, 58)))
     """
     check_graph(graph, "map_points")
     if to not in ("pixels", "cells"):

@@ -25,8 +25,8 @@ def name_of(graph: Graph, node: Node) -> str:
     if node.key:
         return node.key
     name = f"{node.path}/{node.op}" if node.path else node.op
-    same = [n.index for n in graph.nodes if n.op == node.op and n.path == node.path and not n.key]
-    at = same.index(node.index)
+    # Those before it: most stand alone in their module, which begins not far behind.
+    at = sum(1 for n in graph.nodes[: node.index] if n.path == node.path and n.op == node.op and not n.key)
     return f"{name}#{at + 1}" if at else name
 
 
@@ -64,7 +64,7 @@ def size_of(graph: Graph, grid: Grid, sizes: Sequence[Sizes], given: Mapping[int
     if kind == "input":
         return tuple(given.get(grid.index, grid.sizes))
     if kind == "follow":
-        return sizes[grid.sources[-1]]
+        return tuple([sizes[grid.followed(axis)][axis] for axis in range(len(grid.sizes))])
     if kind == "concat":
         first = list(sizes[grid.sources[0]])
         first[grid.axis] = sum(sizes[s][grid.axis] for s in grid.sources)

@@ -21,7 +21,7 @@ from stridewise.analyses.state import State
 from stridewise.axis import AxisMap, Transposed, Window
 from stridewise.errors import UsageError
 from stridewise.findings import Finding
-from stridewise.ir import Node
+from stridewise.ir import Graph, Node
 
 OPS = ("conv", "depthwise", "transposed", "max_pool", "avg_pool", "any")
 WHAT = ("stride", "kernel", "kernel_product", "span", "span_product", "dilation", "padding", "ceil_mode")
@@ -56,6 +56,11 @@ class Limit:
         if self.one_of:
             return any(v not in self.one_of for v in kept)
         return any((self.low is not None and v < self.low) or (self.high is not None and v > self.high) for v in kept)
+
+    def refusal(self, values: Sequence[int], target: str) -> str:
+        """What is wrong with values that break it, with the source."""
+        said = "x".join(map(str, dict.fromkeys(values) if len(set(values)) == 1 else values))
+        return f"{self.what.replace('_', ' ')} {said}, and {target} takes {self} ({self.source})"
 
     def __str__(self) -> str:
         if self.equal:
@@ -161,30 +166,46 @@ def target_findings(state: State, target: Target) -> Iterator[Finding]:
     """SW401: a window the target does not take; SW402: a map too large for it; SW403: maps too many for its memory."""
     graph = state.graph
     for node in graph.nodes:
-        kind = _kind(node)
-        if kind is None or node.grid is None or not node.inputs:
+        limits = limits_on(target, node)
+        if not limits or node.grid is None:
             continue
         name, windows = name_of(graph, node), state.windows(node)
-        for limit in target.limits:
-            if kind not in limit.ops and "any" not in limit.ops:
-                continue
-            values = _values(limit, windows) if limit.what in WHAT else _maps(state, node, limit.what)
-            if not values or not limit.broken(values):
-                continue
-            said = "x".join(map(str, dict.fromkeys(values) if len(set(values)) == 1 else values))
-            text = f"{name}: {limit.what.replace('_', ' ')} {said}, and {target.name} takes {limit} ({limit.source})"
-            if limit.what in WHAT:
-                yield Finding(rule="SW401", severity="warning", key=name, message=text)
-            else:
-                yield Finding(rule="SW402", severity="warning", key=name, message=text)
+        for limit in limits:
+            values = values_of(limit, windows) if limit.what in WHAT else _maps(state, node, limit.what)
+            if values and limit.broken(values):
+                text = f"{name}: {limit.refusal(values, target.name)}"
+                if limit.what in WHAT:
+                    yield Finding(rule="SW401", severity="warning", key=name, message=text)
+                else:
+                    yield Finding(rule="SW402", severity="warning", key=name, message=text)
     if target.memory is not None:
-        needed = peak_bytes(graph, state.sizes) * target.bytes // max(graph.tensors[0].itemsize, 1)
+        needed = peak_bytes(graph, state.sizes) * target.bytes // itemsize(graph)
         if needed > target.memory:
             text = (
                 f"{graph.model}: {needed:,} bytes of maps are alive at once at {target.bytes} a value, "
                 f"and {target.name} has {target.memory:,} ({target.memory_source}). Step earlier, or shrink the input"
             )
             yield Finding(rule="SW403", severity="warning", key="", message=text)
+
+
+def limits_on(target: Target, node: Node) -> tuple[Limit, ...]:
+    """The limits of a target that concern an op."""
+    kind = _kind(node)
+    if kind is None or not node.inputs:
+        return ()
+    return tuple(limit for limit in target.limits if kind in limit.ops or "any" in limit.ops)
+
+
+def most_bytes(graph: Graph, target: Target) -> int | None:
+    """Bytes of maps, as this network counts them, that fill the target's memory; None where nothing is known."""
+    if target.memory is None:
+        return None
+    return ((target.memory + 1) * itemsize(graph) - 1) // target.bytes
+
+
+def itemsize(graph: Graph) -> int:
+    """Bytes of a value as this network counts them."""
+    return max(graph.tensors[0].itemsize, 1)
 
 
 def _kind(node: Node) -> str | None:
@@ -197,7 +218,7 @@ def _kind(node: Node) -> str | None:
     return "depthwise" if groups > 1 and channels and groups == channels[0] else "conv"
 
 
-def _values(limit: Limit, windows: Sequence[AxisMap]) -> list[int]:
+def values_of(limit: Limit, windows: Sequence[AxisMap]) -> list[int]:
     """What a limit looks at, an entry an axis; nothing where it does not concern these windows."""
     known = [w for w in windows if isinstance(w, Window | Transposed)]
     if len(known) < len(windows) or not known:
@@ -218,11 +239,16 @@ def _values(limit: Limit, windows: Sequence[AxisMap]) -> list[int]:
     return by_name[limit.what]
 
 
+def channels_of(node: Node) -> list[int]:
+    """The most channels that an op reads or makes; nothing where it has none of its own."""
+    channels = node.attrs.get("channels")
+    return [max(channels)] if channels else []
+
+
 def _maps(state: State, node: Node, what: str) -> list[int]:
     """The largest size an axis, or the most channels, among what a node reads and makes."""
     if what == "channels":
-        channels = node.attrs.get("channels")
-        return [max(channels)] if channels else []
+        return channels_of(node)
     assert node.grid is not None
     grids = [state.sizes[node.grid], state.sizes[state.incoming(node)]]
     return [max(sizes) for sizes in zip(*grids, strict=False)]

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 Shape = tuple[int, ...]
 
 MODEL_HELP = """MODEL is timm:NAME, torchvision:NAME, builtin:NAME, onnx:FILE or a .onnx path, py:pkg.mod:factory or
-file.py:factory, hf:FOLDER (a transformers model's), pt2:FILE; a bare name is looked up in torchvision, then timm."""
+file.py:factory, hf:FOLDER (a transformers model's), plans.json:CONFIGURATION (nnU-Net's), pt2:FILE; a bare name is
+looked up in torchvision, then timm."""
 
 
 def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -261,14 +262,14 @@ def draw(lines: "Callable[[int], Sequence[Sequence[tuple[str, str]]]]") -> None:
     width = shutil.get_terminal_size((100, 24)).columns or 100
     if not sys.stdout.isatty():
         for line in lines(width if "COLUMNS" in os.environ else 100):
-            click.echo(_writable("".join(text for text, _ in line).rstrip()))
+            click.echo(plain_letters("".join(text for text, _ in line).rstrip()))
         return
     from rich.console import Console
     from rich.text import Text
 
     console = Console(no_color="NO_COLOR" in os.environ, highlight=False)
     for line in lines(width):
-        console.print(Text.assemble(*((_writable(text), STYLES[style]) for text, style in line)), soft_wrap=True)
+        console.print(Text.assemble(*((plain_letters(text), STYLES[style]) for text, style in line)), soft_wrap=True)
 
 
 _ASCII = str.maketrans(
@@ -277,7 +278,7 @@ _ASCII = str.maketrans(
 )  # fmt: skip
 
 
-def _writable(text: str) -> str:
+def plain_letters(text: str) -> str:
     """The text, in plain letters where standard output has no others (LANG=C)."""
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     try:

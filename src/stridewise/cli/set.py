@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 @click.option("--verify", is_flag=True, help="Carry the plan out and look at the result again.")
 @click.option("--code", is_flag=True, help="Print the plain PyTorch lines that do the same.")
 @click.option("--export", type=click.Path(dir_okay=False, path_type=Path), help="Write the changed model as ONNX.")
+@click.option("--open-sizes", is_flag=True, help="With --export: a file that takes pictures of every size.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 def command(
     model: str,
@@ -48,6 +49,7 @@ def command(
     verify: bool,
     code: bool,
     export: Path | None,
+    open_sizes: bool,
     as_json: bool,
 ) -> None:
     """Parse, plan, print, and do with the plan what is asked for."""
@@ -58,16 +60,22 @@ def command(
     request = _request(changes)
     if not request and output_stride is None:
         raise UsageError("nothing is asked for: name a site (layer4.0.conv2=1), a slot (+layer3=2) or --output-stride")
+    if open_sizes and not export:
+        raise UsageError("--open-sizes says how --export writes the file: give --export FILE too")
+    spec = resolve(model)
+    to_plans = spec.kind == "nnunet" and (out is None or out.suffix == ".json")
+    if to_plans and not (keep_weights or verify or code or export):
+        _edit(spec.name, request, out, as_json, output_stride)
+        return
     cap = None if output_stride is None else parse_sizes("--output-stride", output_stride, "8 or 8x16")
     graph = open_model(model, inputs, trust, opaque)
-    spec = resolve(model)
     made = make_plan(graph, request, output_stride=cap, keep_weights=keep_weights, means=means)
     certificate = rehearsed(graph, made)
     seen = preview(graph, made)
     lines = _lines(spec, made, trust) if code else None
     told = _verify(spec, made, trust) if verify else None
     if export and (told is None or told.holds):
-        _export(spec, made, trust, export)
+        _export(spec, made, trust, export, open_sizes)
     # Printed once nothing can refuse any more.
     if as_json:
         plain = {
@@ -91,6 +99,25 @@ def command(
     if out:
         made.write(out)
         click.echo(f"plan written to {out}", err=True)
+
+
+def _edit(path: str, request: dict[str, str], out: Path | None, as_json: bool, output_stride: str | None) -> None:
+    """Change the steps, kernels and stages that nnU-Net's plans write, and write plans again."""
+    from stridewise.configs.nnunet import edited
+    from stridewise.files import write_text
+
+    if output_stride is not None:
+        raise UsageError(
+            f"{path}: --output-stride belongs to a plan (-o plan.toml); plans.json changes by stage2=1x2x2"
+        )
+    text, lines, network = edited(path, request)
+    if as_json:
+        click.echo(json.dumps({"schema": "stridewise.plans/1", "changes": lines, **network.to_json()}))
+    else:
+        click.echo("\n".join(lines))
+    if out:
+        write_text(out, text, "the plans")
+        click.echo(f"plans written to {out}", err=True)
 
 
 def _request(changes: Sequence[str]) -> dict[str, str]:
@@ -126,7 +153,7 @@ def _lines(spec: ModelSpec, made: Plan, trust: bool) -> str:
     return code(_live(spec, trust, "--code"), made)
 
 
-def _export(spec: ModelSpec, made: Plan, trust: bool, path: Path) -> None:
+def _export(spec: ModelSpec, made: Plan, trust: bool, path: Path, open_sizes: bool) -> None:
     """The changed model, or the changed file, as an ONNX file."""
     from stridewise.api import apply, export
 
@@ -134,5 +161,5 @@ def _export(spec: ModelSpec, made: Plan, trust: bool, path: Path) -> None:
         apply(spec.name, made, out=path)
         click.echo(f"changed model written to {path}", err=True)
         return
-    off = export(_live(spec, trust, "--export"), path, plan=made)
+    off = export(_live(spec, trust, "--export"), path, plan=made, open_sizes=open_sizes)
     click.echo(f"changed model written to {path}; onnxruntime's outputs are within {off:.1e} of the model's", err=True)

@@ -185,10 +185,11 @@ def _first_column(
         share = panel / max(sizes)
         top, left, bottom, right = (edge * share for edge in (*detail.begin, *detail.stop))
         _outline(ImageDraw.Draw(whole), (left, top, right, bottom), _INK)
-    kind = "colour" if len(first.picture) == 3 else "luminance"
+    count = len(first.picture)
+    kind = {1: "luminance", 3: "colour"}.get(count, f"channel {first.shown} of {count}")
     of = f"filter {channel} of {len(first.feature_map)}" if first.groups == 1 < len(first.feature_map) else ""
     about = ["input", " × ".join(map(str, sizes)) + f", {kind}", of]
-    mean = ", mean over its input channels" if first.weight.shape[1] > 1 else ""
+    mean = {1: "", 3: ", mean over its input channels"}.get(first.weight.shape[1], ", this channel")
     side = min(280, detail.zoom * (detail.stop[0] - detail.begin[0]))
     panels: list[Panel] = [] if all_in_detail else [("the input, with the detail's frame", whole)]
     return about, [
@@ -199,10 +200,11 @@ def _first_column(
 
 
 def _kernel_panel(one: SlideFigures, channel: int, side: int) -> "Image":
-    """The taps with their numbers, averaged over input channels."""
+    """The taps with their numbers: of the channel that is shown, or averaged over the three of a colour picture."""
     from PIL import ImageDraw
 
-    taps = one.weight[channel].mean(axis=0)
+    filters = one.weight[channel]
+    taps = filters.mean(axis=0) if len(filters) <= 3 else filters[one.shown]
     zoom = min(80, max(1, side // max(taps.shape)))
     limit = float(np.abs(taps).max()) or 1.0
     colours = Scale(low=-limit, high=limit, signed=True).colour(taps)

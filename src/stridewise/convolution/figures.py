@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from math import prod
 
+import numpy as np
+
 from stridewise.convolution.operation import Array, Step, count_products, walk
 from stridewise.convolution.window import Axis
 
@@ -30,7 +32,8 @@ class SlideFigures:
     """One convolution of a picture.
 
     Shapes: `picture` (C, rows, columns), `weight` (O, C/groups, *kernel), `feature_map` (O, *out).
-    `axes`: the rows, then the columns.
+    `axes`: the rows, then the columns. `bias` is added to every cell; `shown` is the input channel that drawings show
+    where there are more than three.
     """
 
     kernel: str
@@ -39,6 +42,8 @@ class SlideFigures:
     groups: int
     axes: tuple[Axis, ...]
     feature_map: Array
+    bias: float = 0.0
+    shown: int = 0
 
     @property
     def heading(self) -> str:
@@ -80,6 +85,7 @@ class SlideFigures:
         return walk(
             self.picture,
             self.weight,
+            np.full(len(self.weight), self.bias) if self.bias else None,
             stride=self.stride,
             padding=[(axis.begin, axis.end) for axis in self.axes],
             dilation=[axis.dilation for axis in self.axes],

@@ -82,8 +82,12 @@ def scale_of(slides: Sequence[SlideFigures], channel: int) -> Scale:
 
 
 def _brightness(one: SlideFigures) -> Scale:
-    """Black to white as in the picture itself: 0 to 1, or as far as its values reach."""
-    return Scale(low=min(0.0, float(one.picture.min())), high=max(1.0, float(one.picture.max())), signed=False)
+    """Black to white as in the picture itself: 0 to 1, or as far as its values reach; of many, the channel shown."""
+    if len(one.picture) in (1, 3):
+        return Scale(low=min(0.0, float(one.picture.min())), high=max(1.0, float(one.picture.max())), signed=False)
+    values = one.picture[one.shown]
+    low = min(0.0, float(values.min()))
+    return Scale(low=low, high=max(float(values.max()), low + 1e-6), signed=False)
 
 
 def cell_span(axis: Axis, cell: int) -> tuple[float, float]:
@@ -120,7 +124,7 @@ def input_panel(one: SlideFigures, frame: Frame) -> Rgb:
     real = [(place >= 0) & (place < size) for place, size in zip(places, sizes, strict=True)]
     index = np.ix_(*(np.clip(place, 0, size - 1) for place, size in zip(places, sizes, strict=True)))
     scale = _brightness(one)
-    channels = one.picture if len(one.picture) == 3 else [one.picture[0]] * 3
+    channels = one.picture if len(one.picture) == 3 else [one.picture[one.shown]] * 3
     colours = np.stack([scale.colour(part[index])[..., 0] for part in channels], axis=-1)
     colours[~np.logical_and.outer(*real)] = EMPTY
     return colours

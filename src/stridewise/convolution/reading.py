@@ -4,7 +4,7 @@ import io
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 Pixels = NDArray[np.float64]
+Values = TypeVar("Values", NDArray[np.float64], NDArray[np.uint8])
 Picture: TypeAlias = "str | Path | bytes | Image | NDArray[Any] | Sequence[Any]"
 
 _SHIPPED = Path(__file__).parents[1] / "pictures"
@@ -65,6 +66,38 @@ def read_shrunk(content: bytes, side: int, most: int = _MOST_PIXELS) -> NDArray[
 
     pixels = _from_file(content, "picture", shrunk)
     return np.clip(np.rint(pixels * 255), 0, 255).astype(np.uint8)
+
+
+def fitted(pixels: Pixels, shape: tuple[int, ...]) -> Pixels:
+    """A picture as a network of `shape` (channels, rows, columns) reads it: its largest middle part, resized.
+
+    One channel is the mean of the colours; more than three repeat them.
+    """
+    picture = resized(middle(pixels, shape[1:]), shape[1:])
+    if shape[0] == 1:
+        grey: Pixels = picture.mean(axis=0, keepdims=True)
+        return grey
+    return picture if shape[0] == len(picture) else np.resize(picture, shape)
+
+
+def middle(pixels: Values, sizes: tuple[int, ...]) -> Values:
+    """The largest middle part with the proportions of `sizes`."""
+    rows, columns = pixels.shape[1:]
+    scale = min(rows / sizes[0], columns / sizes[1])
+    height, width = max(1, round(sizes[0] * scale)), max(1, round(sizes[1] * scale))
+    top, left = (rows - height) // 2, (columns - width) // 2
+    return pixels[:, top : top + height, left : left + width]
+
+
+def resized(pixels: Pixels, sizes: tuple[int, ...]) -> Pixels:
+    """Antialiased, to (rows, columns)."""
+    from PIL import Image
+
+    planes = [
+        np.asarray(Image.fromarray(plane.astype(np.float32)).resize((sizes[1], sizes[0]), Image.Resampling.BILINEAR))
+        for plane in pixels
+    ]
+    return np.stack(planes).astype(np.float64)
 
 
 def luminance(pixels: Pixels) -> Pixels:

@@ -69,7 +69,8 @@ def slide(
     Raises: LoadError, DataError for the picture; UsageError for the kernel and the settings; GeometryError when no
     window fits or a stride is larger than the picture.
 
-    >>> print(slide([[0, 0, 1, 1]] * 4, "sobel-x", stride=(1, 2), padding=1))
+    >>> import stridewise as sw
+    >>> print(sw.slide([[0, 0, 1, 1]] * 4, "sobel-x", stride=(1, 2), padding=1))
     stride 1×2: 4 × 2
       rows     out = floor((4 + 2*1 - 1*(3-1) - 1) / 1) + 1 = 4, remainder 0
       columns  out = floor((4 + 2*1 - 1*(3-1) - 1) / 2) + 1 = 2, remainder 1

@@ -96,6 +96,13 @@ def fit(
 
     Boxes are judged per set; masks and pictures per stride. Pictures that cannot be used are left out and counted.
     Raises: DataError when the data cannot be read, UsageError for a request that makes no sense, MissingExtraError.
+
+    >>> import numpy as np
+    >>> pictures = np.random.default_rng(0).integers(0, 255, (8, 16, 16), np.uint8)
+    >>> np.savez("tiny.npz", x=pictures, y=np.arange(8) % 2)
+    >>> found = sw.fit("tiny.npz", strides=(2, 4))
+    >>> print(str(found).splitlines()[0])
+    tiny, classify: 8 pictures, 2 classes; median size 16x16 (height x width)
     """
     sets = stride_sets(strides)
     field = (receptive_field, receptive_field) if isinstance(receptive_field, int) else receptive_field

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
 from stridewise.analyses.strides import components
+from stridewise.fronts.asked import Asked
 from stridewise.fronts.attempt import Ran
+from stridewise.fronts.chip import broken_by
 from stridewise.fronts.follow import Follower, Spent
 from stridewise.fronts.program import Program
 from stridewise.fronts.result import Front, OutputStride, Point, Points
@@ -20,7 +22,7 @@ from stridewise.plans import Plan, Setting
 from stridewise.rewrites.cumulative import cumulative, steps_of
 
 
-def answer(graph: Graph, ran: Ran, limits: Mapping[str, Any], now: Spent) -> Front:
+def answer(graph: Graph, ran: Ran, asked: Asked, now: Spent) -> Front:
     """The points of the last block, by output stride and multiply-adds."""
     program, layers, points = ran.program, ran.layers, ran.points
     at = {
@@ -57,8 +59,10 @@ def answer(graph: Graph, ran: Ran, limits: Mapping[str, Any], now: Spent) -> Fro
             changes=0,
             make=lambda: Plan(model=graph.model, fingerprint=graph.fingerprint, input=graph.input),
         ),
-        limits=limits,
+        limits=asked.said(),
         tolerance=ran.tolerance,
+        target=asked.target,
+        breaks=broken_by(graph, Plan(), asked.target),
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, TypeAlias
 
+from stridewise.analyses.targets import Target
 from stridewise.errors import PlanError
 from stridewise.fronts.compile import unknown_of
 from stridewise.fronts.space import Space
@@ -26,6 +27,7 @@ class Asked:
     smallest_map: int
     wanted: Wanted
     limits: Limits
+    target: Target | None = None
 
     def said(self) -> dict[str, Any]:
         """What was asked for, in plain values."""
@@ -38,6 +40,7 @@ class Asked:
             "pyramid": list(self.wanted.pyramid) or None,
             "min_field": self.wanted.min_field or None,
             "smallest_map": self.smallest_map if self.smallest_map > 1 else None,
+            "target": self.target and self.target.name,
         }
         return {key: value for key, value in said.items() if value is not None}
 

@@ -50,7 +50,7 @@ def tries_for(tolerance: float | None) -> Tries:
 
 def run(found: Space, asked: Asked, tries: Tries) -> Ran:
     """The program of a space and the points that meet what is asked. Raises: PlanError where they are too many."""
-    program = compiled(found, asked.given(found), asked.wanted)
+    program = compiled(found, asked.given(found), asked.wanted, asked.target)
     ways = stages(program, Follower(program, asked.smallest_map, asked.wanted))
     if not ways:
         return Ran(program=program, layers=[], points=NO_ROWS, tolerance=0.0)

@@ -7,8 +7,10 @@ from fractions import Fraction
 from math import prod
 from typing import TypeAlias
 
+from stridewise.analyses.targets import Target
 from stridewise.axis import AxisMap, Whole, Window
 from stridewise.errors import PlanError
+from stridewise.fronts.chip import caps, padded_at_most
 from stridewise.fronts.line import Line
 from stridewise.fronts.program import Block, Ends, Mapped, Pad, Pinned, Program, Same, Site, Total
 from stridewise.fronts.space import Space
@@ -18,9 +20,15 @@ from stridewise.ir import Graph, Grid
 from stridewise.rewrites.reconciliation import keeps_size, paddable_windows, shortfall
 
 
-def compiled(space: Space, given: Mapping[int, Fraction] | None = None, wanted: Wanted | None = None) -> Program:
-    """The program of a space. given: unknowns that are fixed beforehand (an output stride); wanted: what to watch."""
-    return _Compiler(space, given or {}, wanted or Wanted()).program()
+def compiled(
+    space: Space,
+    given: Mapping[int, Fraction] | None = None,
+    wanted: Wanted | None = None,
+    target: Target | None = None,
+) -> Program:
+    """The program of a space. given: unknowns that are fixed beforehand (an output stride); wanted: what to watch;
+    target: whose limits to keep."""
+    return _Compiler(space, given or {}, wanted or Wanted(), target).program()
 
 
 def unknown_of(space: Space, axis: int, grid: int) -> tuple[int, Fraction] | None:
@@ -35,7 +43,7 @@ def unknown_of(space: Space, axis: int, grid: int) -> tuple[int, Fraction] | Non
 class _Compiler:
     """Holds what is known while grids are read in order."""
 
-    def __init__(self, space: Space, given: Mapping[int, Fraction], wanted: Wanted) -> None:
+    def __init__(self, space: Space, given: Mapping[int, Fraction], wanted: Wanted, target: Target | None) -> None:
         self.space, self.graph = space, space.graph
         self.axes = (0,) if space.same_axes else tuple(range(space.graph.axes))
         self.moves = tuple(space.moves.values())
@@ -45,7 +53,8 @@ class _Compiler:
         count = sum(p.count for p in space.parts)
         self.unknowns: list[Fraction | None] = [None] * count
         self.settled: dict[int, int] = {}
-        self.pads, self.holds = _paddable(space)
+        self.pads, self.holds = _paddable(space, target)
+        self.target = target
         self.held: dict[tuple[int, int, int], int] = {}
         self.wanted = wanted
         self.fielded = _before_last(self.graph) if wanted.min_field > 1 else frozenset()
@@ -68,6 +77,8 @@ class _Compiler:
         """The finished program."""
         pins: dict[int, list[tuple[int, ...]]] = {}
         for pin in self.graph.pins:
+            if pin.anew:
+                continue
             pins.setdefault(pin.grid, []).append(pin.sizes)
         for stop in self.graph.unknown:  # what reaches an op without a rule must reach it as it is
             for tensor in self.graph.nodes[stop.node].inputs:
@@ -80,6 +91,8 @@ class _Compiler:
             for wanted in pins.get(grid.index, ()):
                 self._pin(grid, wanted)
         tally(self.graph, self.moves, self.line, self.vars)
+        for cap in caps(self.graph, self.moves, self.vars, self.target):
+            self.line.blocks[self.line.settled((*cap.before, *cap.after))].caps.append(cap)
         last = self._last()
         for unknown in last:
             if unknown:
@@ -140,7 +153,7 @@ class _Compiler:
         if grid.kind == "join":
             return self._join(grid)
         if grid.kind == "follow":
-            return self.vars[grid.sources[-1]]
+            return tuple(self.vars[grid.followed(axis)][axis] for axis in range(len(grid.sizes)))
         if grid.kind == "concat":
             parts = tuple(self.vars[s][grid.axis] for s in grid.sources)
             total, new = self.line.var(("sum", tuple(sorted(parts))))
@@ -267,7 +280,7 @@ Hold: TypeAlias = tuple[int, int, int]
 
 
 def _paddable(
-    space: Space,
+    space: Space, target: Target | None
 ) -> tuple[dict[tuple[int, int], tuple[Hold, int]], dict[tuple[int, int], list[Hold]]]:
     """For each (site's grid, axis) on a way to a join where some window may fall short: (the way, positions it may be
     given itself); and the ways of each (join, axis)."""
@@ -276,7 +289,10 @@ def _paddable(
     for axis in range(space.graph.axes):
         for join, chains in paddable_windows(space.graph, axis).items():
             for i, chain in enumerate(chains):
-                most = {g: _most_short(space, g, axis) for g in chain}
+                most = {
+                    g: padded_at_most(space.graph, space.moves[g], axis, _most_short(space, g, axis), target)
+                    for g in chain
+                }
                 if any(most.values()):
                     ways.setdefault((join, axis), []).append((join, i, axis))
                     sites.update({(g, axis): ((join, i, axis), most[g]) for g in chain})

@@ -171,6 +171,8 @@ class Follower:
         block = self.program.blocks[number]
         if self.watcher is not None and not self._watched(self.watcher, block):
             return None
+        if any(cap.broken(sizes) and (cap.slot < 0 or any(s > 1 for s in self.steps[cap.slot])) for cap in block.caps):
+            return None
         return self._spent(block, changes)
 
     def _watched(self, watcher: Watcher, block: Block) -> bool:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from stridewise.analyses import cost
+from stridewise.analyses.targets import most_bytes, target_of
 from stridewise.errors import PlanError
 from stridewise.fronts.answer import answer
 from stridewise.fronts.asked import Asked, Budget, budget
 from stridewise.fronts.attempt import run, tries_for
+from stridewise.fronts.chip import keeping_to
 from stridewise.fronts.follow import Spent
 from stridewise.fronts.refused import nothing_left
 from stridewise.fronts.result import Front
@@ -36,6 +38,7 @@ def front(
     per_axis: bool = False,
     inputs: Sizes | None = None,
     tolerance: float | None = None,
+    target: str | None = None,
 ) -> Front:
     """Every plan that no other consistent plan beats in multiply-adds, peak bytes and activations, per output stride.
 
@@ -46,17 +49,26 @@ def front(
     Budgets: "0.7x" of the network as it is, or a whole number (multiply-adds, elements, bytes). output_stride: that of
     the last feature map. pyramid: cumulative strides at which some map must lie. min_field: input positions, per axis,
     that the last map must see. smallest_map: positions that every map keeps on each axis. steps, slots, sites,
-    per_axis: see `space`. inputs: sizes of the main input, as traced unless given.
-    Raises: PlanError in one line where nothing is free, no plan meets the limits, or there are too many to weigh.
+    per_axis: see `space`. inputs: sizes of the main input, as traced unless given. target: a chip, as for `check`,
+    whose limits every plan keeps.
+    Raises: PlanError in one line where nothing is free, no plan meets the limits, or there are too many to weigh;
+    UsageError for a target that is none.
+
+    >>> graph = sw.trace(sw.load("builtin:resnet20-narrow"), (3, 32, 32))
+    >>> front = sw.front(graph, max_macs="0.8x", output_stride=4)
+    >>> [point.macs for point in front.points]
+    [5036352, 5257536, 7493952, 7856448, 8077632]
     """
     check_graph(graph, "front")
     graph = graph if inputs is None else with_sizes(graph, tuple(inputs))
+    chip = None if target is None else target_of(target)
     sizes = [g.sizes for g in graph.grids]
     now = Spent(cost.macs(graph, sizes), cost.peak_bytes(graph, sizes), cost.activations(graph, sizes), 0)
+    memory = None if chip is None else most_bytes(graph, chip)
     limits = Limits(
         macs=budget("max_macs", max_macs, now.macs),
         activations=budget("max_activations", max_activations, now.activations),
-        peak_bytes=budget("max_peak_bytes", max_peak_bytes, now.peak),
+        peak_bytes=min(filter(None, (budget("max_peak_bytes", max_peak_bytes, now.peak), memory)), default=None),
     )
     wanted = Wanted(
         pyramid=tuple(dict.fromkeys(check_stride("pyramid", list(pyramid)) if pyramid else ())), min_field=min_field
@@ -64,8 +76,10 @@ def front(
     found = space(graph, steps=steps, slots=slots, sites=sites, per_axis=per_axis)
     if not found.free:
         raise PlanError(f"{graph.model}: no site or slot may step otherwise here, so there is nothing to choose")
-    asked = Asked(output_stride=output_stride, smallest_map=smallest_map, wanted=wanted, limits=limits)
+    if chip is not None:
+        found = keeping_to(found, chip)
+    asked = Asked(output_stride=output_stride, smallest_map=smallest_map, wanted=wanted, limits=limits, target=chip)
     ran = run(found, asked, tries_for(tolerance))
     if not len(ran.points):
         raise PlanError(nothing_left(found, asked))
-    return answer(graph, ran, asked.said(), now)
+    return answer(graph, ran, asked, now)

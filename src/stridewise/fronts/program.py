@@ -13,6 +13,7 @@ from fractions import Fraction
 from typing import TypeAlias
 
 from stridewise.axis import AxisMap
+from stridewise.fronts.chip import Cap
 from stridewise.fronts.space import Move, Space
 
 Monomial: TypeAlias = tuple[int, ...]
@@ -107,6 +108,7 @@ class Block:
     macs, activations: {monomial: factor}; live: bytes alive at a node, as (monomial, factor) pairs, counted only when
     the site of that number steps (-1: always). options: of the site that opens it; guesses: how many ways to pad it.
     open: what later blocks read. ends: cumulative strides of maps first met here; grids: those whose fields are wanted.
+    caps: limits on sizes that are settled here.
     """
 
     instructions: list[Instruction] = field(default_factory=list)
@@ -122,6 +124,7 @@ class Block:
     grids: list[int] = field(default_factory=list)
     open_grids: tuple[int, ...] = ()
     settles: tuple[int, ...] = ()
+    caps: list[Cap] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from stridewise.analyses.targets import itemsize, most_bytes
 from stridewise.fronts.answer import output_stride_of
 from stridewise.fronts.asked import Asked
 from stridewise.fronts.attempt import run, tries_for
@@ -15,6 +16,10 @@ from stridewise.report.units import once
 def nothing_left(found: Space, asked: Asked) -> str:
     """One line that says why no plan of a space meets what is asked."""
     model, free = found.graph.model, replace(asked, limits=Limits())
+    if asked.target is not None and len(run(found, replace(free, target=None), tries_for(None)).points):
+        points = run(found, free, tries_for(None)).points
+        if not len(points):
+            return f"{model}: no plan keeps its maps within the sizes that {asked.target.name} takes: {free}"
     points = run(found, free, tries_for(None)).points
     if len(points):
         return f"{model}: {_over_budget(found, asked, points)}"
@@ -41,6 +46,13 @@ def _over_budget(found: Space, asked: Asked, points: Rows) -> str:
         if name == "max_activations":  # the front keeps many; the fewest are asked for here
             least = min(least, _fewest(found, asked))
         if least > limit:
+            memory = None if asked.target is None else most_bytes(found.graph, asked.target)
+            if asked.target is not None and name == "max_peak_bytes" and limit == memory:
+                chip = asked.target
+                held, needed = f"{chip.memory:,}", least * chip.bytes // itemsize(found.graph)
+                return (
+                    f"no plan fits the {held} bytes of {chip.name} ({chip.memory_source}); the least takes {needed:,}"
+                )
             return f"no plan keeps to {name} {limit}; the cheapest takes {least}"
     return f"no plan meets all budgets at once, though each can be met alone; raise one of {asked}"
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, TypeAlias, overload
 
+from stridewise.analyses.targets import Target
 from stridewise.fronts.pareto import Ints
 from stridewise.fronts.space import Space, Step
 from stridewise.ir import Graph
@@ -106,7 +107,8 @@ class Front(Shown):
 
     current: the network as it is. limits: what was asked for, in whole numbers. steps: of the moves of `space`, at a
     point. tolerance: 0 where every plan is there; else plans may be missing that one on the front equals to within this
-    share in each cost. `str()` sums it up, one line an output stride.
+    share in each cost. target: the chip whose limits every point keeps; breaks: what the network as it is breaks of
+    them. `str()` sums it up, one line an output stride.
     """
 
     graph: Graph
@@ -116,6 +118,8 @@ class Front(Shown):
     current: Point
     limits: Mapping[str, Any]
     tolerance: float = 0.0
+    target: Target | None = None
+    breaks: str = ""
 
     @property
     def known(self) -> str:
@@ -125,7 +129,7 @@ class Front(Shown):
     @property
     def holds_current(self) -> bool:
         """Whether the network as it is lies on the front."""
-        return any(p.cost == self.current.cost for p in self.at(self.current.output_stride))
+        return not self.breaks and any(p.cost == self.current.cost for p in self.at(self.current.output_stride))
 
     def at(self, output_stride: OutputStride) -> list[Point]:
         """The points of one output stride."""
@@ -150,6 +154,7 @@ class Front(Shown):
             "kind": self.known,
             "tolerance": self.tolerance,
             "current": {**self.current.to_json(False), "on_front": self.holds_current},
+            **({} if self.target is None else {"target": {"name": self.target.name, "broken_as_it_is": self.breaks}}),
             "points": [p.to_json(plans) for p in self.points],
         }
 
@@ -189,7 +194,12 @@ class Front(Shown):
             f"* as it is: {count(now.macs)} MACs, {count(now.activations)} activations, {binary(now.peak_bytes)} at "
             f"most, {place}"
         )
-        return Document(title=head, parts=(table, *self._charts()), notes=(note,))
+        notes = [note]
+        if self.target is not None:
+            notes.append(f"every plan keeps to the limits of {self.target.name}: {self.target.about}")
+        if self.breaks:
+            notes.append(f"as it is the network does not: {self.breaks}")
+        return Document(title=head, parts=(table, *self._charts()), notes=tuple(notes))
 
     def __str__(self) -> str:
         document = self.document()

@@ -9,6 +9,7 @@ from typing import Literal, TypeAlias
 
 from stridewise.analyses import cost
 from stridewise.analyses.sizes import grid_sizes
+from stridewise.fronts.chip import broken_by
 from stridewise.fronts.distance import Place, farthest, place_of
 from stridewise.fronts.result import Front, Point
 from stridewise.fronts.rule import rule_plan
@@ -47,12 +48,13 @@ def shortlist(
     """`count` plans at most: the network as it is, the rule's plan, and plans of the front far from each other.
 
     Far: in the logarithm of the multiply-adds and in the logarithm of every layer's size. The first two are there also
-    where they exceed the limits (`within` says so). By rising multiply-adds within "front". serves: whether a plan of
-    the front may be picked; it is asked of no more plans than need be.
+    where they exceed the limits (`within` says so), the rule's plan not where it breaks those of a target. By rising
+    multiply-adds within "front". serves: whether a plan of the front may be picked; it is asked of no more plans than
+    need be.
     """
     picks = [_pick(graph, Plan(), "as it is", found)]
     rule = rule_plan(graph, slots=slots)
-    if rule is not None and rule:
+    if rule is not None and rule and not broken_by(graph, rule, found.target):
         picks.append(_pick(graph, rule, "rule", found))
     ahead = [(point, plan) for point in _thinned(found) if (plan := point.plan)]
     first = [_place(graph, pick.plan, pick.macs) for pick in picks]
@@ -100,4 +102,5 @@ def _pick(graph: Graph, plan: Plan, why: Why, found: Front) -> Pick:
         limits.get(name) is not None and value > limits[name]
         for name, value in (("max_macs", macs), ("max_peak_bytes", peak), ("max_activations", kept))
     ]
-    return Pick(plan=plan, why=why, macs=macs, peak_bytes=peak, activations=kept, within=not any(over))
+    within = not any(over) and not broken_by(graph, plan, found.target)
+    return Pick(plan=plan, why=why, macs=macs, peak_bytes=peak, activations=kept, within=within)

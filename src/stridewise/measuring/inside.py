@@ -29,7 +29,20 @@ def node_maps(model: nn.Module, graph: Graph, keys: Sequence[str], x: torch.Tens
     calls an op more or less often than the trace did (it depends on the numbers), its nodes are left out.
     """
     with torch.no_grad():  # inference mode would not take composed ops apart, as the trace does
-        return _met(model, graph, keys, x, lambda made: made.detach().clone())
+        return _met(model, graph, keys, x, lambda made, _: made.detach().clone())
+
+
+def node_call(model: nn.Module, graph: Graph, key: str, x: torch.Tensor) -> tuple[Any, ...] | None:
+    """What a node's op is given on pictures x, tensors as copies and everything else as it is, and last what it makes.
+
+    As `node_maps`; None where the run does not meet the node.
+    """
+
+    def copies(made: torch.Tensor, given: tuple[Any, ...]) -> tuple[Any, ...]:
+        return tuple(v.detach().clone() if isinstance(v, torch.Tensor) else v for v in (*given, made))
+
+    with torch.no_grad():
+        return _met(model, graph, [key], x, copies).get(key)
 
 
 def node_edges(
@@ -40,11 +53,12 @@ def node_edges(
     As `node_maps`; a map that does not depend on x, or is made without gradients, is left out too.
     """
     with torch.enable_grad():
-        return _met(model, graph, keys, x, lambda made: (get_gradient_edge(made), made.shape) if made.grad_fn else None)
+        take = lambda made, _: (get_gradient_edge(made), made.shape) if made.grad_fn else None  # noqa: E731
+        return _met(model, graph, keys, x, take)
 
 
 def _met(
-    model: nn.Module, graph: Graph, keys: Sequence[str], x: torch.Tensor, take: Callable[[torch.Tensor], T | None]
+    model: nn.Module, graph: Graph, keys: Sequence[str], x: torch.Tensor, take: Callable[[torch.Tensor, Any], T | None]
 ) -> dict[str, T]:
     wanted: dict[tuple[str, int], str] = {}
     calls: Counter[str] = Counter()
@@ -66,7 +80,7 @@ class _Meeting(TorchDispatchMode):
         super().__init__()  # type: ignore[no-untyped-call]
         self.wanted, self.take = wanted, take
         self.found = dict[tuple[str, int], tuple[str, Any]]()
-        self.met: tuple[tuple[str, int], torch.Tensor] | None = None
+        self.met: tuple[tuple[str, int], torch.Tensor, tuple[Any, ...]] | None = None
         self.calls: Counter[str] = Counter()
         self.in_step = False
         self.thread = threading.get_ident()
@@ -75,21 +89,21 @@ class _Meeting(TorchDispatchMode):
         self.settle()
         out = func(*args, **(kwargs or {}))
         if not self.in_step:
-            self._meet(str(func), out)
+            self._meet(str(func), out, args)
         return out
 
-    def _meet(self, target: str, out: Any) -> None:
+    def _meet(self, target: str, out: Any, given: tuple[Any, ...]) -> None:
         at = target, self.calls[target]
         self.calls[target] += 1
         made = out[0] if isinstance(out, tuple | list) and out else out
         if at in self.wanted and isinstance(made, torch.Tensor):
-            self.met = at, made
+            self.met = at, made, given
 
     def settle(self) -> None:
         """Take what was met last: its gradient is known once its op is over, and the next op may write over it."""
         if self.met is not None:
-            (at, made), self.met = self.met, None
-            taken = self.take(made)
+            (at, made, given), self.met = self.met, None
+            taken = self.take(made, given)
             if taken is not None:
                 self.found[at] = self.wanted[at], taken
 
@@ -111,5 +125,5 @@ class _Meeting(TorchDispatchMode):
             out = step.on(x)
         finally:
             self.in_step = False
-        self._meet(f"stridewise.{step.kind}", out)
+        self._meet(f"stridewise.{step.kind}", out, (x,))
         return out

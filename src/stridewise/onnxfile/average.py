@@ -13,7 +13,7 @@ from onnx import helper
 from stridewise.axis import Window
 from stridewise.onnxfile.edit import OPERANDS, Spot
 from stridewise.onnxfile.job import Job
-from stridewise.onnxfile.pads import fixed_pad, padded_before, pads_of, takes
+from stridewise.onnxfile.pads import fixed_pad, own_pads, padded_before, pads_of, takes
 from stridewise.rewrites.counts import counted, hits
 
 
@@ -64,10 +64,10 @@ def _average_open(job: Job, old: Sequence[Window], windows: Sequence[Window], in
     shape = spot.add("Concat", spot.ints(1, 1), sizes.name, axis=0)
     ones = spot.add("ConstantOfShape", shape, value=helper.make_tensor("", elem, [1], [1]))
     if not inside:
-        if any(w.same for w in old):
-            raise job.refuse("counts padding that follows an open size; export the file with fixed sizes")
         own = [(w.pad_begin * m, w.pad_end * m) for w, m in zip(old, job.action.m_in, strict=True)]
         flat = spot.ints(0, 0, *(b for b, _ in own), 0, 0, *(e for _, e in own))
+        if any(w.same for w in old):
+            flat = own_pads(job, old)
         ones = spot.add("Pad", ones, flat, spot.number(1, elem), since=OPERANDS)
         pads = spot.add("Sub", pads, flat)
     ones = spot.add("Pad", ones, pads, spot.number(0, elem), since=OPERANDS)

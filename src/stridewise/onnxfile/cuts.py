@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import TypeAlias
+
 from stridewise.axis import Slice, Window
 from stridewise.errors import once
 from stridewise.onnxfile.edit import OPERANDS
@@ -51,22 +54,52 @@ def sliced(job: Job) -> str:
         return "cut to the size of the other map, as before"
     value = job.value(job.x)
     dims = job.dims(value, action.m_in, "cuts positions that are split or merged")
-    if job.is_open:
-        raise job.refuse("a slice at open sizes; export the file with fixed sizes")
-    rows = []
-    for change, at, m_in, m_out in zip(maps, dims, action.m_in, action.m_out, strict=True):
-        if at is None or not isinstance(change, Slice) or change == Slice():
-            continue
-        old = range(*slice(change.start, change.stop, change.stride).indices(value.shape[at]))
+    cuts = {
+        at: (change, m_in, m_out)
+        for change, at, m_in, m_out in zip(maps, dims, action.m_in, action.m_out, strict=True)
+        if at is not None and isinstance(change, Slice) and change != Slice()
+    }
+    spot.edit.needs(OPERANDS)
+    (_sliced_open if job.is_open else _sliced_fixed)(job, cuts)
+    return f"a slice of {once(action.m_in)} times the positions, giving {once(action.m_out)} times as many"
+
+
+_Cuts: TypeAlias = Mapping[int, tuple[Slice, int, int]]
+
+
+def _sliced_fixed(job: Job, cuts: _Cuts) -> None:
+    """The slice with constant bounds. cuts: by dim, the old slice and the m of what goes in and comes out."""
+    spot, shape = job.spot, job.value(job.x).shape
+    rows, ends = [], [0] * len(shape)
+    for at, (change, m_in, m_out) in cuts.items():
+        old = range(*slice(change.start, change.stop, change.stride).indices(shape[at]))
         step, count = change.stride * m_in // m_out, len(old) * m_out
-        rows.append((at, old.start * m_in, old.start * m_in + (count - 1) * step + 1, step, value.shape[at] * m_in))
-    ends = [0] * len(value.shape)
-    for at, _, stop, _, size in rows:
-        ends[at] = max(stop - size, 0)
+        rows.append((at, old.start * m_in, old.start * m_in + (count - 1) * step + 1, step))
+        ends[at] = max(rows[-1][2] - shape[at] * m_in, 0)
     x = job.x
     if any(ends):
         x = spot.add("Pad", x, spot.ints(*[0] * len(ends), *ends), since=OPERANDS)
-    where, starts, stops, steps, _ = zip(*rows, strict=True)
-    spot.edit.needs(OPERANDS)
+    where, starts, stops, steps = zip(*rows, strict=True)
     spot.becomes("Slice", x, spot.ints(*starts), spot.ints(*stops), spot.ints(*where), spot.ints(*steps))
-    return f"a slice of {once(action.m_in)} times the positions, giving {once(action.m_out)} times as many"
+
+
+def _sliced_open(job: Job, cuts: _Cuts) -> None:
+    """The slice with bounds that the file computes from the size it meets, along all dims at once."""
+    spot, rank = job.spot, len(job.value(job.x).shape)
+    rows = [cuts.get(at, (Slice(), 1, 1)) for at in range(rank)]
+    old, m_in, m_out = [change for change, _, _ in rows], [m for _, m, _ in rows], [m for _, _, m in rows]
+    stride = [change.stride for change in old]
+    step = [s * a // b for s, a, b in zip(stride, m_in, m_out, strict=True)]
+    now = spot.sizes(job.x, range(rank))
+    size = now // m_in
+    first = (size * [int(c.start < 0) for c in old] + [c.start for c in old]).at_least(0)
+    stops = [c.stop or 0 for c in old]
+    last = (size * [int(c.stop is None or c.stop < 0) for c in old] + stops).at_most(size)
+    count = (last - first + [s - 1 for s in stride]) // stride
+    begin = first * m_in
+    end = begin + (count * m_out - 1) * step + 1
+    x = job.x
+    if any(s > 1 for s in stride):  # the last step may end behind the last position
+        pads = spot.add("Concat", spot.ints(*[0] * rank), (end - now).at_least(0).name, axis=0)
+        x = spot.add("Pad", x, pads, since=OPERANDS)
+    spot.becomes("Slice", x, begin.name, end.name, spot.ints(*range(rank)), spot.ints(*step))

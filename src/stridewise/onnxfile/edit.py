@@ -173,6 +173,10 @@ class Ints:
         """The larger of both."""
         return self._with("Max", other, since=OPERANDS)
 
+    def at_most(self, other: Ints | Sequence[int] | int) -> Ints:
+        """The smaller of both."""
+        return self._with("Min", other, since=OPERANDS)
+
     def reaches(self, other: Ints | Sequence[int] | int) -> Ints:
         """1 where it is at least `other`, else 0."""
         less = self._with("Less", other, since=OPERANDS)

@@ -16,7 +16,7 @@ from stridewise.errors import LoadError, TraceError
 from stridewise.onnxfile.checks import LARGEST, LONGEST
 from stridewise.onnxfile.functions import inlined
 from stridewise.onnxfile.layout import Layout, is_weight, layout_of
-from stridewise.onnxfile.skim import skimmed
+from stridewise.onnxfile.skim import LARGE, skimmed
 
 InputSpec: TypeAlias = Sequence[int] | Mapping[str, Sequence[int]]
 # A protobuf message cannot be larger.
@@ -65,12 +65,21 @@ def _skimmed_file(path: Path) -> bytes | None:
 
 
 def is_beside(folder: Path | None, tensor: onnx.TensorProto) -> bool:
-    """Whether the external data of a tensor lie in a regular file inside the model's folder."""
-    place = next((entry.value for entry in tensor.external_data if entry.key == "location"), "")
-    if folder is None or not place:
+    """Whether the external data of a tensor lie in a regular file inside the model's folder, and are few.
+
+    onnx reads as many bytes as the file says, or all that there are where it says nothing, not what the tensor needs.
+    """
+    said = {entry.key: entry.value for entry in tensor.external_data}
+    if folder is None or not said.get("location"):
         return False
-    inside, file = folder.resolve(), (folder / place).resolve()
-    return file.is_relative_to(inside) and file.is_file()
+    inside, file = folder.resolve(), (folder / said["location"]).resolve()
+    if not file.is_relative_to(inside) or not file.is_file():
+        return False
+    try:
+        most = int(said["length"]) if said.get("length") else file.stat().st_size - int(said.get("offset") or 0)
+    except ValueError:
+        return False
+    return most <= LARGE
 
 
 def _parsed(data: bytes, where: str) -> onnx.ModelProto:

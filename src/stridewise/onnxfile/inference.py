@@ -38,10 +38,11 @@ def kind_of(kind: onnx.TypeProto) -> Kind | None:
 def inferred(model: onnx.ModelProto, inputs: Mapping[str, Kind]) -> dict[str, Kind]:
     """The kinds of all values of the graph where its inputs are these; nothing of those that onnx cannot tell.
 
-    What the file itself says of sizes is not asked: it may hold for other inputs. No weight is read.
+    What the file itself says of sizes is not asked: it may hold for other inputs. No weight is read. Entries are not
+    followed: onnx writes one down for every position of a row, however long a damaged file makes it.
     """
     try:
-        found = shape_inference.infer_shapes(_outline(model, inputs), data_prop=True)
+        found = shape_inference.infer_shapes(_outline(model, inputs))
     except Exception:  # noqa: BLE001 - it gives up on some graphs as a whole; each node is asked then
         return {}
     kinds = {info.name: kind_of(info.type) for info in (*found.graph.value_info, *found.graph.output)}

@@ -12,6 +12,8 @@ from stridewise.building.recorded import ModuleCall
 _SCOPES = "pkg.torch.onnx.name_scopes"
 # Metadata of a step inserted at a slot: the slot's name.
 STEP = "stridewise.step"
+# Modules do not lie in one another deeper than this, nor are their paths longer: such names mean something else.
+_DEEPEST, _LONGEST = 64, 1 << 12
 
 
 def step_at(node: onnx.NodeProto) -> str:
@@ -28,13 +30,17 @@ def scopes(node: onnx.NodeProto) -> list[str] | None:
     """
     for entry in node.metadata_props:
         if entry.key == _SCOPES:
+            if len(entry.value) > _DEEPEST * _LONGEST:
+                return None
             try:
                 paths = ast.literal_eval(entry.value)
-            except (SyntaxError, ValueError):
+            except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError):
+                return None
+            if not isinstance(paths, list) or len(paths) > _DEEPEST:
                 return None
             return _with_weight(node, [str(path).split("@")[0] for path in paths[:-1] if path])
-    parts = node.name.split("/")
-    if len(parts) < 2 or parts[0] or not parts[-1].startswith(node.op_type):
+    parts = node.name.split("/", _DEEPEST)
+    if not 1 < len(parts) <= _DEEPEST or parts[0] or not parts[-1].startswith(node.op_type):
         return None
     paths, before = [], ""
     for part in parts[1:-1]:

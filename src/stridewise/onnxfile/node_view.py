@@ -12,7 +12,7 @@ import onnx
 from stridewise.errors import TraceError
 from stridewise.onnxfile.checks import bad_factors
 from stridewise.onnxfile.inference import Kind, infer_node
-from stridewise.onnxfile.nodes import by
+from stridewise.onnxfile.nodes import by, title
 from stridewise.onnxfile.shapes import Array, as_tensor, resized
 from stridewise.ops.draft import Value
 from stridewise.ops.extent import number
@@ -39,8 +39,7 @@ class Met:
 
     def refuse(self, why: str) -> TraceError:
         """The error that names this node."""
-        name, op = self.node.name or self.node.op_type, self.node.op_type
-        return TraceError(f"{self.network}: {name} ({op}) {why}")
+        return TraceError(f"{self.network}: {title(self.node)} ({self.node.op_type}) {why}")
 
     def given(self) -> str:
         """The sizes of the operands that come from the input, for messages."""

@@ -12,6 +12,7 @@ from onnx import AttributeProto, TensorProto, defs, helper, numpy_helper
 
 # Constants with more entries are weights: their entries are not looked at.
 LIMIT = 4096
+_LONGEST_NAME = 120
 # Runtimes give these no memory of their own.
 VIEWS = {"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity"}
 # Operands that set an op up and are learned by nobody, by position.
@@ -65,6 +66,12 @@ def standard(node: onnx.NodeProto) -> onnx.NodeProto:
     twin.attribute.extend(a for a in node.attribute if a.name in _KEPT)
     twin.metadata_props.extend(node.metadata_props)
     return twin
+
+
+def title(node: onnx.NodeProto) -> str:
+    """What messages call a node: its name, the middle of a very long one left out, or else its operator."""
+    name = str(node.name or node.op_type)
+    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME // 2]}…{name[-_LONGEST_NAME // 2 :]}"
 
 
 def schema_of(node: onnx.NodeProto, opset: int) -> Any:

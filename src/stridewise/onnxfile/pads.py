@@ -42,6 +42,23 @@ def _put_before(job: Job, pads: str, value: float) -> None:
     spot.set("pads", None)
 
 
+def own_pads(job: Job, old: Sequence[Window]) -> str:
+    """The padding of the old windows at m times the positions, whole as a Pad takes it, where it follows the size."""
+    spot, m_in = job.spot, job.action.m_in
+    size = spot.sizes(job.x, range(2, 2 + len(old))) // m_in
+    stride = [w.stride for w in old]
+    begin, end = _same(old, size, (size + [s - 1 for s in stride]) // stride)
+    zeros = spot.ints(0, 0)
+    return spot.add("Concat", zeros, (begin * m_in).name, zeros, (end * m_in).name, axis=0)
+
+
+def _same(old: Sequence[Window], size: Ints, out: Ints) -> tuple[Ints, Ints]:
+    """Begin and end padding that the old windows made for themselves, so that `size` positions give `out`."""
+    total = ((out - 1) * [w.stride for w in old] + [w.span for w in old] - size).at_least(0)
+    less = total // 2
+    return (less, total - less) if old[0].same == "end" else (total - less, less)
+
+
 def _reach(job: Job, old: Sequence[Window], windows: Sequence[Window]) -> tuple[str, str]:
     """Begin and end padding as `rewrites.actions.widened` has them, computed when the file runs."""
     spot, m_in, m_out = job.spot, job.action.m_in, job.action.m_out
@@ -50,9 +67,7 @@ def _reach(job: Job, old: Sequence[Window], windows: Sequence[Window]) -> tuple[
     stride, span = [w.stride for w in old], [w.span for w in old]
     if any(w.same for w in old):
         out = (size + [s - 1 for s in stride]) // stride
-        total = ((out - 1) * stride + span - size).at_least(0)
-        less = total // 2
-        first = (less if old[0].same == "end" else total - less) * m_in
+        first = _same(old, size, out)[0] * m_in
     else:
         ends = [w.pad_begin + w.pad_end for w in old]
         more = [s - 1 if w.ceil_mode else 0 for w, s in zip(old, stride, strict=True)]

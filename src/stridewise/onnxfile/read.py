@@ -6,16 +6,18 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from stridewise.errors import MissingExtraError, TraceError
+from stridewise.errors import MissingExtraError, StridewiseError, TraceError
 
 try:
     import onnx
 except ImportError as error:
     raise MissingExtraError("onnx", "onnx", "reading an ONNX file") from error
 
+from stridewise.building.same import settled_padding
 from stridewise.building.slots import with_slots
 from stridewise.ir import Graph
 from stridewise.onnxfile.file import InputSpec, fixed_batch, input_shapes, load
+from stridewise.onnxfile.layout import Layout
 from stridewise.onnxfile.walk import Walk
 
 
@@ -29,6 +31,12 @@ def read_onnx(
     looked into. A size that the file computes from another tensor's follows it; one that is a constant is pinned.
     Raises: LoadError where the file cannot be read, TraceError naming the node that does not take what comes in.
     Source: ONNX operator specification.
+
+    >>> sw.export(sw.load("builtin:resnet20-narrow"), "net.onnx", input=(3, 16, 16)) < 1e-5
+    True
+    >>> graph = sw.read_onnx("net.onnx")
+    >>> graph.size, len(graph.sites)
+    ((16, 16), 23)
     """
     model, folder, called = load(source, weights=False)
     return read_model(model, folder, input, name or called, opaque)[0]
@@ -39,7 +47,7 @@ def read_model(
 ) -> tuple[Graph, Walk]:
     """The graph of a loaded model, and what was known of each of its nodes and values. Raises: as `read_onnx`."""
     try:
-        return _read(model, folder, input, name, opaque, None)
+        graph, walk = _read(model, folder, input, name, opaque, None)
     except TraceError:
         batch = fixed_batch(model.graph)
         if batch is None:
@@ -47,6 +55,28 @@ def read_model(
         graph, walk = _read(model, folder, input, name, opaque, batch)
         note = f"the file is made for batches of {batch}: figures are for {batch}"
         return replace(graph, notes=(*graph.notes, note)), walk
+    if not walk.computes_pads:
+        return graph, walk
+    own = input_shapes(model.graph, input, name)
+
+    def larger(step: int) -> Graph | None:
+        sizes = {key: _wider(shape, layout, step) for key, (shape, layout) in own.items()}
+        try:
+            return _read(model, folder, sizes, name, opaque, None)[0]
+        except StridewiseError:
+            return None
+
+    return settled_padding(graph, larger), walk
+
+
+def _wider(shape: Sequence[int], layout: Layout, step: int) -> tuple[int, ...]:
+    """Channels and sizes of an input, so many more positions along each axis."""
+    if layout == "flat":
+        return (shape[-1] + step,)
+    if len(shape) < 3:
+        return tuple(shape[1:]) if layout != "first" or len(shape) > 2 else tuple(shape)
+    channels, sizes = (shape[-1], shape[1:-1]) if layout == "last" else (shape[1], shape[2:])
+    return (channels, *(size + step for size in sizes))
 
 
 def _read(
@@ -65,7 +95,24 @@ def _read(
     found = [index for index in outputs if index is not None]
     if not found:
         raise TraceError(f"{name}: no output is made from the input")
-    graph = walk.builder.graph(name, found, sum(walk.params.values()))
+    graph = _with_links(walk.builder.graph(name, found, sum(walk.params.values())))
     if not any(node.site for node in graph.nodes):
         raise TraceError(f"{name}: no convolution or pooling was met: it has no strides to show")
     return with_slots(graph, walk.builder, walk.owners.close()), walk
+
+
+def _with_links(graph: Graph) -> Graph:
+    """The graph with resizes to numbers that can be no others: those of a map that is joined with what they give.
+
+    Whatever becomes of that map, the file runs only where the resize gives its sizes.
+    """
+    grids, pins = list(graph.grids), list(graph.pins)
+    for grid in graph.grids:
+        if grid.kind != "fixed":
+            continue
+        met = {g for join in graph.grids if join.kind == "join" and grid.index in join.sources for g in join.sources}
+        other = max((g for g in met if g < grid.index and g not in grid.sources), default=None)
+        if other is not None and graph.grids[other].sizes == grid.sizes and all(graph.grids[other].local):
+            grids[grid.index] = replace(grid, kind="follow", sources=(*grid.sources, other))
+            pins = [replace(p, anew=True) if p.grid == grid.index and p.kind == "size" else p for p in pins]
+    return replace(graph, grids=tuple(grids), pins=tuple(pins))

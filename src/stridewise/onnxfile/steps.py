@@ -10,10 +10,12 @@ import numpy as np
 import onnx
 from onnx import helper
 
+from stridewise.axis import Window
 from stridewise.errors import PlanError, once
-from stridewise.ir import Graph
+from stridewise.ir import Graph, Node
 from stridewise.onnxfile.edit import OPERANDS, Editor, Spot
 from stridewise.onnxfile.names import STEP
+from stridewise.ops.registry import only_pads
 from stridewise.ops.step import Inserted
 from stridewise.plans import Plan
 from stridewise.rewrites.kinds import made_by
@@ -51,6 +53,7 @@ def _site(edit: Editor, graph: Graph, key: str, plan: Plan) -> list[str]:
         if setting.downsample != "stride":
             raise PlanError(f"{key}: '{setting.downsample}' is not done in a file; apply it to the model, then export")
         spot.set("strides", list(setting.stride))
+        _pad_itself(edit, graph, node)
         return [f"{key}: stride {once(setting.was)} -> {by}"]
     spot.set("strides", [1] * len(setting.stride))
     place = place_of(graph, node, made.kind)
@@ -61,6 +64,19 @@ def _site(edit: Editor, graph: Graph, key: str, plan: Plan) -> list[str]:
         _behind(edit, graph, place.tensor, key, made)
     where = "before" if place.reader is not None else "behind"
     return [f"{key}: stride {once(setting.was)} -> 1, {made.kind} step of {by} {where} it"]
+
+
+def _pad_itself(edit: Editor, graph: Graph, node: Node) -> None:
+    """Let a window pad by the rule of "SAME" where a Pad before it did, worked out for the old stride."""
+    rules = {m.same for m in node.attrs["maps"] if isinstance(m, Window)} - {""}
+    pad = next((n for n in graph.nodes if node.inputs[0] in n.outputs), None)
+    spot = edit.at(node.index)
+    if not rules or pad is None or not only_pads(pad) or any(a.name == "auto_pad" for a in spot.node.attribute):
+        return
+    before = edit.at(pad.index)
+    before.becomes("Identity", str(before.node.input[0]))
+    spot.set("pads", None)
+    spot.set("auto_pad", "SAME_UPPER" if rules == {"end"} else "SAME_LOWER")
 
 
 def _slot(edit: Editor, graph: Graph, key: str, plan: Plan) -> str:

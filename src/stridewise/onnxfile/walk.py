@@ -31,6 +31,7 @@ from stridewise.onnxfile.nodes import (
     itemsize,
     schema_of,
     standard,
+    title,
 )
 from stridewise.onnxfile.shapes import folded, shape_entries
 from stridewise.ops import find_onnx
@@ -48,6 +49,7 @@ _DAMAGE = (ArithmeticError, AttributeError, LookupError, RuntimeError, StopItera
 class Walk:
     """What is known while the nodes are read in order: values, types, parameters counted.
 
+    computes_pads: whether the padding of some Pad is no constant of the file.
     made: for each node of the graph, the part of the file it stands in (an index into `parts`: the model's graph, then
     branches) and its place there.
     """
@@ -66,6 +68,8 @@ class Walk:
         self.made: list[tuple[int, int]] = []
         self.inputs = {info.name: info.type.tensor_type.elem_type for info in model.graph.input}
         self.model, self.static, self.other = model, dict[str, Kind](), set[str]()
+        self.constants: set[str] = set()
+        self.computes_pads = False
 
     def input(self, name: str, shape: tuple[int, ...], layout: Layout) -> None:
         """Follow an input; one with its channels last is the channel-first one, permuted, one without any has one."""
@@ -121,6 +125,7 @@ class Walk:
         entries = self._entries(tensor) if count <= few else None
         self.values[name] = _weight(shape, count if learned and count > 1 else 0, entries)
         self.kinds[name] = Kind(tensor.data_type, shape)
+        self.constants.add(name)
         if self.values[name].weights:
             self.params.setdefault(name, 0)
 
@@ -136,7 +141,7 @@ class Walk:
             return None
 
     def _node(self, node: onnx.NodeProto, place: tuple[int, int]) -> None:
-        where = node.name or node.op_type
+        where = title(node)
         if not is_text(node):
             raise TraceError(f"{self.name}: holds names that are no text, such as {where[:40]!r}: the file is damaged")
         missing = [n for n in node.input if n and n not in self.values]
@@ -240,6 +245,8 @@ class Walk:
     def _data(self, met: Met, place: tuple[int, int]) -> None:
         """A node that reads what comes from the input: it becomes a node of the graph."""
         node, owner = met.node, self.owners.of(met.node)
+        if node.op_type == "Pad" and len(node.input) > 1 and node.input[1] not in self.constants:
+            self.computes_pads = True
         names = [n for n in node.output if n]
         kinds = {n: kind for n, kind in zip(node.output, self._output_kinds(met), strict=True) if n}
         elems = [(kind.elem if kind is not None else 0) or int(TensorProto.FLOAT) for kind in kinds.values()]

@@ -32,14 +32,14 @@ def _inferred(model: onnx.ModelProto, out: Path) -> onnx.ModelProto:
     del model.graph.value_info[:]
     try:
         return shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
-    except shape_inference.InferenceError as error:
+    except (shape_inference.InferenceError, UnicodeDecodeError) as error:
         raise PlanError(f"{out}: onnx infers no sizes for the changed model: {_last_line(error)}") from error
 
 
 def _check(path: Path, out: Path) -> None:
     try:
         onnx.checker.check_model(str(path), full_check=True)
-    except (onnx.checker.ValidationError, shape_inference.InferenceError) as error:
+    except (onnx.checker.ValidationError, shape_inference.InferenceError, UnicodeDecodeError) as error:
         raise PlanError(f"{out}: onnx's checker refuses the changed model: {_last_line(error)}") from error
 
 

@@ -26,7 +26,11 @@ from stridewise.ops.layout import (
 
 
 class Call:
-    """One call in plain values: `target`, `args` and `kwargs` with operands as Value, the outputs' shapes."""
+    """One call in plain values: `target`, `args` and `kwargs` with operands as Value, the outputs' shapes.
+
+    >>> def read(call):  # the rule of an op (x, scale) that changes values and moves none
+    ...     return call.same(call.value(0), attrs={"scale": call.arg(1, "scale", 1.0)})
+    """
 
     __slots__ = ("args", "draft", "kwargs", "names", "outs", "path", "target")
 
@@ -413,7 +417,8 @@ class Call:
 
     def pin(self, kind: Any, grid: int, message: str, axes: tuple[int, ...] = (), **facts: Any) -> None:
         """Record that something fixes the sizes of `grid`, along `axes` alone where they are given."""
-        if not any((p.grid, p.kind, p.axes) == (grid, kind, axes) for p in self.draft.pins):
+        facts_of = (grid, kind, axes, facts.get("anew", False))
+        if not any((p.grid, p.kind, p.axes, p.anew) == facts_of for p in self.draft.pins):
             sizes = self.draft.grids[grid].sizes
             node = self.draft.node
             pin = Pin(kind=kind, grid=grid, node=node, sizes=sizes, message=message, axes=axes, **facts)

@@ -131,8 +131,8 @@ def floor(a: Any) -> Any:
 
 
 def ceil(a: Any) -> Any:
-    """The next whole number of an entry."""
-    return a if isinstance(a, Extent) and a._exact() and a.value == int(a.value) else _ceiled(a)
+    """The next whole number of an entry; one that was whole follows its axis as a rounded one does."""
+    return a.floored() if isinstance(a, Extent) and a._exact() and a.value == int(a.value) else _ceiled(a)
 
 
 def _ceiled(a: Any) -> Any:

@@ -68,6 +68,22 @@ class Op:
     work: multiply-adds where the geometry is unknown, from operands, output shapes and arguments; None: none that
     count.
     outputs: how many of its outputs hold anything in eval (None: all). named: the name of a call without a module.
+
+    >>> from stridewise.ops.space import plain_space
+    >>> twice = sw.Op(
+    ...     name="twice",
+    ...     about="doubles every value",
+    ...     torch=("mine.twice",),
+    ...     read=lambda call: call.same(call.value(0)),
+    ...     mixes="nothing",
+    ...     dilated=("same",),
+    ...     between="affine",
+    ...     functions={},
+    ...     space=plain_space({}),
+    ...     pointwise=True,
+    ... )
+    >>> twice.site, twice.mixes
+    (False, 'nothing')
     """
 
     name: str
@@ -118,6 +134,15 @@ def register(op: Op) -> Op:
 
     Raises: UsageError in one line where the op leaves out what it has to say, or a target has a rule already. The
     registry is then as it was.
+
+    >>> from stridewise.ops.space import plain_space
+    >>> from stridewise.ops.registry import unregister
+    >>> read = lambda call: call.same(call.value(0))  # it moves nothing
+    >>> more = {"dilated": ("same",), "between": "affine", "functions": {}, "space": plain_space({}), "pointwise": True}
+    >>> twice = sw.Op(name="twice", about="doubles", torch=("mine.twice",), read=read, mixes="nothing", **more)
+    >>> sw.register(twice).name
+    'twice'
+    >>> unregister("twice")
     """
     _check(op)
     for table, targets in ((_BY_TORCH, op.torch), (_BY_ONNX, op.onnx), (_BY_NAME, (op.name,))):

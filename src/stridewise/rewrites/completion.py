@@ -11,10 +11,9 @@ from stridewise.errors import PlanError, by
 from stridewise.ir import Graph, Slot
 from stridewise.plans import Plan, Setting
 from stridewise.rewrites.cumulative import steps_of
-from stridewise.rewrites.kinds import check_kinds
-from stridewise.rewrites.phases import phases, spans_of
+from stridewise.rewrites.phases import spans_of
 from stridewise.rewrites.request import Request, Wish, per_axis, resolved
-from stridewise.rewrites.restride import restride
+from stridewise.rewrites.restride import Restrided, restride
 from stridewise.rewrites.sharing import calls_of
 from stridewise.rewrites.solver import cap, complete
 
@@ -30,7 +29,20 @@ def make_plan(
     keep_weights: bool = False,
     means: str = "dense",
 ) -> Plan:
-    """The consistent plan of the smallest change that gives what is asked for.
+    """The plan that `planned` makes of a request."""
+    return planned(graph, request, output_stride=output_stride, keep_weights=keep_weights, means=means)[0]
+
+
+def planned(
+    graph: Graph,
+    request: Mapping[str, Any] | None = None,
+    *,
+    output_stride: int | Sequence[int] | None = None,
+    keep_weights: bool = False,
+    means: str = "dense",
+) -> tuple[Plan, Restrided]:
+    """The consistent plan of the smallest change that gives what is asked for, and the graph under it, its tensors as
+    traced.
 
     request: site, module or "+slot" -> stride: a whole number, one entry an axis, or text as on the command line
     ("2", "1x2", "2:blur:3"). Unnamed sites keep their step, except on paths parallel to a named one, which take the
@@ -55,10 +67,9 @@ def make_plan(
         keep_weights=keep_weights,
         means=means,
     )
-    check_kinds(graph, plan)
-    phases(graph, plan)
-    check_pins(graph, restride(graph, plan).graph)
-    return plan
+    changed = restride(graph, plan, shapes=False)
+    check_pins(graph, changed.graph)
+    return plan, changed
 
 
 def check_pins(before: Graph, after: Graph) -> None:

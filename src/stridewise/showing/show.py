@@ -34,7 +34,13 @@ from stridewise.shown import Shown
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report(Shown):
-    """What `show` found: the network as it is, then each plan."""
+    """What `show` found: the network as it is, then each plan.
+
+    >>> report = sw.show(sw.trace(sw.load("builtin:resnet20-narrow"), (3, 32, 32)))
+    >>> layer = report.to_json()["layers"][0]
+    >>> layer["key"], layer["out_size"], layer["receptive_field"], layer["macs"]
+    ('layers.0.0', [32, 32], [3, 3], 221184)
+    """
 
     model: str
     inputs: tuple[tuple[str, tuple[int, ...]], ...]
@@ -127,6 +133,10 @@ def show(
     that backward keeps. scale: what a position of the input measures, "16000Hz", "1x1x3mm" or "0.3m": strides, fields
     and positions are said in that unit too.
     Raises: UsageError for a batch below 1 or no such unit, PlanError where a plan does not fit the network.
+
+    >>> report = sw.show(sw.trace(sw.load("builtin:resnet20-narrow"), (3, 32, 32)))
+    >>> report.totals.macs, [float(s) for s in report.totals.output_stride]
+    (10314048, [4.0, 4.0])
     """
     check_graph(graph, "show")
     if batch < 1:
@@ -155,13 +165,21 @@ def show(
     )
 
 
-def view(state: State, plan: str = "", *, batch: int = 1, train: bool = False, rules: bool = True) -> View:
-    """An evaluated network as rows; rules: look for findings too, the slowest part."""
+def view(
+    state: State,
+    plan: str = "",
+    *,
+    batch: int = 1,
+    train: bool = False,
+    rules: bool = True,
+    smallest: bool = True,
+) -> View:
+    """An evaluated network as rows; rules, smallest: look for findings and the smallest input too, the slow parts."""
     graph = state.graph
     layers = tuple([_layer(state, node, batch) for node in graph.nodes if is_layer(node)])
     return View(
         plan=plan,
-        totals=_totals(state, layers, batch, train),
+        totals=_totals(state, layers, batch, train, smallest),
         outputs=tuple(_output(state, i, t) for i, t in enumerate(graph.outputs)),
         layers=layers,
         findings=tuple(findings(state)) if rules else (),
@@ -186,7 +204,7 @@ def _marks(state: State) -> tuple[Mark, ...]:
     return tuple(found)
 
 
-def _totals(state: State, layers: Sequence[Layer], batch: int, train: bool) -> Totals:
+def _totals(state: State, layers: Sequence[Layer], batch: int, train: bool, smallest: bool) -> Totals:
     graph, sizes = state.graph, state.sizes
     grid = None if graph.last is None else graph.tensors[graph.last].grid
     fields = state.fields.full[grid] if grid is not None else ()
@@ -198,7 +216,7 @@ def _totals(state: State, layers: Sequence[Layer], batch: int, train: bool) -> T
         output_stride=tuple(f.jump for f in fields),
         receptive_field=tuple(f.size for f in fields),
         start=tuple(f.start for f in fields),
-        smallest_input=smallest_input(graph, state.maps),
+        smallest_input=smallest_input(graph, state.maps) if smallest else (),
         out_size=sizes[grid] if grid is not None else (),
         in_size=graph.size,
         every_stride=_every_stride(state),

@@ -28,7 +28,11 @@ class Executor(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Here:
-    """This process, one training after the other."""
+    """This process, one training after the other.
+
+    >>> graph = sw.trace(sw.load("builtin:resnet20-narrow"), (3, 32, 32))
+    >>> found = sw.search(graph, score=lambda plan, epochs, seed: 1.0, trials=2, epochs=1, seeds=1, on=sw.Here())
+    """
 
     @contextmanager
     def open(self, score: Score, targets: Mapping[int, Target], *, checkpoints: Path, timeout: float) -> Iterator[Run]:
@@ -38,7 +42,11 @@ class Here:
 
 @dataclass(frozen=True, slots=True)
 class Workers:
-    """So many processes on this machine, which share its cores; 0: as many as `Here`."""
+    """So many processes on this machine, which share its cores; 0: as many as `Here`.
+
+    >>> sw.Workers(4)  # sw.search(..., on=sw.Workers(4))
+    Workers(count=4)
+    """
 
     count: int
 
@@ -57,7 +65,11 @@ class Workers:
 
 @dataclass(frozen=True, slots=True)
 class Ray:
-    """A Ray cluster at an address ("auto", "host:port", "local"); cpus, gpus: what one training takes there."""
+    """A Ray cluster at an address ("auto", "host:port", "local"); cpus, gpus: what one training takes there.
+
+    >>> sw.Ray("auto", cpus=4, gpus=1)  # sw.search(..., on=sw.Ray("auto"))
+    Ray(address='auto', cpus=4, gpus=1)
+    """
 
     address: str
     cpus: float = 1

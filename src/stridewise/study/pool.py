@@ -7,7 +7,9 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from stridewise.analyses.beside import skipping
+from stridewise.analyses.targets import Target, target_of
 from stridewise.errors import PlanError, StridewiseError
+from stridewise.fronts.chip import broken_by
 from stridewise.fronts.distance import farthest
 from stridewise.ir import Graph
 from stridewise.plans import Plan
@@ -42,9 +44,11 @@ def pool(graph: Graph, study: Study, trains: TrainScore | None) -> Pool:
     trains: the training they are for; where it begins with weights, plans keep them where they can.
     Raises: PlanError where nothing is free to choose, or no plan meets the limits or serves the training.
     """
-    refusal: Callable[[Plan], str] = trains.refusal if trains is not None else lambda plan: ""
+    chip = None if study.limits.target is None else target_of(study.limits.target)
+    refusal = _refusal(graph, trains, chip)
     if study.moves.plans is not None:
-        return Pool(chosen=_given(graph, study.moves.plans, refusal))
+        chosen = _given(graph, study.moves.plans, refusal)
+        return Pool(chosen=(replace(chosen[0], within=not broken_by(graph, Plan(), chip)), *chosen[1:]))
     limits = _limits(study)
     strides = "strides" in study.moves.kinds
     chosen, front = shortlisted(graph, count=study.budget.trials, refusal=refusal, **limits)
@@ -52,7 +56,9 @@ def pool(graph: Graph, study: Study, trains: TrainScore | None) -> Pool:
     if "block" in study.moves.kinds:
         chosen += tuple(c for c in _blocks(graph, refusal) if _keeps(c, front.limits) and _new(c, chosen))
     if trains is not None and trains.weights is not None:
-        chosen = keeping(graph, chosen, front.limits, trains.builds)
+        chosen = keeping(
+            graph, chosen, front.limits, lambda plan: trains.builds(plan) and not broken_by(graph, plan, chip)
+        )
     looked = list(chosen)
     others = [] if trains is None else list(_others(graph, study, trains, front))
     if others:
@@ -66,6 +72,11 @@ def pool(graph: Graph, study: Study, trains: TrainScore | None) -> Pool:
         raise PlanError(f"{graph.model}: nothing may change by --moves {','.join(study.moves.kinds)} within the limits")
     rest = tuple(c for c in (*looked, *others) if all(c is not one for one in chosen))
     return Pool(chosen=chosen, rest=rest, front=front)
+
+
+def _refusal(graph: Graph, trains: TrainScore | None, chip: Target | None) -> Callable[[Plan], str]:
+    """Why a plan does not serve: what the training says, or a limit of the chip that it breaks; "" where it does."""
+    return lambda plan: broken_by(graph, plan, chip) or ("" if trains is None else trains.refusal(plan))
 
 
 def _given(graph: Graph, plans: Sequence[Plan], refusal: Callable[[Plan], str]) -> tuple[Candidate, ...]:
@@ -128,6 +139,7 @@ def _others(graph: Graph, study: Study, trains: TrainScore, front: CostFront) ->
     limits = _limits(study) | {
         name: front.limits.get(name) for name in ("max_macs", "max_activations", "max_peak_bytes")
     }
+    chip = None if study.limits.target is None else target_of(study.limits.target)
     for origin, rival in networks:
         try:
             own = trains.of(rival)
@@ -135,7 +147,7 @@ def _others(graph: Graph, study: Study, trains: TrainScore, front: CostFront) ->
                 continue
             under = own.graph()
             count = _EACH if "strides" in kinds else 1
-            listed = _own(under, count, limits, own.refusal)
+            listed = _own(under, count, limits, own.refusal, chip)
         except (StridewiseError, RuntimeError):  # too small for the network, or an argument that it does not take
             continue
         for plan, name in listed:
@@ -144,9 +156,11 @@ def _others(graph: Graph, study: Study, trains: TrainScore, front: CostFront) ->
                 yield replace(made, variant=rival)
 
 
-def _own(graph: Graph, count: int, limits: dict[str, Any], refusal: Callable[[Plan], str]) -> list[tuple[Plan, str]]:
+def _own(
+    graph: Graph, count: int, limits: dict[str, Any], refusal: Callable[[Plan], str], chip: Target | None
+) -> list[tuple[Plan, str]]:
     """(plan, the end of its name) of a network: as it is, and so many of its front."""
-    found = [(Plan(), "")]
+    found = [] if broken_by(graph, Plan(), chip) else [(Plan(), "")]
     if count > 1:
         try:
             listed, _ = shortlisted(graph, count=count + 1, refusal=refusal, **limits)

@@ -50,7 +50,11 @@ def _as(flags: str, kind: Kind, text: str, **more: Any) -> dict[str, Any]:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """What a recommended plan may cost and has to keep. Amounts are "0.8x" of the network as it is, or whole numbers;
-    where none is given a plan may have 1x the multiply-adds."""
+    where none is given a plan may have 1x the multiply-adds.
+
+    >>> sw.Limits(max_macs="0.8x", output_stride=4).of_cost
+    True
+    """
 
     max_macs: str | int | None = field(
         default=None, metadata=_as("--max-macs", "amount", "0.8x of the network as it is, 300M, or a number.")
@@ -76,6 +80,12 @@ class Limits:
     smallest_map: int = field(
         default=1, metadata=_as("--smallest-map", "count", "Positions that every map keeps on each axis.", least=1)
     )
+    target: str | None = field(
+        default=None,
+        metadata=_as(
+            "--target", "text", "A chip whose limits every plan keeps, as ethos-u55, or a file.", metavar="NAME|FILE"
+        ),
+    )
 
     @property
     def of_cost(self) -> bool:
@@ -88,7 +98,11 @@ class Limits:
 class Moves:
     """What may change. kinds: where the network steps, how large its pictures are, how wide, deep or fine it is, and a
     step moved from a 1x1 that reads a quarter to the 3x3 beside it; slots, sites: where steps may stand, as for
-    `front`. plans: these instead of a choice from the front."""
+    `front`. plans: these instead of a choice from the front.
+
+    >>> sw.Moves(kinds=("strides",)).kinds
+    ('strides',)
+    """
 
     kinds: tuple[str, ...] = field(
         default=MOVES,
@@ -108,7 +122,11 @@ class Moves:
 class Budget:
     """What may be spent. trials: plans to choose from; epochs: of a full training; cost: full trainings that the
     selection may take; each of the finalists gets two fresh seeds, and as many more trainings as make `seeds` each are
-    raced: they go where the answer hangs, and are left where it is settled."""
+    raced: they go where the answer hangs, and are left where it is settled.
+
+    >>> sw.Budget(trials=6, epochs=3).cost
+    5.0
+    """
 
     trials: int = field(default=12, metadata=_as("--trials", "count", "Plans in the shortlist.", least=2))
     epochs: int = field(default=9, metadata=_as("--budget --epochs", "count", "Epochs of a full training.", least=1))
@@ -151,7 +169,14 @@ class Study:
     """One question. model: a name as for `load`, a function that makes a module, or with `score` a graph; score: a
     person's own training, `score(plan, budget, seed) -> float`, larger is better, or its name; recipe: batch, rate and
     so on, and the task's options, as for `train`; aim: "curve", what each cost buys; "best", the highest score within
-    the limits; "cheapest", the least cost that surely loses less than `within`, in points or the score's own unit."""
+    the limits; "cheapest", the least cost that surely loses less than `within`, in points or the score's own unit.
+
+    >>> study = sw.Study.of("builtin:resnet20-narrow", data="builtin:digits", max_macs="0.8x", trials=4)
+    >>> study.limits.max_macs, study.budget.trials
+    ('0.8x', 4)
+    >>> sw.Study.from_json(study.to_json()) == study
+    True
+    """
 
     model: Any = None
     task: str = field(default="classify", metadata=_as("--task", "choice", "What the network is for.", choices=TASKS))

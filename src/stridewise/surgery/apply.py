@@ -38,7 +38,17 @@ from stridewise.tracing.trace import InputSpec, trace
 class Done(Shown):
     """What `apply` did. changes: one line each; certificate: what stays the same, where weights are kept;
     findings: numbers in the model that still assume the old strides. undo() puts the model back as it was, redo()
-    changes it once more."""
+    changes it once more.
+
+    >>> import torch
+    >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3, stride=2), torch.nn.Conv2d(4, 4, 3))
+    >>> done = sw.apply(net, sw.plan(sw.trace(net, (3, 32, 32)), {"0": 1}, keep_weights=True))
+    >>> net[0].stride, net[1].dilation
+    ((1, 1), (2, 2))
+    >>> done.undo()
+    >>> net[0].stride, net[1].dilation
+    ((2, 2), (1, 1))
+    """
 
     changes: tuple[str, ...]
     graph: Graph

@@ -13,12 +13,12 @@ from stridewise.tracing.steps import EndPad, Phase, Reach
 _HEAD = ["import torch.nn.functional as F", "", "at = model.get_submodule"]
 _FIT = '''
 def end(size, kernel, stride, dilation, pad, m_in, m_out, ceil):
-    """Padding behind an operand with `came` times its old positions, so that the output gets `goes` times its own."""
-    span, size = dilation * (kernel - 1) + 1, size // came
+    """Padding behind an operand with `m_in` times its old positions, so that the output gets `m_out` times its own."""
+    span, size = dilation * (kernel - 1) + 1, size // m_in
     old = (size + 2 * pad - span + (stride - 1 if ceil else 0)) // stride + 1
     old -= ceil and (old - 1) * stride >= size + pad
-    reach = (goes * old - 1) * stride * came // goes + came * (span - 1) + 1
-    return max(reach - came * (size + 2 * pad), 0)
+    reach = (m_out * old - 1) * stride * m_in // m_out + m_in * (span - 1) + 1
+    return max(reach - m_in * (size + 2 * pad), 0)
 '''
 _ATTRIBUTES = ("stride", "dilation", "padding", "ceil_mode")
 

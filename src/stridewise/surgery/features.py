@@ -117,6 +117,11 @@ def features(
 
     Of the modules whose output has that stride the last one counts that is not part of a block which steps further
     inside. Raises: PlanError naming the strides there are, or the call that makes a map which no module gives out.
+
+    >>> import torch
+    >>> backbone = sw.features(sw.load("builtin:resnet20-narrow"), strides=(1, 4), input=(3, 32, 32))
+    >>> [tuple(m.shape) for m in backbone(torch.zeros(1, 3, 32, 32))]
+    [(1, 8, 32, 32), (1, 32, 8, 8)]
     """
     graph = trace(model, input)
     found = _levels(model, graph)

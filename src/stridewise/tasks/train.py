@@ -57,6 +57,13 @@ def train(
     settings: of the recipe (batch, rate, decay, augment, precision, device, devices, nodes, accumulate, clip,
     patience, warmup, ema), and of the task (head, levels, width, sizes).
     Raises: UsageError, DataError, LoadError, PlanError, StridewiseError, one line each.
+
+    >>> import numpy as np
+    >>> pictures = np.random.default_rng(0).integers(0, 255, (24, 8, 8), np.uint8)
+    >>> np.savez("tiny.npz", x=pictures, y=np.arange(24) % 2)
+    >>> record = sw.train("classify", "builtin:resnet20-narrow", data="tiny.npz", epochs=1, batch=8)
+    >>> record.metric, 0 <= record.score <= 1
+    ('accuracy', True)
     """
     recipe, options = told_apart(settings)
     chosen = task_of(task, **options)

@@ -76,6 +76,13 @@ def load_trained(path: str | Path, source: Source | None = None) -> Trained:
     """The trained network in a file, or in a run folder. source: its network, where that was made by a function.
 
     Raises: LoadError where the file is not one of these, or does not fit its network any more.
+
+    >>> import numpy as np
+    >>> np.savez("tiny.npz", x=np.zeros((24, 8, 8), np.uint8), y=np.arange(24) % 2)
+    >>> _ = sw.train("classify", "builtin:resnet20-narrow", data="tiny.npz", epochs=1, batch=8, run="run")
+    >>> trained = sw.load_trained("run")
+    >>> trained.task.name, trained.data.classes, trained.data.shape
+    ('classify', ('0', '1'), (3, 8, 8))
     """
     path = Path(path)
     path = path / "model.safetensors" if path.is_dir() else path

@@ -15,9 +15,10 @@ _MOST_PLANS = 8
 
 
 def exported(opened: Opened, asked: Json) -> Json:
-    """The completed plan of a request as text in each form."""
-    plan = opened.wait().plan(asked)
-    name = opened.name
+    """The completed plan of a request as text in each form. Raises: PlanError where the model cannot carry it out."""
+    studied = opened.wait()
+    plan, name = studied.plan(asked), opened.name
+    studied.certified(plan)
     changes = asked.get("changes", {})
     request = ", ".join(f"{key!r}: {_written(value)}" for key, value in changes.items())
     keep = f", keep_weights=True, means={plan.means!r}" if plan.keep_weights else ""

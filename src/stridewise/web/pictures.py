@@ -5,18 +5,16 @@ from __future__ import annotations
 import io
 import threading
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stridewise.convolution.reading import read_shrunk
+from stridewise.convolution.reading import fitted, middle, read_shrunk
 from stridewise.errors import DataError
 
 Pixels = NDArray[np.float64]
 
 Levels = NDArray[np.uint8]
-Values = TypeVar("Values", NDArray[np.float64], NDArray[np.uint8])
 
 MOST_PIXELS = 16_000_000
 SIDE = 1024  # pixels a side of the picture that is kept
@@ -59,32 +57,7 @@ class Pictures:
         """
         if len(sizes) != 2:
             raise DataError(f"the network reads {len(sizes)} axes; pictures have two, so nothing can be run here")
-        picture = resized(middle(self.levels(), sizes) / 255.0, sizes)
-        if channels == 1:
-            grey: Pixels = picture.mean(axis=0, keepdims=True)
-            return grey
-        shape: tuple[int, ...] = (channels, *sizes)
-        return picture if channels == 3 else np.resize(picture, shape)
-
-
-def middle(pixels: Values, sizes: tuple[int, ...]) -> Values:
-    """The largest middle part with the proportions of `sizes`."""
-    rows, columns = pixels.shape[1:]
-    scale = min(rows / sizes[0], columns / sizes[1])
-    height, width = max(1, round(sizes[0] * scale)), max(1, round(sizes[1] * scale))
-    top, left = (rows - height) // 2, (columns - width) // 2
-    return pixels[:, top : top + height, left : left + width]
-
-
-def resized(pixels: Pixels, sizes: tuple[int, ...]) -> Pixels:
-    """Antialiased, to (rows, columns)."""
-    from PIL import Image
-
-    planes = [
-        np.asarray(Image.fromarray(plane.astype(np.float32)).resize((sizes[1], sizes[0]), Image.Resampling.BILINEAR))
-        for plane in pixels
-    ]
-    return np.stack(planes).astype(np.float64)
+        return fitted(middle(self.levels(), sizes) / 255.0, (channels, *sizes))
 
 
 def png(pixels: Pixels) -> bytes:

@@ -2,33 +2,47 @@
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from functools import cached_property, lru_cache
+from operator import attrgetter
+from threading import Lock
 from typing import Any
 
 from stridewise.analyses.findings import findings
+from stridewise.analyses.limits import smallest_input
 from stridewise.analyses.state import State, evaluate
 from stridewise.analyses.strides import site_grids
+from stridewise.api import rehearsed
 from stridewise.axis import Field
-from stridewise.errors import UsageError, once
+from stridewise.errors import PlanError, UsageError, once
 from stridewise.fronts.front import front
 from stridewise.fronts.result import Front
 from stridewise.ir import Graph
 from stridewise.plans import Plan, Setting, asked_of
 from stridewise.report.scale import Scale
 from stridewise.report.values import plain
-from stridewise.rewrites.certify import certify
-from stridewise.rewrites.completion import make_plan
+from stridewise.rewrites.certify import Certificate, certify
+from stridewise.rewrites.completion import planned
 from stridewise.rewrites.dilate import check_shared, dilation
 from stridewise.rewrites.kinds import kinds_at
-from stridewise.rewrites.restride import restride
-from stridewise.showing.json import marks_json, view_json
-from stridewise.showing.show import is_layer, show, view
+from stridewise.rewrites.restride import Restrided, restride
+from stridewise.showing.json import layer_json, marks_json, totals_json
+from stridewise.showing.json import plain as number
+from stridewise.showing.rows import Layer
+from stridewise.showing.show import Report, is_layer, show, view
 
 Json = dict[str, Any]
 _MOST_CHANGES = 200
+_KEPT_ANSWERS = 24
+_REQUEST = ("changes", "output_stride", "keep_weights", "means")
+_FIELDS = [f.name for f in fields(Layer) if f.name != "approximate"]
+_COLUMNS = ["global" if name == "everything" else name for name in _FIELDS]  # as `layer_json` calls them
+_PLACES = range(len(_COLUMNS))
+_FRACTIONS = {_FIELDS.index(name) for name in ("stride", "cumulative_stride")}
+_columns = attrgetter(*_FIELDS)
 
 
 @dataclass(frozen=True, slots=False, kw_only=True, eq=False)
@@ -39,13 +53,18 @@ class Studied:
     graph: Graph
     live: bool = True
     scale: Scale | None = None
+    turn: Lock = field(default_factory=Lock)
 
     @cached_property
     def original(self) -> Json:
         """The page's data for the network as it came: `show --json` and what the ladder needs beside it."""
         state = evaluate(self.graph, smallest=False)
         scale = {} if self.scale is None else {"scale": self.scale.over(self.graph.axes).to_json()}
-        return show(self.graph).page_data() | scale | {"kinds": kinds(self.graph), "fields": fields_json(state)}
+        return self._report.page_data() | scale | {"kinds": kinds(self.graph), "fields": fields_json(state)}
+
+    @cached_property
+    def _report(self) -> Report:
+        return show(self.graph)
 
     @cached_property
     def front(self) -> Front:
@@ -54,6 +73,9 @@ class Studied:
 
     def plan(self, request: Json) -> Plan:
         """The completed plan of a request, as the browser sends it. Raises: PlanError, UsageError."""
+        return self._planned(request)[0]
+
+    def _planned(self, request: Json) -> tuple[Plan, Restrided]:
         changes = request.get("changes", {})
         stride = request.get("output_stride")
         if not isinstance(changes, Mapping) or len(changes) > _MOST_CHANGES:
@@ -65,7 +87,7 @@ class Studied:
         keep, means = request.get("keep_weights", False), request.get("means", "dense")
         if not isinstance(keep, bool) or means not in ("dense", "grid"):
             raise UsageError("keep_weights: true or false is wanted, with means dense or grid")
-        return make_plan(self.graph, changes, output_stride=stride, keep_weights=keep, means=means)
+        return planned(self.graph, changes, output_stride=stride, keep_weights=keep, means=means)
 
     def opened(self, request: Json) -> Json:
         """The wishes that a plan file (its text) amounts to here. Raises: PlanError where it is another's."""
@@ -81,51 +103,83 @@ class Studied:
         return _request(self.plan(request))
 
     def what_if(self, request: Json) -> Json:
-        """Sizes, strides, fields and costs under a request: its plan, and only what differs from the original."""
+        """Sizes, strides, fields and costs under a request: its plan, and only what differs from the original.
+
+        The last few answers are kept: a hand that drags comes by the same places again. The smallest input, which
+        takes as long as all the rest, comes with the findings.
+        """
         begun = time.perf_counter()
-        plan = self.plan(request)
-        changed = restride(self.graph, plan, shapes=False)
+        wanted = json.dumps({name: request[name] for name in _REQUEST if name in request}, sort_keys=True)
+        answer = self._answered(wanted)
+        return answer | {"ms": round((time.perf_counter() - begun) * 1e3, 3)}
+
+    @cached_property
+    def _answered(self) -> Callable[[str], Json]:
+        return lru_cache(maxsize=_KEPT_ANSWERS)(lambda wanted: self._answer(json.loads(wanted)))
+
+    def forget(self) -> None:
+        """Count every plan anew."""
+        self.__dict__.pop("_answered", None)
+
+    def _answer(self, request: Json) -> Json:
+        plan, changed = self._planned(request)
         sizes = [grid.sizes for grid in changed.graph.grids]
         state = evaluate(changed.graph, smallest=False, sizes=sizes)
-        found = view(state, rules=False)
-        shown = view_json(found)
+        found = view(state, rules=False, smallest=False)
         return {
             "plan": plan_json(plan),
             "weights": self._weights(plan),
             "pads": [list(pad) for pad in changed.pads],
-            "totals": shown["totals"],
-            "outputs": shown["outputs"],
+            **totals_json(found),
             "marks": marks_json(found),
             "fields": fields_json(state),
-            "layers": differences(self.original["layers"], shown["layers"]),
-            "ms": round((time.perf_counter() - begun) * 1e3, 3),
+            "layers": differences(self._report.layers, found.layers),
         }
 
     def _weights(self, plan: Plan) -> Json:
-        """What the plan leaves of trained weights: "same", "exact", "means" (exact except means) or "retrain"."""
-        if not plan:
-            return {"state": "same", "reasons": []}
+        """What the plan leaves of trained weights, as counted; `rules` says what a trial on the model makes of it."""
         if not plan.keep_weights:
-            return {"state": "retrain", "reasons": []}
+            return weights_json(plan, None)
         dilated = dilation(self.graph, plan)
         if self.live:
             check_shared(dilated)
-        found = certify(dilated)
-        # A mean at the end leaves every map exact and still moves what the network says: to a person not "exact".
-        return {"state": "means" if found.means else "exact", "reasons": list(found.reasons)}
+        return weights_json(plan, certify(dilated)) | {"tried": False}
+
+    def certified(self, plan: Plan) -> Certificate | None:
+        """What `sw.plan` says of a plan, after it was tried on the model. Raises: PlanError where that cannot be."""
+        with self.turn:  # a trial changes the one structure that there is, and changes it back
+            return rehearsed(self.graph, plan)
 
     def rules(self, request: Json) -> Json:
-        """The findings under a request; slower, so asked for when the hand rests."""
-        state = evaluate(restride(self.graph, self.plan(request)).graph)
-        return {"findings": plain(findings(state))}
+        """The findings, the smallest input and what is left of trained weights under a request, the plan tried on the
+        model; slower, so asked for when the hand rests."""
+        plan = self.plan(request)
+        state = evaluate(restride(self.graph, plan).graph)
+        try:
+            weights = weights_json(plan, self.certified(plan))
+        except PlanError as error:
+            weights = {"state": "refused", "reasons": [" ".join(str(error).split())]}
+        return {"findings": plain(findings(state)), "smallest_input": smallest_input(state.graph), "weights": weights}
+
+
+def weights_json(plan: Plan, found: Certificate | None) -> Json:
+    """What is left of trained weights: "same", "exact", "means" (exact except means) or "retrain"."""
+    if not plan:
+        return {"state": "same", "reasons": []}
+    if found is None:
+        return {"state": "retrain", "reasons": []}
+    # A mean at the end leaves every map exact and still moves what the network says: to a person not "exact".
+    return {"state": "means" if found.means else "exact", "reasons": list(found.reasons)}
 
 
 def fields_json(state: State) -> Json:
-    """By layer what one size and start do not tell of its field: below a resize the spans by phase, and whether they
-    are upper bounds. An entry an axis: advance (input positions a turn of the phases) and spans ([first, last], null).
+    """What one size and start do not tell of a layer's field: below a resize the spans by phase, and whether they are
+    upper bounds. of: an entry each, its axes with advance (input positions a turn of the phases) and spans ([first,
+    last], null), or the number of an axis that it is like; at: by layer which of them is its own.
     """
-    out: Json = {}
-    by_grid: dict[int, Json | None] = {}
+    of: list[Json] = []
+    at: dict[str, int] = {}
+    by_grid: dict[int, int | None] = {}
     for node in state.graph.nodes:
         grid = state.graph.tensors[node.outputs[0]].grid if is_layer(node) else None
         if grid is None:
@@ -133,14 +187,17 @@ def fields_json(state: State) -> Json:
         if grid not in by_grid:
             along = state.fields.full[grid]
             plain_field = all(len(f.spans) == 1 and not f.approximate for f in along)
-            by_grid[grid] = None if plain_field else _phases(along)
-        if by_grid[grid] is not None:
-            out[node.key] = by_grid[grid]
-    return out
+            by_grid[grid] = None if plain_field else len(of)
+            of += [] if plain_field else [_phases(along)]
+        number = by_grid[grid]
+        if number is not None:
+            at[node.key] = number
+    return {"of": of, "at": at}
 
 
 def _phases(along: Sequence[Field]) -> Json:
-    axes = [{"advance": f.advance, "spans": f.spans} for f in along]
+    told = list(along)
+    axes = [i if (i := told.index(f)) < at else {"advance": f.advance, "spans": f.spans} for at, f in enumerate(told)]
     return {"axes": axes, "approximate": any(f.approximate for f in along)}
 
 
@@ -176,26 +233,29 @@ def _wish(setting: Setting, usual: str) -> str:
     return ":".join(parts)
 
 
-def differences(before: Sequence[Json], after: Sequence[Json]) -> list[Any]:
-    """The rows of `after` as an edit of `before`: [n] for n rows as they were, {"as": i, ...changed} or a whole row."""
-    index = {row["key"]: i for i, row in enumerate(before)}
-    out: list[Any] = []
+def differences(before: Sequence[Layer], after: Sequence[Layer]) -> Json:
+    """The rows of `after` as an edit of `before`. rows: [n] for n rows as they were; [i, which, *values] for row i with
+    other values of the columns sets[which]; or a whole row."""
+    index = {row.key: i for i, row in enumerate(before)}
+    sets: dict[tuple[int, ...], int] = {}
+    rows: list[Any] = []
     expected = 0
     for row in after:
-        i = index.get(row["key"])
+        i = index.get(row.key)
         if i is None:
-            out.append(row)
+            rows.append(layer_json(row))
             continue
-        old = before[i]
-        if row == old and i == expected:
-            if out and isinstance(out[-1], list):
-                out[-1][0] += 1
-            else:
-                out.append([1])
+        now, was = _columns(row), _columns(before[i])
+        changed = () if now == was else tuple([c for c in _PLACES if now[c] != was[c]])
+        if changed or i != expected:
+            values = [[number(n) for n in now[c]] if c in _FRACTIONS else now[c] for c in changed]
+            rows.append([i, sets.setdefault(changed, len(sets)), *values])
+        elif rows and isinstance(rows[-1], list) and len(rows[-1]) == 1:
+            rows[-1][0] += 1
         else:
-            out.append({"as": i} | {name: value for name, value in row.items() if value != old[name]})
+            rows.append([1])
         expected = i + 1
-    return out
+    return {"sets": [[_COLUMNS[c] for c in places] for places in sets], "rows": rows}
 
 
 def kinds(graph: Graph) -> dict[str, list[str]]:

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stridewise.convolution.reading import middle, resized
 from stridewise.errors import UsageError
 from stridewise.ir import Graph
 from stridewise.rewrites.restride import restride
 from stridewise.web.jobs import Report
-from stridewise.web.pictures import Pictures, middle, png, resized
+from stridewise.web.pictures import Pictures, png
 from stridewise.web.running import check, running
 from stridewise.web.workbench import Opened
 

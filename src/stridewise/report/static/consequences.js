@@ -38,7 +38,7 @@ const REST = [
   ["activations", (v) => count(v.totals.activations), (v) => v.totals.activations, () => "exact", () => "output elements of convolutions and products"],
   ["peak memory", (v) => bytes(v.totals.peak_activation_bytes), (v) => v.totals.peak_activation_bytes, () => "estimated", () => "most bytes of activations alive at once, batch 1, evaluation, as traced; a framework may keep more"],
   ["parameters", (v) => count(v.totals.params), (v) => v.totals.params, () => "exact", weightsAre],
-  ["smallest input", (v) => by(v.totals.smallest_input) + unit(v.totals.smallest_input), null, () => "exact", () => "fewest positions on which every window still fits"],
+  ["smallest input", (v) => (v.findings === null ? "…" : by(v.totals.smallest_input) + unit(v.totals.smallest_input)), null, () => "exact", () => "fewest positions on which every window still fits"],
 ];
 
 // Two bars of one scale: the original, and what is so now.
@@ -66,16 +66,17 @@ const WEIGHTS = {
   exact: ["exact", "exact", "the old maps are every m-th position of the new ones, with the same weights"],
   means: ["exact except means", "changed", "maps up to the first mean are exact; what comes out behind one moves, for it is now taken over more positions"],
   retrain: ["need retraining", "changed", "a changed step changes what later weights read; tick ‘keep trained weights’ to dilate instead"],
+  refused: ["cannot be kept", "changed", "the plan was tried on the model, which cannot carry it out"],
 };
 
 function Weights() {
   const found = view.value.weights ?? { state: "same", reasons: [] };
-  const [text, badge, why] = WEIGHTS[found.state];
-  const means = found.state === "means";
+  const [text, badge, why] = found.tried === false ? ["being tried on the model …", "estimated", `counted: ${WEIGHTS[found.state][0]}; the model itself says more as soon as the hand rests`] : WEIGHTS[found.state];
+  const means = found.state === "means" && found.tried !== false;
   return html`<div class="fact" tabindex="0" data-fact="trained weights"><dt><${Term} is="trained weights" /> <${Badge} is=${badge} /></dt>
     <dd><span class="value">${text}</span><span class=${means ? "formula always" : "formula"}>${why}</span>
     ${means && html`<button type="button" class="small" id="old-grid" onClick=${() => propose({ ...now.value, [KEEP]: "grid" })}>take the means on the old grid: exact</button>`}
-    ${found.reasons.length > 0 && html`<details class="twin" open=${means}><summary>${found.reasons.length} op${found.reasons.length > 1 ? "s" : ""} over all positions</summary><ul class="plain">${found.reasons.map((r) => html`<li key=${r}>${r.replace("--means grid takes", "‘means on the old grid’ takes")}</li>`)}</ul></details>`}</dd></div>`;
+    ${found.reasons.length > 0 && found.state !== "refused" && html`<details class="twin" open=${means}><summary>${found.reasons.length} op${found.reasons.length > 1 ? "s" : ""} over all positions</summary><ul class="plain">${found.reasons.map((r) => html`<li key=${r}>${r.replace("--means grid takes", "‘means on the old grid’ takes")}</li>`)}</ul></details>`}</dd></div>`;
 }
 
 // Whether two plans differ in time: not where the quartiles of the rounds' ratios lie on both sides of 1.

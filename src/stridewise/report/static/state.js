@@ -53,21 +53,31 @@ export const undo = (h) =>
 export const redo = (h) =>
   h.future.length ? { past: [...h.past, h.now], now: h.future[0], future: h.future.slice(1) } : h;
 
-// --- the server's edit of the original rows, undone into rows: [n] copies, {as} changed, or a whole row
-export function rebuilt(rows, edits) {
+// --- the server's edit of the original rows, undone into rows: [n] copies, [i, which, ...values] row i with the columns
+// sets[which] changed, or a whole row
+export function rebuilt(rows, { sets, rows: edits }) {
   const out = [];
   let at = 0;
   for (const edit of edits) {
-    if (Array.isArray(edit)) {
+    if (!Array.isArray(edit)) out.push(edit);
+    else if (edit.length === 1) {
       out.push(...rows.slice(at, at + edit[0]));
       at += edit[0];
-    } else if ("as" in edit) {
-      const { as, ...changed } = edit;
-      out.push({ ...rows[as], ...changed });
-      at = as + 1;
-    } else out.push(edit);
+    } else {
+      const [i, which, ...values] = edit;
+      const row = { ...rows[i] };
+      sets[which].forEach((name, c) => (row[name] = values[c]));
+      out.push(row);
+      at = i + 1;
+    }
   }
   return out;
+}
+
+// Fields by layer, each sent once: {of: fields, at: {layer: which}}; an axis that is like an earlier one is its number.
+export function fieldsBy({ of, at }) {
+  const whole = of.map((field) => ({ ...field, axes: field.axes.map((axis) => field.axes[axis] ?? axis) }));
+  return Object.fromEntries(Object.entries(at).map(([key, which]) => [key, whole[which]]));
 }
 
 // How things are looked at: small values by name ("wipe", "search"), here only while they are not as at first.

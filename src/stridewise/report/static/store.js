@@ -2,8 +2,8 @@
 
 import * as words from "sw/format";
 import { get, lose, Lost, post, Refused } from "sw/net";
-import { afterClosing, decoded, MOST_KEPT, MOST_PLANS, history, idle, looked, lookOf, NOTHING, pair, rebuilt, redo, remember, request, same, summary, tabName, undo, wishesOf } from "sw/state";
-import { batch, computed, signal } from "sw/ui";
+import { afterClosing, decoded, fieldsBy, MOST_KEPT, MOST_PLANS, history, idle, looked, lookOf, NOTHING, pair, rebuilt, redo, remember, request, same, summary, tabName, undo, wishesOf } from "sw/state";
+import { batch, computed, effect, signal } from "sw/ui";
 
 const embedded = document.getElementById("data");
 export const data = embedded ? JSON.parse(embedded.textContent) : null; // in a file: {kind, report}
@@ -63,7 +63,7 @@ export const forgive = (text) => (errors.value = errors.value.filter((e) => e !=
 
 const clean = (answer) => ({
   totals: answer.totals, outputs: answer.outputs, marks: answer.marks, plan: answer.plan, pads: answer.pads, ms: answer.ms,
-  layers: rebuilt(base.value.layers, answer.layers), findings: null, weights: answer.weights, fields: answer.fields,
+  layers: rebuilt(base.value.layers, answer.layers), findings: null, weights: answer.weights, fields: fieldsBy(answer.fields),
 });
 
 export const ask = (wishes) => post("/api/what-if", { network: network.value, ...request(wishes) });
@@ -77,7 +77,6 @@ function keep(index, answer) {
 // The newest wish wins: while one is on its way, later ones replace each other.
 let waiting = null;
 let running = false;
-let rest = 0;
 
 export async function propose(changes, { commit = true } = {}) {
   const index = tab.value;
@@ -95,15 +94,13 @@ async function drain() {
     const { changes, commit, index, resolve } = waiting;
     waiting = null;
     try {
-      const answer = idle(changes) ? null : clean(await ask(changes));
+      const answer = idle(changes) ? null : { ...clean(await ask(changes)), wishes: changes };
       batch(() => {
         keep(index, answer);
         errors.value = [];
         if (commit) tabs.value = tabs.value.map((h, i) => (i === index ? remember(h, changes) : h));
         said.value = `Plan ${String.fromCharCode(65 + index)}: ${summary(base.value.totals, (answer ?? base.value).totals, words)}`;
       });
-      clearTimeout(rest);
-      if (answer) rest = setTimeout(() => findings(index, changes), 160);
       resolve(true);
     } catch (error) {
       complain(error);
@@ -113,11 +110,21 @@ async function drain() {
   running = false;
 }
 
+// What takes longer is asked for when the hand rests on a plan: findings, smallest input, a trial on the model.
+let rest = 0;
+effect(() => {
+  const [index, answer] = [tab.value, answers.value[tab.value]];
+  clearTimeout(rest);
+  if (live && answer?.findings === null) rest = setTimeout(() => findings(index, answer.wishes), 160);
+});
+
 async function findings(index, changes) {
   try {
     const found = await post("/api/findings", { network: network.value, ...request(changes) });
     const now = answers.value[index];
-    if (now && same(tabs.value[index].now, changes)) keep(index, { ...now, findings: found.findings });
+    if (!now || !same(tabs.value[index].now, changes)) return;
+    if (found.weights.state === "refused") complain(new Refused(found.weights.reasons[0]));
+    keep(index, { ...now, findings: found.findings, weights: found.weights, totals: { ...now.totals, smallest_input: found.smallest_input } });
   } catch (error) {
     complain(error);
   }
@@ -198,7 +205,7 @@ export async function openNetwork(index, wanted = null) {
     const found = await get(`/api/network/${index}`);
     batch(() => {
       network.value = index;
-      base.value = found;
+      base.value = { ...found, fields: fieldsBy(found.fields) };
       networks.value = networks.value.map((n, i) => (i === index ? { ...n, name: found.model } : n)); // resolved by now
       errors.value = [];
       tabs.value = [history()];

@@ -1,4 +1,4 @@
-"""Padding that a forward works out from the incoming size (TensorFlow's "SAME"), told from constant padding.
+"""Padding that a forward or a file works out from the incoming size (TensorFlow's "SAME"), told from constant padding.
 
 A traced pad is only numbers. Where they are what "SAME" asks for before a strided window, a second trace at a size of
 another remainder says which it is: constant pads stay, pads of "SAME" follow the rule at that size as well.
@@ -6,6 +6,7 @@ another remainder says which it is: constant pads stay, pads of "SAME" follow th
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from stridewise.axis import IDENTITY, Window, same_padding
@@ -71,6 +72,17 @@ def may_pad_same(graph: Graph) -> bool:
     if not any(only_pads(node) for node in graph.nodes):
         return False
     return any(p.asked and any(w.stride > 1 for w in p.windows) and p.rule() for p in _padded(graph).values())
+
+
+def settled_padding(graph: Graph, larger: Callable[[int], Graph | None]) -> Graph:
+    """The graph with its padding of "SAME" told from constant padding; larger: the graph with so many more positions
+    along each axis of its inputs, None where it takes none such."""
+    is_open = may_pad_same(graph)
+    for step in (1, 2, 4, 8, 16):  # each turns the remainder at one more level of strides of 2
+        twin = larger(step) if is_open else None
+        if twin is not None:
+            graph, is_open = with_same_padding(graph, twin)
+    return graph
 
 
 def with_same_padding(graph: Graph, twin: Graph) -> tuple[Graph, bool]:
