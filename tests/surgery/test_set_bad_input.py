@@ -274,3 +274,17 @@ class TestAnotherNetwork:
         with pytest.raises(PlanError, match=r"py:nets\.py:ours, which has 2 sites"):
             CliRunner().invoke(cli, asked, catch_exceptions=False, standalone_mode=False)
         assert CliRunner().invoke(cli, [*asked, "--force"], catch_exceptions=False).exit_code == 0
+
+
+def test_requests_may_be_texts_and_wrapped_models_are_meant() -> None:
+    model = sw.load("builtin:resnet20-narrow")
+    graph = sw.trace(model, (3, 32, 32))
+    plan = sw.plan(graph, ["+layers.3=1"])
+    assert plan == sw.plan(graph, {"+layers.3": 1}) == sw.plan(graph, "+layers.3=1")
+    with pytest.raises(PlanError, match="a request is SITE=STRIDE"):
+        sw.plan(graph, ["layers.3"])
+    done = sw.apply(torch.nn.DataParallel(model), plan)
+    assert sw.show(sw.trace(model, (3, 32, 32))).totals.output_stride == (2, 2)
+    done.undo()
+    with pytest.raises(UsageError, match="give their file, weights="):
+        sw.load("builtin:resnet20-narrow", pretrained=True)
