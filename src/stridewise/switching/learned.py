@@ -196,12 +196,12 @@ def learned(
     and while strides are learned everything computes at stride 1 first, at many times the cost. Raises: PlanError
     where a step does not exist or is tied, or where the network does not run with smaller steps.
 
+    >>> import torch
     >>> net = sw.learned(sw.load("builtin:resnet20-narrow"), (3, 32, 32))
     >>> loss = net(torch.randn(2, 3, 32, 32)).square().mean() + 0.1 * net.cost()
-    >>> loss.backward(); net.raw.grad.shape
-    torch.Size([2, 2])
-    >>> net.plan()  # nothing has moved yet
-    Plan(...)
+    >>> loss.backward()
+    >>> print(net.plan())  # nothing has moved yet
+    the plan changes nothing
     """
     return LearnedStrides(model, input, at, ramp)
 

@@ -57,9 +57,11 @@ def relaxed(net: Elastic) -> RelaxedChoice:
     It judges plans by shared weights, which rank them weakly (docs/learned.md): train what it chooses anew, beside
     others. Raises: PlanError where `net` is not elastic.
 
+    >>> import torch
     >>> choice = sw.relaxed(sw.elastic(sw.load("builtin:resnet20-narrow"), costs=(0.5, 1), input=(3, 32, 32)))
     >>> loss = choice.loss(torch.randn(4, 3, 32, 32), lambda out: out.square().mean())
-    >>> loss.backward(); choice.shares()
+    >>> loss.backward()
+    >>> choice.shares()
     {'0.5x': 0.5, '1x': 0.5}
     """
     return RelaxedChoice(net)
