@@ -47,7 +47,6 @@ class Row:
                     "accuracy": None if o.failed else o.value,
                     "low": o.low,
                     "high": o.high,
-                    "seconds": o.seconds,
                     "curve": o.detail.get("curve", []),
                     "error": o.error or None,
                 }
