@@ -159,7 +159,10 @@ def score(plan, budget, seed, checkpoint):
     return drawn(plan, budget, seed)
 
 if __name__ == "__main__":
-    cluster = Cluster(initialize_head=True, head_node_args=dict(num_cpus=1, include_dashboard=False))
+    # A dead node is missed after two seconds, not fifteen; a slow one still has five for each answer.
+    checks = dict(health_check_initial_delay_ms=500, health_check_period_ms=500, health_check_timeout_ms=5000)
+    head = dict(num_cpus=1, include_dashboard=False, _system_config=checks)
+    cluster = Cluster(initialize_head=True, head_node_args=head)
     other = cluster.add_node(num_cpus=1)
     cluster.wait_for_nodes()
     killed = []

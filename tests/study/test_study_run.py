@@ -100,7 +100,9 @@ def test_a_finished_study_is_not_trained_again(tmp_path):
     assert again.to_json()["plans"] == first.to_json()["plans"]
 
 
-@pytest.mark.parametrize(("workers", "kills"), [(0, 2), (2, 1)])
+@pytest.mark.parametrize(
+    ("workers", "kills"), [pytest.param(0, 2, marks=pytest.mark.zoo), (2, 1)]
+)  # 0: test_study_kills
 def test_a_killed_study_goes_on_and_trains_nothing_twice(tmp_path, kills, workers):
     command = script(tmp_path, pause=0.1, workers=workers)
     log = tmp_path / "log"

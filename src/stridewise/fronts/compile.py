@@ -77,6 +77,8 @@ class _Compiler:
         """The finished program."""
         pins: dict[int, list[tuple[int, ...]]] = {}
         for pin in self.graph.pins:
+            if pin.anew:
+                continue
             pins.setdefault(pin.grid, []).append(pin.sizes)
         for stop in self.graph.unknown:  # what reaches an op without a rule must reach it as it is
             for tensor in self.graph.nodes[stop.node].inputs:
