@@ -11,6 +11,7 @@ export const live = data === null;
 
 export const networks = signal([]);
 export const network = signal(-1);
+export const opening = signal(-1); // the network that is being opened
 export const base = signal(null);
 export const tabs = signal([history()]);
 export const tab = signal(0);
@@ -118,6 +119,13 @@ effect(() => {
   if (live && answer?.findings === null) rest = setTimeout(() => findings(index, answer.wishes), 160);
 });
 
+// The answer in hand, whole: with what is else only asked for when the hand rests.
+export async function whole() {
+  const answer = answers.value[tab.value];
+  if (answer?.findings === null) await findings(tab.value, answer.wishes);
+  return answers.value[tab.value] ?? base.value;
+}
+
 async function findings(index, changes) {
   try {
     const found = await post("/api/findings", { network: network.value, ...request(changes) });
@@ -197,12 +205,16 @@ function putAside() {
   while (kept.size > MOST_KEPT) kept.delete(kept.keys().next().value);
 }
 
+let turns = 0; // a hand on the keys goes through the list of networks: the last one counts
 export async function openNetwork(index, wanted = null) {
   if (index !== network.value) putAside();
   wanted ??= kept.get(networks.value[index]?.name) ?? {};
   busy.value = `tracing ${networks.value[index]?.name ?? "the network"} …`;
+  const turn = (turns += 1);
+  opening.value = index;
   try {
     const found = await get(`/api/network/${index}`);
+    if (turn !== turns) return; // another one was chosen meanwhile
     batch(() => {
       network.value = index;
       base.value = { ...found, fields: fieldsBy(found.fields) };
@@ -219,14 +231,17 @@ export async function openNetwork(index, wanted = null) {
     for (const changes of wanted.tabs ?? []) {
       addTab();
       await propose(changes);
+      if (turn !== turns) return;
     }
     if (wanted.histories?.length === tabs.value.length) tabs.value = wanted.histories; // undo goes on where it was
     if (!wanted.tabs?.length) addTab();
     if (wanted.tabs?.length && wanted.tab < tabs.value.length) tab.value = wanted.tab;
     against.value = wanted.against < tabs.value.length ? wanted.against ?? 0 : 0;
   } catch (error) {
+    if (turn !== turns) return;
     complain(error);
   }
+  opening.value = -1;
   busy.value = "";
 }
 
