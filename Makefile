@@ -45,7 +45,7 @@ lint: $(STAMP)
 
 zoo: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[reach]"
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m zoo tests/zoo tests/ops
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m zoo tests
 
 bench: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[bench]"

@@ -9,12 +9,13 @@ is right for strides, dilation, transposed convolution and resizing alike.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
+from stridewise.counted import OUT, OWN, Count
 from stridewise.errors import GeometryError
 from stridewise.records import quick
 
@@ -673,5 +674,69 @@ class Table(_Map):
         return step.numerator, tuple(range(self.size) for _ in range(step.denominator))
 
 
-AxisMap: TypeAlias = Window | Transposed | Resize | Adaptive | Slice | Whole | Repeat | Phased | Table
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Computed(_Map):
+    """`inner` with numbers that the forward works out from the operand's size, and from the output's where that is
+    another tensor's (a crop or a pad to it): by name of the number its expression.
+    """
+
+    inner: Slice | Window | Resize
+    numbers: tuple[tuple[str, Count], ...]
+
+    def at(self, size: int, out: int = 0) -> Slice | Window | Resize:
+        """The map as it is on `size` positions, of which `out` come out."""
+        sizes = {OWN: size, OUT: out}
+        return self._with({name: count.at(sizes) for name, count in self.numbers})
+
+    def _with(self, numbers: Mapping[str, Any]) -> Slice | Window | Resize:
+        return replace(self.inner, **numbers)
+
+    def out_size(self, size: int) -> int:
+        """That of `inner` there."""
+        return self.at(size).out_size(size)
+
+    def pace(self) -> tuple[int, int, int]:
+        """Every number grows evenly, so from where they keep their order on the output does."""
+        counts = [count for _, count in self.numbers]
+        turn = math.lcm(*(count.period for count in counts), 1 if isinstance(self.inner, Resize) else self.inner.stride)
+        lines = [(count.slope, count.slack + 1) for count in counts]
+        lines += [(Fraction(0), self._least), (Fraction(1), self._least)]
+        meets = [(b + d) / abs(a - c) for a, b in lines for c, d in lines if a != c]
+        start = math.ceil(max(meets, default=Fraction(0))) + 1
+        try:
+            return turn, self.out_size(start + turn) - self.out_size(start), start
+        except GeometryError:
+            return turn, 0, start
+
+    @property
+    def _least(self) -> Fraction:
+        """The largest number that `inner` states itself."""
+        stated = (getattr(self.inner, name, None) or 0 for name in ("start", "stop", "pad_begin", "pad_end"))
+        return Fraction(max(map(abs, stated)) + 1)
+
+    def formula(self, size: str) -> str:
+        """`inner`'s, with the numbers as they are worked out."""
+        told = {name: f"({count.written({OWN: size})})" for name, count in self.numbers}
+        if isinstance(self.inner, Window):
+            pads = (told.get(name, str(getattr(self.inner, name))) for name in ("pad_begin", "pad_end"))
+            return " + ".join((size, *pads))
+        return self._with(told).formula(size)
+
+    def step(self, size: int) -> Fraction:
+        """`inner`'s; of a resize what it comes to on large maps."""
+        if isinstance(self.inner, Resize):
+            return 1 / self.numbers[0][1].slope
+        return self.inner.step(size)
+
+    def taps(self, size: int) -> tuple[int, tuple[Sequence[int], ...]]:
+        """`inner`'s there."""
+        return self.at(size).taps(size)
+
+    def field(self, field: Field, size: int) -> Field:
+        """`inner`'s there; of a resize with its step on large maps."""
+        here = self.at(size)
+        return here.drifting(field, size, self.step(size)) if isinstance(here, Resize) else here.field(field, size)
+
+
+AxisMap: TypeAlias = Window | Transposed | Resize | Adaptive | Slice | Whole | Repeat | Phased | Table | Computed
 IDENTITY = Window()

@@ -1,6 +1,9 @@
 """What can go wrong, each kind with a class of its own. A message is one line: where, what, what to do."""
 
-from collections.abc import Iterable, Sequence
+import os
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 
 def by(sizes: Iterable[object]) -> str:
@@ -19,6 +22,32 @@ def once(values: Sequence[object]) -> str:
     ('2', '1x2')
     """
     return str(values[0]) if len(set(values)) == 1 else by(values)
+
+
+@contextmanager
+def staying() -> Iterator[None]:
+    """Somebody's own code runs within: where it would end this process, by `sys.exit` or `os._exit`, it fails instead.
+
+    Raises: RuntimeError that says so. Other threads, and processes forked within, end as ever.
+    """
+    end, thread, process = os._exit, threading.get_ident(), os.getpid()
+    within = True
+
+    def refuse(code: int) -> None:
+        if within and threading.get_ident() == thread and os.getpid() == process:
+            raise RuntimeError(f"it called os._exit({code}), which would end the whole program")
+        end(code)
+
+    os._exit = refuse  # type: ignore[assignment]
+    try:
+        yield
+    except SystemExit as stop:
+        told = RuntimeError(f"it called sys.exit({'' if stop.code is None else repr(stop.code)})")
+        raise told.with_traceback(stop.__traceback__) from stop
+    finally:
+        within = False
+        if os._exit is refuse:
+            os._exit = end
 
 
 class StridewiseError(Exception):

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, Literal, TypeAlias
 
-from stridewise.axis import AxisMap
+from stridewise.axis import IDENTITY, AxisMap
 from stridewise.errors import UsageError, by
 from stridewise.records import quick
 from stridewise.shown import Shown
@@ -95,6 +95,10 @@ class Grid:
     mixes: bool = False
     along: tuple[int, ...] = ()
     placed: bool = False
+
+    def followed(self, axis: int) -> int:
+        """Of a grid that follows another: the source whose size an axis takes, its operand's where that is kept."""
+        return self.sources[0 if self.maps and self.maps[axis] == IDENTITY else -1]
 
     def measuring(self, sizes: Sizes, maps: tuple[AxisMap, ...]) -> Grid:
         """The same grid with other sizes and maps. Faster than `dataclasses.replace`, which a what-if waits for."""
@@ -184,7 +188,8 @@ class Pin:
 
     axes: those it fixes; all of them where it is empty. blocks: of what is split into parts, the size of one along each
     axis; multiple: any whole number of them will do. spreads: one position alone is spread over all of them.
-    table: of a position table how it is laid out, where it can be made anew for other sizes.
+    table: of a position table how it is laid out, where it can be made anew for other sizes. anew: a number of a file
+    that is written anew where a plan changes what comes in, since nothing else could stand there.
     """
 
     kind: Literal["position table", "window", "flatten", "size"]
@@ -197,6 +202,7 @@ class Pin:
     multiple: bool = False
     spreads: bool = False
     table: Table | None = None
+    anew: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

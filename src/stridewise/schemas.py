@@ -47,7 +47,10 @@ def _open(fields: Mapping[str, Schema], more: Mapping[str, Schema] | None = None
 
 _SIZES, _STEPS = _many(_WHOLE), _many(_STEP)
 _INPUT = {"anyOf": [_SIZES, _by_name(_SIZES)]}
-_FINDING = _whole({"rule": _TEXT, "severity": {"enum": ["info", "warning", "error"]}, "key": _TEXT, "message": _TEXT})
+_FINDING = _whole(
+    {"rule": _TEXT, "severity": {"enum": ["info", "warning", "error"]}, "key": _TEXT, "message": _TEXT},
+    {"file": _TEXT, "line": _WHOLE},
+)
 _LAYER = _whole(
     {
         "key": _TEXT,
@@ -148,6 +151,13 @@ _MEASURED_ROW = _open(
 _RECOMMENDED = _open({"plan": _TEXT, "kind": _TEXT, "reasons": _many(_TEXT), "toml": _TEXT})
 
 _RUNS = _many({"type": "array", "items": _maybe(_WHOLE), "minItems": 3, "maxItems": 3})
+_PLANS = {
+    "configuration": _TEXT,
+    "patch": _SIZES,
+    "strides": _many(_SIZES),
+    "kernels": _many(_SIZES),
+    "features": _SIZES,
+}
 _MAYBE_SIZES = _many(_maybe(_WHOLE))
 
 # name -> (how an object of it is closed, fields, fields that may be missing)
@@ -183,6 +193,26 @@ _TABLE: dict[str, tuple[Callable[..., Schema], Mapping[str, Schema], Mapping[str
                         "works": _YES,
                         **dict.fromkeys(("below", "above", "even", "pad", "crop"), _MAYBE_SIZES),
                         "why": _many(_TEXT),
+                    }
+                )
+            ),
+        },
+        {},
+    ),
+    "plans": (_whole, {"changes": _many(_TEXT), **_PLANS}, {}),
+    "plans-fit": (
+        _whole,
+        {
+            "model": _TEXT,
+            "rows": _many(
+                _whole(
+                    {
+                        "name": _TEXT,
+                        **_PLANS,
+                        "coarsest": _SIZES,
+                        "voxel_mm": _many(_NUMBER),
+                        "field_mm": _many(_NUMBER),
+                        "macs": _WHOLE,
                     }
                 )
             ),

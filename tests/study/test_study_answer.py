@@ -1,8 +1,6 @@
 """The answer: intervals, what may be called better, the files, the page, the command."""
 
 import json
-import subprocess
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -168,12 +166,6 @@ def test_search_wants_data_or_a_score_and_a_graph_with_it():
         sw.search("builtin:resnet20-narrow", score=drawn)
 
 
-def run(*arguments, **options):
-    return subprocess.run(
-        [sys.executable, "-m", "stridewise", *arguments], capture_output=True, text=True, timeout=300, **options
-    )
-
-
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
@@ -194,7 +186,8 @@ def test_wrong_calls_of_the_command_are_one_line(tmp_path, monkeypatch, refused,
 
 
 @pytest.mark.slow
-def test_the_command_searches_and_resumes(tmp_path):
+def test_the_command_searches_and_resumes(tmp_path, monkeypatch, called):
+    monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)
     for split in ("train", "val"):
         for label, shade in (("dark", 60), ("light", 190)):
@@ -210,20 +203,21 @@ def test_the_command_searches_and_resumes(tmp_path):
         "                         nn.Flatten(), nn.Linear(4, num_classes))\n"
     )
     common = ("--trials", "2", "--budget", "1", "--seeds", "1", "--batch", "8", "--workers", "1", "--json")
-    done = run("search", "net.py:net", "--data", "data", "--run", "run", *common, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
+    code, out, err = called("search", "net.py:net", "--data", "data", "--run", "run", *common)
+    assert code == 0, err
+    found = json.loads(out)
     assert found["plans"][0]["latency"]["kind"] == "measured"
     assert (tmp_path / "run" / "report.html").exists()
-    again = run("search", "--resume", "run", "--json", cwd=tmp_path)
-    assert again.returncode == 0, again.stderr
-    assert json.loads(again.stdout)["plans"] == found["plans"]
+    code, out, err = called("search", "--resume", "run", "--json")
+    assert code == 0, err
+    assert json.loads(out)["plans"] == found["plans"]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("task", "metric"), [("segment", "mean IoU"), ("detect", "mAP")])
-def test_the_command_searches_for_the_other_tasks(tmp_path, task, metric):
+def test_the_command_searches_for_the_other_tasks(tmp_path, monkeypatch, called, task, metric):
     """Bright squares on dark noise: found by any network, so that each step of the way is seen to work."""
+    monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)
     masks = {}
     for split, count in (("train", 16), ("val", 8)):
@@ -258,12 +252,11 @@ def test_the_command_searches_for_the_other_tasks(tmp_path, task, metric):
     data = {"segment": "masks.npz", "detect": "boxes"}[task]
     own = {"segment": ("--augment", "flip,shift"), "detect": ("--levels", "4", "--sizes", "8,20")}[task]
     own = (*own, "--width", "16", "--decay", "0.01", "--precision", "bf16-mixed")
-    done = run(
-        *("search", "builtin:resnet20-narrow", "--task", task, "--data", data, "--run", "run", *common, *own, "--json"),
-        cwd=tmp_path,
+    code, out, err = called(
+        *("search", "builtin:resnet20-narrow", "--task", task, "--data", data, "--run", "run", *common, *own, "--json")
     )
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
+    assert code == 0, err
+    found = json.loads(out)
     assert found["state"] == "finished"
     assert metric in found["metric"]
     assert not any(row["error"] for row in found["plans"])
@@ -272,8 +265,7 @@ def test_the_command_searches_for_the_other_tasks(tmp_path, task, metric):
     assert (kept.get("augment"), kept.get("levels"), kept.get("sizes")) == (
         (("flip", "shift"), None, None) if task == "segment" else (None, (4,), (8, 20))
     )
-    again = run("search", "--resume", "run", "--json", cwd=tmp_path)
-    assert json.loads(again.stdout)["plans"] == found["plans"]
+    assert json.loads(called("search", "--resume", "run", "--json")[1])["plans"] == found["plans"]
     origins = [row["origin"] for row in found["plans"]]
     assert origins[0] == "default"
     finals = [row for row in found["plans"] if row["final"]]

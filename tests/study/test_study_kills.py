@@ -1,4 +1,7 @@
-"""Fifty processes of a study die at random moments; every training is recorded once and the answer is the same."""
+"""Processes of a study die at random moments; every training is recorded once and the answer is the same.
+
+`make zoo` kills fifty.
+"""
 
 import multiprocessing
 import os
@@ -14,7 +17,6 @@ from study_nets import drawn, graph, plans
 
 import stridewise as sw
 
-COORDINATORS, WORKERS = 44, 6
 SETTINGS = {"budget": 4, "seeds": 12}
 TRAININGS = 5 + 3 + 2 + 3 * 12  # nothing can be settled: every plan draws from the same scores
 
@@ -24,8 +26,9 @@ def logged(log, names, plan, budget, seed):
     with log.open("a") as file:
         print("begin", names[plan.to_toml()], budget, seed, file=file, flush=True)
         time.sleep(0.005)
+        found = drawn(plan, budget, seed)
         print("end", names[plan.to_toml()], budget, seed, file=file, flush=True)
-    return drawn(plan, budget, seed)
+    return found
 
 
 def names():
@@ -52,13 +55,14 @@ def undisturbed():
     return answers(sw.search(graph(), score=drawn, plans=plans(), **SETTINGS))
 
 
+@pytest.mark.parametrize("times", [16, pytest.param(44, marks=pytest.mark.zoo)])
 @pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="there is no fork here")
-def test_killed_coordinators_lose_and_repeat_nothing(tmp_path, undisturbed):
+def test_killed_coordinators_lose_and_repeat_nothing(tmp_path, undisturbed, times):
     network, chance, log = graph(), random.Random(0), tmp_path / "log"
     score = partial(logged, log, names())
     study = partial(sw.search, network, score=score, plans=plans(), run=tmp_path / "run", **SETTINGS)
     kills = 0
-    for _ in range(COORDINATORS):
+    for _ in range(times):
         process = multiprocessing.get_context("fork").Process(target=study)
         process.start()
         process.join(chance.uniform(0.02, 0.4))
@@ -66,25 +70,26 @@ def test_killed_coordinators_lose_and_repeat_nothing(tmp_path, undisturbed):
             os.kill(process.pid, signal.SIGKILL)
             kills += 1
         process.join()
-    assert kills >= 10, "the study was over before it could be killed"
+    assert kills >= 8, "the study was over before it could be killed"
     result = study()
     found = records(tmp_path / "run")
     assert len(found) == TRAININGS
     assert set(found.values()) == {1}
     ended = Counter(line[4:] for line in log.read_text().splitlines() if line.startswith("end "))
     assert len(ended) == TRAININGS
-    # Only what was running when its coordinator died is trained again.
-    assert sum(ended.values()) <= TRAININGS + kills
+    # What was finished is not trained again, but where a kill falls between the note here and what a training leaves.
+    assert sum(ended.values()) <= TRAININGS + 2
     assert answers(result) == undisturbed
 
 
 @pytest.mark.slow
-def test_killed_workers_lose_and_repeat_nothing(tmp_path, undisturbed):
+@pytest.mark.parametrize("times", [3, pytest.param(6, marks=pytest.mark.zoo)])
+def test_killed_workers_lose_and_repeat_nothing(tmp_path, undisturbed, times):
     chance, killed, log = random.Random(1), [], tmp_path / "log"
 
     def tell(standing):
         mine = multiprocessing.active_children()
-        if len(killed) < WORKERS and mine and chance.random() < 0.5:
+        if len(killed) < times and mine and chance.random() < 0.5:
             victim = chance.choice(mine)
             killed.append(victim.pid)
             os.kill(victim.pid, signal.SIGKILL)
@@ -93,11 +98,11 @@ def test_killed_workers_lose_and_repeat_nothing(tmp_path, undisturbed):
     result = sw.search(
         graph(), score=score, plans=plans(), run=tmp_path / "run", on=sw.Workers(2), tell=tell, **SETTINGS
     )
-    assert len(killed) == WORKERS
+    assert len(killed) == times
     found = records(tmp_path / "run")
     assert len(found) == TRAININGS
     assert set(found.values()) == {1}
     assert not any(row.error for row in result.rows)
     ended = Counter(line[4:] for line in log.read_text().splitlines() if line.startswith("end "))
-    assert sum(ended.values()) <= TRAININGS + WORKERS
+    assert sum(ended.values()) <= TRAININGS + 2
     assert answers(result) == undisturbed

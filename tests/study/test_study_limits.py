@@ -1,8 +1,6 @@
 """Limits, rivals and a person's own score, as a user gives them."""
 
 import json
-import subprocess
-import sys
 from types import SimpleNamespace
 
 import pytest
@@ -209,25 +207,20 @@ def test_a_named_score_takes_what_its_function_takes(tmp_path, monkeypatch):
         sw.search(graph(), score="mine.py:nothing")
 
 
-def run(*arguments, **options):
-    return subprocess.run(
-        [sys.executable, "-m", "stridewise", *arguments], capture_output=True, text=True, timeout=280, **options
-    )
-
-
-def test_the_command_takes_a_persons_own_score_and_resumes_it(tmp_path):
+def test_the_command_takes_a_persons_own_score_and_resumes_it(tmp_path, monkeypatch, called):
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.py").write_text(SCORE)
     common = ("search", "builtin:resnet20-narrow", "--score", "mine.py:score", "--run", "run", "--workers", "0")
     settings = ("--trials", "5", "--budget", "3", "--cost", "2", "--max-macs", "0.9x")
-    done = run(*common, *settings, "--json", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
+    code, out, err = called(*common, *settings, "--json")
+    assert code == 0, err
+    found = json.loads(out)
     assert (found["task"], found["data"], found["state"]) == ("score", "mine.py:score", "finished")
     calls = (tmp_path / "calls").read_text().splitlines()
     assert len(calls) == sum(len(row["trainings"]) for row in found["plans"])
-    again = run("search", "--resume", "run", "--json", "--workers", "0", cwd=tmp_path)
-    assert again.returncode == 0, again.stderr
-    assert json.loads(again.stdout)["plans"] == found["plans"]
+    code, out, err = called("search", "--resume", "run", "--json", "--workers", "0")
+    assert code == 0, err
+    assert json.loads(out)["plans"] == found["plans"]
     assert (tmp_path / "calls").read_text().splitlines() == calls
 
 

@@ -16,9 +16,9 @@ def process_of(plan, budget, seed):
 
 
 @pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="Windows has no signal masks")
-def test_an_interrupt_while_a_worker_begins_says_nothing_and_stops_nothing(capfd):
+def test_an_interrupt_while_a_worker_begins_says_nothing_and_stops_nothing(capfd, tmp_path):
     target = sw.Plan(model="none", input=(3, 8, 8))
-    with Pool(process_of, {0: target}, count=1, threads=1, checkpoints=None) as workers:
+    with Pool(process_of, {0: target}, count=1, threads=1, checkpoints=tmp_path) as workers:
         (worker,) = workers._workers
         os.kill(worker.process.pid, signal.SIGINT)
         ((_, outcome),) = workers.run([Job(plan=0, budget=1, seed=0)], lambda *_: None)
@@ -31,10 +31,10 @@ def threads_of(plan, budget, seed):
     return float(torch.get_num_threads())
 
 
-def test_a_worker_takes_no_more_threads_than_the_environment_allows(monkeypatch):
+def test_a_worker_takes_no_more_threads_than_the_environment_allows(monkeypatch, tmp_path):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     target = sw.Plan(model="none", input=(3, 8, 8))
-    with Pool(threads_of, {0: target}, count=1, threads=2, checkpoints=None) as workers:
+    with Pool(threads_of, {0: target}, count=1, threads=2, checkpoints=tmp_path) as workers:
         ((_, outcome),) = workers.run([Job(plan=0, budget=1, seed=0)], lambda *_: None)
     assert outcome is not None
     assert outcome.value == 1

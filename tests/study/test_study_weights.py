@@ -1,8 +1,6 @@
 """A search that begins with trained weights: kept by dilation, judged before any training, then fine-tuned."""
 
 import json
-import subprocess
-import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -51,18 +49,13 @@ def pretrained(tmp_path_factory):
     return folder
 
 
-def run(folder, *arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "stridewise", *arguments], capture_output=True, text=True, timeout=280, cwd=folder
-    )
-
-
-def test_the_command_judges_kept_weights_first_then_tunes_them_and_resumes(pretrained):
+def test_the_command_judges_kept_weights_first_then_tunes_them_and_resumes(pretrained, monkeypatch, called):
+    monkeypatch.chdir(pretrained)
     common = ("search", "net.py:net", "--data", "digits.npz", "--weights", "pre/model.safetensors", "--workers", "0")
     settings = ("--trials", "5", "--budget", "2", "--cost", "1", "--seeds", "1", "--finalists", "2", "--batch", "32")
-    done = run(pretrained, *common, *settings, "--max-macs", "4x", "--moves", "strides", "--run", "run", "--json")
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
+    code, out, err = called(*common, *settings, "--max-macs", "4x", "--moves", "strides", "--run", "run", "--json")
+    assert code == 0, err
+    found = json.loads(out)
     assert found["weights"] == "pre/model.safetensors"
     plans = {row["name"]: row for row in found["plans"] if row["origin"] != "rival"}
     assert found["schedule"]["rungs"][0] == {"budget": 0, "plans": len(plans)}
@@ -87,17 +80,17 @@ def test_the_command_judges_kept_weights_first_then_tunes_them_and_resumes(pretr
     assert record.score == untrained[kept[0]]
     assert any("judged with the weights they begin with" in line for line in found["method"])
     assert any("batch norms measured anew" in line and kept[0] in line for line in found["method"])
-    again = run(pretrained, "search", "--resume", "run", "--json", "--workers", "0")
-    assert again.returncode == 0, again.stderr
-    assert json.loads(again.stdout)["plans"] == found["plans"]
+    code, out, err = called("search", "--resume", "run", "--json", "--workers", "0")
+    assert code == 0, err
+    assert json.loads(out)["plans"] == found["plans"]
     # Another set of weights under the same name is another study.
     other = {key: value + 1 for key, value in load_file(pretrained / "pre" / "model.safetensors").items()}
     kept_file = (pretrained / "pre" / "model.safetensors").read_bytes()
     save_file(other, pretrained / "pre" / "model.safetensors")
-    refused = run(pretrained, "search", "--resume", "run")
+    code, _, err = called("search", "--resume", "run")
     (pretrained / "pre" / "model.safetensors").write_bytes(kept_file)
-    assert refused.returncode == 1
-    assert "holds another study (contents" in refused.stderr
+    assert code == 1
+    assert "holds another study (contents" in err
 
 
 @pytest.mark.parametrize(

@@ -57,3 +57,36 @@ def test_a_number_that_stays_leaves_the_certificate_exact_and_true(name):
     seen = found(STAYS[name])
     assert seen.done.certificate.exact
     assert seen.holds
+
+
+def centred(y, small):
+    begin = [(n - m) // 2 for n, m in zip(y.shape[2:], small.shape[2:], strict=True)]
+    return small + y[(..., *(slice(b, b + m) for b, m in zip(begin, small.shape[2:], strict=True)))]
+
+
+CUTS = {
+    "to another's size": lambda y: y[..., 3:, 2:] + y[..., : y.shape[2] - 3, : y.shape[3] - 2],
+    "in the middle": lambda y: centred(y, nn.functional.avg_pool2d(y, (4, 3), 1)),
+    "half": lambda y: y[..., : y.shape[3] // 2],
+    "from a third on": lambda y: y[:, :, y.shape[2] // 3 :],
+}
+
+
+@pytest.mark.parametrize("cut", CUTS.values(), ids=CUTS)
+def test_a_cut_worked_out_from_sizes_is_worked_out_from_the_old_ones(cut):
+    torch.manual_seed(0)
+    model = Net(lambda y, x: cut(y)).eval()
+    plan = sw.plan(sw.trace(model, (3, 15, 18)), output_stride=1, keep_weights=True)
+    for size in ((15, 18), (18, 19), (25, 17)):
+        seen = sw.verify(model, plan, input=(3, *size))
+        assert seen.done.certificate.exact
+        assert seen.holds
+
+
+def test_a_padding_worked_out_from_a_size_that_changes_is_refused():
+    def filled(y, x):
+        down, right = (x.shape[a] // 2 + 2 - y.shape[a] for a in (2, 3))
+        return nn.functional.pad(y, [right // 2, right - right // 2, down // 2, down - down // 2])
+
+    with pytest.raises(sw.PlanError, match="pad"):
+        sw.plan(sw.trace(Net(filled), (3, 16, 18)), output_stride=1, keep_weights=True)

@@ -1,7 +1,7 @@
 """Each task reaches a stated level on data that need no download.
 
-`make test` runs the recipes at small size, where they must be well above guessing. STRIDEWISE_FULL=1 runs them as
-docs/train.md states them, some minutes each on one core, against the stated bars:
+`make test` runs a recipe at small size, where it must be well above guessing; `make zoo` all of them. STRIDEWISE_FULL=1
+runs them as docs/train.md states them, some minutes each on one core, against the stated bars:
 
     STRIDEWISE_FULL=1 pytest tests/tasks/test_tasks_levels.py
 """
@@ -40,13 +40,16 @@ LEVELS: dict[str, tuple[tuple[Any, ...], tuple[Any, ...]]] = {
     ),
     "detect": (
         ({}, {**SCENES, **SIDES, "epochs": 16}, "AP50", 0.4),
-        (FEW, {**SMALL, **SIDES, "epochs": 5}, "AP50", 0.05),
+        ({**FEW, "train": 160, "val": 30}, {**SMALL, **SIDES, "epochs": 5}, "AP50", 0.05),
     ),
 }
 
 
+RARE = [] if FULL else [pytest.mark.zoo]  # short trainings of both are in test_tasks_train.py and test_tasks_segment.py
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("task", LEVELS)
+@pytest.mark.parametrize("task", [pytest.param("classify", marks=RARE), pytest.param("segment", marks=RARE), "detect"])
 def test_a_task_reaches_its_level_on_embedded_data(task: str) -> None:
     data, recipe, figure, bar = LEVELS[task][0 if FULL else 1]
     made = digits(**data) if task == "classify" else digit_scenes(task=task, **data)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from typing import TypeAlias
 
 from stridewise.analyses.sites import times
 from stridewise.analyses.state import State
+from stridewise.axis import Window
+from stridewise.configs.declared import Declared
 from stridewise.findings import Finding
+from stridewise.ir import Node
 
 Stride: TypeAlias = tuple[Fraction, ...]
 
@@ -65,6 +69,53 @@ def declared_differs(state: State, declared: Sequence[int | Sequence[int]] | Non
             own = value if isinstance(value, tuple) else (value,) * state.graph.axes
             if found is not None and tuple(found) != tuple(own):
                 yield _finding(key, f"{key}: declared stride {_short(own)}, the real one is {times(found)}")
+
+
+def config_differs(state: State, stated: Sequence[Declared]) -> Iterator[Finding]:
+    """SW201 for what a config declares, each with its line."""
+    graph, outputs = state.graph, [s for s in (cumulative_stride(state, t) for t in state.graph.outputs) if s]
+    for one in stated:
+        if one.what == "levels":
+            if len(outputs) > 1 and len(outputs) != len(one.entries):
+                yield _of_config(one, f"made for {len(one.entries)} maps, and {len(outputs)} go out")
+            continue
+        if one.what == "dilations":
+            real = sorted({d for node in graph.nodes for d in _dilations(state, node)})
+            known = ", ".join(map(str, real)) or "none"
+            for entry in one.entries:
+                if entry[0] not in real:
+                    yield _of_config(one, f"declared dilation {entry[0]} is of no layer; the real ones: {known}")
+            continue
+        every = {s for s in (_of_grid(state, grid.index) for grid in graph.grids) if s is not None}
+        real_strides = pyramid(state)
+        if one.what == "maps" or max(len(real_strides), len(outputs)) < len(one.entries):
+            real_strides = tuple(sorted(every))
+        about = f" ({one.about})" if one.about else ""
+        for entry in one.entries:
+            wanted = entry * graph.axes if len(entry) == 1 else entry
+            if len(wanted) != graph.axes:
+                yield _of_config(one, f"declares {len(wanted)} axes, and the network has {graph.axes}")
+                break
+            if wanted not in real_strides:
+                have = ", ".join(_short(stride) for stride in real_strides) or "none"
+                yield _of_config(one, f"declared stride {_short(wanted)}{about} is not among the real ones: {have}")
+
+
+def _of_grid(state: State, grid: int) -> Stride | None:
+    """The cumulative stride of a grid that has all positions."""
+    found = state.graph.grids[grid]
+    whole = len(found.sizes) == state.graph.axes and all(found.local)
+    return tuple(f.jump for f in state.fields.full[grid]) if whole else None
+
+
+def _dilations(state: State, node: Node) -> Iterator[int]:
+    if node.site and node.grid is not None:
+        yield from (w.dilation for w in state.windows(node) if isinstance(w, Window) and w.kernel > 1)
+
+
+def _of_config(one: Declared, text: str) -> Finding:
+    found = _finding(one.name, f"{one.file}:{one.line}: {one.name}: {text}")
+    return replace(found, file=one.file, line=one.line)
 
 
 def _missing(

@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import Any, TypeAlias
 
 from stridewise.analyses.sizes import Maps
-from stridewise.axis import SELF, AxisMap, Field, Resize, Slice, Window, join_fields, smallest_field
+from stridewise.axis import SELF, AxisMap, Computed, Field, Resize, Slice, Window, join_fields, smallest_field
 from stridewise.ir import Graph, Grid, Sizes
 
 _NO_MAPS: Maps = {}
@@ -60,6 +60,7 @@ def fields(graph: Graph, sizes: Sequence[Sizes], maps: Maps = _NO_MAPS, smallest
 
 
 def _crops(change: AxisMap) -> bool:
+    change = change.inner if isinstance(change, Computed) else change
     return isinstance(change, Slice) or (isinstance(change, Window) and min(change.pad_begin, change.pad_end) < 0)
 
 
@@ -168,6 +169,8 @@ def _followed(grid: Grid, known: Known, sizes: Sequence[Sizes] | Mapping[int, Si
     source, reference = grid.sources[0], grid.sources[-1]
     out = []
     for axis, change in enumerate(grid.maps):
+        if isinstance(change, Computed):
+            change = change.at(sizes[source][axis], sizes[reference][axis])
         inner, target = known[source][axis], known[reference][axis]
         factor = inner.jump / target.jump
         if isinstance(change, Resize):

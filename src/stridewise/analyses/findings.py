@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, SupportsIndex, overload
 
-from stridewise.analyses.declared import declared_differs
+from stridewise.analyses.declared import config_differs, declared_differs
 from stridewise.analyses.gridding import gridding
 from stridewise.analyses.sites import axis_names, site_findings, times
 from stridewise.analyses.sizes import Maps, name_of, where
@@ -13,6 +13,7 @@ from stridewise.analyses.state import State, evaluate
 from stridewise.analyses.targets import target_findings, target_of
 from stridewise.analyses.unread import never_read
 from stridewise.axis import Adaptive, Slice
+from stridewise.configs.families import read_declared
 from stridewise.errors import GeometryError
 from stridewise.findings import Finding
 from stridewise.ir import Graph, check_graph
@@ -84,11 +85,14 @@ def check(
     declared: Sequence[int | Sequence[int]] | None = None,
     maps: Maps | None = None,
     target: str | None = None,
+    config: str | None = None,
 ) -> Findings:
     """What the rules have to say about a network's strides; maps: by grid, what a plan replaces.
 
     declared: cumulative strides the network is said to have, such as (4, 8, 16, 32). target: a chip or compiler whose
-    limits to keep, "ethos-u55", or a file of one's own (.toml). Raises: UsageError for a target that is none.
+    limits to keep, "ethos-u55", or a file of one's own (.toml). config: a file that declares strides (an mmdetection or
+    detectron2 config, a transformers config.json, ...); it is read and never run. Raises: UsageError for a target or a
+    config that is none.
 
     >>> graph = sw.trace(sw.load("builtin:resnet20-narrow"), (3, 32, 32))
     >>> print(next(f for f in sw.check(graph, declared=(1, 2, 8)) if f.rule == "SW201").message)
@@ -96,12 +100,13 @@ def check(
     """
     check_graph(graph, "check")
     limits = None if target is None else target_of(target)
+    stated = () if config is None else read_declared(config)
     try:
         state = evaluate(graph, maps)
     except GeometryError as error:
         place = str(error).split(":", 1)[0]
         return Findings(graph.model, [Finding(rule="SW202", severity="error", key=place, message=str(error))])
-    found = findings(state, declared)
+    found = [*findings(state, declared), *config_differs(state, stated)]
     return Findings(graph.model, found if limits is None else [*found, *target_findings(state, limits)])
 
 

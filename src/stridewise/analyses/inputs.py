@@ -7,7 +7,7 @@ refuses the mean of a single number does so here.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -222,7 +222,7 @@ def sizes(graph: Graph, near: Sequence[int] | None = None) -> Inputs:
         input=plain(graph.input),
         axes=tuple(axes),
         ties=_ties(graph, several),
-        notes=_notes(graph),
+        notes=(*_notes(graph), *_disproved(graph, axes)),
     )
     return found if near is None else replace(found, near=found.around(near))
 
@@ -306,6 +306,42 @@ def _stated(graph: Graph, along: AxisSizes, upto: int) -> tuple[int, str]:
             return 1, ""
         said = refused
     return 1, ""
+
+
+_STEERED = frozenset(("pad", "slice", "expand", "write", "split", "unfold"))
+
+
+def _disproved(graph: Graph, axes: Sequence[AxisInputs]) -> Iterator[str]:
+    """What a try on shapes shows to be otherwise than the sets say, where numbers in the forward may steer sizes: a
+    crop or pad that changes nothing at the traced size, an expansion, windows that are filled up inside."""
+    source = graph.source
+    steered = any(n.op in _STEERED or n.target.startswith("aten.alias") for n in graph.nodes) or graph.pins
+    if source is None or not steered or source.refusal(graph.grids[0].sizes) != "":
+        return
+    done: set[tuple[object, int]] = set()
+    for axis in axes:
+        if (axis.works, axis.traced) in done:
+            continue
+        done.add((axis.works, axis.traced))
+        for size in _telling(axis):
+            sizes = [*graph.grids[0].sizes]
+            sizes[axis.axis] = size
+            said = source.refusal(sizes)
+            if said is not None and (said == "") != (size in axis):
+                why = f"it fails ({said[:120]})" if said else f"it runs, though {axis.why(size)}"
+                yield f"axis {axis.axis}: at {size} {why}: what decides is not followed, and other sizes are not known"
+                break
+
+
+def _telling(axis: AxisInputs) -> list[int]:
+    """Sizes that would show a mistake: the smallest that works, the first above the traced one that does not and that
+    does, one twice as large, and the largest below that does not, while more than half of the traced size."""
+    here = axis.traced
+    above = range(here + 1, 2 * here + 2)
+    found = [next((n for n in range(1, here + 1) if n in axis), None), next((n for n in above if n in axis), None)]
+    found += [next((n for n in above if n not in axis), None), axis.nearest(2 * here + 1)[1]]
+    found.append(next((n for n in range(here - 1, here // 2, -1) if n not in axis), None))
+    return list(dict.fromkeys(n for n in found if n is not None and n != here and n <= 4 * here + 64))
 
 
 def _tail(view: Outlook, upto: int, proven: bool) -> tuple[int, int]:

@@ -112,7 +112,9 @@ class AxisSizes:
             parts = tuple(sources)
             total = Step(lambda n: sum(n[s] for s in parts), parts[0], grid.index, parts=parts)
             slot = self._add(("sum", *sources), total)
-        elif grid.kind in ("concat", "follow"):
+        elif grid.kind == "follow":
+            slot = self.slots[grid.followed(self.axis)]
+        elif grid.kind == "concat":
             slot = sources[-1]
         else:
             slot = self._constant(grid, size)

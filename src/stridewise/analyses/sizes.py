@@ -64,7 +64,7 @@ def size_of(graph: Graph, grid: Grid, sizes: Sequence[Sizes], given: Mapping[int
     if kind == "input":
         return tuple(given.get(grid.index, grid.sizes))
     if kind == "follow":
-        return sizes[grid.sources[-1]]
+        return tuple([sizes[grid.followed(axis)][axis] for axis in range(len(grid.sizes))])
     if kind == "concat":
         first = list(sizes[grid.sources[0]])
         first[grid.axis] = sum(sizes[s][grid.axis] for s in grid.sources)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 
-from stridewise.axis import IDENTITY, Slice, Whole, Window
+from stridewise.axis import IDENTITY, Resize, Slice, Whole, Window
 from stridewise.ir import Graph, Grid
 from stridewise.records import quick
 
@@ -144,7 +144,10 @@ def _relations(graph: Graph, grid: Grid, axis: int) -> Iterable[tuple[int, Fract
         for source in grid.sources:
             yield source, _ONE, False
     elif grid.kind == "follow":
-        yield grid.sources[-1], _ONE, False
+        followed = grid.followed(axis)
+        # A share of a size that the op itself works with says how long it is, not how far its positions lie apart.
+        resizes = isinstance(grid.maps[axis], Resize) or graph.grids[followed].node != grid.node
+        yield followed if resizes else grid.sources[0], _ONE, False
 
 
 def strongly_connected(count: int, arcs: Sequence[tuple[int, int]]) -> list[int]:

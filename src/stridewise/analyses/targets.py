@@ -173,9 +173,11 @@ def target_findings(state: State, target: Target) -> Iterator[Finding]:
         for limit in limits:
             values = values_of(limit, windows) if limit.what in WHAT else _maps(state, node, limit.what)
             if values and limit.broken(values):
-                rule = "SW401" if limit.what in WHAT else "SW402"
                 text = f"{name}: {limit.refusal(values, target.name)}"
-                yield Finding(rule=rule, severity="warning", key=name, message=text)
+                if limit.what in WHAT:
+                    yield Finding(rule="SW401", severity="warning", key=name, message=text)
+                else:
+                    yield Finding(rule="SW402", severity="warning", key=name, message=text)
     if target.memory is not None:
         needed = peak_bytes(graph, state.sizes) * target.bytes // itemsize(graph)
         if needed > target.memory:

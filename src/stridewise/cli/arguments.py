@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 Shape = tuple[int, ...]
 
 MODEL_HELP = """MODEL is timm:NAME, torchvision:NAME, builtin:NAME, onnx:FILE or a .onnx path, py:pkg.mod:factory or
-file.py:factory, hf:FOLDER (a transformers model's), pt2:FILE; a bare name is looked up in torchvision, then timm."""
+file.py:factory, hf:FOLDER (a transformers model's), plans.json:CONFIGURATION (nnU-Net's), pt2:FILE; a bare name is
+looked up in torchvision, then timm."""
 
 
 def model_options(command: Callable[..., Any]) -> Callable[..., Any]:

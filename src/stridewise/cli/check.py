@@ -34,6 +34,7 @@ FORMATS = ("text", "json", "md", "sarif", "github")
 @opaque_option
 @click.option("--plan", metavar="FILE", help="Check the network under this plan (TOML).")
 @click.option("--declared", metavar="S,S,...", help="Strides the network is said to have, 4,8,16,32 or 4x8,8x16.")
+@click.option("--config", metavar="FILE", help="A config that declares strides: .py, .yaml, .json; read, never run.")
 @click.option("--target", metavar="NAME|FILE", help="A chip whose limits to keep, ethos-u55, or a file of your own.")
 @click.option("--ignore", multiple=True, metavar="ID,ID,...", help="Leave these rules out: SW105. May be given again.")
 @click.option(
@@ -51,6 +52,7 @@ def command(
     opaque: tuple[str, ...],
     plan: str | None,
     declared: str | None,
+    config: str | None,
     target: str | None,
     ignore: tuple[str, ...],
     fail_on: str | None,
@@ -73,7 +75,7 @@ def command(
     failed = False
     for model in models:
         settings = for_model(kept, model, asked)
-        found = _checked(model, settings, trust, opaque, plan, target)
+        found = _checked(model, settings, trust, opaque, plan, target, config)
         failed = failed or bool(found.at_least(settings.fail_on or "warning"))
         done.append(found)
     _print(models, done, form, every)
@@ -81,7 +83,13 @@ def command(
 
 
 def _checked(
-    model: str, settings: Settings, trust: bool, opaque: Sequence[str], plan: str | None, target: str | None
+    model: str,
+    settings: Settings,
+    trust: bool,
+    opaque: Sequence[str],
+    plan: str | None,
+    target: str | None,
+    config: str | None,
 ) -> "Findings":
     from stridewise.analyses.findings import check
 
@@ -92,7 +100,7 @@ def _checked(
         from stridewise.rewrites.restride import restride
 
         graph = restride(graph, changes).graph
-    return check(graph, declared=strides, target=target).without(settings.ignore)
+    return check(graph, declared=strides, target=target, config=config).without(settings.ignore)
 
 
 def _print(models: Sequence[str], done: "Sequence[Findings]", form: str, every: bool) -> None:

@@ -11,6 +11,7 @@ from stridewise.rules import RULES, rule_of
 
 if TYPE_CHECKING:
     from stridewise.analyses.findings import Findings
+    from stridewise.findings import Finding
 
 _SARIF = {"error": "error", "warning": "warning", "info": "note"}
 _GITHUB = {"error": "error", "warning": "warning", "info": "notice"}
@@ -67,7 +68,7 @@ def sarif(checks: "Sequence[tuple[Place, Findings]]") -> dict[str, Any]:
             "ruleIndex": index[found.rule],
             "level": _SARIF[found.severity],
             "message": {"text": found.message},
-            "locations": [_location(place, found.key)],
+            "locations": [_location(_at(place, found), found.key)],
         }
         for place, findings in checks
         for found in findings
@@ -78,6 +79,11 @@ def sarif(checks: "Sequence[tuple[Place, Findings]]") -> dict[str, Any]:
         "version": "2.1.0",
         "runs": [{"tool": {"driver": driver}, "results": results}],
     }
+
+
+def _at(place: Place, found: "Finding") -> Place:
+    """Where a finding is shown: at the config that it speaks of, else at the model."""
+    return Place(name=place.name, file=Path(found.file).as_posix(), line=found.line) if found.file else place
 
 
 def _location(place: Place, key: str) -> dict[str, Any]:
@@ -93,8 +99,9 @@ def _location(place: Place, key: str) -> dict[str, Any]:
 def annotations(checks: "Sequence[tuple[Place, Findings]]") -> list[str]:
     """A workflow command a finding: GitHub shows it at the file."""
     out = []
-    for place, findings in checks:
+    for model, findings in checks:
         for found in findings:
+            place = _at(model, found)
             where = f"file={_property(place.file)},line={place.line}," if place.file else ""
             title = _property(f"{found.rule} {rule_of(found.rule).name}")
             out.append(f"::{_GITHUB[found.severity]} {where}title={title}::{_data(f'{place.name}: {found.message}')}")

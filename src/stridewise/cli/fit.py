@@ -1,21 +1,19 @@
 """`stridewise fit`: which strides a data set permits."""
 
 import json
-import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
 from stridewise.cli.arguments import write_page
+from stridewise.cli.standing import counting
 from stridewise.data import FORMATS, open_dataset
 from stridewise.data.look import look as pictured
 from stridewise.data.picture import Size
-from stridewise.data.records import Progress, Task
+from stridewise.data.records import Task
 from stridewise.datafit import Limits, findings, fit, stride_set
 from stridewise.datafit.strides import DEFAULT, Stride, StrideSet, written
+from stridewise.errors import UsageError
 from stridewise.files import write_bytes
 from stridewise.findings import Finding
 
@@ -31,7 +29,8 @@ def _sets(ctx: click.Context, option: click.Parameter, value: tuple[str, ...]) -
 
 
 @click.command(name="fit")
-@click.option("--data", required=True, help="A folder, an .npz, a COCO .json, a data.yaml, or builtin:NAME.")
+@click.argument("plans", required=False, metavar="[PLANS.json[:CONFIGURATION]]")
+@click.option("--data", help="A folder, an .npz, a COCO .json, a data.yaml, or builtin:NAME.")
 @click.option("--task", type=click.Choice(["segment", "detect", "classify"]), help="Default: what the data serves.")
 @click.option("--format", type=click.Choice(list(FORMATS)), help="Default: found by looking.")
 @click.option("--split", help="train, val, test or all. Default: all splits together.")
@@ -53,7 +52,8 @@ def _sets(ctx: click.Context, option: click.Parameter, value: tuple[str, ...]) -
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 @click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write a page to this file.")
 def command(
-    data: str,
+    plans: str | None,
+    data: str | None,
     task: Task | None,
     format: str | None,
     split: str | None,
@@ -74,14 +74,20 @@ def command(
     """Which strides a data set permits, without training.
 
     Boxes: do objects contain cell centres, how many, do centres collide. Masks: what is left of labels rounded to a
-    stride. Classes: how much of the pictures' spectrum a step keeps.
+    stride. Classes: how much of the pictures' spectrum a step keeps. Of nnU-Net's plans: the steps that its rule makes
+    of patch and spacing, and others beside them.
     """
+    if plans is not None:
+        _of_plans(plans, as_json, click.get_current_context())
+        return
+    if data is None:
+        raise UsageError("fit wants --data, a folder or file of pictures, or nnU-Net's plans.json")
     limits = Limits(reachable=min_reachable, cells=min_cells, miou=min_miou, energy=min_energy)
     network = _network(model, resize) if model else None
     if network is not None:
         strides = (*(strides or DEFAULT), network[0])
         receptive_field = receptive_field or network[1]
-    with _progress() as progress:
+    with counting("pictures") as progress:
         dataset = open_dataset(data, task, format, mask_suffix=mask_suffix, progress=progress)
         result = fit(
             dataset,
@@ -114,6 +120,23 @@ def command(
             )
 
 
+def _of_plans(plans: str, as_json: bool, context: click.Context) -> None:
+    """The steps a configuration has, those of the published rule, and ours, each with its field and cost."""
+    from stridewise.cli.arguments import tell
+    from stridewise.configs.nnunet import read_network
+    from stridewise.datafit.nnunet import compared
+    from stridewise.models.nnunet import graph_of
+
+    source = click.core.ParameterSource.COMMANDLINE
+    given = [p.opts[0] for p in context.command.params if context.get_parameter_source(p.name or "") is source]
+    others = [name for name in given if name not in ("plans", "--json")]
+    if others:
+        raise UsageError(
+            f"{plans}: plans are judged by their patch and spacing alone: leave {' and '.join(others)} out"
+        )
+    tell(compared(plans, read_network(plans), graph_of), as_json=as_json)
+
+
 def _network(model: str, resize: Size | None) -> tuple[StrideSet, Size | None]:
     """The real output strides and the receptive field of a network, at the size the pictures are brought to."""
     from stridewise.datafit.network import output_strides, receptive_field
@@ -136,28 +159,3 @@ def _as_json(strides: StrideSet, found: tuple[Finding, ...]) -> dict[str, object
 
 def _pixels(field: Size | None) -> str:
     return "unknown" if field is None else f"{field[0]}x{field[1]}"
-
-
-@contextmanager
-def _progress() -> Iterator[Progress | None]:
-    """A bar on standard error, on a terminal, for whatever takes over a second."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import Progress as Bar
-
-    with Bar(console=Console(stderr=True), transient=True) as bar:
-        bar.stop()
-        begin, task = time.monotonic(), bar.add_task("pictures")
-        shown = False
-
-        def advance(done: int, total: int) -> None:
-            nonlocal shown
-            if not shown and time.monotonic() - begin > 1:
-                bar.start()
-                shown = True
-            if shown:
-                bar.update(task, completed=done, total=total)
-
-        yield advance

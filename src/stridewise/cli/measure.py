@@ -1,16 +1,13 @@
 """`stridewise measure`: what strides do to a network, measured; plans side by side."""
 
 import json
-import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
 
 from stridewise.cli.arguments import MODEL_HELP, model_options, parse_inputs, read_plans, write_page
+from stridewise.cli.standing import bars
 from stridewise.errors import UsageError
 
 _WHAT = "latency, memory, shift, detail, fields, accuracy"
@@ -68,7 +65,7 @@ def command(
     subject, name = _subject(model, beside, settings["device"])
     if sheet_path and not isinstance(subject, str):
         raise UsageError("--maps: wants the name of a network, not a trained one")
-    with _progress() as progress:
+    with bars() as bar:
         result = measure(
             subject,
             changes,
@@ -77,7 +74,7 @@ def command(
             trust=trust,
             drawn=offsets,
             preset=preset or "",
-            progress=progress,
+            progress=bar and (lambda what, done, total: bar(what, done / max(total, 1))),
             **settings,
         )
     if sheet_path:
@@ -103,30 +100,3 @@ def _subject(model: str, beside: tuple[str, ...], device: str) -> tuple[Any, str
     if spec.note:
         click.echo(spec.note, err=True)
     return str(spec), str(spec)
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[str, int, int], None] | None]:
-    """A bar a figure on standard error, on a terminal, for whatever takes over a second."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        bar.stop()
-        begin = time.monotonic()
-        tasks: dict[str, Any] = {}
-        shown = False
-
-        def advance(what: str, done: int, total: int) -> None:
-            nonlocal shown
-            if what not in tasks:
-                tasks[what] = bar.add_task(what, total=total)
-            if not shown and time.monotonic() - begin > 1:
-                bar.start()
-                shown = True
-            bar.update(tasks[what], completed=done, total=total)
-
-        yield advance

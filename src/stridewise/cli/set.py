@@ -62,9 +62,13 @@ def command(
         raise UsageError("nothing is asked for: name a site (layer4.0.conv2=1), a slot (+layer3=2) or --output-stride")
     if open_sizes and not export:
         raise UsageError("--open-sizes says how --export writes the file: give --export FILE too")
+    spec = resolve(model)
+    to_plans = spec.kind == "nnunet" and (out is None or out.suffix == ".json")
+    if to_plans and not (keep_weights or verify or code or export):
+        _edit(spec.name, request, out, as_json, output_stride)
+        return
     cap = None if output_stride is None else parse_sizes("--output-stride", output_stride, "8 or 8x16")
     graph = open_model(model, inputs, trust, opaque)
-    spec = resolve(model)
     made = make_plan(graph, request, output_stride=cap, keep_weights=keep_weights, means=means)
     certificate = rehearsed(graph, made)
     seen = preview(graph, made)
@@ -95,6 +99,25 @@ def command(
     if out:
         made.write(out)
         click.echo(f"plan written to {out}", err=True)
+
+
+def _edit(path: str, request: dict[str, str], out: Path | None, as_json: bool, output_stride: str | None) -> None:
+    """Change the steps, kernels and stages that nnU-Net's plans write, and write plans again."""
+    from stridewise.configs.nnunet import edited
+    from stridewise.files import write_text
+
+    if output_stride is not None:
+        raise UsageError(
+            f"{path}: --output-stride belongs to a plan (-o plan.toml); plans.json changes by stage2=1x2x2"
+        )
+    text, lines, network = edited(path, request)
+    if as_json:
+        click.echo(json.dumps({"schema": "stridewise.plans/1", "changes": lines, **network.to_json()}))
+    else:
+        click.echo("\n".join(lines))
+    if out:
+        write_text(out, text, "the plans")
+        click.echo(f"plans written to {out}", err=True)
 
 
 def _request(changes: Sequence[str]) -> dict[str, str]:

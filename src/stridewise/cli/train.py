@@ -3,16 +3,13 @@
 import itertools
 import json
 import os
-import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from stridewise.cli.arguments import MODEL_HELP, parse_sizes
+from stridewise.cli.standing import counting
 from stridewise.cli.training import read_settings, training_options
 from stridewise.errors import UsageError
 
@@ -126,7 +123,7 @@ def _trained(task: str, model: str, given: dict[str, Any]) -> Any:
     named = settings.setdefault("run", os.environ.get(_RUN) or next_run(task, model))
     os.environ[_RUN] = named  # for the other processes of a training on several devices
     try:
-        with training() as progress:
+        with counting("training") as progress:
             record = train(task, model, progress=progress, each=_line, **settings)
     finally:
         del os.environ[_RUN]
@@ -187,41 +184,3 @@ def _line(epoch: "Report") -> None:
 
 
 _RUN = "STRIDEWISE_RUN"
-
-
-@contextmanager
-def training() -> Iterator[Callable[[int, int], None] | None]:
-    """A bar on standard error, on a terminal."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (
-        TextColumn("training"),
-        BarColumn(bar_width=30),
-        MofNCompleteColumn(),
-        TextColumn("steps"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=None)
-        last = 0.0
-
-        def advance(done: int, total: int) -> None:
-            nonlocal last
-            if done == total or time.monotonic() - last > 0.2:
-                last = time.monotonic()
-                bar.update(task, completed=done, total=total)
-
-        yield advance

@@ -77,6 +77,8 @@ class _Compiler:
         """The finished program."""
         pins: dict[int, list[tuple[int, ...]]] = {}
         for pin in self.graph.pins:
+            if pin.anew:
+                continue
             pins.setdefault(pin.grid, []).append(pin.sizes)
         for stop in self.graph.unknown:  # what reaches an op without a rule must reach it as it is
             for tensor in self.graph.nodes[stop.node].inputs:
@@ -151,7 +153,7 @@ class _Compiler:
         if grid.kind == "join":
             return self._join(grid)
         if grid.kind == "follow":
-            return self.vars[grid.sources[-1]]
+            return tuple(self.vars[grid.followed(axis)][axis] for axis in range(len(grid.sizes)))
         if grid.kind == "concat":
             parts = tuple(self.vars[s][grid.axis] for s in grid.sources)
             total, new = self.line.var(("sum", tuple(sorted(parts))))

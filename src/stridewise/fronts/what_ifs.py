@@ -124,7 +124,7 @@ class _Rows:
         if grid.kind == "input" and grid.index == 0:
             return list(self.inputs)
         if grid.kind == "follow":
-            return self.columns[grid.sources[-1]]
+            return [self.columns[grid.followed(axis)][axis] for axis in range(len(grid.sizes))]
         if grid.kind == "concat":
             out = list(first)
             out[grid.axis] = np.sum([self.columns[s][grid.axis] for s in grid.sources], axis=0)

@@ -15,20 +15,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from stridewise.errors import LoadError, MissingExtraError, StridewiseError, UsageError
+from stridewise.errors import LoadError, MissingExtraError, StridewiseError, UsageError, staying
 from stridewise.ir import Graph
 from stridewise.models import huggingface, zoo
 
 if TYPE_CHECKING:
     from torch import nn
 
-Kind: TypeAlias = Literal["timm", "torchvision", "builtin", "onnx", "py", "pt2", "hf"]
+Kind: TypeAlias = Literal["timm", "torchvision", "builtin", "onnx", "py", "pt2", "hf", "nnunet"]
 InputSpec: TypeAlias = Sequence[int] | str | Mapping[str, Any]
-_KINDS: tuple[Kind, ...] = ("timm", "torchvision", "builtin", "onnx", "py", "pt2", "hf")
-_NOT_THEIRS = str(Path(__file__).parent)  # frames of the loader itself, in a traceback through somebody's code
+_KINDS: tuple[Kind, ...] = ("timm", "torchvision", "builtin", "onnx", "py", "pt2", "hf", "nnunet")
+_HERE = Path(__file__).parent
+_NOT_THEIRS = (str(_HERE), str(_HERE.parent / "errors.py"))  # frames around somebody's code, in a traceback through it
 _FORMS = (
-    "timm:NAME, torchvision:NAME, builtin:NAME, a .onnx file, file.py:factory, py:pkg.mod:factory, hf:FOLDER or "
-    "pt2:FILE"
+    "timm:NAME, torchvision:NAME, builtin:NAME, a .onnx file, file.py:factory, py:pkg.mod:factory, hf:FOLDER, "
+    "plans.json:CONFIGURATION of nnU-Net or pt2:FILE"
 )
 
 
@@ -62,6 +63,8 @@ def resolve(spec: str | ModelSpec) -> ModelSpec:
         return ModelSpec("onnx", spec)
     if spec.endswith(".pt2"):
         return ModelSpec("pt2", spec)
+    if spec.endswith(".json") or ".json:" in spec:
+        return ModelSpec("nnunet", spec)
     if ".py:" in spec:
         return ModelSpec("py", spec)
     if spec.endswith(".py"):
@@ -98,6 +101,8 @@ def default_input(spec: str | ModelSpec) -> Any:
         return zoo.input_of(spec.kind, spec.name)
     if spec.kind == "hf":
         return huggingface.input_of(spec.name)
+    if spec.kind == "nnunet":
+        return _nnunet().input_of(spec.name)
     if spec.kind == "builtin":
         shape: Sequence[int] = _builtin("input_of", spec.name)
         return tuple(shape)
@@ -156,7 +161,8 @@ def _made(spec: ModelSpec, trust: bool, meta: bool, kwargs: dict[str, Any]) -> n
 def _code_of(what: object) -> Iterator[None]:
     """Whatever a library's or a user's own code raises, as a LoadError with the line it came from."""
     try:
-        yield
+        with staying():
+            yield
     except StridewiseError:
         raise
     except Exception as error:  # any code may be behind a name
@@ -176,6 +182,9 @@ def _build(spec: ModelSpec, trust: bool, meta: bool, kwargs: dict[str, Any]) -> 
             return made
         if spec.kind == "hf":
             return huggingface.build(spec.name, meta, kwargs)
+        if spec.kind == "nnunet":
+            unet: nn.Module = _nnunet().build(spec.name)
+            return unet
         if spec.kind == "pt2":
             return _read_exported(spec.name, trust)
         return _call_factory(spec.name, kwargs)
@@ -192,6 +201,11 @@ def _builtin(function: str, name: str, **kwargs: Any) -> Any:
     if name not in known:
         raise LoadError(f"no built-in model '{name}'{zoo.nearest(name, known)}; there are {', '.join(known)}")
     return getattr(own, function)(name, **kwargs)
+
+
+def _nnunet() -> Any:
+    """The room of nnU-Net's networks, which loads torch."""
+    return importlib.import_module("stridewise.models.nnunet")
 
 
 def _read_exported(path: str, trust: bool) -> nn.Module:

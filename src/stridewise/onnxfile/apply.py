@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import onnx
 
-from stridewise.errors import PlanError, TraceError
+from stridewise.errors import PlanError, TraceError, by
 from stridewise.ir import Graph
 from stridewise.onnxfile.actions import dilate_file
 from stridewise.onnxfile.edit import Editor, NeedsOpsetError, raise_opset
@@ -18,6 +19,7 @@ from stridewise.onnxfile.read import read_model
 from stridewise.onnxfile.steps import restep_file
 from stridewise.onnxfile.walk import Walk
 from stridewise.onnxfile.write import write
+from stridewise.ops.layout import Digit, Dim, Extra
 from stridewise.plans import Plan
 from stridewise.report.document import Document
 from stridewise.rewrites.certify import Certificate, certify, change_document
@@ -107,6 +109,7 @@ def _rewritten(
     else:
         _refuse_fixed(graph, expected.graph)
         done = restep_file(edit, graph, plan, expected)
+    done += _written_anew(edit, graph, expected.graph, plan.keep_weights)
     baked = _baked(edit)
     edit.finish()
     again = _inferred(model, folder, name, spec, expected.graph, baked)
@@ -131,6 +134,41 @@ def _baked(edit: Editor) -> list[str]:
             if sizes is not None and sizes.content and all(isinstance(n, int) for n in sizes.content):
                 found.append(node.name or node.op_type)
     return found
+
+
+# By op, the operand that says which sizes it gives, and the word for what it does.
+_SIZED = {"Reshape": (1, "reshaped"), "Resize": (3, "resized")}
+
+
+def _written_anew(edit: Editor, graph: Graph, expected: Graph, kept: bool) -> list[str]:
+    """Give what is made of sizes that stand in the file as numbers those that come in now; a line for each.
+
+    kept: with kept weights, where a resize works on old positions alone.
+    """
+    lines = []
+    ops = {op: how for op, how in _SIZED.items() if op != "Resize" or not kept}
+    olds, news = ([n for n in g.nodes if n.target in ops] for g in (graph, expected))
+    for old, new in zip(olds, news, strict=True):
+        spot, (at, what) = edit.at(old.index), ops[old.target]
+        made, names = edit.walk.values[spot.node.output[0]], list(spot.node.input)
+        entries = edit.walk.values[names[at]].content if len(names) > at and names[at] else None
+        if not entries or not made.dims or not all(isinstance(entry, int) for entry in entries):
+            continue
+        overs = (g.tensors[n.outputs[0]].volume.over for g, n in ((graph, old), (expected, new)))
+        sizes = {was: expected.grids[grid].sizes[axis] for was, (grid, axis) in zip(*overs, strict=True)}
+        now = [_length(dim, sizes) for dim in made.dims]
+        if tuple(now) != made.shape:
+            axes = next((a.ints for a in spot.node.attribute if a.name == "axes"), range(len(now)))
+            spot.node.input[at] = spot.ints(*(now[axis] for axis in axes))
+            lines.append(f"{old.key or spot.name}: {what} to {by(now)} in place of {by(made.shape)}")
+    return lines
+
+
+def _length(dim: Dim, sizes: Mapping[tuple[int, int], int]) -> int:
+    """The length of a dim whose axes have these sizes now."""
+    beside = sum(sum(atom) for atom in dim if isinstance(atom, Extra))
+    held = [atom for atom in dim if not isinstance(atom, Extra)]
+    return beside + math.prod(sizes.get(a[:2], a.count) if isinstance(a, Digit) else a for a in held)
 
 
 def _refuse_fixed(graph: Graph, expected: Graph) -> None:

@@ -95,7 +95,24 @@ def _read(
     found = [index for index in outputs if index is not None]
     if not found:
         raise TraceError(f"{name}: no output is made from the input")
-    graph = walk.builder.graph(name, found, sum(walk.params.values()))
+    graph = _with_links(walk.builder.graph(name, found, sum(walk.params.values())))
     if not any(node.site for node in graph.nodes):
         raise TraceError(f"{name}: no convolution or pooling was met: it has no strides to show")
     return with_slots(graph, walk.builder, walk.owners.close()), walk
+
+
+def _with_links(graph: Graph) -> Graph:
+    """The graph with resizes to numbers that can be no others: those of a map that is joined with what they give.
+
+    Whatever becomes of that map, the file runs only where the resize gives its sizes.
+    """
+    grids, pins = list(graph.grids), list(graph.pins)
+    for grid in graph.grids:
+        if grid.kind != "fixed":
+            continue
+        met = {g for join in graph.grids if join.kind == "join" and grid.index in join.sources for g in join.sources}
+        other = max((g for g in met if g < grid.index and g not in grid.sources), default=None)
+        if other is not None and graph.grids[other].sizes == grid.sizes and all(graph.grids[other].local):
+            grids[grid.index] = replace(grid, kind="follow", sources=(*grid.sources, other))
+            pins = [replace(p, anew=True) if p.grid == grid.index and p.kind == "size" else p for p in pins]
+    return replace(graph, grids=tuple(grids), pins=tuple(pins))

@@ -417,7 +417,8 @@ class Call:
 
     def pin(self, kind: Any, grid: int, message: str, axes: tuple[int, ...] = (), **facts: Any) -> None:
         """Record that something fixes the sizes of `grid`, along `axes` alone where they are given."""
-        if not any((p.grid, p.kind, p.axes) == (grid, kind, axes) for p in self.draft.pins):
+        facts_of = (grid, kind, axes, facts.get("anew", False))
+        if not any((p.grid, p.kind, p.axes, p.anew) == facts_of for p in self.draft.pins):
             sizes = self.draft.grids[grid].sizes
             node = self.draft.node
             pin = Pin(kind=kind, grid=grid, node=node, sizes=sizes, message=message, axes=axes, **facts)

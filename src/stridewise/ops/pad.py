@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
-from stridewise.axis import AxisMap, Window
+from collections.abc import Sequence
+from typing import Any
+
+from stridewise.axis import IDENTITY, AxisMap, Window
+from stridewise.counted import Counted
 from stridewise.ops.call import Call
-from stridewise.ops.draft import Reading
+from stridewise.ops.draft import Reading, Value
 from stridewise.ops.extent import whole
 from stridewise.ops.layout import digits
 from stridewise.ops.registry import Op, register
 from stridewise.ops.space import Draw, Ints, Trial, X, is_torch, name_in
+from stridewise.ops.worked import padded, tied
 
 
 def padding(call: Call, pairs: list[tuple[int, int]], mode: str) -> Reading:
     """Operand 0 padded (negative: cropped) by (begin, end) pairs, one for each of its last dims."""
     x = call.value(0)
     where = [len(x.shape) - len(pairs) + i for i in range(len(pairs))]
+    facts: dict[str, Any] = {"mode": mode, "pads": tuple((int(b), int(e)) for b, e in pairs)}
+    filled = _filling(call, x, where, pairs)
+    if filled is not None:
+        dims, grid = tied(call, x, filled)
+        return Reading(outs=[(dims, grid)], grid=grid, attrs=facts)
     maps: list[AxisMap] = []
     used = []
     for w, (begin, end) in zip(where, pairs, strict=True):
         if digits(x.known[w]) and (begin or end):
             used.append(w)
             maps.append(Window(pad_begin=begin, pad_end=end))
-    facts = {"mode": mode, "pads": tuple(pairs)}
     if not used:
         dims = tuple(d if digits(d) else (s,) for d, s in zip(x.known, call.outs[0], strict=True))
         return Reading(outs=[(dims, x.grid)], attrs=facts)
@@ -29,6 +38,22 @@ def padding(call: Call, pairs: list[tuple[int, int]], mode: str) -> Reading:
     assert grid is not None
     positions = [i for i, d in enumerate(settled.known) if digits(d)]
     return call.dense(grid, settled, positions, attrs=facts)
+
+
+def _filling(
+    call: Call, x: Value, where: Sequence[int], pairs: Sequence[tuple[int, int]]
+) -> list[tuple[int, AxisMap, int | None]] | None:
+    """The maps of a padding (or cropping) to the size of another tensor; None where it is none."""
+    if not any(isinstance(n, Counted) for pair in pairs for n in pair):
+        return None
+    out = []
+    for w, (begin, end) in zip(where, pairs, strict=True):
+        own = call.whole(x.known[w])
+        found = padded(call, own, begin, end) if own is not None else None
+        if found is None or (found[1] is None and found[0] != IDENTITY):
+            return None
+        out += [(w, *found)] if found[0] != IDENTITY else []
+    return out or None
 
 
 def _read(call: Call) -> Reading:

@@ -15,6 +15,7 @@ from stridewise.ops.extent import Extent, whole
 from stridewise.ops.layout import Digit, Dim, LayoutError, digits, is_plain, plain
 from stridewise.ops.registry import Op, always, register
 from stridewise.ops.space import Draw, Number, Trial, X, is_torch, name_in
+from stridewise.ops.worked import resized, tied
 
 _MODES = {
     "nearest": "nearest",
@@ -55,6 +56,10 @@ def resizing(call: Call, axes: int, factors: list[float | None], mode: str, alig
         facts["factor"] = tuple(m.factor for m in maps if isinstance(m, Resize))
         return call.dense(grid, x, where, site=True, attrs=facts)
     x = call.settle(x, where)
+    like = Resize(to=1, mode=mode, align_corners=align, antialias=antialias)
+    told = _to_told(call, x, where, like, facts)
+    if told is not None:
+        return told
     axes_of = call.axes_of(x, where)
     source = x.grid if x.grid is not None else 0
     by_axis: list[AxisMap] = [Resize(factor=Fraction(1))] * len(call.draft.grids[source].sizes)
@@ -70,6 +75,22 @@ def resizing(call: Call, axes: int, factors: list[float | None], mode: str, alig
         if axis is not None:
             dims[w] = (Digit(grid, axis, 1, sizes[axis]),)
     return Reading(outs=[(tuple(dims), grid)], grid=grid, attrs={**facts, "maps": tuple(by_axis)})
+
+
+def _to_told(call: Call, x: Value, where: Sequence[int], like: Resize, facts: dict[str, Any]) -> Reading | None:
+    """`x` resized to sizes that the forward worked out from others; None where they are not followed."""
+    changes: list[tuple[int, AxisMap, int | None]] = []
+    for w, to in zip(where, call.arg(1, "output_size"), strict=True):
+        own = call.whole(x.known[w])
+        found = resized(call, own, to, like) if own is not None else None
+        if found is None:
+            return None
+        change, reference = found
+        changes.append((w, replace(like, to=int(to)) if change == like else change, reference))
+    dims, grid = tied(call, x, changes)
+    assert grid is not None
+    out = tuple(d if digits(d) else (n,) for d, n in zip(dims, call.outs[0], strict=True))
+    return Reading(outs=[(out, grid)], grid=grid, attrs={**facts, "maps": call.draft.grids[grid].maps})
 
 
 def _read_onnx(call: Call) -> Reading:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +13,7 @@ from stridewise.ops.extent import Extent, whole
 from stridewise.ops.layout import Digit, Dim, Dims, Extra, LayoutError, digits
 from stridewise.ops.registry import Op, always, register
 from stridewise.ops.space import Draw, Ints, Trial, X, name_in
+from stridewise.ops.worked import sliced, tied
 
 _END = 2**62
 
@@ -70,10 +72,42 @@ def _cut_extra(call: Call, x: Value, dim: int, start: int, stop: int, stride: in
 def _read(call: Call) -> Reading:
     x = call.value(0)
     dim = call.arg(1, "dim", 0) % len(x.shape)
-    start, stop, stride = slice(call.arg(2, "start"), call.arg(3, "end"), call.arg(4, "step", 1)).indices(x.shape[dim])
-    dims, grid = _cut(call, x, dim, start, stop, stride)
+    bounds = slice(call.arg(2, "start"), call.arg(3, "end"), call.arg(4, "step", 1))
+    start, stop, stride = bounds.indices(x.shape[dim])
+    written = _written(call, x, call.arg(5, "written", {}))
+    dims, grid = written or _cut(call, x, dim, start, stop, stride)
     made = grid if grid != x.grid else None
-    return Reading(outs=[(dims, grid)], grid=made, attrs={"dim": dim, "step": stride}, spread=x.spread)
+    facts = {"dim": dim, "step": stride} | ({"written": True} if written else {})
+    facts |= {"serial": call.arg(6, "serial")} if len(call.args) > 6 else {}
+    return Reading(outs=[(dims, grid)], grid=made, attrs=facts, spread=x.spread)
+
+
+def _written(call: Call, x: Value, parts: Mapping[int, slice]) -> tuple[Dims, int | None] | None:
+    """Dims and grid of x[parts], by dimension the slices that the forward wrote; None where they are not followed, or
+    lie along no positions."""
+    found: list[tuple[int, AxisMap, int | None]] = []
+    for dim, part in parts.items():
+        own = call.whole(x.known[dim])
+        if own is None and not digits(x.known[dim]):
+            continue
+        change = sliced(call, own, part.start, part.stop, part.step or 1) if own is not None else None
+        if change is None or (part.step or 1) < 1:
+            return None
+        if change[0] != Slice():
+            found.append((dim, *change))
+    count = [len(range(*part.indices(x.shape[dim]))) for dim, part in parts.items()]
+    if not found or 0 in count:
+        return None
+    plain = tuple(
+        (count[list(parts).index(d)],) if d in parts and not digits(x.known[d]) else dim
+        for d, dim in enumerate(x.known)
+    )
+    value = Value(x.shape, plain, x.grid, x.index, x.origin)
+    dims: Dims = plain
+    for one in found:  # a grid each, whichever of them cut something at this size
+        dims, grid = tied(call, value, [one])
+        value = Value(x.shape, dims, grid, x.index, x.origin)
+    return value.known, value.grid
 
 
 def _read_select(call: Call) -> Reading:
@@ -99,12 +133,18 @@ def selecting(call: Call, dim: int, index: int) -> Reading:
 def _read_split(call: Call) -> Reading:
     x = call.value(0)
     dim = call.arg(2, "dim", 0) % len(x.shape)
-    outs, at = [], 0
+    outs: list[tuple[Dims, int | None]] = []
+    at, is_written = 0, True
+    each = call.arg(3, "written", None)  # one size for all parts, as the forward wrote it
     for shape in call.outs:
-        outs.append(_cut(call, x, dim, at, at + shape[dim], 1))
+        at_part = slice(len(outs) * each, (len(outs) + 1) * each) if each is not None else None
+        part = None if at_part is None else _written(call, x, {dim: at_part})
+        is_written &= part is not None
+        outs.append(part or _cut(call, x, dim, at, at + shape[dim], 1))
         at += shape[dim]
     # One part that is everything: at another size there may be more.
-    facts = {"whole": True} if len(outs) == 1 and digits(x.known[dim]) else {}
+    facts: dict[str, Any] = {"whole": True} if len(outs) == 1 and digits(x.known[dim]) else {}
+    facts |= {"written": True} if is_written else {}
     return Reading(outs=list(outs), attrs=facts)
 
 

@@ -162,11 +162,14 @@ def _read_onnx_reshape(call: Call) -> Reading:
     wanted = call.constant(1, "shape") or []
     dims = reading.outs[0][0] or ()
     # A number in the file is a size for ever, unless it is -1 (what is left) or 0 (as before); a read size follows.
+    # As many elements go out as come in: numbers that are whole axes, or products of them, can only be those axes.
+    grids = call.draft.grids
+    anew = not any(d.count < grids[d.grid].sizes[d.axis] for dim in dims for d in digits(dim))
     for entry, dim in zip(wanted, dims, strict=False):
         held = [d for d in digits(dim) if d.count > 1]
         if held and not isinstance(entry, Extent) and entry > 0:
             by = "x".join(str(whole(e)) for e in wanted)
-            call.pin("size", held[0].grid, f"reshaped to {by}, a constant of the file")
+            call.pin("size", held[0].grid, f"reshaped to {by}, a constant of the file", anew=anew)
     return reading
 
 

@@ -12,7 +12,7 @@ from typing import Literal, TypeAlias
 
 from stridewise.analyses.sizes import where
 from stridewise.analyses.strides import components
-from stridewise.axis import IDENTITY, Adaptive, AxisMap, Resize, Slice, Transposed, Whole, Window
+from stridewise.axis import IDENTITY, Adaptive, AxisMap, Computed, Resize, Slice, Transposed, Whole, Window
 from stridewise.errors import PlanError
 from stridewise.ir import Graph, Grid, Node
 from stridewise.ops.registry import Dilated, op_named
@@ -29,7 +29,8 @@ class Action:
     window: stride * m_in / m_out, dilation * m_in, left pad * m_in, right pad as the size asks. pad, slice: the same
     for paddings and slices. drop: a dynamic SAME padding, which its window (`same`) makes instead. resize: on the
     first `m_out` coarse grids, `offset` positions apart. coarse: phase 0 alone goes in (`channels_last`: of an operand
-    that holds its positions before its channels). phases: each phase by itself.
+    that holds its positions before its channels). cuts: of a slice by axis its map, and whether it takes the size of
+    another tensor: what the forward works out of sizes is worked out of the old ones. phases: each phase by itself.
     mixes: nothing changes, and its mean is over all positions, not the old ones.
     """
 
@@ -39,6 +40,7 @@ class Action:
     offset: Multipliers = ()
     same: tuple[Window, ...] = ()
     channels_last: bool = False
+    cuts: tuple[tuple[AxisMap, bool], ...] = ()
 
 
 def widened(window: Window, m_in: int, m_out: int, size: int) -> Window:
@@ -61,7 +63,8 @@ def action_of(
     grid = grids[-1]
     source = grids[0].sources[0] if grids[0].sources else grid.index
     m_in, m_out = multipliers[source], multipliers[grid.index]
-    if all(m == 1 for m in (*m_in, *m_out)):
+    held = [multipliers[at] for g in grids for at in (g.index, *g.sources) if len(grids) > 1 or g.kind == "follow"]
+    if all(m == 1 for each in (m_in, m_out, *held) for m in each):
         return None
     forms, key = op_named(node.op).dilated, where(graph, grid)
     if len(grids) == 1 and grid.along and all(m_in[axis] == 1 for axis in grid.along):
@@ -70,6 +73,18 @@ def action_of(
         if not grid.mixes:  # what the forward makes from the map's own size is another thing at another size
             return Action(kind="mixes", m_in=m_in, m_out=m_out) if grid.placed else None
         return Action(kind=_mixing(forms, means, "phases", key, node, m_in), m_in=m_in, m_out=m_out)
+    if (
+        node.op == "slice"
+        and m_in == m_out
+        and all(g.sources[0] == h.index for g, h in zip(grids[1:], grids, strict=False))
+    ):
+        return Action(kind="slice", m_in=m_in, m_out=m_out, cuts=_cuts(grids))
+    computed = any(isinstance(m, Computed) for g in grids for m in g.maps)
+    if computed and (
+        len(grids) > 1
+        or any((a, b) != (1, 1) for m, a, b in zip(grid.maps, m_in, m_out, strict=True) if isinstance(m, Computed))
+    ):
+        raise PlanError(f"{key}: works with the size of a map, which the plan changes; it has no dilated form")
     if len(grids) > 1:
         raise PlanError(f"{key}: rearranges positions between blocks; it has no dilated form")
     maps = grid.maps
@@ -84,10 +99,18 @@ def action_of(
     if "slice" in forms:
         if any(isinstance(m, Slice) and m.stride * a % b for m, a, b in zip(maps, m_in, m_out, strict=True)):
             raise PlanError(f"{key}: a slice that steps cannot step by a fraction")
-        return Action(kind="slice", m_in=m_in, m_out=m_out)
+        return Action(kind="slice", m_in=m_in, m_out=m_out, cuts=_cuts(grids))
     if "resize" in forms and (grid.kind in ("follow", "fixed") or any(_enlarges(m) for m in maps)):
         return _resizing(graph, key, grid, m_in, m_out)
     raise _no_form(key, node, (*m_in, *m_out))
+
+
+def _cuts(grids: Sequence[Grid]) -> tuple[tuple[AxisMap, bool], ...]:
+    """By axis what a call with slices does there, one grid or another."""
+    cuts: list[tuple[AxisMap, bool]] = [(IDENTITY, False)] * len(grids[-1].sizes)
+    for grid in grids:
+        cuts = [(m, grid.kind == "follow") if m != IDENTITY else cut for cut, m in zip(cuts, grid.maps, strict=True)]
+    return tuple(cuts)
 
 
 def _mixing(forms: Sequence[Dilated], means: str, alone: Kind, key: str, node: Node, m_in: Multipliers) -> Kind:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from stridewise.analyses.sizes import grid_sizes
-from stridewise.axis import IDENTITY, Adaptive, AxisMap, Phased, Resize, Slice, Transposed, Window
+from stridewise.axis import IDENTITY, Adaptive, AxisMap, Computed, Phased, Resize, Slice, Transposed, Window
 from stridewise.errors import PlanError
 from stridewise.ir import Graph, Grid, Node, Sizes
 from stridewise.ops.registry import only_pads
@@ -61,7 +61,7 @@ def _entries(graph: Graph, multipliers: list[Multipliers]) -> dict[str, Multipli
     entries: dict[str, Multipliers] = {}
     for pin in graph.pins:
         node, m_in = graph.nodes[pin.node], multipliers[pin.grid]
-        if all(m == 1 for m in m_in) or any(is_within(node.path, entry) for entry in entries):
+        if pin.anew or all(m == 1 for m in m_in) or any(is_within(node.path, entry) for entry in entries):
             continue
         parts = node.path.split(".")
         around = [".".join(parts[:n]) for n in range(len(parts), 0, -1)] if node.path else []
@@ -184,6 +184,8 @@ def _map(change: AxisMap, action: Action, axis: int, axes: int, size: int, out: 
     m_in, m_out = action.m_in[len(action.m_in) - axes + axis], action.m_out[len(action.m_out) - axes + axis]
     if isinstance(change, Window) and action.kind in ("window", "pad"):
         return widened(change, m_in, m_out, size)
+    if isinstance(change, Computed):
+        change = change.at(size // m_in, out // m_out)
     if isinstance(change, Slice):
         stop = change.stop if change.stop is None else change.stop * m_in
         return Slice(start=change.start * m_in, stop=stop, stride=change.stride * m_in // m_out)

@@ -117,7 +117,7 @@ def paddable_windows(graph: Graph, axis: int) -> Paddable:
     for grid in graph.grids:
         sources = local_sources(graph, grid, axis) if grid.kind == "join" and not grid.mixes else grid.sources
         if grid.kind == "follow":
-            sources = sources[-1:]
+            sources = (grid.followed(axis),)
         elif grid.kind == "map" or grid.mixes:
             sources = sources[:1]
         same = {alike[s] for s in sources}

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from stridewise.errors import MissingExtraError, StudyError
-from stridewise.study.jobs import Job, Outcome, Score, Target, Watcher, carry_out
-from stridewise.study.runners import Done, Run, checkpoint_of, too_long
+from stridewise.study.jobs import Job, Outcome, Score, Target, Watcher, carry_out, checkpoint_of
+from stridewise.study.runners import Done, Run, too_long
 
 _ANSWERS_WITHIN = 10.0  # seconds
 _LOOK_EVERY = 1.0  # seconds the coordinator waits before it lets the screen be drawn again

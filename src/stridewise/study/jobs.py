@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import inspect
+import json
 import math
+import time
+import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Protocol
 
 from stridewise.data.records import Progress
-from stridewise.errors import StridewiseError, UsageError
+from stridewise.errors import StridewiseError, UsageError, staying
+from stridewise.files import write_text
 from stridewise.plans import Plan
+from stridewise.tasks.record import from_bits, to_bits
 
 Score = Callable[..., Any]
 """score(plan, budget, seed) -> float, or a TrainRecord; larger is better. Where it takes them it is also given
@@ -48,7 +55,39 @@ class Outcome:
         """Whether there is an error and no value."""
         return bool(self.error)
 
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, all of them."""
+        return {
+            "value": None if self.failed else self.value,
+            "low": self.low,
+            "high": self.high,
+            "pictures": len(self.correct),
+            "correct": to_bits(self.correct),
+            "seconds": self.seconds,
+            "error": self.error,
+            "detail": dict(self.detail),
+            "trace": self.trace,
+        }
 
+    @staticmethod
+    def from_json(kept: Mapping[str, Any]) -> Outcome:
+        """Read again what `to_json` wrote."""
+        value = kept.get("value")
+        return Outcome(
+            value=math.nan if value is None else float(value),
+            low=kept["low"],
+            high=kept["high"],
+            correct=from_bits(kept["correct"], kept["pictures"]),
+            seconds=kept["seconds"],
+            error=kept.get("error", ""),
+            detail=kept["detail"],
+            trace=kept.get("trace", ""),
+        )
+
+
+ENDED = ".ended"
+"""The ending of the file in which a training leaves its outcome until it is recorded."""
+_FREE: AbstractContextManager[Any] = nullcontext()
 SHORTEST = 9
 """No training is shorter than this part of the budget: 1/27 was measured to rank plans the wrong way round
 (docs/results.md)."""
@@ -144,28 +183,71 @@ class Rival:
 Target = Plan | Rival
 
 
-def carry_out(
-    score: Score, target: Target, job: Job, *, progress: Progress | None = None, checkpoint: str | None = None
-) -> Outcome:
-    """Call the score; an error becomes part of the outcome, so that the study goes on. Interrupts pass through."""
-    import inspect
-    import time
-    import traceback
+def checkpoint_of(folder: Path, job: Job) -> str:
+    """The file a job's training may write to go on after a stop."""
+    return str(folder / f"plan{job.plan}-{job.budget}-{job.seed}.ckpt")
 
+
+def ended(checkpoint: str) -> Outcome | None:
+    """The outcome that the end of a training left beside its checkpoint; None where there is none."""
+    try:
+        return Outcome.from_json(json.loads(_end_of(checkpoint).read_bytes()))
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def forget(checkpoint: str) -> None:
+    """Delete what a training left: it is recorded."""
+    for left in (_end_of(checkpoint), Path(checkpoint)):
+        left.unlink(missing_ok=True)
+
+
+def _end_of(checkpoint: str) -> Path:
+    return Path(checkpoint).with_suffix(ENDED)
+
+
+def carry_out(
+    score: Score,
+    target: Target,
+    job: Job,
+    *,
+    progress: Progress | None = None,
+    checkpoint: str | None = None,
+    ending: AbstractContextManager[Any] = _FREE,
+) -> Outcome:
+    """Call the score; an error becomes part of the outcome, so that the study goes on. Interrupts pass through.
+
+    The outcome is left beside the checkpoint at once: whoever dies before it is recorded does not train again. ending:
+    held from the training's end until it is left.
+    """
     begin = time.monotonic()
+    found: Any = None
+    raised: Exception | None = None
     try:
         if isinstance(target, Rival):  # only scores of the tasks' own have rivals
             score, target = score.of(target), target.plan  # type: ignore[attr-defined]
         taken = inspect.signature(score).parameters
         extra = {k: v for k, v in (("progress", progress), ("checkpoint", checkpoint)) if k in taken}
-        found = score(target, job.budget, job.seed, **extra)
-        value = float(found)
-    except StridewiseError as error:
-        return Outcome(error=str(error), seconds=time.monotonic() - begin)
+        with staying():
+            found = score(target, job.budget, job.seed, **extra)
     except Exception as error:  # noqa: BLE001  a person's own training code may raise anything
-        return Outcome(error=_said(error), trace=traceback.format_exc(), seconds=time.monotonic() - begin)
+        raised = error
+    with ending:
+        outcome = replace(_outcome(found) if raised is None else _failed(raised), seconds=time.monotonic() - begin)
+        if checkpoint is not None:
+            with suppress(StridewiseError):  # a full disk: the coordinator is told it all the same
+                write_text(_end_of(checkpoint), json.dumps(outcome.to_json()))
+    return outcome
+
+
+def _outcome(found: Any) -> Outcome:
+    """Of what a score gave."""
+    try:
+        value = float(found)
+    except Exception as error:  # noqa: BLE001  it may be anything
+        return _failed(error)
     if not math.isfinite(value):
-        return Outcome(error=f"the score is {value}", seconds=time.monotonic() - begin)
+        return Outcome(error=f"the score is {value}")
     detail = found.to_json() if hasattr(found, "to_json") else {}
     detail.pop("correct", None)
     return Outcome(
@@ -173,15 +255,18 @@ def carry_out(
         low=getattr(found, "low", None),
         high=getattr(found, "high", None),
         correct=tuple(getattr(found, "correct", ())),
-        seconds=time.monotonic() - begin,
         detail=detail,
     )
 
 
+def _failed(error: Exception) -> Outcome:
+    if isinstance(error, StridewiseError):
+        return Outcome(error=str(error))
+    return Outcome(error=_said(error), trace="".join(traceback.format_exception(error)))
+
+
 def _said(error: BaseException) -> str:
     """An error of a person's own code in one line: what, and the file and line where it arose there."""
-    import traceback
-
     line = (str(error).strip() or "no message").splitlines()[0]
     frames = traceback.extract_tb(error.__traceback__)
     here = str(Path(__file__).resolve().parent.parent)

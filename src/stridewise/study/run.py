@@ -6,15 +6,13 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import Any
 
-from stridewise.errors import StudyError
-from stridewise.files import write_text
 from stridewise.study.candidates import Candidate
-from stridewise.study.jobs import Job, Outcome, Rival, Schedule, Target, work
+from stridewise.study.jobs import Job, Outcome, Rival, Schedule, Target, ended, work
 from stridewise.study.procedure import finalists, selection
 from stridewise.study.racing import FIRST, Contender, next_pair
-from stridewise.study.runners import Run, checkpoint_of
+from stridewise.study.runners import Run
 from stridewise.study.store import Store
 
 RIVALS = 10**6
@@ -53,8 +51,6 @@ class Coordinator:
     line: float = 0.0
     costs: Mapping[int, float] = field(default_factory=dict)
     rivals: Callable[[Sequence[Candidate]], Sequence[tuple[Rival, Candidate]]] = _none
-    checkpoints: Path | None = None
-    errors: Path | None = None
     _partly: dict[Job, float] = field(default_factory=dict)
     _spent: float = 0.0
     _begin: float = field(default_factory=time.monotonic)
@@ -160,21 +156,24 @@ class Coordinator:
         return [plan for plan in self.candidates if len(self.full(plan)) >= least and plan not in failed]
 
     def _do(self, run: Run, jobs: Sequence[Job]) -> dict[Job, Outcome]:
-        self.store.enqueue(list(jobs))
+        self.store.enqueue(list(jobs), self._facts)
         ready = [job for job in jobs if job in self.store.outcomes]
         self._finished += len(ready)
         self._left = [job for job in jobs if job not in self.store.outcomes]
         deaths: Counter[Job] = Counter()
         while self._waiting(jobs):
             for job, outcome in run(self._asked(jobs), lambda job, done, total: self._watch(job, done / total)):
-                if outcome is None:
+                if outcome is None:  # its worker died, maybe after the training's end
                     deaths[job] += 1
-                    if deaths[job] < _DEATHS:
+                    outcome = ended(self.store.checkpoint(job))
+                    if outcome is None and deaths[job] < _DEATHS:
                         self.store.dropped(job)
-                        self.store.enqueue([job])
+                        self.store.enqueue([job], self._facts)
                         continue
-                    outcome = Outcome(error=f"its worker process died {_DEATHS} times: out of memory?")
-                self._keep(job, outcome)
+                    outcome = outcome or Outcome(error=f"its worker process died {_DEATHS} times: out of memory?")
+                self.store.told(job, outcome)
+                self._partly.pop(job, None)
+                self._spent += self._work(job)
                 self._left.remove(job)
                 self._finished += 1
                 self._watch(job, 0.0)
@@ -188,18 +187,9 @@ class Coordinator:
         while self._waiting(jobs):
             yield self.store.asked()
 
-    def _keep(self, job: Job, outcome: Outcome) -> None:
+    def _facts(self, job: Job) -> dict[str, Any]:
         chosen = self.candidates[job.plan]
-        self.store.told(job, outcome, {"name": chosen.name, "steps": chosen.steps, "macs": chosen.macs})
-        self._partly.pop(job, None)
-        self._spent += self._work(job)
-        if outcome.trace and self.errors is not None:
-            self.errors.mkdir(exist_ok=True)
-            name = f"{chosen.name.replace(' ', '-').replace('/', '-')}-{job.budget}-{job.seed}.txt"
-            write_text(self.errors / name, outcome.trace, error=StudyError)
-        checkpoint = checkpoint_of(self.checkpoints, job)
-        if checkpoint:
-            Path(checkpoint).unlink(missing_ok=True)
+        return {"name": chosen.name, "steps": chosen.steps, "macs": chosen.macs}
 
     def _work(self, job: Job) -> float:
         return work(job.budget, self.candidates[job.plan].macs)

@@ -1,7 +1,8 @@
 """Where jobs run: in this process one after the other, or in worker processes that the coordinator feeds and outlives.
 
-A worker is fed through a pipe, one job at a time. When its coordinator dies the pipe breaks and the worker ends; when
-it dies itself the coordinator reads the end of the pipe and the job is told as lost.
+A worker is fed through a pipe, one job at a time. When its coordinator dies, however that be, the worker ends too,
+whatever it is doing; when it dies itself the coordinator reads the end of the pipe and the job is told as lost, or as
+failed where the training ended its process itself.
 """
 
 from __future__ import annotations
@@ -21,9 +22,10 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from stridewise.errors import StudyError
-from stridewise.study.jobs import Job, Outcome, Score, Target, Watcher, carry_out
+from stridewise.study.jobs import Job, Outcome, Score, Target, Watcher, carry_out, checkpoint_of
 
 _TELL_EVERY = 0.25  # seconds between a worker's messages about its progress
+_THREADS = "OMP_NUM_THREADS"
 _LOOK_EVERY = 0.5  # seconds the coordinator waits before it lets the screen be drawn again
 
 Done = tuple[Job, Outcome | None]
@@ -31,15 +33,10 @@ Done = tuple[Job, Outcome | None]
 Run: TypeAlias = Callable[[Iterable[Job], Watcher], Iterator[Done]]
 
 
-def checkpoint_of(folder: Path | None, job: Job) -> str | None:
-    """The file a job's training may write to go on after a stop."""
-    return None if folder is None else str(folder / f"plan{job.plan}-{job.budget}-{job.seed}.ckpt")
-
-
 def here(
     score: Score,
     targets: Mapping[int, Target],
-    checkpoints: Path | None,
+    checkpoints: Path,
     timeout: float,
     jobs: Iterable[Job],
     watch: Watcher,
@@ -101,7 +98,7 @@ class Pool:
         *,
         count: int,
         threads: int,
-        checkpoints: Path | None,
+        checkpoints: Path,
         timeout: float = 0.0,
     ) -> None:
         self._timeout = timeout
@@ -110,10 +107,11 @@ class Pool:
         self._make: Callable[[], _Worker] = lambda: self._started(score, threads, checkpoints)
         self._workers = [self._make() for _ in range(count)]
 
-    def _started(self, score: Score, threads: int, checkpoints: Path | None) -> _Worker:
+    def _started(self, score: Score, threads: int, checkpoints: Path) -> _Worker:
         ours, theirs = self._context.Pipe()
-        process = self._context.Process(target=_work, args=(theirs, score, threads, checkpoints), daemon=True)
-        with _interrupts_held():
+        # Not a daemon, for those may have no processes of their own to read data with; __exit__ ends it.
+        process = self._context.Process(target=_work, args=(theirs, score, checkpoints))
+        with _interrupts_held(), _threads(threads):
             process.start()
         theirs.close()
         return _Worker(process, ours)
@@ -150,8 +148,7 @@ class Pool:
                 try:
                     kind, *rest = worker.pipe.recv()
                 except (EOFError, OSError):
-                    self._replace(worker)
-                    yield job, None
+                    yield job, _death(self._replace(worker), begun=worker.since < math.inf)
                     continue
                 if kind == "begun":
                     worker.since = time.monotonic()
@@ -167,10 +164,22 @@ class Pool:
                     self._replace(worker)
                     yield job, Outcome(error=too_long(self._timeout), seconds=late)
 
-    def _replace(self, worker: _Worker) -> None:
+    def _replace(self, worker: _Worker) -> int | None:
+        """Another worker in its place; what the process ended with: an exit code, or a signal's number below zero."""
         worker.pipe.close()
         worker.process.join(5)
         self._workers[self._workers.index(worker)] = self._make()
+        code: int | None = worker.process.exitcode
+        return code
+
+
+def _death(code: int | None, *, begun: bool) -> Outcome | None:
+    """What is said of a training whose process ended with this code. None where a signal ended it (out of memory, a
+    fault, a person): it is tried again."""
+    if code is None or code < 0:
+        return None
+    how = "its code ended its process" if begun else "its process could not begin"
+    return Outcome(error=f"{how} (exit code {code})")
 
 
 @contextlib.contextmanager
@@ -187,27 +196,53 @@ def _interrupts_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _work(pipe: Connection, score: Score, threads: int, checkpoints: Path | None) -> None:
+@contextlib.contextmanager
+def _threads(most: int) -> Iterator[None]:
+    """A process begun meanwhile computes with so many threads, or fewer where the environment says so. Libraries read
+    it when they are loaded, so that a worker loads none for it."""
+    before = os.environ.get(_THREADS)
+    fewer = before is not None and (not before.isdigit() or int(before) <= most)
+    os.environ[_THREADS] = before if before is not None and fewer else str(most)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_THREADS]
+        else:
+            os.environ[_THREADS] = before
+
+
+def _follow(ending: threading.Lock) -> None:
+    """End this process when its coordinator does, but not between a training's end and its outcome."""
+    coordinator, leave = multiprocessing.parent_process(), os._exit
+    assert coordinator is not None
+
+    def watch() -> None:
+        wait([coordinator.sentinel])
+        with ending:
+            leave(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _work(pipe: Connection, score: Score, checkpoints: Path) -> None:
     """A worker's life: a job in, its steps and its outcome out, until the pipe breaks."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the coordinator decides
-    with contextlib.suppress(ModuleNotFoundError):
-        import torch
-
-        torch.set_num_threads(min(threads, torch.get_num_threads()))  # fewer where OMP_NUM_THREADS says so
+    ending = threading.Lock()
+    _follow(ending)
     last = 0.0
 
     def progress(done: int, total: int) -> None:
         nonlocal last
         if time.monotonic() - last >= _TELL_EVERY:
             last = time.monotonic()
-            try:
+            with contextlib.suppress(OSError):  # the coordinator is gone, and this process soon
                 pipe.send(("steps", done, total))
-            except OSError:
-                os._exit(1)  # no one is there to take the outcome; the checkpoint stays
 
     with contextlib.suppress(EOFError, OSError):
         while True:
             job, target = pipe.recv()
             pipe.send(("begun",))
             checkpoint = checkpoint_of(checkpoints, job)
-            pipe.send(("done", carry_out(score, target, job, progress=progress, checkpoint=checkpoint)))
+            outcome = carry_out(score, target, job, progress=progress, checkpoint=checkpoint, ending=ending)
+            pipe.send(("done", outcome))

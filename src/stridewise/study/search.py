@@ -33,7 +33,6 @@ from stridewise.study.value import Study
 if TYPE_CHECKING:
     from stridewise.measuring.latency import Latency
 
-ERRORS = "errors"
 _MOVED = {"workers": "on=sw.Workers(4)", "ray": 'on=sw.Ray("auto")', "cpus": "on=sw.Ray(...)", "gpus": "on=sw.Ray(...)"}
 
 
@@ -110,7 +109,7 @@ def _searched(
         chosen = _in_order(store, found)
         if trains and study.limits.max_latency is not None:
             chosen = _fast(trains, chosen, store, study.limits.max_latency, graph.model)
-        checkpoints = _subfolder(folder, CHECKPOINTS)
+        _subfolder(folder, CHECKPOINTS)
         metric, times, unit = _score_in_words(study, trains)
         coordinator = Coordinator(
             store=store,
@@ -129,8 +128,6 @@ def _searched(
             line=-study.within / times if study.aim == "cheapest" else 0.0,
             costs=_costs(study, trains, chosen, store),
             rivals=partial(_rivals, trains, study) if trains else _no_rivals,
-            checkpoints=checkpoints,
-            errors=folder / ERRORS if run is not None else None,
         )
         asked = Asked(
             study=study,
@@ -220,8 +217,8 @@ def _score_in_words(study: Study, trains: TrainScore | None) -> tuple[str, float
 def _carried_out(asked: Asked, study: Coordinator, on: Executor, judge: Any) -> SearchResult:
     """Run the study to its end and write its files, those of an interrupted one too. Raises: StudyError."""
     folder, trains = Path(asked.folder) if asked.folder else None, judge if isinstance(judge, TrainScore) else None
-    assert study.checkpoints is not None
-    place = on.open(judge, study.targets, checkpoints=study.checkpoints, timeout=asked.study.budget.timeout)
+    checkpoints = study.store.folder / CHECKPOINTS
+    place = on.open(judge, study.targets, checkpoints=checkpoints, timeout=asked.study.budget.timeout)
     try:
         with place as run:
             study.carry_out(run)
@@ -289,12 +286,11 @@ def _latencies(score: TrainScore, study: Coordinator) -> dict[str, Latency]:
     return {record["name"]: Latency(**record) for record in kept}
 
 
-def _subfolder(folder: Path, name: str) -> Path:
+def _subfolder(folder: Path, name: str) -> None:
     try:
         (folder / name).mkdir(exist_ok=True)
     except OSError as error:
         raise StudyError(f"{folder / name}: cannot be made ({error.strerror}): choose another --run") from error
-    return folder / name
 
 
 @contextmanager

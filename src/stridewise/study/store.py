@@ -1,27 +1,26 @@
 """A study's records in an Optuna study (SQLite in the run folder), written by the one coordinator that holds its lock.
 
 A trial is one training. It is enqueued before it is asked for, so the order is fixed; a finished one, good or bad, is
-never run again; one that was running when its coordinator died fails without an error
-of its own and is enqueued anew.
+never run again. One that was running when its coordinator died has what the training left at its end; where that is
+nothing it fails without an error of its own and is enqueued anew.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from stridewise.errors import MissingExtraError, StudyError
-from stridewise.study.jobs import Job, Outcome
+from stridewise.files import write_text
+from stridewise.study.jobs import Job, Outcome, checkpoint_of, ended, forget
 from stridewise.study.value import differences, hinders
-from stridewise.tasks.record import from_bits, to_bits
 
-DATABASE, CHECKPOINTS = "study.db", "checkpoints"
+DATABASE, CHECKPOINTS, ERRORS = "study.db", "checkpoints", "errors"
 _NAME = "stridewise"
 _SINCE = "first trial"  # of the study: those before failed one and all
 
@@ -122,28 +121,47 @@ class Store:
             self._study.set_user_attr(name, json.dumps(value))
 
     def refresh(self) -> None:
-        """Read the finished trials and the queue; mark those that were running when their coordinator died as lost."""
+        """Read the finished trials and the queue; those that were running when their coordinator died are finished
+        where their training was, and lost where not."""
         import optuna
 
         states = optuna.trial.TrialState
         self._queue.clear()
         with self._talking():
             trials = self._study.get_trials(deepcopy=False)
+        orphans = []
         for trial in trials[self.note(_SINCE) or 0 :]:
             if trial.state == states.RUNNING:
-                with self._talking():
-                    self._study.tell(trial.number, state=states.FAIL)
-            elif trial.state == states.COMPLETE or (trial.state == states.FAIL and "error" in trial.user_attrs):
-                self.outcomes[_job(trial.params)] = _outcome(trial)
+                orphans.append(trial)
+            elif trial.state == states.COMPLETE or (trial.state == states.FAIL and _recorded(trial) is not None):
+                self.outcomes[_job(trial.params)] = _recorded(trial) or Outcome(error="no record")
             elif trial.state == states.WAITING:
                 self._queue.add(_job(trial.system_attrs["fixed_params"]))
+        for job in self.outcomes:  # its coordinator died before it could
+            forget(self.checkpoint(job))
+        for trial in orphans:
+            self._adopted(trial)
 
-    def enqueue(self, jobs: list[Job]) -> None:
-        """Put the jobs that have neither an outcome nor a place in the queue at its end, in this order."""
+    def _adopted(self, trial: Any) -> None:
+        """Finish a trial whose coordinator died, with what it had recorded or its training left."""
+        job = _job(trial.params) if len(trial.params) == len(_PARAMETERS) else None
+        outcome = None if job is None else _recorded(trial) or ended(self.checkpoint(job))
+        if job is None or outcome is None or job in self.outcomes:
+            self._lost(trial)
+        else:
+            self._record(job, trial, outcome)
+
+    def checkpoint(self, job: Job) -> str:
+        """The file that a job's training may write to go on after a stop."""
+        return checkpoint_of(self.folder / CHECKPOINTS, job)
+
+    def enqueue(self, jobs: list[Job], facts: Callable[[Job], Mapping[str, Any]] = lambda job: {}) -> None:
+        """Put the jobs that have neither an outcome nor a place in the queue at its end, in this order. facts: plain
+        values to show beside one (the plan's name, its cost)."""
         for job in jobs:
             if job not in self.outcomes and job not in self._queue and job not in self._running:
                 with self._talking():
-                    self._study.enqueue_trial({"plan": job.plan, "budget": job.budget, "seed": job.seed})
+                    self._study.enqueue_trial(dict(zip(_PARAMETERS, _values(job), strict=True)), dict(facts(job)))
                 self._queue.add(job)
 
     def waiting(self) -> frozenset[Job]:
@@ -154,29 +172,15 @@ class Store:
         """The next job of the queue, from now on running."""
         with self._talking():
             trial = self._study.ask()
-            job = Job(*(trial.suggest_int(name, 0, _TOP) for name in ("plan", "budget", "seed")))
+            job = Job(*(trial.suggest_int(name, 0, _TOP) for name in _PARAMETERS))
         self._running[job] = trial
         self._queue.discard(job)
         return job
 
-    def told(self, job: Job, outcome: Outcome, facts: Mapping[str, Any]) -> None:
-        """Keep what a running job gave. facts: plain values to show beside it (the plan's name, its cost)."""
-        import optuna
-
-        trial = self._running.pop(job)
-        with self._talking():
-            for key, value in facts.items():
-                trial.set_user_attr(key, value)
-            if outcome.failed:
-                trial.set_user_attr("error", outcome.error)
-                trial.set_user_attr("seconds", outcome.seconds)
-                self._study.tell(trial, state=optuna.trial.TrialState.FAIL)
-            else:
-                for step, epoch in enumerate(outcome.detail.get("curve", ()), 1):
-                    trial.report(epoch["score"], step)
-                trial.set_user_attr("record", json.dumps(_written(outcome)))
-                self._study.tell(trial, outcome.value)
-        self.outcomes[job] = outcome
+    def told(self, job: Job, outcome: Outcome) -> None:
+        """Keep what a running job gave."""
+        self._record(job, self._running[job], outcome)
+        del self._running[job]
 
     @contextmanager
     def _talking(self) -> Iterator[None]:
@@ -196,44 +200,55 @@ class Store:
 
     def dropped(self, job: Job) -> None:
         """A running job that ended without an outcome (its worker died): lost, to be enqueued again."""
+        self._lost(self._running.pop(job))
+
+    def _lost(self, trial: Any) -> None:
         import optuna
 
-        trial = self._running.pop(job)
         with self._talking():
-            self._study.tell(trial, state=optuna.trial.TrialState.FAIL)
+            self._study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+
+    def _record(self, job: Job, trial: Any, outcome: Outcome) -> None:
+        """Finish a trial, and delete what its training left."""
+        import optuna
+
+        number, keep = trial._trial_id, self._storage
+        with self._talking():
+            keep.set_trial_user_attr(number, _RECORD, json.dumps(outcome.to_json()))  # nothing is trained again now
+            for step, epoch in enumerate(outcome.detail.get("curve", ()), 1):
+                keep.set_trial_intermediate_value(number, step, epoch["score"])
+            if outcome.failed:
+                keep.set_trial_user_attr(number, "error", outcome.error)
+                self._study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+            else:
+                self._study.tell(trial.number, outcome.value)
+        self.outcomes[job] = outcome
+        if outcome.trace:
+            (self.folder / ERRORS).mkdir(exist_ok=True)
+            name = str(trial.user_attrs.get("name", f"plan {job.plan}")).replace(" ", "-").replace("/", "-")
+            file = self.folder / ERRORS / f"{name}-{job.budget}-{job.seed}.txt"
+            write_text(file, outcome.trace, error=StudyError)
+        forget(self.checkpoint(job))
 
 
 _TOP = 10**9  # Optuna wants a range; the values come from the queue alone
+_PARAMETERS, _RECORD = ("plan", "budget", "seed"), "record"
+
+
+def _values(job: Job) -> tuple[int, int, int]:
+    return job.plan, job.budget, job.seed
 
 
 def _job(params: Mapping[str, Any]) -> Job:
-    return Job(int(params["plan"]), int(params["budget"]), int(params["seed"]))
+    return Job(*(int(params[name]) for name in _PARAMETERS))
 
 
-def _written(outcome: Outcome) -> dict[str, Any]:
-    return {
-        "low": outcome.low,
-        "high": outcome.high,
-        "pictures": len(outcome.correct),
-        "correct": to_bits(outcome.correct),
-        "seconds": outcome.seconds,
-        "detail": dict(outcome.detail),
-    }
-
-
-def _outcome(trial: Any) -> Outcome:
+def _recorded(trial: Any) -> Outcome | None:
+    """What a trial was told, None where it was told nothing."""
     attrs = trial.user_attrs
-    if "record" not in attrs:
-        return Outcome(error=attrs.get("error", "no record"), seconds=attrs.get("seconds", 0.0))
-    kept = json.loads(attrs["record"])
-    return Outcome(
-        value=float(trial.value) if trial.value is not None else math.nan,
-        low=kept["low"],
-        high=kept["high"],
-        correct=from_bits(kept["correct"], kept["pictures"]),
-        seconds=kept["seconds"],
-        detail=kept["detail"],
-    )
+    if _RECORD in attrs:
+        return Outcome.from_json({"value": trial.value, **json.loads(attrs[_RECORD])})  # 0.2.0 kept it there alone
+    return Outcome(error=attrs["error"], seconds=attrs.get("seconds", 0.0)) if "error" in attrs else None
 
 
 def _locked(folder: Path) -> Any:

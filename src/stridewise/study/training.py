@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from stridewise.data import Dataset, open_dataset
 from stridewise.data.records import Progress
-from stridewise.errors import DataError, LoadError, StridewiseError, UsageError
+from stridewise.errors import DataError, LoadError, StridewiseError, UsageError, staying
 from stridewise.ir import Graph
 from stridewise.plans import Plan
 from stridewise.study.jobs import Rival, Target
@@ -164,7 +164,7 @@ class TrainScore:
 
         task, train = self.task, self.splits.train
         try:
-            with torch.random.fork_rng(devices=[]):
+            with torch.random.fork_rng(devices=[]), staying():
                 model = task.network(self.model, plan, self.splits).train()
                 loss = task.loss(model(train.standard(train.pixels[:2])), train.y[:2], model)
                 loss.backward()

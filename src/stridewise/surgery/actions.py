@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 import torch
 
-from stridewise.axis import Window
+from stridewise.axis import AxisMap, Computed, Slice, Window
 from stridewise.ops.registry import Op, op_named
 from stridewise.rewrites.actions import Action, Kind, widened
 from stridewise.rewrites.counts import counted, may_read_nothing
@@ -197,7 +197,7 @@ def _sliced(action: Action, func: Callable[..., Any], args: Sequence[Any], kwarg
         if axis < 0 or not isinstance(entry, slice):
             continue
         m_in, m_out, size = action.m_in[axis], action.m_out[axis], sizes_of(x, len(action.m_in))[axis]
-        where = range(*entry.indices(size // m_in))
+        where = _old_positions(entry, action.cuts[axis], size // m_in, m_out)
         step, count = where.step * m_in // m_out, len(where) * m_out
         start = where.start * m_in
         short = start + (count - 1) * step + 1 - size
@@ -205,6 +205,20 @@ def _sliced(action: Action, func: Callable[..., Any], args: Sequence[Any], kwarg
             x = _aten.constant_pad_nd(x, [0] * (2 * (x.dim() - 1 - dim)) + [0, short])
         out[dim] = slice(start, start + (count - 1) * step + 1, step)
     return func(x, tuple(out))
+
+
+def _old_positions(entry: slice, cut: tuple[AxisMap, bool], size: int, m_out: int) -> range:
+    """The positions that a slice takes of the old `size`. What the forward works out of sizes is worked out of those of
+    now: where it is another tensor's size, its old one says how many, and the rule where they begin."""
+    change, follows = cut
+    out = (entry.stop - (entry.start or 0)) // m_out if follows else 0
+    if isinstance(change, Computed):
+        change = change.at(size, out)
+        assert isinstance(change, Slice)
+        return range(*slice(change.start, change.stop, change.stride).indices(size))
+    if follows and isinstance(change, Slice):
+        return range(change.start, change.start + out)
+    return range(*entry.indices(size))
 
 
 def _resized(action: Action, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:

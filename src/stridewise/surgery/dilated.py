@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn.modules.conv import _ConvNd
 from torch.nn.modules.pooling import _MaxPoolNd
 
-from stridewise.axis import Window
+from stridewise.axis import IDENTITY, Window
 from stridewise.errors import PlanError, once
 from stridewise.ir import Graph, Node
 from stridewise.ops.registry import op_named
@@ -158,7 +158,9 @@ def _swaps(site: _Site, path: str, actions: Mapping[int, Action]) -> list[Swap]:
         key = (call.name, call.number)
         turn = turns[call.turn]
         if key in turn:  # one call, several axes: it comes as the first node's operand and goes as the last's
-            action = replace(action, m_in=turn[key].action.m_in)
+            before = turn[key].action
+            cuts = tuple(a if a[0] != IDENTITY else b for a, b in zip(action.cuts, before.cuts, strict=False))
+            action = replace(action, m_in=before.m_in, cuts=cuts)
         op = op_named(site.graph.nodes[index].op)
         if replacement(op, action.kind, call.name) is None:
             where = site.graph.nodes[index].key or path

@@ -15,9 +15,14 @@ def has_open_cuts(graph: Graph) -> bool:
     return any(
         isinstance(m, Slice) and (m.stop is not None or m.start >= max(before // 2, 1))
         for grid in graph.grids
-        if grid.kind == "map"
+        if grid.kind == "map" and not _is_written(graph, grid)
         for m, before in zip(grid.maps, graph.grids[grid.sources[0]].sizes, strict=True)
     )
+
+
+def _is_written(graph: Graph, grid: Grid) -> bool:
+    """Whether its bounds are known as the forward wrote them."""
+    return grid.node is not None and "written" in graph.nodes[grid.node].attrs
 
 
 def with_cuts(graph: Graph, twins: Sequence[Graph]) -> Graph:
@@ -26,7 +31,7 @@ def with_cuts(graph: Graph, twins: Sequence[Graph]) -> Graph:
     grids = list(graph.grids)
     for grid in graph.grids:
         twins = [twin for twin, count in shared if grid.index < count]
-        if not twins:
+        if not twins or _is_written(graph, grid):
             continue
         again = [twin.grids[grid.index] for twin in twins]
         if {g.kind for g in (grid, *again)} != {"map"} or not any(isinstance(m, Slice) for m in grid.maps):

@@ -19,7 +19,7 @@ from stridewise.tracing.twins import reaching, shared_nodes
 
 NOT_FOLLOWED = "its sizes follow the input's in a way that is not followed"
 _ASKING = frozenset(("view", "tile", "fold", "split", "slice", "write"))
-_NOTHING_CUT = "aten.alias.default"  # what torch makes of a slice that takes everything
+NOTHING_CUT = "aten.alias.default"  # what torch makes of a slice that takes everything
 _SPLITTING = frozenset(("view", "expand", "unfold", "split"))
 
 
@@ -30,7 +30,7 @@ def is_asking(graph: Graph, stated: Callable[[str], bool]) -> bool:
     """
     if any(p.kind == "window" for p in graph.pins) or _splits_one(graph):
         return True
-    if any("whole" in node.attrs or node.target == _NOTHING_CUT for node in graph.nodes):
+    if any("whole" in node.attrs or node.target == NOTHING_CUT for node in graph.nodes):
         return True
     for grid in graph.grids:
         node = None if grid.node is None else graph.nodes[grid.node]
@@ -81,7 +81,9 @@ def doubtful(graph: Graph, twins: Sequence[Graph]) -> Mapping[int, str]:
                 said = size_of(graph, grid, sizes, given, {})
             except GeometryError:
                 said = ()
-            real = there[at] if len(there) == ours[grid.node] else None
+            # A split into parts of one size makes more of them on larger maps: the first are the same.
+            parts = grid.node is not None and graph.nodes[grid.node].op == "split" and len(there) >= ours[grid.node]
+            real = there[at] if len(there) == ours[grid.node] or parts else None
             if grid.node in exempt:
                 sizes.append(said or grid.sizes)
                 continue
@@ -92,7 +94,7 @@ def doubtful(graph: Graph, twins: Sequence[Graph]) -> Mapping[int, str]:
             if grid.node is not None and real != said:
                 found[grid.node] = NOT_FOLLOWED
         # What moves nothing at this size (all that is left taken, one position split) and makes positions at another.
-        if nodes < min(len(graph.nodes), len(twin.nodes)) and graph.nodes[nodes].target == _NOTHING_CUT:
+        if nodes < min(len(graph.nodes), len(twin.nodes)) and graph.nodes[nodes].target == NOTHING_CUT:
             found[nodes] = NOT_FOLLOWED
         parted = {p.node for p in graph.pins if p.kind == "window"}
         found |= {

@@ -22,15 +22,17 @@ from stridewise.ir import Graph, Grid, Pin, Sizes
 from stridewise.ops.join import OWN_ORDER
 from stridewise.ops.registry import only_pads
 from stridewise.tracing.cuts import has_open_cuts, with_cuts
-from stridewise.tracing.doubts import NOT_FOLLOWED, doubtful, is_asking
+from stridewise.tracing.doubts import NOT_FOLLOWED, NOTHING_CUT, doubtful, is_asking
 from stridewise.tracing.fast_paths import is_own_forward
 from stridewise.tracing.inputs import Argument
 from stridewise.tracing.links import has_constant_sizes, with_links
 from stridewise.tracing.steps import Reach
+from stridewise.tracing.twins import aligned
 
 Shapes: TypeAlias = Mapping[str, Argument]
 Again: TypeAlias = Callable[..., Graph]
 
+_TAKING = frozenset(("slice", "split", "resize", "pad"))
 _ROUNDS = 4  # an op that is not followed leaves fewer questions behind it
 
 
@@ -38,6 +40,9 @@ def settled(model: nn.Module, graph: Graph, again: Again, shapes: Shapes) -> Gra
     """The graph with every size that looks like a constant settled by traces at other input sizes."""
     doubts: dict[int, str] = {}
     twins: Sequence[Graph] = ()
+    if _has_numbers(model, graph):
+        again = partial(again, told=True)
+        graph = again(shapes)
     for _ in range(_ROUNDS):
         graph, twins = _linked(model, graph, partial(again, doubts=dict(doubts)), shapes)
         more = {node: why for node, why in doubtful(graph, twins).items() if node not in _grown_pads(model, graph)}
@@ -65,6 +70,20 @@ def settled(model: nn.Module, graph: Graph, again: Again, shapes: Shapes) -> Gra
     ):
         graph = replace(graph, pins=tuple(p for p in graph.pins if p.message != OWN_ORDER))
     return graph
+
+
+def _has_numbers(model: nn.Module, graph: Graph) -> bool:
+    """Whether some op got numbers that a forward may have worked out from sizes, and its rule would follow them."""
+    taking = [n for n in graph.nodes if n.op in _TAKING or n.target == NOTHING_CUT]
+    layers = [_layer_at(model, node.path) for node in taking]
+    if all(type(layer).__module__.startswith("torch.nn.") and is_own_forward(layer) for layer in layers):
+        return False
+    stated = _stated(model, graph)
+    return (
+        has_open_cuts(graph)
+        or has_constant_sizes(graph, stated)
+        or is_asking(graph, lambda path: _pads_by_itself(_layer_at(model, path)))
+    )
 
 
 def _grown_pads(model: nn.Module, graph: Graph) -> set[int]:
@@ -150,16 +169,16 @@ def _linked(
     cuts = has_open_cuts(graph)
     if cuts or has_constant_sizes(graph, _stated(model, graph)):
         # One more size says whether a number stays or follows another tensor; factors and halves show at odd ones.
-        twins = _twins(again, shapes, _STEPS if cuts else _STEPS[:1])
+        twins = _twins(graph, again, shapes, _STEPS if cuts else _STEPS[:1])
         linked = with_links(graph, twins)
         kinds = {new.kind for old, new in zip(graph.grids, linked.grids, strict=True) if old.kind == "fixed"}
         if not cuts and kinds - {"follow"} and twins:
-            twins = [*twins, *_twins(again, shapes, _STEPS[1:])]
+            twins = [*twins, *_twins(graph, again, shapes, _STEPS[1:])]
             linked = with_links(graph, twins)
         graph = with_cuts(linked, twins)
     graph = settled_padding(graph, lambda step: _larger(again, shapes, range(_most_axes(shapes)), step))
     if not twins and is_asking(graph, lambda path: _pads_by_itself(_layer_at(model, path))):
-        twins = _twins(again, shapes, _STEPS[:1] if any(p.kind == "window" for p in graph.pins) else _ANY)
+        twins = _twins(graph, again, shapes, _STEPS[:1] if any(p.kind == "window" for p in graph.pins) else _ANY)
     return graph, twins
 
 
@@ -169,7 +188,7 @@ _ANY = ((37, 64, None),)  # one other size: odd, for numbers that are the same a
 
 
 def _twins(
-    again: Callable[[Shapes], Graph], shapes: Shapes, each: Sequence[tuple[int | None, ...]] = _STEPS
+    graph: Graph, again: Callable[[Shapes], Graph], shapes: Shapes, each: Sequence[tuple[int | None, ...]] = _STEPS
 ) -> list[Graph]:
     """Traces at inputs larger by an even and by an odd number: on all axes or, where the network takes none such, on
     one axis after the other."""
@@ -179,7 +198,7 @@ def _twins(
         # A table for some positions: only sizes that leave the same number of them behind strides will do.
         alone = [*each, *_NEAR] if len(each) > 1 else [(*each[0], *(n for near in _NEAR for n in near))]
         found = [_larger(again, shapes, [axis], *steps) for axis in range(axes) for steps in alone]
-    return [twin for twin in found if twin is not None]
+    return [aligned(graph, twin) for twin in found if twin is not None]
 
 
 def _all_larger(graph: Graph, twins: Sequence[Graph]) -> bool:

@@ -15,7 +15,7 @@ from torch import nn
 
 from stridewise.building.builder import Builder, frontier
 from stridewise.building.slots import with_slots
-from stridewise.errors import StridewiseError, TraceError, by
+from stridewise.errors import StridewiseError, TraceError, by, staying
 from stridewise.ir import End, Graph
 from stridewise.tracing.clone import Cloner
 from stridewise.tracing.ended import ended_at
@@ -120,10 +120,12 @@ def _trace_once(
     beside: Beside | None = None,
     doubts: Mapping[int, str] = _NO_DOUBTS,
     looking: Looking | None = None,
+    told: bool = False,
 ) -> Graph:
     """The graph at these shapes alone; `beside` is entered around the forward, to watch it too.
 
-    doubts: by node the reason why its geometry is not to be followed. Raises: Misread where `looking` sees an input
+    doubts: by node the reason why its geometry is not to be followed. told: numbers that the forward works out from
+    sizes are followed (`tracing.provenance`). Raises: Misread where `looking` sees an input
     read otherwise.
     """
     forget_targets()
@@ -148,7 +150,7 @@ def _trace_once(
     FOLLOWING.append(tracer.step)
     end, out = None, None
     try:
-        with beside(tracer) if beside else nullcontext():
+        with beside(tracer) if beside else nullcontext(), tracer.asking() if told else nullcontext():
             out = _run(copy, model.forward, tracer, arguments, shapes, name or type(model).__name__)
     except _Left as left:
         end = left.end
@@ -192,7 +194,7 @@ def _run(
     name: str,
 ) -> Any:
     try:
-        with warnings.catch_warnings(), torch.no_grad(), tracer:
+        with warnings.catch_warnings(), torch.no_grad(), tracer, staying():
             warnings.simplefilter("ignore")  # about speed or deprecations, and not about the shapes
             args, named = called(forward, arguments)
             return copy(*args, **named)
@@ -240,6 +242,9 @@ def _declared(model: nn.Module, stated: Sequence[tuple[str, torch.Tensor]]) -> l
         and all(isinstance(s, int | float) for s in stride)
     ):
         found.append(("stride", tuple(int(s) for s in stride)))
+    steps = getattr(getattr(model, "anchor_generator", None), "steps", None)  # torchvision's SSD
+    if isinstance(steps, list | tuple) and steps and all(isinstance(s, int) for s in steps):
+        found.append(("anchor_generator.steps", tuple(steps)))
     for name, held in stated:
         if held.dim() == 1 and held.device.type != "meta":
             found.append((name, tuple(int(s) for s in held.tolist())))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache, partial
 from typing import Any
 
@@ -20,11 +21,13 @@ from stridewise.ops.recurrent import RECURRENT, Recurrent
 from stridewise.ops.step import op_of
 from stridewise.tracing.clone import Way
 from stridewise.tracing.constants import Constants
+from stridewise.tracing.doubts import NOTHING_CUT
 from stridewise.tracing.ended import Ended, asks_for_values
 from stridewise.tracing.fast_paths import direct, dispatched
 from stridewise.tracing.layouts import Looking
 from stridewise.tracing.lazy import untouched
 from stridewise.tracing.meta_tensors import META
+from stridewise.tracing.provenance import Provenance, Written
 from stridewise.tracing.recurrent import recurrent
 from stridewise.tracing.shape_functions import empty
 from stridewise.tracing.steps import Step
@@ -44,6 +47,7 @@ def _weight(shape: tuple[int, ...], learned: int) -> Value:
     return Value(tuple(shape), _plain_dims(tuple(shape)), None, None, "weight", False, learned)
 
 
+_SLICE = find_torch("aten.slice.Tensor")
 _PLAIN = frozenset((int, bool, float, type(None)))
 _Unseen = torch._C._DisableTorchDispatch
 _EMPTY = torch.ops.aten.empty.memory_format
@@ -66,6 +70,21 @@ class Tracer(TorchDispatchMode):
         self.counts: dict[str, int] = {}
         self.looking = looking
         self.hooked = bool(_has_any_global_hook())
+        self.written: Written | None = None
+        self.provenance: Provenance | None = None
+
+    def note(self, written: Written | None) -> None:
+        """What the function about to run was called with."""
+        self.written = written
+
+    def _plainly(self) -> AbstractContextManager[Any]:
+        """Where the tracer itself reads sizes: plain numbers."""
+        return torch._C.DisableTorchFunction() if self.provenance is not None else nullcontext()
+
+    def asking(self) -> Provenance:
+        """A mode that follows where numbers come from."""
+        self.provenance = Provenance(lambda x: self.values.get(id(x)), self.note)
+        return self.provenance
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -162,7 +181,12 @@ class Tracer(TorchDispatchMode):
         shared = plain[target.alias] if target.alias >= 0 and plain else None
         alias = shared.index if isinstance(shared, Value) else None
         specs = [(tuple(t.shape), t.element_size(), alias) for t in outs]
-        made = self.builder.add(target.op, target.name, plain, named, specs, self.owner, operands)
+        op = target.op
+        if self.written is not None:
+            nothing_cut = target.name == NOTHING_CUT
+            known = self.written.told(target.name, plain, nothing_cut)
+            op, plain = (_SLICE if nothing_cut and known is not plain else op), known
+        made = self.builder.add(op, target.name, plain, named, specs, self.owner, operands)
         for tensor, value in zip(outs, made, strict=True):
             self.values[id(tensor)] = value
         self.alive.extend(outs)
@@ -253,10 +277,10 @@ class Tracer(TorchDispatchMode):
         value = self.values.get(id(x))
         if value is None or value.index is None or all(s == 1 for s in step.stride):
             return None
-        made = step.made
-        shape = (*x.shape[:2], *(w.out_size(n) for w, n in zip(made.windows, x.shape[2:], strict=True)))
+        made, before = step.made, value.shape
+        shape = (*before[:2], *(w.out_size(n) for w, n in zip(made.windows, before[2:], strict=True)))
         out = torch.empty(shape, dtype=x.dtype, device=META)
-        beside = {"operand": [(tuple(x.shape), x.element_size(), None)], "output": [(shape, 8, None)]}
+        beside = {"operand": [(before, x.element_size(), None)], "output": [(shape, 8, None)]}
         specs = [(shape, x.element_size(), None), *beside.get(made.beside, [])]
         target = f"stridewise.{made.kind}"
         values = self.builder.add(op_of(made), target, [value, made], {}, specs, self.owner, [value], name=step.key)
@@ -274,13 +298,15 @@ class Tracer(TorchDispatchMode):
 
         def run(copy: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
             value = self.values.get(id(args[0])) if len(args) == 1 and not kwargs else None
-            if value is None or value.index is None or _watched() or not untouched(copy) or not args[0].is_meta:
+            watched = _watched() > (self.provenance is not None)
+            if value is None or value.index is None or watched or not untouched(copy) or not args[0].is_meta:
                 return None
             found = read(copy, module, len(value.shape))
             if found is None:
                 return None
             target, held, numbers = found
-            return self._read(path, args[0], value, None if target is None else dispatched(target), held, numbers)
+            with self._plainly():
+                return self._read(path, args[0], value, None if target is None else dispatched(target), held, numbers)
 
         return run
 
@@ -317,11 +343,12 @@ class Tracer(TorchDispatchMode):
     def _recur(self, layer: Recurrent, forward: Callable[..., Any], x: Any, hx: Any = None) -> Any:
         """What a recurrent layer gives out, as one op of the graph; its forward where x is no followed tensor."""
         value = self.values.get(id(x))
-        if value is None or value.index is None or x.dim() not in (2, 3):
+        if value is None or value.index is None or len(value.shape) not in (2, 3):
             return forward(x, hx)
-        batch = [n for at, n in enumerate(x.shape[:-1]) if at != (layer.time if x.dim() == 3 else 0)]
+        before = value.shape
+        batch = [n for at, n in enumerate(before[:-1]) if at != (layer.time if len(before) == 3 else 0)]
         many = layer.directions * layer.layers
-        shapes = [(*x.shape[:-1], layer.directions * layer.out), (many, *batch, layer.out)]
+        shapes = [(*before[:-1], layer.directions * layer.out), (many, *batch, layer.out)]
         shapes += [(many, *batch, layer.width)] if layer.kind == "LSTM" else []
         outs = [torch.empty(shape, dtype=x.dtype, device=META) for shape in shapes]
         specs = [(tuple(shape), x.element_size(), None) for shape in shapes]

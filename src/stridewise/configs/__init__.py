@@ -1,0 +1,1 @@
+"""Strides from where people write them: configs of detectors, segmentation networks, transformers. Nothing is run."""
