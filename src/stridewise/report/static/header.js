@@ -2,9 +2,10 @@
 
 import { address } from "sw/address";
 import { post } from "sw/net";
+import { openNetwork } from "sw/opening";
 import { idle, NOTHING, request, tabLetter } from "sw/state";
 import {
-  addTab, answers, base, busy, changed, closeTab, complain, goBack, goForth, live, network, networks, now, opening, openNetwork,
+  addTab, answers, base, busy, changed, closeTab, complain, goBack, goForth, live, network, networks, now, opening,
   read, tab, tabs, tell, whole,
 } from "sw/store";
 import { html, save, useEffect, useRef, useState } from "sw/ui";
