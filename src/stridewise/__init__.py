@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from stridewise.models.load import load as load
     from stridewise.onnxfile.read import read_onnx as read_onnx
     from stridewise.ops.call import Call as Call
+    from stridewise.ops.draft import Reading as Reading
     from stridewise.ops.registry import Op as Op
     from stridewise.ops.registry import register as register
     from stridewise.plans import Plan as Plan
@@ -87,6 +88,7 @@ _ROOMS = {
     "trace": "stridewise.tracing.trace",
     "read_onnx": "stridewise.onnxfile.read",
     "Op": "stridewise.ops.registry",
+    "Reading": "stridewise.ops.draft",
     "register": "stridewise.ops.registry",
     "front": "stridewise.fronts.front",
     "search": "stridewise.study.search",

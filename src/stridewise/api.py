@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 def plan(
     graph: Graph,
-    request: Mapping[str, Any] | None = None,
+    request: Mapping[str, Any] | Sequence[str] | None = None,
     *,
     output_stride: int | Sequence[int] | None = None,
     keep_weights: bool = False,
@@ -32,7 +32,8 @@ def plan(
 ) -> Plan:
     """The consistent plan of the smallest change that gives what is asked for.
 
-    request: site, module or "+slot" -> a stride: 1, (1, 2), or text as on the command line ("2:blur:3").
+    request: site, module or "+slot" -> a stride: 1, (1, 2), or text as on the command line ("2:blur:3");
+    or such texts whole, ["conv1=1", "+layer1=2:max"].
     output_stride: the most any map may step, one number or one an axis. keep_weights: steps that go become dilation.
     means: "dense", or "grid" to take means on the coarse grid. Raises: PlanError naming what forbids it.
 
@@ -42,9 +43,20 @@ def plan(
     {'layers.6': ((2, 2), (1, 1))}
     """
     check_graph(graph, "plan")
+    if request is not None and not isinstance(request, Mapping):
+        request = _requests([request] if isinstance(request, str) else request)
     made = make_plan(graph, request, output_stride=output_stride, keep_weights=keep_weights, means=means)
     rehearsed(graph, made)
     return made
+
+
+def _requests(texts: Sequence[str]) -> dict[str, str]:
+    """SITE=STRIDE by its site."""
+    parted = [text.rpartition("=") for text in texts if isinstance(text, str)]
+    wrong = next((text for text, (site, _, _) in zip(texts, parted, strict=False) if not site), None)
+    if wrong is not None or len(parted) < len(texts):
+        raise PlanError(f"plan: a request is SITE=STRIDE, as conv1=1, or a mapping; not {wrong or list(texts)!r}")
+    return {site: setting for site, _, setting in parted}
 
 
 def rehearsed(graph: Graph, made: Plan) -> Certificate | None:

@@ -5,6 +5,9 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
+LARGEST = 2**31 - 1
+"""The largest whole number that a size, a count or a seed may be."""
+
 
 def by(sizes: Iterable[object]) -> str:
     """Sizes as messages, plans and the command line write them.

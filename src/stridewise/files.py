@@ -48,6 +48,14 @@ def whole(
         raise error(_told(path, what, problem, advice)) from problem
 
 
+def is_file(path: str | Path) -> bool:
+    """Whether there is such a file; a name longer than the system takes is none."""
+    try:
+        return Path(path).is_file()
+    except OSError:
+        return False
+
+
 def write_bytes(
     path: str | Path,
     content: bytes,

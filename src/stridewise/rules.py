@@ -146,12 +146,12 @@ RULES = tuple(
             "SW201",
             "declared stride differs",
             "warning",
-            "A stride that is written down somewhere (--declared, timm's feature_info, a detector's `stride`) is not "
-            "the one the network has.",
+            "A stride that is written down somewhere (--declared, a config, timm's feature_info, a detector's `stride`)"
+            " is not the one the network has.",
             "Anchors, boxes and label maps are laid out by the declared one and land in wrong places, silently.",
             "A backbone set to output stride 16 under a head that multiplies by 32.",
             "Change the declaration together with the stride; `sw.apply` does so for those it knows.",
-            ("stridewise check --declared",),
+            ("stridewise check --declared, --config FILE",),
         ),
         (
             "SW202",

@@ -181,3 +181,20 @@ def test_rows_of_feature_info(tmp_path, graph):
     rows = [{"num_chs": 4, "reduction": 4, "module": "a"}, {"num_chs": 4, "reduction": 12, "module": "b"}]
     path = written(tmp_path, "info.json", json.dumps({"feature_info": rows}, indent=1))
     assert [line for line, _ in told(graph, path)] == [8]
+
+
+def test_a_lazy_config_of_detectron2(tmp_path, graph):
+    """Calls of calls, attributes and quotients, as its Python configs have them."""
+    text = """\
+from detectron2.config import LazyCall as L
+model = L(GeneralizedRCNN)(
+    proposal_generator=L(RPN)(
+        anchor_generator=L(DefaultAnchorGenerator)(
+            sizes=[[32], [64], [128], [256]], strides=[4, 8, 16, 32])),
+    roi_heads=L(StandardROIHeads)(
+        box_pooler=L(ROIPooler)(output_size=7, scales=(1.0 / 4, 1.0 / 8, 1.0 / 16, 1.0 / 64))))
+model.proposal_generator.anchor_generator.strides = [4, 8, 16, 24]
+"""
+    found = told(graph, written(tmp_path, "lazy.py", text))
+    assert [line for line, _ in found] == [8, 7]
+    assert "stride 64 (one over its scales) is not among the real ones" in found[1][1]

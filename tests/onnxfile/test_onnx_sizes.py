@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,14 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from onnx_nets import Net, exposed, onnx, run
 
+import stridewise as sw
 from stridewise.analyses.fields import fields
 from stridewise.analyses.sizes import grid_sizes
-from stridewise.errors import TraceError
+from stridewise.errors import PlanError, TraceError
 from stridewise.ir import Graph
 from stridewise.onnxfile.read import read_onnx
+
+helper, TensorProto = onnx.helper, onnx.TensorProto
 
 
 def check(data: bytes, *shape: int) -> Graph:
@@ -394,3 +398,53 @@ def test_weights_given_as_inputs() -> None:
     graph = read_onnx(model.SerializeToString())
     assert [(n.macs, n.params) for n in graph.nodes] == [(n.macs, n.params) for n in wanted.nodes]
     assert graph.params == wanted.params
+
+
+def looped(trips: int, *, ends: bool = False, inner: int = 0) -> Net:
+    """A step of 2x1 in the body of a Loop; ends: the body says when it is enough; inner: as many Loops around it."""
+    net = Net(1, 3, 40, 36, opset=17)
+    x = net.conv("x", 4, 3, 3, 3, pads=[1, 1, 1, 1])
+    weight, one, yes = net.weight(4, 4, 3, 3), net.constant(np.int64(1)), net.constant(np.array(True))
+    infos = [("i", TensorProto.INT64, []), ("go", TensorProto.BOOL, []), ("in", TensorProto.FLOAT, [1, 4, None, None])]
+    given = [helper.make_tensor_value_info(*info) for info in infos]
+    made = [helper.make_tensor_value_info("more", TensorProto.BOOL, [])]
+    made.append(helper.make_tensor_value_info("out", TensorProto.FLOAT, None))
+    nodes = [helper.make_node("Less", ["i", one], ["more"]) if ends else helper.make_node("Identity", ["go"], ["more"])]
+    nodes.append(helper.make_node("Conv", ["in", weight], ["t"], name="step", strides=[2, 1], pads=[1, 1, 1, 1]))
+    nodes.append(helper.make_node("Relu", ["t"], ["out"]))
+    body = helper.make_graph(nodes, "body", given, made)
+    for _ in range(inner):
+        again = helper.make_node("Loop", [net.constant(np.int64(200)), yes, "in"], ["out"], body=body)
+        body = helper.make_graph([helper.make_node("Identity", ["go"], ["more"]), again], "body", given, made)
+    net.last = net.conv(net.add("Loop", net.constant(np.int64(trips)), yes, x, body=body), 2, 4, 1, 1)
+    return net
+
+
+def test_a_loop_is_read_run_by_run() -> None:
+    net = looped(3)
+    data = net.bytes(net.last)
+    graph = read_onnx(data)
+    assert [node.key for node in graph.sites] == ["Conv", "step", "step#2", "step#3", "Conv#2"]
+    assert graph.tensors[graph.outputs[0]].shape == run(data, np.zeros((1, 3, 40, 36), np.float32))[0].shape
+    assert sum(node.params for node in graph.nodes) == 108 + 3 * 144 + 8  # the runs share them
+    assert graph.params == 108 + 144 + 8
+
+
+@pytest.mark.parametrize(("trips", "facts"), [(10**12, {}), (3, {"ends": True})])
+def test_a_loop_that_may_run_otherwise_is_unknown(trips: int, facts: dict[str, bool]) -> None:
+    net = looped(trips, **facts)
+    assert [unknown.op for unknown in read_onnx(net.bytes(net.last)).unknown] == ["Loop"]
+
+
+def test_loops_inside_loops_end() -> None:
+    net = looped(200, inner=2)
+    with pytest.raises(TraceError, match="run more than 256 times"):
+        read_onnx(net.bytes(net.last))
+
+
+def test_a_step_in_a_loop_is_refused_by_name(tmp_path: Path) -> None:
+    net = looped(3)
+    (tmp_path / "m.onnx").write_bytes(net.bytes(net.last))
+    plan = sw.plan(read_onnx(tmp_path / "m.onnx"), {"step#2": 1})
+    with pytest.raises(PlanError, match="step: runs several times, in a Loop"):
+        sw.apply(tmp_path / "m.onnx", plan, out=tmp_path / "n.onnx")

@@ -207,3 +207,17 @@ def test_a_request_where_a_plan_is_wanted_is_told():
 def test_something_else_than_sizes_is_told(given, said):
     with pytest.raises(sw.TraceError, match=rf"input: channels and sizes are wanted, as \(3, 224, 224\), {said}"):
         sw.trace(nn.Conv2d(3, 4, 3), given)
+
+
+def test_requests_may_be_texts_and_wrapped_models_are_meant() -> None:
+    model = sw.load("builtin:resnet20-narrow")
+    graph = sw.trace(model, (3, 32, 32))
+    plan = sw.plan(graph, ["+layers.3=1"])
+    assert plan == sw.plan(graph, {"+layers.3": 1}) == sw.plan(graph, "+layers.3=1")
+    with pytest.raises(PlanError, match="a request is SITE=STRIDE"):
+        sw.plan(graph, ["layers.3"])
+    done = sw.apply(torch.nn.DataParallel(model), plan)
+    assert sw.show(sw.trace(model, (3, 32, 32))).totals.output_stride == (2, 2)
+    done.undo()
+    with pytest.raises(UsageError, match="give their file, weights="):
+        sw.load("builtin:resnet20-narrow", pretrained=True)

@@ -82,6 +82,7 @@ STEPS = {
     "chunk": lambda y, _: y.chunk(2, 3)[1],
     "a part": lambda y, _: y.split(3, 2)[0],
     "last": lambda y, _: y[..., -8:],
+    "last, all of them here": lambda y, _: y[..., -9:],
     "first, all of them here": lambda y, _: y[..., :7, :8],
     "crop to another": lambda y, skip: y + skip[..., : y.shape[2], : y.shape[3]],
     "centred": centred,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -41,8 +42,9 @@ def fields(graph: Graph, sizes: Sequence[Sizes], maps: Maps = _NO_MAPS, smallest
         full.append(field_of(graph, grid, full, sizes, maps))
         mixed = grid.mixes or not all(grid.local) or any(everything[s] for s in sources)
         if repeats:
-            cropped.append(any(map(_crops, grid.maps)) or any(cropped[s] for s in sources))
-            mixed = mixed or (cropped[-1] and _repeats(graph, grid))
+            cut = any(map(_crops, grid.maps, sizes[sources[0]], sizes[grid.index])) if grid.maps else False
+            cropped.append(cut or any(cropped[s] for s in sources))
+            mixed = mixed or (_repeats(graph, grid) and (cropped[-1] or _has_gaps(full[-1])))
         everything.append(mixed or (len(sources) > 1 and _drifts(graph, grid, full)))
         if smallest and grid.kind == "map" and least[sources[0]] == full[sources[0]]:
             least.append(full[-1])
@@ -59,7 +61,15 @@ def fields(graph: Graph, sizes: Sequence[Sizes], maps: Maps = _NO_MAPS, smallest
     return Fields(full=tuple(full), least=tuple(least), everything=tuple(everything), misaligned=tuple(misaligned))
 
 
-def _crops(change: AxisMap) -> bool:
+def _has_gaps(found: Sequence[Field]) -> bool:
+    """Whether some positions read nothing (between what a transposed convolution paints): those of a border may."""
+    return any(span is None for field in found for span in field.spans)
+
+
+def _crops(change: AxisMap, size: int, out: int) -> bool:
+    """Whether some positions at an end are not read, so that beyond the map's border the picture goes on."""
+    if isinstance(change, Resize) and change.factor is not None and not change.align_corners:
+        return math.ceil(out / change.factor) < size
     change = change.inner if isinstance(change, Computed) else change
     return isinstance(change, Slice) or (isinstance(change, Window) and min(change.pad_begin, change.pad_end) < 0)
 

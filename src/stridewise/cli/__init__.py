@@ -14,11 +14,12 @@ import signal
 import sys
 import threading
 from collections.abc import Sequence
+from typing import Any
 
 import click
 
 import stridewise
-from stridewise.errors import MissingExtraError, StridewiseError
+from stridewise.errors import LARGEST, MissingExtraError, StridewiseError
 
 # group -> name -> one line for --help; kept here so that --help imports no command.
 _GROUPS = {
@@ -57,6 +58,16 @@ _GROUPS = {
 _NAMES = [name for group in _GROUPS.values() for name in group]
 
 
+class _Whole(click.IntRange):
+    """Whole numbers without a bound of their own: what no machine counts to is refused here, once for all options."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if number > LARGEST:
+            self.fail(f"{str(value)[:24]} is too large: at most {LARGEST} is taken", param, ctx)
+        return number
+
+
 class _LazyGroup(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_NAMES)
@@ -67,6 +78,9 @@ class _LazyGroup(click.Group):
         module = importlib.import_module(f"stridewise.cli.{cmd_name}")
         command = module.command
         assert isinstance(command, click.Command)
+        for parameter in command.params:
+            if isinstance(parameter.type, click.IntRange) and parameter.type.max is None:
+                parameter.type = _Whole(parameter.type.min)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -151,5 +165,8 @@ def _in_words(error: Exception) -> str:
         return str(MissingExtraError("torch", "torch", "this"))
     if isinstance(error, OSError) and error.filename is None and error.strerror:
         return f"the output cannot be written: {error.strerror}"
+    if isinstance(error, OSError) and error.strerror:  # a name that no file can have, a folder that may not be read
+        name = str(error.filename)
+        return f"{name if len(name) < 60 else name[:57] + '...'}: {error.strerror}"
     said = " ".join(f"{type(error).__name__}: {error}".split())
     return f"not foreseen, {said}; --debug shows where"

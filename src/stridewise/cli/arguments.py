@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from stridewise.errors import UsageError
+from stridewise.errors import LARGEST, UsageError
 
 if TYPE_CHECKING:
     from stridewise.ir import Graph
@@ -102,8 +102,9 @@ def parse_sizes(what: str, text: str, example: str = "3x224x224") -> Shape:
         sizes = tuple(int(part) for part in text.lower().split("x"))
     except ValueError:
         sizes = ()
-    if not sizes or min(sizes) < 1:
-        raise UsageError(f"{what} '{text}': whole numbers from 1 joined by x are wanted, as {example}")
+    if not sizes or min(sizes) < 1 or max(sizes) > LARGEST:
+        most = f" to {LARGEST}" if sizes and max(sizes) > LARGEST else ""
+        raise UsageError(f"{what} '{text[:60]}': whole numbers from 1{most} joined by x are wanted, as {example}")
     return sizes
 
 

@@ -30,7 +30,7 @@ _WHAT = "latency, memory, shift, detail, fields, accuracy"
 @click.option("--weights", metavar="FILE", help="Weights for the model; without them they are random.")
 @click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="Of latency and memory.")
 @click.option("--rounds", type=click.IntRange(10, 10_000), default=20, show_default=True, help="Of latency.")
-@click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
+@click.option("--threads", type=click.IntRange(1, 1024), default=1, show_default=True)
 @click.option("--device", default="cpu", show_default=True, help="cpu, or cuda.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--maps", "sheet_path", type=click.Path(dir_okay=False), help="Draw what each layer keeps, to this PNG.")

@@ -57,7 +57,7 @@ _FILE = "slide.png"
 @click.option(
     "--walk",
     "steps",
-    type=click.IntRange(min=0),
+    type=click.IntRange(0, 100_000),
     default=0,
     metavar="N",
     help="Write out the first N steps of each stride: window, products, sum.",
@@ -159,6 +159,8 @@ def _network(model: str, settings: dict[str, Any]) -> tuple[Any, dict[str, Any]]
 
 def _per_axis(text: str) -> Any:
     """2 as a number, 4x2 as a tuple, 0:1 as a pair for each axis; other words as they are, for the library to judge."""
+    if "," in text:
+        raise UsageError(f"'{text}': axes are joined by x: write {text.replace(',', 'x').replace(' ', '')}")
     entries = [_sides(entry) for entry in text.split("x")]
     if len(entries) > 1:
         return tuple(entries)

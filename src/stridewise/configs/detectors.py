@@ -46,6 +46,9 @@ def of_mm(config: Config) -> Iterator[Declared]:
         elif key == "sizes" and kind.endswith("AnchorGenerator") and isinstance(value.content, list):
             if value.content and all(isinstance(entry.content, list) for entry in value.content):
                 yield at(value, path, "levels", levels([1] * len(value.content)))
+        elif key == "scales" and kind.endswith("ROIPooler") and isinstance(value.content, list):
+            scales = [s for s in value.plain() if isinstance(s, int | float) and 0 < s <= 1]
+            yield at(value, path, "maps", levels(round(1 / s) for s in scales), "one over its scales")
         elif key == "feature_info" and isinstance(value.content, list):
             rows = [(row, steps(row.get("reduction"))) for row in value.content]
             yield from (at(row, (*path, str(n)), "maps", r) for n, (row, r) in enumerate(rows) if r)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from stridewise.errors import LoadError, UsageError
+from stridewise.files import is_file
 
 Kernel = NDArray[np.float64]
 
@@ -131,11 +132,11 @@ def read_kernel(source: str | Path | ArrayLike) -> tuple[str, Kernel]:
         return "own kernel", _checked(_rows(source, "kernel"), "kernel")
     if source.partition(":")[0] in NAMED:
         return source, _named(source)
-    if Path(source).is_file():
+    if is_file(source):
         return read_kernel(Path(source))
     raise UsageError(
-        f"kernel '{source}' is unknown and no file has that name: take one of {', '.join(kernel_names())}, or write its"
-        ' rows: "1 0 -1; 2 0 -2; 1 0 -1"'
+        f"kernel '{source[:60]}' is unknown and no file has that name: take one of {', '.join(kernel_names())}, or"
+        ' write its rows: "1 0 -1; 2 0 -2; 1 0 -1"'
     )
 
 

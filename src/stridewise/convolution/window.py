@@ -4,13 +4,16 @@ import operator
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from math import prod
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stridewise.axis import Window
-from stridewise.errors import GeometryError, UsageError
+from stridewise.errors import GeometryError, UsageError, by
+
+_MOST = 1 << 28  # positions with their padding
 
 PerAxis = int | Sequence[int]
 Padding = int | str | Sequence[int | tuple[int, int]]
@@ -132,6 +135,9 @@ def axes(
         Axis(size=size, kernel=kernel, stride=step, dilation=spread, begin=begin, end=end)
         for size, kernel, step, spread, (begin, end) in zip(sizes, kernels, strides, dilations, pads, strict=True)
     )
+    if prod(axis.padded for axis in found) > _MOST:
+        places = by(axis.padded for axis in found)
+        raise GeometryError(f"padding: {places[:60]} positions with it are too many; at most {_MOST:,} are taken")
     for at, axis in enumerate(found):
         if axis.kernel < 1 or axis.size < 1:
             raise GeometryError(f"axis {at}: {axis.size} positions and a kernel of {axis.kernel}: neither may be empty")

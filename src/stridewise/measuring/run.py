@@ -142,6 +142,10 @@ def _named(plans: Mapping[str, Plan] | Sequence[Plan | str | Path]) -> dict[str,
 
 
 def _device(device: str) -> str:
+    try:
+        torch.device(device)
+    except RuntimeError as error:
+        raise UsageError(f"device '{device[:40]}': torch knows none of that name: take cpu, cuda or cuda:1") from error
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise UsageError(f"device {device}: torch sees no GPU here: use cpu")
     return device

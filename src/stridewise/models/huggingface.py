@@ -17,6 +17,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from stridewise.errors import LoadError, MissingExtraError
+from stridewise.files import is_file
 
 if TYPE_CHECKING:
     from torch import nn
@@ -27,7 +28,7 @@ _BACKBONE = ":backbone"
 
 def is_folder(name: str) -> bool:
     """Whether a bare name is a folder with a model's config."""
-    return (Path(name) / CONFIG).is_file()
+    return is_file(Path(name) / CONFIG)
 
 
 def input_of(name: str) -> Any:

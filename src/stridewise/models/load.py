@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from stridewise.errors import LoadError, MissingExtraError, StridewiseError, UsageError, staying
+from stridewise.files import is_file
 from stridewise.ir import Graph
 from stridewise.models import huggingface, zoo
 
@@ -71,6 +72,8 @@ def resolve(spec: str | ModelSpec) -> ModelSpec:
         raise UsageError(f"model '{spec}': say which function makes the model: {spec}:factory")
     if spec and huggingface.is_folder(spec.removesuffix(":backbone")):
         return ModelSpec("hf", spec)
+    if len(spec) > 255 and "/" not in spec:
+        raise LoadError(f"model '{spec[:40]}...': a name of {len(spec)} letters is none; a model is {_FORMS}")
     if spec and Path(spec).is_dir():
         raise LoadError(f"{spec}: is a folder without config.json: of a folder a model of transformers is read")
     if colon:
@@ -134,6 +137,8 @@ def load(
         import torch
     except ModuleNotFoundError as error:
         raise MissingExtraError("torch", "torch", f"loading {spec}") from error
+    if kwargs.get("pretrained"):
+        raise UsageError(f"{spec}: nothing is downloaded, so pretrained weights are not: give their file, weights=...")
     meta = torch.device(device).type == "meta"
     if meta and weights is not None:
         raise UsageError(f"{spec}: weights cannot be loaded on the meta device")
@@ -209,7 +214,7 @@ def _nnunet() -> Any:
 
 
 def _read_exported(path: str, trust: bool) -> nn.Module:
-    if not Path(path).is_file():
+    if not is_file(path):
         raise LoadError(f"{path}: no such file")
     if not trust:
         raise LoadError(
@@ -302,7 +307,7 @@ def _import_once(where: str) -> Any:
                 raise LoadError(f"py:{where}: its import failed: no module '{error.name}'") from error
             raise LoadError(f"py:{where}: no such module, seen from {Path.cwd()}") from error
     file = Path(where)
-    if not file.is_file():
+    if not is_file(file):
         raise LoadError(f"{where}: no such file")
     name = f"_stridewise_{file.stem}"
     spec = importlib.util.spec_from_file_location(name, file)

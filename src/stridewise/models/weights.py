@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stridewise.errors import LoadError, MissingExtraError
+from stridewise.files import is_file
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -23,8 +24,8 @@ def read_weights(path: str | Path, *, trust: bool = False) -> dict[str, Tensor]:
     no weights are found in it.
     """
     path = Path(path)
-    if not path.is_file():
-        raise LoadError(f"{path}: no such file")
+    if not is_file(path):
+        raise LoadError(f"{str(path)[:200]}: no such file")
     found = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path, trust)
     for key in _INSIDE:
         if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):

@@ -22,6 +22,8 @@ MOST = 1 << 50
 # Enlargements beyond this.
 _LARGEST_FACTOR = 1 << 12
 _FROM_ONE = ("kernel_shape", "strides", "dilations", "group")
+# Which operand of a convolution is its weight.
+_WEIGHTS = {"Conv": 1, "ConvTranspose": 1, "ConvInteger": 1, "QLinearConv": 3}
 _FROM_ZERO = ("output_padding", "output_shape")
 
 
@@ -33,8 +35,8 @@ def is_text(node: onnx.NodeProto) -> bool:
         return False
 
 
-def complaint(node: onnx.NodeProto, schema: Any, facts: Mapping[str, Any], operands: Sequence[Value | None]) -> str:
-    """What is wrong with a node; nothing where it can be read. facts: its attributes in plain values."""
+def complaint(node: onnx.NodeProto, schema: Any, facts: Mapping[str, Any]) -> str:
+    """What is wrong with a node, whatever it reads; nothing where it can be read. facts: its attributes as values."""
     if schema is not None:
         said = _unlike(node, schema)
         if said:
@@ -47,10 +49,14 @@ def complaint(node: onnx.NodeProto, schema: Any, facts: Mapping[str, Any], opera
         least = 1 if name in _FROM_ONE else 0 if name in _FROM_ZERO else -WIDEST
         if any(not isinstance(n, int) or not least <= n <= WIDEST for n in entries):
             return f"has {name} {by(entries)}, which is not from {least} to {WIDEST}"
-    if node.op_type in ("Conv", "ConvTranspose", "ConvInteger", "QLinearConv"):
-        weight = operands[3 if node.op_type == "QLinearConv" else 1]
-        if weight is not None and any(not 1 <= n <= WIDEST for n in weight.shape):
-            return f"has a weight of {by(weight.shape)}"
+    return ""
+
+
+def heavy(op_type: str, operands: Sequence[Value | None]) -> str:
+    """What is wrong with the weight of a convolution; nothing for other ops."""
+    weight = operands[_WEIGHTS[op_type]] if op_type in _WEIGHTS else None
+    if weight is not None and any(not 1 <= n <= WIDEST for n in weight.shape):
+        return f"has a weight of {by(weight.shape)}"
     return ""
 
 

@@ -34,8 +34,11 @@ class Editor:
         self.new: dict[tuple[int, int], tuple[list[onnx.NodeProto], list[onnx.NodeProto]]] = {}
 
     def at(self, index: int) -> Spot:
-        """The place of the node that became node `index` of the graph."""
+        """The place of the node that became node `index` of the graph. Raises: PlanError inside a Loop."""
         part, place = self.walk.made[index]
+        if part in self.walk.repeated:
+            node = self.walk.parts[part].node[place]
+            raise PlanError(f"{node.name or node.op_type}: runs several times, in a Loop; its runs cannot change apart")
         return Spot(self, self.walk.parts[part].node[place], *self.new.setdefault((part, place), ([], [])))
 
     def needs(self, version: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 from stridewise.building.builder import Builder
 from stridewise.building.recorded import ModuleCall
 from stridewise.errors import GeometryError, StridewiseError, TraceError
-from stridewise.onnxfile.checks import complaint, is_text, oversized
+from stridewise.onnxfile.checks import complaint, heavy, is_text, oversized
 from stridewise.onnxfile.file import is_beside
 from stridewise.onnxfile.inference import Kind, inferred, kind_of
 from stridewise.onnxfile.layout import Layout
@@ -42,6 +42,10 @@ _PRODUCT = helper.make_node("ReduceProd", ["x"], ["y"], keepdims=0)
 # Element types whose entries are sizes, places or choices; of any other a few, which may be factors, are looked at.
 _SIZES = (TensorProto.INT64, TensorProto.INT32, TensorProto.BOOL)
 _FEW = 16
+# A Loop is read run by run; one of more runs stays unknown.
+_MOST_RUNS = 256
+# Ops whose attributes may be as large as weights or graphs.
+_HOLDING = frozenset({"Constant", "ConstantOfShape", "If", "Loop", "Scan"})
 # What an op's rule, NumPy or protobuf raise where a node holds what its operator never does.
 _DAMAGE = (ArithmeticError, AttributeError, LookupError, RuntimeError, StopIteration, TypeError, ValueError)
 
@@ -50,6 +54,7 @@ class Walk:
     """What is known while the nodes are read in order: values, types, parameters counted.
 
     computes_pads: whether the padding of some Pad is no constant of the file.
+    repeated: the parts that are runs of a Loop's body, whose nodes cannot change one by one.
     made: for each node of the graph, the part of the file it stands in (an index into `parts`: the model's graph, then
     branches) and its place there.
     """
@@ -69,7 +74,9 @@ class Walk:
         self.inputs = {info.name: info.type.tensor_type.elem_type for info in model.graph.input}
         self.model, self.static, self.other = model, dict[str, Kind](), set[str]()
         self.constants: set[str] = set()
+        self.records: dict[tuple[Any, ...], tuple[dict[str, Any], str]] = {}
         self.computes_pads = False
+        self.repeated: set[int] = set()
 
     def input(self, name: str, shape: tuple[int, ...], layout: Layout) -> None:
         """Follow an input; one with its channels last is the channel-first one, permuted, one without any has one."""
@@ -160,8 +167,9 @@ class Walk:
     def _read(self, node: onnx.NodeProto, place: tuple[int, int]) -> None:
         operands = tuple([self.values[n] if n else None for n in node.input])
         schema = schema_of(node, self.opset)
-        met = Met(node=node, operands=operands, facts=facts_of(node, schema), schema=schema, network=self.name)
-        wrong = complaint(node, schema, met.facts, operands)
+        facts, wrong = self._record(node, schema)
+        met = Met(node=node, operands=operands, facts=dict(facts), schema=schema, network=self.name)
+        wrong = wrong or heavy(node.op_type, operands)
         if wrong:
             raise met.refuse(f"{wrong}: the file is damaged")
         first = met.first
@@ -169,12 +177,26 @@ class Walk:
             self._constant(node.output[0], constant_of(node))
         elif node.op_type == "If" and first is not None and first.content is not None:
             self._branch(node, bool(first.content[0]))
+        elif node.op_type == "Loop" and not node.domain and self._loop(node, operands):
+            pass
         elif node.op_type in ("Shape", "Size") and first is not None and node.input[0] in self.kinds:
             self._sizes(met, first)
         elif any(v is not None and v.origin == "data" for v in operands):
             self._data(met, place)
         else:
             self._fold(met)
+
+    def _record(self, node: onnx.NodeProto, schema: Any) -> tuple[dict[str, Any], str]:
+        """A node's attributes in plain values and what is wrong with them: worked out once for nodes that are alike."""
+        if node.op_type in _HOLDING:
+            facts = facts_of(node, schema)
+            return facts, complaint(node, schema, facts)
+        attributes = [attribute.SerializeToString() for attribute in node.attribute]
+        key = (node.op_type, node.domain, len(node.input), len(node.output), any(node.output), *attributes)
+        if key not in self.records:
+            facts = facts_of(node, schema)
+            self.records[key] = facts, complaint(node, schema, facts)
+        return self.records[key]
 
     def _branch(self, node: onnx.NodeProto, condition: bool) -> None:
         """The branch of an If whose condition is known."""
@@ -185,6 +207,49 @@ class Walk:
             self.values[outer] = self.values[inner.name]
             if inner.name in self.kinds:
                 self.kinds[outer] = self.kinds[inner.name]
+
+    def _loop(self, node: onnx.NodeProto, operands: Sequence[Value | None]) -> bool:
+        """Read the body of a Loop as often as it runs; False where that is not known, or it gathers what they give.
+
+        Source: ONNX operator specification, Loop.
+        """
+        body = next(a.g for a in node.attribute if a.name == "body")
+        trips, goes = (v.content[0] if v is not None and v.content else None for v in operands[:2])
+        endless = len(node.input) > 1 and not node.input[0]
+        if endless or not isinstance(trips, int) or not 0 < trips <= _MOST_RUNS or goes is False:
+            return False
+        if (node.input[1] and goes is None) or len(body.output) != len(operands) - 1 or self._ends_early(body):
+            return False
+        carried = list(node.input[2:])
+        for number in range(trips):
+            self._known(body.input[0].name, Value((), (), None, None, "made", False, 0, (number,)))
+            self._known(body.input[1].name, Value((), (), None, None, "made", False, 0, (True,)), TensorProto.BOOL)
+            self._alias([info.name for info in body.input[2:]], carried)
+            self.repeated.add(len(self.parts))
+            if len(self.repeated) > _MOST_RUNS:
+                raise TraceError(f"{self.name}: {title(node)}: the Loops of the file run more than {_MOST_RUNS} times")
+            self.nodes(body)
+            carried = [info.name for info in body.output[1:]]
+        self._alias(node.output, carried)
+        return True
+
+    def _ends_early(self, body: onnx.GraphProto) -> bool:
+        """Whether a Loop's body may say that it is enough: it gives another condition than the one it was given."""
+        given, makers = body.output[0].name, {str(n.output[0]): n for n in body.node if n.output}
+        while given in makers and makers[given].op_type == "Identity":
+            given = makers[given].input[0]
+        if given in makers and makers[given].op_type == "Constant":
+            return not numpy_helper.to_array(constant_of(makers[given])).all()
+        return bool(given != body.input[1].name and given not in {t.name for t in body.initializer})
+
+    def _alias(self, names: Iterable[str], others: Sequence[str]) -> None:
+        """Let names stand for what others stand for; all at once, since they may be the same ones in another order."""
+        values = [(self.values[other], self.kinds.get(other)) for other in others]
+        for name, (value, kind) in zip(names, values, strict=True):
+            self.values[name] = value
+            self.other.add(name)
+            if kind is not None:
+                self.kinds[name] = kind
 
     def _sizes(self, met: Met, operand: Value) -> None:
         """A Shape or Size: its entries are known, or follow those of another tensor."""
@@ -206,8 +271,9 @@ class Walk:
     def _fold(self, met: Met) -> None:
         """A node of constants alone: its entries where they are few and known, its shape otherwise."""
         given = [None if v is None else array_of(v) for v in met.operands]
-        known = all(a is not None or v is None for a, v in zip(given, met.operands, strict=True))
         kinds = self._output_kinds(met)
+        known = all(a is not None or v is None for a, v in zip(given, met.operands, strict=True))
+        known = known and not any(map(_is_weight, kinds))
         outs = folded(met.node, given, met.facts, self.opset, kinds) if known else None
         weights = sum(v.weights for v in self._weighed(met) if v is not None)
         origin: Any = "weight" if any(v is not None and v.origin == "weight" for v in met.operands) else "made"
@@ -309,6 +375,11 @@ class Walk:
         if owner.path and step_at(met.node) == owner.path:
             kind = {"MaxPool": "max", "AveragePool": "mean"}.get(met.node.op_type, "blur")
             owner.inserted = (kind, tuple(met.facts["strides"]), len(self.made) - 1)
+
+
+def _is_weight(kind: Kind | None) -> bool:
+    """Whether a constant holds no sizes, places or choices: its entries are not worked out."""
+    return kind is not None and kind.elem not in _SIZES and kind.shape is not None and math.prod(kind.shape) > _FEW
 
 
 def _apart(shape: Sequence[int]) -> tuple[tuple[int, ...], ...]:

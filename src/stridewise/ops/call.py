@@ -324,7 +324,7 @@ class Call:
             if value.grid is not None and not held and value.grid not in gates:
                 gates.append(value.grid)
         self._pin_tables(values, dims)
-        placed = self._is_placed(values, dims)
+        placed = self._placed_along(values, dims)
         if not groups:
             if len({self.draft.grids[g].sizes for g in gates}) > 1:  # tokens of maps of several sizes (CrossViT)
                 gates = [self.mapped(g, [Whole()] * len(self.draft.grids[g].sizes)) for g in gates]
@@ -333,7 +333,7 @@ class Call:
         last = max(max(group) for group in groups)
         for group in sorted(groups, key=max):
             extra = [g for g in gates if g not in group] if last in group else []
-            if len(group) + len(extra) > 1 or placed:
+            if len(group) + len(extra) > 1 or placed is not None:
                 grid = self._join([*sorted(group), *extra], placed)
                 new.update(dict.fromkeys(group, grid))
         return relabelled(tuple(dims), new), new.get(last, last)
@@ -363,24 +363,33 @@ class Call:
             groups.append(met)
         return chosen
 
-    def _is_placed(self, values: Sequence[Value], dims: Sequence[Dim]) -> bool:
-        """Whether values that the forward made itself, and that vary, extend over positions here."""
-        return any(
-            size > 1 and digits(dims[at - len(value.shape) + len(dims)])
+    def _placed_along(self, values: Sequence[Value], dims: Sequence[Dim]) -> tuple[int, ...] | None:
+        """The axes along which values vary that the forward made itself: () for all, None where there are no such
+        values here. An axis of one position hides whether they vary along it."""
+        held = {
+            digit
             for value in values
             if value.varies
             for at, size in enumerate(value.shape)
-            if at - len(value.shape) + len(dims) >= 0
-        )
+            if size > 1 and at - len(value.shape) + len(dims) >= 0
+            for digit in digits(dims[at - len(value.shape) + len(dims)])
+        }
+        small = any(1 in self.draft.grids[d.grid].sizes for d in held)
+        return tuple(sorted({d.axis for d in held if not small})) if held else None
 
-    def _join(self, sources: Sequence[int], placed: bool = False) -> int:
-        """A join of these grids (those of another number of axes only let in what they let in)."""
+    def _join(self, sources: Sequence[int], placed: tuple[int, ...] | None = None) -> int:
+        """A join of these grids (those of another number of axes only let in what they let in).
+
+        placed: the axes along which it takes in values made from the map's own size.
+        """
         grids = [self.draft.grids[s] for s in sources]
         axes = max(len(g.sizes) for g in grids)
         grids = [g for g in grids if len(g.sizes) == axes]
         local = tuple(any(g.local[a] for g in grids) for a in range(axes))
         sizes = tuple(max((g.sizes[a] for g in grids if g.local[a]), default=1) for a in range(axes))
-        return self.draft.add("join", sizes, tuple(g.index for g in grids), local=local, placed=placed)
+        indices = tuple(g.index for g in grids)
+        is_placed = placed is not None
+        return self.draft.add("join", sizes, indices, local=local, placed=is_placed, along=placed or ())
 
     def _pin_tables(self, values: Sequence[Value], dims: Sequence[Dim]) -> None:
         """A parameter that extends over positions holds the size it was made for."""

@@ -45,7 +45,11 @@ class Value:
 
 @dataclass(slots=True)
 class Reading:
-    """What a rule answers: per output its dims and grid, and the facts of the node."""
+    """What a rule answers: per output its dims and grid, and the facts of the node.
+
+    >>> sw.Reading(outs=[(((1,), (8,)), None)], attrs={"channels": (3, 8)}).site
+    False
+    """
 
     outs: list[tuple[Dims | None, int | None]]
     grid: int | None = None

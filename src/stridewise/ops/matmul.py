@@ -29,18 +29,18 @@ def product(call: Call, a: Value, b: Value, out: Dims, summed: tuple[Dim, int], 
     sources = [v.grid for v in data if v.grid is not None]
     grid: int | None = sources[0] if sources else None
     if gone and len(data) == 1:
-        along = None if brings is None or summed[0] != (gone[0],) else _along_axis(call, out, gone[0], brings)
-        if along is not None:
-            out, grid = along
+        made_along = None if brings is None or summed[0] != (gone[0],) else _along_axis(call, out, gone[0], brings)
+        if made_along is not None:
+            out, grid = made_along
             return Reading(outs=[(out, grid)], grid=grid, counted=True, macs=macs, attrs=facts, keeps="inputs")
         facts["flattened"] = True
         fixed = max(d.grid for d in gone)
         call.pin("flatten", fixed, f"positions are flattened into {summed[1]} features of a linear layer")
     if gone and kept:
         base = max(kept)
-        grid = call.draft.add(
-            "join", grids[base].sizes, (base, *(s for s in {d.grid for d in gone} if s != base)), mixes=True
-        )
+        others = (s for s in {d.grid for d in gone} if s != base)
+        along = _lines(out, gone)
+        grid = call.draft.add("join", grids[base].sizes, (base, *others), mixes=True, along=along)
         out = relabelled(out, dict.fromkeys(kept, grid))
     elif gone:
         source = max(d.grid for d in gone)
@@ -61,6 +61,13 @@ def product(call: Call, a: Value, b: Value, out: Dims, summed: tuple[Dim, int], 
     made = grid if grid is not None and grids[grid].node == call.draft.node else None
     loose = bool(facts.pop("flattened", False)) and not kept
     return Reading(outs=[(out, grid)], grid=made, counted=True, macs=macs, attrs=facts, keeps="inputs", loose=loose)
+
+
+def _lines(out: Dims, gone: Sequence[Digit]) -> tuple[int, ...]:
+    """The axes along which a product mixes positions, each line by itself (attention along rows); () for all of them.
+    That it is where no row or column of the product lies along another axis."""
+    axes = {d.axis for d in gone}
+    return tuple(sorted(axes)) if all(d.axis in axes for dim in out[-2:] for d in digits(dim)) else ()
 
 
 def _along_axis(call: Call, out: Dims, first: Digit, place: int) -> tuple[Dims, int] | None:

@@ -7,7 +7,7 @@ from typing import Any
 from stridewise.axis import AxisMap, Repeat, Window
 from stridewise.ops.call import Call
 from stridewise.ops.draft import Reading
-from stridewise.ops.layout import LayoutError, digits
+from stridewise.ops.layout import digits
 from stridewise.ops.registry import Op, register
 from stridewise.ops.space import Draw, Trial, X, is_torch, name_in
 
@@ -52,10 +52,10 @@ def _read_roll(call: Call) -> Reading:
 
 
 def _read_flip(call: Call) -> Reading:
+    """Mirrored positions run against the input's: each has let in its line from end to end, which no field says."""
     x = call.value(0)
-    if any(digits(x.known[d]) for d in call.arg(1, "dims", [])):
-        raise LayoutError("mirrored positions run against the input's")
-    return call.same(x)
+    where = [d % len(x.shape) for d in call.arg(1, "dims", []) if digits(x.known[d])]
+    return call.mixed(x, where) if where else call.same(x)
 
 
 def _space(draw: Draw, target: str) -> Trial:
@@ -114,8 +114,8 @@ register(
 register(
     Op(
         name="flip",
-        about="entries in reverse order; not along positions",
-        mixes="nothing",
+        about="entries in reverse order",
+        mixes="axis",
         dilated=("same",),
         space=_space,
         between="never",

@@ -79,6 +79,8 @@ def _read(call: Call) -> Reading:
     made = grid if grid != x.grid else None
     facts = {"dim": dim, "step": stride} | ({"written": True} if written else {})
     facts |= {"serial": call.arg(6, "serial")} if len(call.args) > 6 else {}
+    if not written and dims is x.known and digits(dims[dim]) and (bounds.start or 0) < 0:
+        facts["whole"] = True  # as many as there are, counted from the end: on a larger map there are more
     return Reading(outs=[(dims, grid)], grid=made, attrs=facts, spread=x.spread)
 
 

@@ -97,6 +97,8 @@ def apply_to_model(model: nn.Module, plan: Plan, *, input: InputSpec | None = No
     Raises: PlanError in one line, the model left as it was, where the plan is for another network, was applied
     already, or cannot be carried out; TraceError where the model cannot be traced as it is.
     """
+    if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
+        model = model.module  # changed in place, so the wrapper has it too
     spec = input or plan.input or (3, 224, 224)
     return carry_out(model, trace(model, spec, name=plan.model), plan, spec)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from stridewise.data import Dataset, open_dataset
+from stridewise.files import is_file
 from stridewise.measuring.intervals import Interval
 from stridewise.measuring.variants import Ready
 from stridewise.tasks.train import evaluated
@@ -35,7 +36,7 @@ def ready(path: str | Path, *, device: str = "cpu") -> Ready:
 def is_trained(model: str) -> bool:
     """Whether a model's name is a trained network: a run folder, or a .safetensors file."""
     path = Path(model)
-    return path.suffix == ".safetensors" or (path / "model.safetensors").is_file()
+    return path.suffix == ".safetensors" or is_file(path / "model.safetensors")
 
 
 def _judged(path: str | Path, found: Trained, data: str | Path | Dataset, device: str) -> Interval:

@@ -15,7 +15,7 @@ from stridewise.axis import IDENTITY, Slice, Window
 from stridewise.errors import GeometryError
 from stridewise.ir import Graph, Sizes
 from stridewise.ops.registry import only_pads
-from stridewise.tracing.twins import reaching, shared_nodes
+from stridewise.tracing.twins import reaching, shared_grids, shared_nodes
 
 NOT_FOLLOWED = "its sizes follow the input's in a way that is not followed"
 _ASKING = frozenset(("view", "tile", "fold", "split", "slice", "write"))
@@ -96,12 +96,23 @@ def doubtful(graph: Graph, twins: Sequence[Graph]) -> Mapping[int, str]:
         # What moves nothing at this size (all that is left taken, one position split) and makes positions at another.
         if nodes < min(len(graph.nodes), len(twin.nodes)) and graph.nodes[nodes].target == NOTHING_CUT:
             found[nodes] = NOT_FOLLOWED
+        at = shared_nodes(graph, twin)
+        apart = at < min(len(graph.nodes), len(twin.nodes)) and "clone" not in twin.nodes[at].target
+        if apart and _holds_one(graph, twin, at):  # a copy in another order changes nothing
+            found[at] = NOT_FOLLOWED
         parted = {p.node for p in graph.pins if p.kind == "window"}
         found |= {
             p.node: NOT_FOLLOWED for p in twin.pins if p.kind == "window" and p.node < nodes and p.node not in parted
         }
         found |= {n: NOT_FOLLOWED for n in made if n is not None and n < nodes and not ours[n] and n not in exempt}
     return found
+
+
+def _holds_one(graph: Graph, twin: Graph, node: int) -> bool:
+    """Whether an op from which on the traces differ reads an axis that holds one position here and several there."""
+    held = [pair for t in graph.nodes[node].inputs for pair in graph.tensors[t].volume.over]
+    count = shared_grids(graph, twin)
+    return any(g < count and graph.grids[g].sizes[a] == 1 < twin.grids[g].sizes[a] for g, a in held)
 
 
 _NEAR = 2  # sizes that differ by no more often leave the same number of positions behind a step

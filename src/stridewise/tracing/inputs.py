@@ -12,6 +12,7 @@ import inspect
 import typing
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import prod
 from typing import Any, TypeAlias
 
 import torch
@@ -99,6 +100,7 @@ class Argument:
         return [r for r in dict.fromkeys(found) if r and r != self.positions]
 
 
+_MOST = 1 << 45  # numbers in an input: torch counts elements and bytes in 63 bits, and maps grow from here
 Entry: TypeAlias = Sequence[int] | str | float | bool | Argument | None
 InputSpec: TypeAlias = Sequence[int] | str | Mapping[str, Entry]
 
@@ -123,6 +125,10 @@ def _argument(key: str, entry: Any) -> Argument:
         raise TraceError(f"input{key and f' {key}'}: channels and sizes are wanted, as (3, 224, 224), not {given}")
     if any(not isinstance(n, int) or isinstance(n, bool) or n < 1 for n in entry):
         raise TraceError(f"input {key or ''}: sizes are whole numbers from 1, not {tuple(entry)}".replace("  ", " "))
+    if prod(entry) > _MOST:
+        raise TraceError(
+            f"input {key or ''}: {by(entry)[:60]} are more numbers than any machine holds".replace("  ", " ")
+        )
     shape = (1, *entry)  # of no sizes one number, as a time step is
     return Argument(shape=shape, positions=tuple(range(2, len(shape))))
 
@@ -145,6 +151,8 @@ def _from_text(key: str, text: str) -> Argument:
         numbers = (0,)
     if any(n < 1 for n in numbers):
         raise TraceError(f"{where}: sizes are whole numbers from 1 joined by x, as 3x224x224, 77:int64 or 64x64x3@NHWC")
+    if prod(numbers) > _MOST:
+        raise TraceError(f"{where[:80]}: more numbers than any machine holds")
     dtype = getattr(torch, kind, None) if kind else None
     if kind and not isinstance(dtype, torch.dtype):
         raise TraceError(f"{where}: torch has no dtype '{kind}'; say float32, int64 or bool")
