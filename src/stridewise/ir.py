@@ -7,6 +7,7 @@ times the sizes of the grid axes it extends over, so that a what-if is a walk ov
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -298,6 +299,16 @@ class Graph(Shown):
         shapes: dict[str, Any] = {name: self.tensors[index].shape[1:] for name, index in self.inputs}
         shapes |= dict(self.given)
         return shapes if len(shapes) > 1 else next(iter(shapes.values()))
+
+    @property
+    def fingerprint(self) -> str:
+        """How many sites it has, and a hash of their names, ops and kernels: the same at every input size, in a live
+        model and in its file, under other weights, widths and steps. "" where the trace ended early."""
+        if self.end is not None:
+            return ""
+        sites = [f"{node.key} {node.op} {tuple(node.attrs.get('kernel') or ())}" for node in self.sites]
+        digest = hashlib.sha256("\n".join(sites).encode()).hexdigest()
+        return f"{len(sites)} site{'' if len(sites) == 1 else 's'}, {digest[:12]}"
 
     @property
     def size(self) -> Sizes:

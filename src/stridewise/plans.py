@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -39,7 +39,8 @@ class Plan(Shown):
     """A completed plan: only what differs, each with what it was. `str()` lists it; `write` and `read` keep it as TOML.
 
     keep_weights: steps that go are replaced by dilation, so that trained weights stay exact. means: "dense" or "grid".
-    input: channels and sizes it was made at, by name where the network takes several inputs.
+    input: channels and sizes it was made at, by name where the network takes several inputs. fingerprint: of the sites
+    of the network it was made for (`Graph.fingerprint`), "" where nothing is known of them; another is refused.
 
     >>> graph = sw.trace(sw.load("builtin:resnet20-narrow"), (3, 32, 32))
     >>> sw.plan(graph, {"+layers.3": 1}).write("plan.toml")
@@ -50,6 +51,7 @@ class Plan(Shown):
     sites: Mapping[str, Setting] = field(default_factory=dict)
     insert: Mapping[str, Setting] = field(default_factory=dict)
     model: str = ""
+    fingerprint: str = field(default="", compare=False)
     input: Input = ()
     keep_weights: bool = False
     means: str = "dense"
@@ -77,6 +79,10 @@ class Plan(Shown):
     def __bool__(self) -> bool:
         return bool(self.sites or self.insert)
 
+    def forced(self) -> Plan:
+        """The same plan for whatever network has the sites it names, as they were."""
+        return replace(self, fingerprint="")
+
     def to_toml(self) -> str:
         """The plan as TOML text."""
         import tomli_w
@@ -92,6 +98,8 @@ class Plan(Shown):
         text: dict[str, Any] = {"format": FORMAT}
         if self.model:
             text["model"] = self.model
+        if self.fingerprint:
+            text["fingerprint"] = self.fingerprint
         if self.input:
             named = self.input.items() if isinstance(self.input, Mapping) else ()
             text["input"] = {key: _entry(shape) for key, shape in named} or _entry(self.input)
@@ -126,7 +134,7 @@ class Plan(Shown):
             found = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
             raise PlanError(f"{name}: not TOML: {error}") from error
-        known = {"format", "model", "input", "keep_weights", "means", "sites", "insert", "expect"}
+        known = {"format", "model", "fingerprint", "input", "keep_weights", "means", "sites", "insert", "expect"}
         _refuse_unknown(name, found, known)
         if found.get("format") != FORMAT:
             raise PlanError(f"{name}: format {found.get('format')!r} is not {FORMAT}, the one this version reads")
@@ -134,12 +142,18 @@ class Plan(Shown):
             raise PlanError(f"{name}: means is 'dense' or 'grid', not {found['means']!r}")
         if not isinstance(found.get("keep_weights", False), bool):
             raise PlanError(f"{name}: keep_weights is true or false, not {found['keep_weights']!r}")
+        fingerprint = found.get("fingerprint", "")
+        if not isinstance(fingerprint, str) or (
+            fingerprint and not re.fullmatch(r"\d+ sites?, [0-9a-f]{12}", fingerprint)
+        ):
+            raise PlanError(f"{name}: fingerprint is text such as '21 sites, a191423797c7', not {fingerprint!r}")
         expect = _table(name, "expect", found.get("expect", {}))
         _refuse_unknown(f"{name}: expect", expect, {"output_stride"})
         return Plan(
             sites=_settings(name, "sites", _table(name, "sites", found.get("sites", {}))),
             insert=_settings(name, "insert", _table(name, "insert", found.get("insert", {}))),
             model=str(found.get("model", "")),
+            fingerprint=fingerprint,
             input=_input(name, found.get("input", [])),
             keep_weights=found.get("keep_weights", False),
             means=found.get("means", "dense"),

@@ -51,6 +51,8 @@ _FINDING = _whole(
     {"rule": _TEXT, "severity": {"enum": ["info", "warning", "error"]}, "key": _TEXT, "message": _TEXT},
     {"file": _TEXT, "line": _WHOLE},
 )
+_SCALE = _whole({"unit": _TEXT, "step": _many(_NUMBER)})
+_SCALED = _by_name(_maybe(_many(_maybe(_NUMBER))))
 _LAYER = _whole(
     {
         "key": _TEXT,
@@ -73,7 +75,8 @@ _LAYER = _whole(
         "activations": _WHOLE,
         "read_coverage": _NUMBER,
         "channel_ceiling": _maybe(_NUMBER),
-    }
+    },
+    {"scaled": _SCALED},
 )
 _VIEW = {
     "totals": _open(
@@ -87,7 +90,7 @@ _VIEW = {
             "start": _SIZES,
             "smallest_input": _many(_maybe(_WHOLE)),
         },
-        {"kept_bytes": _WHOLE},
+        {"kept_bytes": _WHOLE, "scaled": _SCALED},
     ),
     "outputs": _many(
         _open(
@@ -96,7 +99,8 @@ _VIEW = {
                 "size": _SIZES,
                 "cumulative_stride": _many(_maybe(_STEP)),
                 "receptive_field": _SIZES,
-            }
+            },
+            {"scaled": _SCALED},
         )
     ),
     "layers": _many(_LAYER),
@@ -137,7 +141,7 @@ _SHOW = (
         ),
         "unknown": _many(_whole({"key": _TEXT, "op": _TEXT, "message": _TEXT})),
     },
-    {"notes": _many(_TEXT), "plans": _many(_open({"plan": _TEXT, **_VIEW}))},
+    {"scale": _SCALE, "notes": _many(_TEXT), "plans": _many(_open({"plan": _TEXT, **_VIEW}))},
 )
 _FIT_ROW = _open({"strides": _many(_SIZES), "positions": _NUMBER, "classes": _many({"type": "object"})})
 _MEASURED_ROW = _open(
@@ -197,7 +201,10 @@ _TABLE: dict[str, tuple[Callable[..., Schema], Mapping[str, Schema], Mapping[str
                 )
             ),
         },
-        {},
+        {
+            "scale": _SCALE,
+            "scaled": _whole({"axes": _many(_open({"works": _many(_ANY)})), "near": _maybe(_SCALED)}),
+        },
     ),
     "plans": (_whole, {"changes": _many(_TEXT), **_PLANS}, {}),
     "plans-fit": (
@@ -251,6 +258,7 @@ _TABLE: dict[str, tuple[Callable[..., Schema], Mapping[str, Schema], Mapping[str
         {"format": {"const": 1}},
         {
             "model": _TEXT,
+            "fingerprint": _TEXT,
             "input": _INPUT,
             "keep_weights": _YES,
             "means": {"enum": ["dense", "grid"]},
@@ -295,7 +303,17 @@ _TABLE: dict[str, tuple[Callable[..., Schema], Mapping[str, Schema], Mapping[str
             "recommended": _maybe(_many(_SIZES)),
             "data_report": _open({"found": _WHOLE, "kept": _WHOLE, "notes": _many(_TEXT)}),
         },
-        {},
+        {
+            "scale": _SCALE,
+            "scaled": _whole(
+                {
+                    "sets": _many(_many(_many(_NUMBER))),
+                    "recommended": _maybe(_many(_many(_NUMBER))),
+                    "receptive_field": _maybe(_many(_NUMBER)),
+                    "sizes": _maybe(_by_name(_NUMBER)),
+                }
+            ),
+        },
     ),
     "measure": (
         _open,

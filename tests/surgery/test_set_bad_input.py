@@ -9,6 +9,7 @@ from click.testing import CliRunner
 from torch import nn
 
 import stridewise as sw
+from stridewise.cli import cli
 from stridewise.cli.set import command
 from stridewise.errors import PlanError, StridewiseError, UsageError
 from stridewise.plans import Plan, Setting
@@ -207,6 +208,72 @@ def test_a_request_where_a_plan_is_wanted_is_told():
 def test_something_else_than_sizes_is_told(given, said):
     with pytest.raises(sw.TraceError, match=rf"input: channels and sizes are wanted, as \(3, 224, 224\), {said}"):
         sw.trace(nn.Conv2d(3, 4, 3), given)
+
+
+class TestAnotherNetwork:
+    """A plan whose sites are all there, made for a network that has others besides or others of the same name."""
+
+    OURS = Branches()
+    THEIRS = Branches(pool=nn.MaxPool2d(2, 2, ceil_mode=True))
+
+    def plan(self) -> Plan:
+        return sw.plan(sw.trace(self.OURS, SHAPE, name="ours"), {"main": 1})
+
+    def test_it_is_refused_in_one_line_and_changes_nothing(self):
+        model = copy.deepcopy(self.THEIRS)
+        before = everything(model)
+        text = "ours has 5 sites, [0-9a-f]{12}; the plan was made for ours, which has 5 sites, .*--force"
+        with pytest.raises(PlanError, match=text) as error:
+            sw.apply(model, self.plan(), input=SHAPE)
+        assert "\n" not in str(error.value)
+        assert everything(model) == before
+
+    def test_a_forced_one_and_one_of_an_older_file_are_taken(self):
+        plan = self.plan()
+        old = "".join(row for row in plan.to_toml().splitlines(keepends=True) if "fingerprint" not in row)
+        assert len(old) < len(plan.to_toml())
+        for taken in (plan.forced(), Plan.from_toml(old)):
+            assert taken.fingerprint == ""
+            sw.apply(copy.deepcopy(self.THEIRS), taken, input=SHAPE)
+
+    def test_size_and_width_and_steps_make_no_other_network_and_names_and_kernels_do(self):
+        def of(model, size=32):
+            return sw.trace(model, (3, size, size)).fingerprint
+
+        ours = of(self.OURS)
+        assert ours == of(self.OURS, 37) == of(Branches(stride=2)) == self.plan().fingerprint
+        wide = copy.deepcopy(self.OURS)
+        wide.after = nn.Conv2d(6, 12, 3, padding=1, stride=2)
+        assert of(wide) == ours
+        for other in (nn.Conv2d(6, 6, 5, padding=2), nn.Sequential(nn.Conv2d(6, 6, 3, padding=1))):
+            changed = copy.deepcopy(self.OURS)
+            changed.after = other
+            assert of(changed) != ours
+
+    def test_the_file_says_it_and_a_wrong_one_is_one_line(self):
+        plan = self.plan()
+        again = Plan.from_toml(plan.to_toml())
+        assert again.fingerprint == plan.fingerprint
+        assert plan.to_json()["fingerprint"] == plan.fingerprint
+        assert again.model == "ours"
+        for wrong in ('"5 sites"', "5", '""""5 sites, 0123456789ab\\n"""'):
+            text = plan.to_toml().replace(f'"{plan.fingerprint}"', wrong)
+            with pytest.raises(PlanError, match=r"fingerprint is text such as|not TOML"):
+                Plan.from_toml(text)
+
+    @pytest.mark.parametrize("command_", ["show", "check"])
+    def test_the_command_line_takes_it_with_force(self, command_, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "nets.py").write_text(
+            "from torch import nn\nours = lambda: nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.Conv2d(4, 4, 3))\n"
+            "theirs = lambda: nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.Conv2d(4, 4, 5))\n"
+        )
+        asked = ["nets.py:ours", "--input", "3x32x32", "0=1", "-o", "p.toml"]
+        assert CliRunner().invoke(command, asked, catch_exceptions=False).exit_code == 0
+        asked = [command_, "nets.py:theirs", "--input", "3x32x32", "--plan", "p.toml"]
+        with pytest.raises(PlanError, match=r"py:nets\.py:ours, which has 2 sites"):
+            CliRunner().invoke(cli, asked, catch_exceptions=False, standalone_mode=False)
+        assert CliRunner().invoke(cli, [*asked, "--force"], catch_exceptions=False).exit_code == 0
 
 
 def test_requests_may_be_texts_and_wrapped_models_are_meant() -> None:

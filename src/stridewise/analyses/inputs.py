@@ -18,6 +18,7 @@ from stridewise.analyses.sizes import name_of, where
 from stridewise.errors import GeometryError, UsageError, by
 from stridewise.ir import Graph, Pin, check_graph
 from stridewise.report.document import Document, Facts, Table
+from stridewise.report.scale import Scale
 from stridewise.report.values import of_fields, plain
 from stridewise.shown import Shown
 
@@ -109,6 +110,7 @@ class Inputs(Shown):
     ties: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     near: Near | None = None
+    scale: Scale | None = None
 
     def around(self, size: Sequence[int]) -> Near:
         """The sizes around a picture's. Raises: UsageError where it has other axes, or a size below 1."""
@@ -136,21 +138,39 @@ class Inputs(Shown):
             "ties": list(self.ties),
             "notes": list(self.notes),
             "near": plain(self.near),
+            **({} if self.scale is None else self._in_unit(self.scale)),
         }
+
+    def _in_unit(self, scale: Scale) -> dict[str, object]:
+        """The sets, divisors and the picture's sizes in the unit."""
+        axes = [
+            {
+                "works": [scale.along(i, run.to_json()) for run in axis.works],
+                "no_remainder": [scale.along(i, run.to_json()) for run in axis.no_remainder],
+                "divisor": scale.along(i, [axis.divisor])[0],
+            }
+            for i, axis in enumerate(self.axes)
+        ]
+        near = self.near
+        around = (
+            None if near is None else scale.json(size=near.size, above=near.above, below=near.below, even=near.even)
+        )
+        return {"scale": scale.to_json(), "scaled": {"axes": axes, "near": around}}
 
     def document(self) -> Document:
         """Each axis in words, what refuses which sizes, and the way to the sizes around a picture."""
         parts: list[Facts | Table] = []
-        alike = all(_same(axis, self.axes[0]) for axis in self.axes)
+        scale = self.scale
+        alike = all(_same(axis, self.axes[0]) for axis in self.axes) and (scale is None or len(set(scale.step)) == 1)
         for axis in self.axes[:1] if alike else self.axes:
             title = "" if len(self.axes) == 1 else "on each axis" if alike else f"axis {axis.axis}"
-            parts.append(_facts(axis, title))
+            parts.append(_facts(axis, title, scale))
             if axis.refused:
                 rows = tuple((r.layer, _set(r.sizes, 3), r.why) for r in axis.refused)
                 head = ("refused by", "sizes", "why, as an example")
                 parts.append(Table(title="", head=head, rows=rows, left=frozenset({0, 1, 2})))
         if self.near is not None:
-            parts.append(_near_facts(self.near))
+            parts.append(_near_facts(self.near, scale))
         lead = (f"{self.model}: the input sizes on which it runs",)
         return Document(title="Input sizes", lead=lead, parts=tuple(parts), notes=(*self.ties, *self.notes), quiet=True)
 
@@ -167,8 +187,10 @@ def _set(sets: Sequence[Progression], most: int = 6) -> str:
     return "; ".join(said) or "none"
 
 
-def _facts(axis: AxisInputs, title: str) -> Facts:
+def _facts(axis: AxisInputs, title: str, scale: Scale | None) -> Facts:
     rows = [("works", _set(axis.works)), ("no remainder", _set(axis.no_remainder))]
+    if scale is not None:
+        rows.append((f"works, in {scale.unit}", _measured(axis, scale)))
     if axis.divisor:
         rows.append(("divisor", str(axis.divisor)))
     if not axis.proven:
@@ -177,22 +199,43 @@ def _facts(axis: AxisInputs, title: str) -> Facts:
     return Facts(title=title, rows=tuple(rows), breaks=every)
 
 
-def _near_facts(near: Near) -> Facts:
+def _measured(axis: AxisInputs, scale: Scale, most: int = 6) -> str:
+    """The sizes that work in the unit: where each run begins, how far apart they are, where it ends."""
+    said = []
+    for run in axis.works[:most]:
+        first, step, last = (None if n is None else scale.said(axis.axis, n) for n in run.to_json())
+        said.append(
+            f"{first}" if run.last == run.first else f"from {first}{f' to {last}' if last else ''} every {step}"
+        )
+    return "; ".join(said) or "none"
+
+
+def _near_facts(near: Near, scale: Scale | None) -> Facts:
+    def beside(sizes: Sequence[int | None]) -> str:
+        return "" if scale is None else scale.beside(sizes)
+
     rows = [("runs", "yes" if near.works else "no: " + "; ".join(dict.fromkeys(filter(None, near.why))))]
     if not near.works:
         if None not in near.above:
-            rows.append(("pad", f"by {by(n or 0 for n in near.pad)} to {by(n or 0 for n in near.above)}"))
+            rows.append(
+                ("pad", f"by {by(n or 0 for n in near.pad)} to {by(n or 0 for n in near.above)}{beside(near.above)}")
+            )
         if None not in near.below:
-            rows.append(("crop", f"by {by(n or 0 for n in near.crop)} to {by(n or 0 for n in near.below)}"))
+            rows.append(
+                ("crop", f"by {by(n or 0 for n in near.crop)} to {by(n or 0 for n in near.below)}{beside(near.below)}")
+            )
     if None not in near.even and near.even != near.above:
-        rows.append(("no remainder", by(n or 0 for n in near.even)))
-    return Facts(title=f"near {by(near.size)}", rows=tuple(rows), breaks=frozenset(name for name, _ in rows))
+        rows.append(("no remainder", by(n or 0 for n in near.even) + beside(near.even)))
+    return Facts(
+        title=f"near {by(near.size)}{beside(near.size)}", rows=tuple(rows), breaks=frozenset(name for name, _ in rows)
+    )
 
 
-def sizes(graph: Graph, near: Sequence[int] | None = None) -> Inputs:
+def sizes(graph: Graph, near: Sequence[int] | None = None, scale: str | Scale | None = None) -> Inputs:
     """Which input sizes the network takes, exactly: per axis the set, what refuses the others, the divisor.
 
-    near: sizes of a picture, for the nearest that work (`.near`). Raises: UsageError where `near` has other axes.
+    near: sizes of a picture, for the nearest that work (`.near`). scale: what a position measures, "16000Hz" or
+    "1x1x3mm": sizes in that unit too. Raises: UsageError where one of both has other axes.
 
     >>> import torch
     >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3, stride=2), torch.nn.Conv2d(4, 4, 3, stride=2))
@@ -208,6 +251,7 @@ def sizes(graph: Graph, near: Sequence[int] | None = None) -> Inputs:
     1           3 to 6  at 6, no window fits: span 3 on 2 positions padded by 0+0
     """
     check_graph(graph, "sizes")
+    measured = None if scale is None else Scale.read(scale).over(graph.axes)
     several = _several(graph)
     done: dict[tuple[int, tuple[int, ...]], AxisInputs] = {}
     axes = []
@@ -223,6 +267,7 @@ def sizes(graph: Graph, near: Sequence[int] | None = None) -> Inputs:
         axes=tuple(axes),
         ties=_ties(graph, several),
         notes=(*_notes(graph), *_disproved(graph, axes)),
+        scale=measured,
     )
     return found if near is None else replace(found, near=found.around(near))
 

@@ -17,6 +17,7 @@ from stridewise.errors import LARGEST, UsageError
 if TYPE_CHECKING:
     from stridewise.ir import Graph
     from stridewise.plans import Plan
+    from stridewise.report.scale import Scale
     from stridewise.shown import Shown
 
 Shape = tuple[int, ...]
@@ -96,6 +97,41 @@ def opaque_option(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
+class _ScaleType(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.3 on
+    """A scale such as 1x1x3mm; `bare`: the unit of a number without one."""
+
+    name = "scale"
+
+    def __init__(self, bare: str = "") -> None:
+        self.bare = bare
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> "Scale":
+        from stridewise.report.scale import Scale
+
+        return Scale.read(value, "scale" if param is None else param.opts[0], self.bare)
+
+
+def scale_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """--rate, --spacing, --gsd and --pixel: what a position of the input measures, handed on as `scale`."""
+
+    @functools.wraps(command)
+    def run(*args: Any, **given: Any) -> Any:
+        said = {name: found for name in names if (found := given.pop(name)) is not None}
+        if len(said) > 1:
+            raise UsageError(f"{' and '.join(f'--{name}' for name in said)}: say one of them")
+        return command(*args, scale=next(iter(said.values()), None), **given)
+
+    names = ("rate", "spacing", "gsd", "pixel")
+    for option, bare, metavar, about in (
+        ("--pixel", "", "2um", "Of a pixel under the microscope: lengths in this unit too."),
+        ("--gsd", "", "0.3m", "Ground sample distance, of a pixel seen from above: lengths in this unit too."),
+        ("--spacing", "", "1x1x3mm", "Of the voxels, an entry an axis or one for all: lengths in this unit too."),
+        ("--rate", "Hz", "HZ", "Samples a second, 16000 or 16kHz: lengths in ms too."),
+    ):
+        run = click.option(option, type=_ScaleType(bare), metavar=metavar, help=about)(run)
+    return run
+
+
 def parse_sizes(what: str, text: str, example: str = "3x224x224") -> Shape:
     """`3x224x224` as whole numbers. Raises UsageError."""
     try:
@@ -155,14 +191,22 @@ def open_model(model: str, inputs: Sequence[str], trust: bool, opaque: Sequence[
         return open_graph(spec, given, trust=trust, opaque=opaque)
 
 
-def read_plans(paths: Sequence[str]) -> "dict[str, Plan]":
-    """Plans by the names of their files."""
+def force_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """--force, of commands that take plan files."""
+    return click.option(
+        "--force", is_flag=True, help="Take a plan of another network that has the sites it names, as they were."
+    )(command)
+
+
+def read_plans(paths: Sequence[str], force: bool = False) -> "dict[str, Plan]":
+    """Plans by the names of their files; force: for whatever network has their sites."""
     from stridewise.plans import Plan
 
     plans: dict[str, Plan] = {}
     for path in paths:
         name = Path(path).stem
-        plans[path if name in plans else name] = Plan.read(path)
+        plan = Plan.read(path)
+        plans[path if name in plans else name] = plan.forced() if force else plan
     return plans
 
 

@@ -8,6 +8,7 @@ import click
 
 from stridewise.cli.arguments import (
     MODEL_HELP,
+    force_option,
     opaque_option,
     open_model,
     parse_strides,
@@ -19,6 +20,7 @@ from stridewise.errors import UsageError
 
 if TYPE_CHECKING:
     from stridewise.analyses.findings import Findings
+    from stridewise.plans import Plan
 
 FORMATS = ("text", "json", "md", "sarif", "github")
 
@@ -32,6 +34,7 @@ FORMATS = ("text", "json", "md", "sarif", "github")
 @click.option("--input", "inputs", multiple=True, metavar="[NAME=]CxHxW", help="Channels and sizes, 3x224x224.")
 @click.option("--trust", is_flag=True, help="Read files that can run code (pt2:).")
 @opaque_option
+@force_option
 @click.option("--plan", metavar="FILE", help="Check the network under this plan (TOML).")
 @click.option("--declared", metavar="S,S,...", help="Strides the network is said to have, 4,8,16,32 or 4x8,8x16.")
 @click.option("--config", metavar="FILE", help="A config that declares strides: .py, .yaml, .json; read, never run.")
@@ -51,6 +54,7 @@ def command(
     trust: bool,
     opaque: tuple[str, ...],
     plan: str | None,
+    force: bool,
     declared: str | None,
     config: str | None,
     target: str | None,
@@ -70,12 +74,13 @@ def command(
         declared=declared or "",
         input=inputs,
     ).checked("--ignore")
+    changes = None if plan is None else next(iter(read_plans([plan], force).values()))
     kept = read_settings()
     done: list[Findings] = []
     failed = False
     for model in models:
         settings = for_model(kept, model, asked)
-        found = _checked(model, settings, trust, opaque, plan, target, config)
+        found = _checked(model, settings, trust, opaque, changes, target, config)
         failed = failed or bool(found.at_least(settings.fail_on or "warning"))
         done.append(found)
     _print(models, done, form, every)
@@ -87,14 +92,13 @@ def _checked(
     settings: Settings,
     trust: bool,
     opaque: Sequence[str],
-    plan: str | None,
+    changes: "Plan | None",
     target: str | None,
     config: str | None,
 ) -> "Findings":
     from stridewise.analyses.findings import check
 
     strides = parse_strides(settings.declared or None)
-    changes = None if plan is None else next(iter(read_plans([plan]).values()))
     graph = open_model(model, settings.input, trust, opaque)
     if changes is not None:
         from stridewise.rewrites.restride import restride

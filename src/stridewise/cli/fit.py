@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from stridewise.cli.arguments import write_page
+from stridewise.cli.arguments import scale_options, write_page
 from stridewise.cli.standing import counting
 from stridewise.data import FORMATS, open_dataset
 from stridewise.data.look import look as pictured
@@ -16,6 +16,7 @@ from stridewise.datafit.strides import DEFAULT, Stride, StrideSet, written
 from stridewise.errors import UsageError
 from stridewise.files import write_bytes
 from stridewise.findings import Finding
+from stridewise.report.scale import Scale
 
 
 def _pair(ctx: click.Context, option: click.Parameter, value: str | None) -> Stride | None:
@@ -40,6 +41,7 @@ def _sets(ctx: click.Context, option: click.Parameter, value: tuple[str, ...]) -
 )
 @click.option("--receptive-field", metavar="HxW", callback=_pair, help="Of the network, to compare with objects.")
 @click.option("--model", help="A network whose real output strides are compared with the data (finding SW301).")
+@scale_options
 @click.option("--min-reachable", type=click.FloatRange(0, 1), default=Limits().reachable, show_default=True)
 @click.option("--min-cells", type=click.IntRange(0), default=Limits().cells, show_default=True)
 @click.option("--min-miou", type=click.FloatRange(0, 1), default=Limits().miou, show_default=True)
@@ -61,6 +63,7 @@ def command(
     strides: tuple[StrideSet, ...],
     receptive_field: Size | None,
     model: str | None,
+    scale: Scale | None,
     min_reachable: float,
     min_cells: int,
     min_miou: float,
@@ -99,6 +102,8 @@ def command(
             verify=verify,
             progress=progress,
         )
+    if scale is not None:
+        result = result.scaled(scale)
     if look:
         write_bytes(look, pictured(dataset, split=result.split))
         click.echo(f"wrote {look}", err=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from stridewise.cli.arguments import MODEL_HELP, model_options, parse_inputs, read_plans, write_page
+from stridewise.cli.arguments import MODEL_HELP, force_option, model_options, parse_inputs, read_plans, write_page
 from stridewise.cli.standing import bars
 from stridewise.errors import UsageError
 
@@ -19,6 +19,7 @@ _WHAT = "latency, memory, shift, detail, fields, accuracy"
     f"one run; or of trained ones: MODEL may be a run folder of `stridewise train`.\n\n{MODEL_HELP}",
 )
 @model_options
+@force_option
 @click.option("--plan", "plans", multiple=True, metavar="FILE", help="Also under this plan (TOML); repeatable.")
 @click.option("--what", default="latency,memory", show_default=True, metavar="A,B,...", help=f"Any of {_WHAT}.")
 @click.option("--data", help="A data set, or builtin:digits. [default: two photographs that scikit-learn ships]")
@@ -43,6 +44,7 @@ def command(
     inputs: tuple[str, ...],
     trust: bool,
     plans: tuple[str, ...],
+    force: bool,
     what: str,
     sheet_path: str | None,
     picture: str | None,
@@ -61,7 +63,7 @@ def command(
         raise UsageError("measure: networks of several inputs are not measured; wrap it to take one")
     if picture and not sheet_path:
         raise UsageError("--picture: is the photograph for --maps FILE")
-    changes = read_plans(plans)
+    changes = read_plans(plans, force)
     subject, name = _subject(model, beside, settings["device"])
     if sheet_path and not isinstance(subject, str):
         raise UsageError("--maps: wants the name of a network, not a trained one")

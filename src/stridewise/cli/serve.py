@@ -9,13 +9,16 @@ import webbrowser
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import click
 
-from stridewise.cli.arguments import MODEL_HELP, opaque_option, parse_inputs
+from stridewise.cli.arguments import MODEL_HELP, opaque_option, parse_inputs, scale_options
 from stridewise.errors import LoadError, MissingExtraError
+
+if TYPE_CHECKING:
+    from stridewise.report.scale import Scale
 
 
 @click.command(
@@ -26,6 +29,7 @@ from stridewise.errors import LoadError, MissingExtraError
 @click.option("--weights", metavar="FILE", help="Trained weights (.safetensors, or a torch file of tensors).")
 @click.option("--trust", is_flag=True, help="Read files that can run code (pt2:).")
 @opaque_option
+@scale_options
 @click.option("--fit", "fitted", metavar="FILE", help="What `stridewise fit --json` printed, to show beside.")
 @click.option(
     "--run",
@@ -44,6 +48,7 @@ def command(
     weights: str | None,
     trust: bool,
     opaque: tuple[str, ...],
+    scale: "Scale | None",
     fitted: str | None,
     folders: tuple[Path, ...],
     port: int,
@@ -58,7 +63,7 @@ def command(
             raise
         raise MissingExtraError(str(error.name), "web", "the page") from error
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
-    bench = workbench.Workbench(models or workbench.bundled(), parse_inputs(inputs), trust, weights, opaque)
+    bench = workbench.Workbench(models or workbench.bundled(), parse_inputs(inputs), trust, weights, opaque, scale)
     if weights is not None and not Path(weights).is_file():
         raise LoadError(f"{weights}: there is no such file of weights; name a .safetensors file")
     if opaque:  # what they name is known once the networks are read

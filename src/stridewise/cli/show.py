@@ -1,19 +1,25 @@
 """`stridewise show`: sizes, strides, fields and costs of every layer."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from stridewise.cli.arguments import (
     MODEL_HELP,
+    force_option,
     model_options,
     opaque_option,
     open_model,
     output_options,
     read_plans,
+    scale_options,
     tell,
     write_page,
 )
+
+if TYPE_CHECKING:
+    from stridewise.report.scale import Scale
 
 
 @click.command(
@@ -22,9 +28,11 @@ from stridewise.cli.arguments import (
 )
 @model_options
 @opaque_option
+@force_option
 @click.option("--plan", "plans", multiple=True, metavar="FILE", help="A plan (TOML) to set beside; repeatable.")
 @click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="Pictures at once, for the costs.")
 @click.option("--train", is_flag=True, help="Also the memory that backward keeps.")
+@scale_options
 @click.option("--all", "every", is_flag=True, help="Write out every finding, also on a terminal.")
 @output_options
 @click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write a page to this file.")
@@ -35,8 +43,10 @@ def command(
     trust: bool,
     opaque: tuple[str, ...],
     plans: tuple[str, ...],
+    force: bool,
     batch: int,
     train: bool,
+    scale: "Scale | None",
     every: bool,
     as_json: bool,
     markdown: bool,
@@ -46,8 +56,8 @@ def command(
     """Parse, show, print."""
     from stridewise.showing.show import show
 
-    named = read_plans(plans)
-    report = show(open_model(model, inputs, trust, opaque), named, batch=batch, train=train)
+    named = read_plans(plans, force)
+    report = show(open_model(model, inputs, trust, opaque), named, batch=batch, train=train, scale=scale)
     for path, make in ((html, report.to_html), (svg, report.to_svg)):
         if path is not None:
             write_page(path, make())

@@ -1,5 +1,7 @@
 """`stridewise sizes`: which input sizes a network takes, and what to do with a picture of another size."""
 
+from typing import TYPE_CHECKING
+
 import click
 
 from stridewise.cli.arguments import (
@@ -9,8 +11,12 @@ from stridewise.cli.arguments import (
     open_model,
     output_options,
     parse_sizes,
+    scale_options,
     tell,
 )
+
+if TYPE_CHECKING:
+    from stridewise.report.scale import Scale
 
 
 @click.command(
@@ -21,6 +27,7 @@ from stridewise.cli.arguments import (
 @model_options
 @opaque_option
 @click.option("--near", metavar="HxW", help="A picture's sizes, 350x525: the least to pad or crop until it fits.")
+@scale_options
 @output_options
 def command(
     model: str,
@@ -28,6 +35,7 @@ def command(
     trust: bool,
     opaque: tuple[str, ...],
     near: str | None,
+    scale: "Scale | None",
     as_json: bool,
     markdown: bool,
 ) -> None:
@@ -35,4 +43,4 @@ def command(
     from stridewise.analyses.inputs import sizes
 
     around = None if near is None else parse_sizes("--near", near, "350x525")
-    tell(sizes(open_model(model, inputs, trust, opaque), around), as_json=as_json, markdown=markdown)
+    tell(sizes(open_model(model, inputs, trust, opaque), around, scale), as_json=as_json, markdown=markdown)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from stridewise.cli.arguments import MODEL_HELP, parse_sizes
+from stridewise.cli.arguments import MODEL_HELP, force_option, parse_sizes, read_plans
 from stridewise.cli.standing import counting
 from stridewise.cli.training import read_settings, training_options
 from stridewise.errors import UsageError
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 @click.argument("task", type=click.Choice(["classify", "segment", "detect"]))
 @click.argument("model")
 @click.argument("more", nargs=-1, metavar="")  # a shell makes several files of --predict's *.jpg
+@force_option
 @click.option("--plan", metavar="FILE", help="Train under this plan (TOML).")
 @click.option(
     "--elastic",
@@ -64,6 +65,7 @@ def command(
     least_score: float,
     as_json: bool,
     threads: int | None,
+    force: bool,
     **given: Any,
 ) -> None:
     """Parse, train or judge, predict, print."""
@@ -84,12 +86,14 @@ def command(
         torch.set_num_threads(threads)
     from stridewise.models.load import resolve
 
+    if given["plan"] is not None:
+        given["plan"] = next(iter(read_plans([given["plan"]], force).values()))
     spec = resolve(model)
     if spec.note:
         click.echo(spec.note, err=True)
     record = None
     if evaluate is None:
-        record = _trained(task, str(spec), given)
+        record = _trained(task, str(spec), given, force)
     elif given["data"] is not None:
         from stridewise.tasks.train import evaluate as judged
 
@@ -108,12 +112,12 @@ def command(
         _predict(task, str(spec), evaluate or given["run"], predict, out, least_score, as_json and record is None)
 
 
-def _trained(task: str, model: str, given: dict[str, Any]) -> Any:
+def _trained(task: str, model: str, given: dict[str, Any], force: bool) -> Any:
     from stridewise.tasks.train import train
 
     settings = read_settings(given)
     if given["elastic"] is not None:
-        settings["elastic"] = parse_elastic(given["elastic"])
+        settings["elastic"] = parse_elastic(given["elastic"], force)
     if given["size"] is not None:
         settings["size"] = parse_size(given["size"])
     from stridewise.data import open_dataset
@@ -134,13 +138,11 @@ def _trained(task: str, model: str, given: dict[str, Any]) -> Any:
     return record
 
 
-def parse_elastic(text: str) -> Any:
+def parse_elastic(text: str, force: bool = False) -> Any:
     """`0.5x,1x` as costs, `a.toml,b.toml` as plans by name. Raises UsageError, PlanError."""
-    from stridewise.plans import Plan
-
     parts = [part.strip() for part in text.split(",") if part.strip()]
     if parts and all(part.endswith(".toml") for part in parts):
-        return {Path(part).stem: Plan.read(part) for part in parts}
+        return read_plans(parts, force)
     try:
         return [float(part.removesuffix("x")) for part in parts]
     except ValueError as error:

@@ -1,11 +1,13 @@
 """The figures of a data set against stride sets: records, plain values by the names of their fields."""
 
+import math
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from stridewise.data.picture import Size
 from stridewise.data.report import Report
-from stridewise.datafit.strides import StrideSet
+from stridewise.datafit.strides import StrideSet, written
+from stridewise.report.scale import Scale
 from stridewise.report.values import of_fields
 
 
@@ -169,7 +171,7 @@ class FitFigures:
     """A data set against stride sets. `rows` are the sets asked for, `singles` each of their strides alone.
 
     `picture_size` is the median height and width, after `resize` where one was asked for; `recommended` is the coarsest
-    set within `limits`, or None.
+    set within `limits`, or None. `scale`: what a pixel measures, after `resize`, where somebody said it.
     """
 
     task: str
@@ -187,7 +189,19 @@ class FitFigures:
     singles: tuple[BoxRow, ...] | tuple[MaskRow, ...] | tuple[SpectrumRow, ...]
     recommended: StrideSet | None
     report: Report
+    scale: Scale | None = None
 
     def row(self, strides: StrideSet) -> BoxRow | MaskRow | SpectrumRow | None:
         """The figures of this set, or of this stride alone; None when they were not asked for."""
         return next((row for row in (*self.rows, *self.singles) if row.strides == strides), None)
+
+    def said(self, strides: StrideSet) -> str:
+        """How a set reads, with its unit where there is one: "8, 16 = 2.4, 4.8 m"."""
+        if self.scale is None:
+            return written(strides)
+        return f"{written(strides)} = {', '.join(map(self.scale.number, strides))} {self.scale.unit}"
+
+    @property
+    def side(self) -> float:
+        """What the side of a square as large as a pixel measures in the unit of the scale, 1 without one."""
+        return 1.0 if self.scale is None else math.sqrt(math.prod(map(float, self.scale.step)))

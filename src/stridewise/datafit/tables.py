@@ -34,6 +34,9 @@ def size_line(result: FitFigures) -> str | None:
         return None
     what = "object" if result.task == "detect" else "region"
     shares = f"5 % below {sizes.p5:.0f}, median {sizes.median:.0f}, 5 % above {sizes.p95:.0f} pixels"
+    if result.scale is not None:
+        own = [f"{value * result.side:.3g}" for value in (sizes.p5, sizes.median, sizes.p95)]
+        shares += f" = {', '.join(own)} {result.scale.unit}"
     return f"{what} size (root of the area): {shares}"
 
 
@@ -55,9 +58,9 @@ def verdict(result: FitFigures) -> str:
         return f"none of these keeps {rule}: {advice}. {_CAVEAT}"
     if result.task == "classify":
         later = "later steps have channels to carry more"
-        return f"steps up to {written(row.strides)} on the pixels keep {rule}; {later}. {_CAVEAT}"
+        return f"steps up to {result.said(row.strides)} on the pixels keep {rule}; {later}. {_CAVEAT}"
     cost = f"{row.positions:,.0f} cells a picture"
-    chosen = f"recommended: {written(row.strides)} ({cost}), the coarsest here that keeps {rule}"
+    chosen = f"recommended: {result.said(row.strides)} ({cost}), the coarsest here that keeps {rule}"
     return f"{chosen}.{_weak(row, limits)} {_CAVEAT}"
 
 
@@ -85,17 +88,18 @@ def _boxes(result: FitFigures) -> tuple[Table, Table]:
         figures = row.overall
         cells = [percent(figures.reachable), _number(figures.cells_p5), _number(figures.cells_median)]
         cells += [percent(figures.shared), percent(figures.shared_classes), f"{row.positions:,.0f}"]
-        body.append((_marked(result, row), *cells))
+        body.append((*_marked(result, row), *cells))
     notes = [
         "reachable: contains a cell centre; cells: centres inside; share a cell: two object centres in one finest cell"
     ]
     field = rows[0].overall
     if result.receptive_field and field.field_median is not None and field.larger_than_field is not None:
         notes.append(
-            f"receptive field {written((result.receptive_field,))}: median {field.field_median:.1f} times the object; "
+            f"receptive field {result.said((result.receptive_field,))}: median {field.field_median:.1f} times the "
+            "object; "
             f"{percent(field.larger_than_field)} of the objects are larger than the field"
         )
-    main = Table(title="stride sets", head=tuple(head), rows=tuple(body), notes=tuple(notes))
+    main = Table(title="stride sets", head=_head(result, *head), rows=tuple(body), notes=tuple(notes))
     names = [(row.classes[index].objects, [row.classes[index] for row in rows]) for index in range(len(result.classes))]
     order = sorted(names, key=lambda entry: (entry[0] == 0, min(f.reachable or 0.0 for f in entry[1]), -entry[0]))
     classes = tuple(
@@ -110,13 +114,13 @@ def _masks(result: FitFigures) -> tuple[Table, Table]:
     rows = [row for row in result.rows if isinstance(row, MaskRow)]
     body = tuple(
         (
-            _marked(result, row),
+            *_marked(result, row),
             *(percent(value) for value in (row.miou, row.boundary_f1, row.vanished)),
             f"{row.positions:,.0f}",
         )
         for row in rows
     )
-    head = ("stride", "mean IoU", "boundary F1", "regions lost", "cells/picture")
+    head = _head(result, "stride", "mean IoU", "boundary F1", "regions lost", "cells/picture")
     note = "labels rounded to the stride by majority and written back: a bound for maps that nothing refines"
     main = Table(title="strides", head=head, rows=body, notes=(note,))
     indices = sorted(
@@ -137,12 +141,15 @@ def _masks(result: FitFigures) -> tuple[Table, Table]:
 def _spectrum(result: FitFigures) -> tuple[Table, Table]:
     rows = [row for row in result.rows if isinstance(row, SpectrumRow)]
     body = tuple(
-        (_marked(result, row), percent(row.overall.kept), percent(row.overall.kept_p5), f"{row.positions:,.0f}")
+        (*_marked(result, row), percent(row.overall.kept), percent(row.overall.kept_p5), f"{row.positions:,.0f}")
         for row in rows
     )
     note = "energy of the pixels below the Nyquist frequency of the step, the mean removed"
     main = Table(
-        title="strides", head=("stride", "energy kept", "5 % below", "cells/picture"), rows=body, notes=(note,)
+        title="strides",
+        head=_head(result, "stride", "energy kept", "5 % below", "cells/picture"),
+        rows=body,
+        notes=(note,),
     )
     indices = sorted(range(len(result.classes)), key=lambda k: rows[0].classes[k].kept or 2.0)
     classes = tuple(
@@ -157,8 +164,16 @@ def _spectrum(result: FitFigures) -> tuple[Table, Table]:
     return main, Table(title=title, head=("class", "pictures", *(written(row.strides) for row in rows)), rows=classes)
 
 
-def _marked(result: FitFigures, row: BoxRow | MaskRow | SpectrumRow) -> str:
-    return written(row.strides) + (" *" if row.strides == result.recommended else "")
+def _marked(result: FitFigures, row: BoxRow | MaskRow | SpectrumRow) -> tuple[str, ...]:
+    """The first cells of a row: its strides, and these in the unit where there is one."""
+    star = " *" if row.strides == result.recommended else ""
+    own = () if result.scale is None else (", ".join(map(result.scale.number, row.strides)),)
+    return written(row.strides) + star, *own
+
+
+def _head(result: FitFigures, *names: str) -> tuple[str, ...]:
+    own = () if result.scale is None else (f"in {result.scale.unit}",)
+    return names[0], *own, *names[1:]
 
 
 def _first_of(count: int) -> str:

@@ -57,7 +57,7 @@ def answer(graph: Graph, ran: Ran, asked: Asked, now: Spent) -> Front:
             activations=now.activations,
             output_stride=_today(graph),
             changes=0,
-            make=lambda: Plan(model=graph.model, input=graph.input),
+            make=lambda: Plan(model=graph.model, fingerprint=graph.fingerprint, input=graph.input),
         ),
         limits=asked.said(),
         tolerance=ran.tolerance,
@@ -108,4 +108,4 @@ def _completed(graph: Graph, program: Program, steps: Sequence[Step]) -> Plan:
                 insert[move.slot] = Setting(stride=step, was=move.today, downsample=move.kind)
             else:
                 sites[move.key] = Setting(stride=step, was=move.today)
-    return Plan(sites=sites, insert=insert, model=graph.model, input=graph.input)
+    return Plan(sites=sites, insert=insert, model=graph.model, fingerprint=graph.fingerprint, input=graph.input)

@@ -62,6 +62,7 @@ def planned(
         sites=settings,
         insert=insert,
         model=graph.model,
+        fingerprint=graph.fingerprint,
         input=graph.input,
         keep_weights=keep_weights,
         means=means,

@@ -39,6 +39,7 @@ def restride(graph: Graph, plan: Plan, inputs: Sizes | None = None, shapes: bool
     """
     plan = filled(graph, plan)
     _maps(graph, plan)
+    _check_network(graph, plan)
     check_kinds(graph, plan)
     phases(graph, plan)
     if plan.keep_weights:
@@ -125,6 +126,18 @@ def with_sizes(graph: Graph, inputs: Sizes | None = None) -> Graph:
     old = [g.sizes for g in graph.grids]
     tensors = tuple(resized(t, old, sizes) for t in graph.tensors)
     return replace(graph, grids=grids, tensors=tensors)
+
+
+def _check_network(graph: Graph, plan: Plan) -> None:
+    """Refuse a plan for a network whose sites are others, even where those that the plan names are there."""
+    here = graph.fingerprint
+    if plan.fingerprint and here and plan.fingerprint != here:
+        for key, setting in plan.insert.items():  # which says more where the plan is there already
+            _slot(graph, key, setting)
+        raise PlanError(
+            f"{graph.model} has {here}; the plan was made for {plan.model or 'another network'}, which has "
+            f"{plan.fingerprint}: make a plan for this network, or take it with --force (plan.forced() in Python)"
+        )
 
 
 def _maps(graph: Graph, plan: Plan) -> dict[int, tuple[AxisMap, ...]]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
+from stridewise.report.scale import Scale
 from stridewise.showing.rows import Layer, View
 
 
@@ -20,12 +21,12 @@ def _plain(values: Sequence[Fraction | int | None]) -> list[int | str | None]:
     return [plain(v) for v in values]
 
 
-def view_json(view: View) -> dict[str, Any]:
-    """One view in plain values: totals, outputs, layers."""
-    return totals_json(view) | {"layers": [layer_json(layer) for layer in view.layers]}
+def view_json(view: View, scale: Scale | None = None) -> dict[str, Any]:
+    """One view in plain values: totals, outputs, layers; with a scale each also in its unit, below "scaled"."""
+    return totals_json(view, scale) | {"layers": [layer_json(layer, scale) for layer in view.layers]}
 
 
-def totals_json(view: View) -> dict[str, Any]:
+def totals_json(view: View, scale: Scale | None = None) -> dict[str, Any]:
     """The totals and outputs of one view."""
     totals = view.totals
     rows: dict[str, Any] = {
@@ -40,23 +41,31 @@ def totals_json(view: View) -> dict[str, Any]:
     }
     if totals.kept_bytes is not None:
         rows["kept_bytes"] = totals.kept_bytes
-    return {
-        "totals": rows,
-        "outputs": [
-            {
-                "name": out.name,
-                "size": list(out.size),
-                "cumulative_stride": _plain(out.cumulative_stride),
-                "receptive_field": list(out.receptive_field),
-            }
-            for out in view.outputs
-        ],
-    }
+    outputs: list[dict[str, Any]] = [
+        {
+            "name": out.name,
+            "size": list(out.size),
+            "cumulative_stride": _plain(out.cumulative_stride),
+            "receptive_field": list(out.receptive_field),
+        }
+        for out in view.outputs
+    ]
+    if scale is not None:
+        of = totals
+        rows["scaled"] = scale.json(
+            output_stride=of.output_stride,
+            receptive_field=of.receptive_field,
+            start=of.start,
+            smallest_input=of.smallest_input,
+        )
+        for shown, out in zip(outputs, view.outputs, strict=True):
+            shown["scaled"] = scale.json(cumulative_stride=out.cumulative_stride, receptive_field=out.receptive_field)
+    return {"totals": rows, "outputs": outputs}
 
 
-def layer_json(layer: Layer) -> dict[str, Any]:
+def layer_json(layer: Layer, scale: Scale | None = None) -> dict[str, Any]:
     """One row of the table."""
-    return {
+    row = {
         "key": layer.key,
         "op": layer.op,
         "kernel": list(layer.kernel),
@@ -78,6 +87,11 @@ def layer_json(layer: Layer) -> dict[str, Any]:
         "read_coverage": layer.read_coverage,
         "channel_ceiling": layer.channel_ceiling,
     }
+    if scale is not None:
+        row["scaled"] = scale.json(
+            cumulative_stride=layer.cumulative_stride, receptive_field=layer.receptive_field, start=layer.start
+        )
+    return row
 
 
 def marks_json(view: View) -> list[dict[str, Any]]:

@@ -23,6 +23,7 @@ from stridewise.findings import Finding
 from stridewise.ir import Graph, Node, Sizes, Tensor, check_graph
 from stridewise.plans import Plan
 from stridewise.report.document import Document
+from stridewise.report.scale import Scale
 from stridewise.report.values import of_fields, plain
 from stridewise.rewrites.restride import restride
 from stridewise.showing import text
@@ -51,6 +52,7 @@ class Report(Shown):
     unknown: tuple[tuple[str, str, str], ...]
     notes: tuple[str, ...]
     depths: Mapping[str, int] = field(default_factory=dict, repr=False)
+    scale: Scale | None = None
 
     @property
     def totals(self) -> Totals:
@@ -69,7 +71,7 @@ class Report(Shown):
 
     def document(self) -> Document:
         """What it is, totals, ladder, layers, findings, what is unknown."""
-        return text.document(self.model, self.inputs, self.views, self.unknown, self.notes)
+        return text.document(self.model, self.inputs, self.views, self.unknown, self.notes, self.scale)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, schema "stridewise.show/1"; plans, where there are any, below "plans"."""
@@ -78,7 +80,8 @@ class Report(Shown):
             "schema": "stridewise.show/1",
             "model": self.model,
             "input": next(iter(shapes.values())) if len(shapes) == 1 else shapes,
-            **view_json(self.views[0]),
+            **({} if self.scale is None else {"scale": self.scale.to_json()}),
+            **view_json(self.views[0], self.scale),
             "groups": plain(self.groups),
             "slots": [of_fields(slot, "before", "site", "kind", downsample=slot.kind or None) for slot in self.slots],
             "unknown": [{"key": key, "op": op, "message": message} for key, op, message in self.unknown],
@@ -88,7 +91,8 @@ class Report(Shown):
             found["notes"] = list(self.notes)
         if len(self.views) > 1:
             found["plans"] = [
-                {"plan": view.plan, **view_json(view), "findings": plain(view.findings)} for view in self.views[1:]
+                {"plan": view.plan, **view_json(view, self.scale), "findings": plain(view.findings)}
+                for view in self.views[1:]
             ]
         return found
 
@@ -112,15 +116,25 @@ class Report(Shown):
     def _records(self) -> list[dict[str, Any]]:
         several = len(self.views) > 1
         return [
-            ({"plan": view.plan} if several else {}) | layer_json(layer) for view in self.views for layer in view.layers
+            ({"plan": view.plan} if several else {}) | layer_json(layer, self.scale)
+            for view in self.views
+            for layer in view.layers
         ]
 
 
-def show(graph: Graph, plans: Sequence[Plan] | Mapping[str, Plan] = (), batch: int = 1, train: bool = False) -> Report:
+def show(
+    graph: Graph,
+    plans: Sequence[Plan] | Mapping[str, Plan] = (),
+    batch: int = 1,
+    train: bool = False,
+    scale: str | Scale | None = None,
+) -> Report:
     """Every size, stride, field and cost of a network, as it is and under each plan.
 
     plans: plans, or plans by name. batch: pictures at once, for work and bytes. train: also the bytes of activations
-    that backward keeps. Raises: UsageError for a batch below 1, PlanError where a plan does not fit the network.
+    that backward keeps. scale: what a position of the input measures, "16000Hz", "1x1x3mm" or "0.3m": strides, fields
+    and positions are said in that unit too.
+    Raises: UsageError for a batch below 1 or no such unit, PlanError where a plan does not fit the network.
 
     >>> report = sw.show(sw.trace(sw.load("builtin:resnet20-narrow"), (3, 32, 32)))
     >>> report.totals.macs, [float(s) for s in report.totals.output_stride]
@@ -129,6 +143,7 @@ def show(graph: Graph, plans: Sequence[Plan] | Mapping[str, Plan] = (), batch: i
     check_graph(graph, "show")
     if batch < 1:
         raise UsageError(f"batch: a whole number from 1 is wanted, not {batch}")
+    measured = None if scale is None else Scale.read(scale).over(graph.axes)
     named = plans.items() if isinstance(plans, Mapping) else ((f"plan {i}", plan) for i, plan in enumerate(plans, 1))
     origin = evaluate(graph)
     views, notes = [view(origin, batch=batch, train=train)], [*([str(graph.end)] if graph.end else []), *graph.notes]
@@ -149,6 +164,7 @@ def show(graph: Graph, plans: Sequence[Plan] | Mapping[str, Plan] = (), batch: i
         unknown=tuple((u.key, u.op, u.message) for u in graph.unknown),
         notes=tuple(notes),
         depths=_depths(graph),
+        scale=measured,
     )
 
 

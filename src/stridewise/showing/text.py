@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import TypeAlias
 
 from stridewise.report.document import Chart, Document, Facts, Part, Remark, Remarks, Table
+from stridewise.report.scale import Scale
 from stridewise.report.units import binary, by, change, count, once
 from stridewise.rules import remarks, terms
 from stridewise.showing.fold import Row, folded
@@ -26,13 +28,14 @@ def document(
     views: Sequence[View],
     unknown: Sequence[tuple[str, str, str]] = (),
     notes: Sequence[str] = (),
+    scale: Scale | None = None,
 ) -> Document:
-    """The document of a network under one or several plans, the first as it is."""
+    """The document of a network under one or several plans, the first as it is; scale: strides and fields in it too."""
     shapes = ", ".join(f"{name + ' ' if len(inputs) > 1 else ''}{by(shape)}" for name, shape in inputs)
     several = len(views) > 1
-    parts: list[Part] = [_side_by_side(views) if several else _totals(views[0].totals)]
+    parts: list[Part] = [_side_by_side(views, scale) if several else _totals(views[0].totals, scale)]
     parts += [_ladder(view, several) for view in views]
-    parts.append(_changed_layers(views) if several else _layers(views[0].layers))
+    parts.append(_changed_layers(views, scale) if several else _layers(views[0].layers, scale))
     for view in views:
         title = f"Findings, {view.plan or 'as it is'}" if several else "Findings"
         if view.findings:
@@ -47,8 +50,12 @@ def document(
     )
 
 
-def facts(totals: Totals) -> list[tuple[str, str]]:
-    """What the totals say, by name."""
+def facts(totals: Totals, scale: Scale | None = None) -> list[tuple[str, str]]:
+    """What the totals say, by name; scale: lengths in its unit too."""
+
+    def beside(values: Sequence[Fraction | int | None]) -> str:
+        return "" if scale is None else scale.beside(values)
+
     share = [f / n for f, n in zip(totals.receptive_field, totals.in_size, strict=False)]
     every = f" ({', '.join(map(once, totals.every_stride))} go out)" if totals.every_stride else ""
     facts = [
@@ -60,23 +67,28 @@ def facts(totals: Totals) -> list[tuple[str, str]]:
     if totals.kept_bytes is not None:
         facts.append(("kept for backward", binary(totals.kept_bytes)))
     facts += [
-        ("output stride", once(totals.output_stride) + every),
+        ("output stride", once(totals.output_stride) + beside(totals.output_stride) + every),
         ("last map", by(totals.out_size)),
-        ("receptive field", f"{by(totals.receptive_field)} ({max(share, default=0):.2g}× the input)"),
-        ("smallest input", by(totals.smallest_input)),
+        (
+            "receptive field",
+            f"{by(totals.receptive_field)}{beside(totals.receptive_field)} ({max(share, default=0):.2g}× the input)",
+        ),
+        ("smallest input", by(totals.smallest_input) + beside(totals.smallest_input)),
     ]
+    if scale is not None:
+        facts.append(("first field begins at", by(totals.start) + beside(totals.start)))
     return facts
 
 
-def _totals(totals: Totals) -> Facts:
+def _totals(totals: Totals, scale: Scale | None) -> Facts:
     """The facts, work and memory first; the geometry begins a line of its own."""
-    return Facts(rows=tuple(facts(totals)), breaks=frozenset({"output stride"}))
+    return Facts(rows=tuple(facts(totals, scale)), breaks=frozenset({"output stride"}))
 
 
-def _side_by_side(views: Sequence[View]) -> Table:
+def _side_by_side(views: Sequence[View], scale: Scale | None) -> Table:
     """The totals of every plan in columns, with the change against the network as it is."""
     numbers = [_numbers(view.totals) for view in views]
-    tables = [facts(view.totals) for view in views]
+    tables = [facts(view.totals, scale) for view in views]
     rows = []
     for at, (name, _) in enumerate(tables[0]):
         texts = [table[at][1].split(" (")[0] for table in tables]
@@ -99,7 +111,14 @@ def _ladder(view: View, named: bool) -> Chart:
     return ladder(view, view.totals.in_size, title)
 
 
-def cells(row: Row) -> tuple[str, ...]:
+def _heads(scale: Scale | None) -> tuple[str, ...]:
+    if scale is None:
+        return ("layer", *HEADS)
+    at = HEADS.index("field") + 1
+    return ("layer", *HEADS[:at], f"stride, {scale.unit}", f"field, {scale.unit}", *HEADS[at:])
+
+
+def cells(row: Row, scale: Scale | None = None) -> tuple[str, ...]:
     """One row of the layer table, without its name."""
     x = row.first
     dilated = f" d{once(x.dilation)}" if any(d != 1 for d in x.dilation) else ""
@@ -116,9 +135,18 @@ def cells(row: Row) -> tuple[str, ...]:
         by(x.out_size, ""),
         "" if None in x.cumulative_stride else once(x.cumulative_stride, ""),
         "all" if None in x.cumulative_stride else reach,
+        *_measured(row, scale),
         count(x.macs) if x.macs else "",
         count(x.params) if x.params else "",
     )
+
+
+def _measured(row: Row, scale: Scale | None) -> tuple[str, ...]:
+    """Stride and field of a row in the unit, "" where no positions are left."""
+    if scale is None or None in row.first.cumulative_stride:
+        return () if scale is None else ("", "")
+    spans = dict.fromkeys(scale.number(of.receptive_field) for of in (row.first, row.last))
+    return scale.number(row.first.cumulative_stride), "…".join(spans)
 
 
 def _short_op(layer: Layer) -> str:
@@ -127,14 +155,14 @@ def _short_op(layer: Layer) -> str:
     )
 
 
-def _layers(layers: Sequence[Layer]) -> Table:
+def _layers(layers: Sequence[Layer], scale: Scale | None) -> Table:
     rows = folded(layers)
-    table = [(row.name + (f" ×{row.repeats}" if row.repeats > 1 else ""), *cells(row)) for row in rows]
+    table = [(row.name + (f" ×{row.repeats}" if row.repeats > 1 else ""), *cells(row, scale)) for row in rows]
     steps = frozenset(at for at, row in enumerate(rows) if any(s != 1 for s in row.first.stride))
-    return Table(title="Layers", head=("layer", *HEADS), rows=tuple(table), strong=steps, left=_LEFT, drop=_DROP)
+    return Table(title="Layers", head=_heads(scale), rows=tuple(table), strong=steps, left=_LEFT, drop=_DROP)
 
 
-def _changed_layers(views: Sequence[View]) -> Table | Remarks:
+def _changed_layers(views: Sequence[View], scale: Scale | None) -> Table | Remarks:
     """The layers whose step, dilation or kernel differs from now: what was and what each plan makes of it."""
     first = {layer.key: layer for layer in views[0].layers}
     rows: list[tuple[str, ...]] = []
@@ -143,7 +171,7 @@ def _changed_layers(views: Sequence[View]) -> Table | Remarks:
     def add(name: str, layer: Layer, stressed: bool) -> None:
         if stressed:
             strong.add(len(rows))
-        rows.append((name, *cells(Row(name=name, first=layer, last=layer, repeats=1, at=0))))
+        rows.append((name, *cells(Row(name=name, first=layer, last=layer, repeats=1, at=0), scale)))
 
     for view in views[1:]:
         for layer in view.layers:
@@ -161,7 +189,7 @@ def _changed_layers(views: Sequence[View]) -> Table | Remarks:
         return Remarks(remarks=(), none="No layer's step, dilation or kernel differs.")
     return Table(
         title="Layers that differ",
-        head=("layer", *HEADS),
+        head=_heads(scale),
         rows=tuple(rows),
         strong=frozenset(strong),
         dim=frozenset(range(len(rows))) - strong,

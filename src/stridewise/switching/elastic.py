@@ -315,7 +315,7 @@ def plans_at(graph: Graph, costs: Sequence[float]) -> dict[str, Plan]:
     for share in costs:
         name = f"{share:g}x"
         if share == 1:
-            found[name] = Plan(model=graph.model, input=_spec_of(graph))
+            found[name] = Plan(model=graph.model, fingerprint=graph.fingerprint, input=_spec_of(graph))
             continue
         best = _most_within(graph, int(share * now))
         if best is None:

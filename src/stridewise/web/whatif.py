@@ -22,6 +22,7 @@ from stridewise.fronts.front import front
 from stridewise.fronts.result import Front
 from stridewise.ir import Graph
 from stridewise.plans import Plan, Setting, asked_of
+from stridewise.report.scale import Scale
 from stridewise.report.values import plain
 from stridewise.rewrites.certify import Certificate, certify
 from stridewise.rewrites.completion import planned
@@ -46,17 +47,20 @@ _columns = attrgetter(*_FIELDS)
 
 @dataclass(frozen=True, slots=False, kw_only=True, eq=False)
 class Studied:
-    """A traced network with what every what-if is compared with, computed once. live: it is no file."""
+    """A traced network with what every what-if is compared with, computed once. live: it is no file. scale: of a
+    pixel, in whose unit the page says lengths too."""
 
     graph: Graph
     live: bool = True
+    scale: Scale | None = None
     turn: Lock = field(default_factory=Lock)
 
     @cached_property
     def original(self) -> Json:
         """The page's data for the network as it came: `show --json` and what the ladder needs beside it."""
         state = evaluate(self.graph, smallest=False)
-        return self._report.page_data() | {"kinds": kinds(self.graph), "fields": fields_json(state)}
+        scale = {} if self.scale is None else {"scale": self.scale.over(self.graph.axes).to_json()}
+        return self._report.page_data() | scale | {"kinds": kinds(self.graph), "fields": fields_json(state)}
 
     @cached_property
     def _report(self) -> Report:

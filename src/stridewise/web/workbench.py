@@ -12,6 +12,7 @@ from typing import Any
 from stridewise.errors import StridewiseError, UsageError
 from stridewise.ir import Graph
 from stridewise.models.load import load, open_graph, resolve
+from stridewise.report.scale import Scale
 from stridewise.web.whatif import Studied
 
 _OBJECTS = 50_000  # objects between two looks of the garbage collector; a what-if makes some thousands
@@ -34,6 +35,7 @@ class Opened:
     trust: bool
     weights: str | None = None
     opaque: Sequence[str] = ()
+    scale: Scale | None = None
     studied: Studied | None = None
     error: str = ""
     live: Any = None
@@ -51,7 +53,7 @@ class Opened:
                 self.name = str(spec)
                 graph = open_graph(spec, self.input, trust=self.trust, opaque=self.opaque)
                 _refuse_no_picture(graph)
-                studied = Studied(graph=graph, live=spec.kind != "onnx")
+                studied = Studied(graph=graph, live=spec.kind != "onnx", scale=self.scale)
                 _ = studied.original
                 self.studied = studied
             except StridewiseError as error:
@@ -125,8 +127,9 @@ class Workbench:
         trust: bool = False,
         weights: str | None = None,
         opaque: Sequence[str] = (),
+        scale: Scale | None = None,
     ) -> None:
-        self.opened = [Opened(name, input, trust, weights, opaque) for name in names]
+        self.opened = [Opened(name, input, trust, weights, opaque, scale) for name in names]
 
     def warm(self) -> threading.Thread:
         """Trace the networks one after the other in the background; the thread that does."""

@@ -1,7 +1,7 @@
 // Area 3: what a plan changes, each figure with its difference from the original, how it was found, and its formula.
 
 import * as jobs from "sw/jobs";
-import { by, bytes, change, count, number, placeName } from "sw/format";
+import { beside, by, bytes, change, count, number, placeName } from "sw/format";
 import { sizesOf } from "sw/shape";
 import { KEEP } from "sw/state";
 import { base, change as propose, kinds, layer, live, look, now, tab, view } from "sw/store";
@@ -18,16 +18,18 @@ function fieldText(v) {
   const fields = r && v.fields?.[r.key];
   const sizes = fields ? sizesOf(fields) : v.totals.receptive_field.map((n) => [n, n]);
   const local = sizes.map(([least, most]) => (least === most ? String(most) : `${least}–${most}`)).join("×") || "–";
-  return r?.global ? `whole picture (local ${local})` : `${fields?.approximate ? "at most " : ""}${local}`;
+  const own = unit(sizes.map(([, most]) => most));
+  return r?.global ? `whole picture (local ${local}${own})` : `${fields?.approximate ? "at most " : ""}${local}${own}`;
 }
 const fieldBadge = (v) => { const r = seeing(v); return r && v.fields?.[r.key]?.approximate ? "estimated" : "exact"; };
 
+const unit = (values) => beside(base.value?.scale, values);
 const widened = (v) => Object.values(v.plan ?? {}).some((site) => site.how.startsWith("space") && site.stride.some((s) => s > 1));
 const weightsAre = (v) => (widened(v) ? "space-to-depth stacks the positions of a step as channels, so the filter behind it reads stride·stride times as many: it grows" : "strides have no weights: they stay as they are");
 
 // [name, text, value that a bar and a percentage compare (none where only the text says it), badge, formula]
 const FIRST = [
-  ["output stride", (v) => by(v.totals.output_stride), null, () => "exact", () => "the product of all steps on the way, the most that any map steps"],
+  ["output stride", (v) => by(v.totals.output_stride) + unit(v.totals.output_stride), null, () => "exact", () => "the product of all steps on the way, the most that any map steps"],
   ["receptive field", fieldText, null, fieldBadge, (v) => (seeing(v)?.global ? "attention, a mean over all positions or a squeeze-excite before it lets every pixel in; the local field is what windows alone read" : "grows by (kernel − 1) · dilation · stride before the layer; behind a resize it differs by position")],
   ["multiply-adds", (v) => count(v.totals.macs), (v) => v.totals.macs, () => "exact", () => "output positions · kernel positions · channels in · channels out / groups, summed"],
 ];
@@ -36,7 +38,7 @@ const REST = [
   ["activations", (v) => count(v.totals.activations), (v) => v.totals.activations, () => "exact", () => "output elements of convolutions and products"],
   ["peak memory", (v) => bytes(v.totals.peak_activation_bytes), (v) => v.totals.peak_activation_bytes, () => "estimated", () => "most bytes of activations alive at once, batch 1, evaluation, as traced; a framework may keep more"],
   ["parameters", (v) => count(v.totals.params), (v) => v.totals.params, () => "exact", weightsAre],
-  ["smallest input", (v) => (v.findings === null ? "…" : by(v.totals.smallest_input)), null, () => "exact", () => "fewest positions on which every window still fits"],
+  ["smallest input", (v) => (v.findings === null ? "…" : by(v.totals.smallest_input) + unit(v.totals.smallest_input)), null, () => "exact", () => "fewest positions on which every window still fits"],
 ];
 
 // Two bars of one scale: the original, and what is so now.

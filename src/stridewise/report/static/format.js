@@ -20,6 +20,13 @@ export function bytes(n) {
   return `${n} B`;
 }
 
+// Positions in the unit that a person measures in, behind their number: " = 9.6 m"; "" without a scale or an entry an axis.
+export function beside(scale, values) {
+  if (!scale || !values?.length || values.length !== scale.step.length || values.includes(null)) return "";
+  const said = values.map((v, i) => number(v) * scale.step[i]).map((v) => (Math.abs(v) >= 1000 ? v.toFixed(0) : String(Number(v.toPrecision(4)))));
+  return ` = ${said.every((s) => s === said[0]) ? said[0] : said.join("×")} ${scale.unit}`;
+}
+
 // How much more or less: "+30 %", "−12 %", "×4.0" from doubling on; "" where it is the same.
 export function change(now, before) {
   if (now === before || !before) return "";

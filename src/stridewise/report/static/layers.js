@@ -1,10 +1,11 @@
 // Area 4: the table of `show`, searchable and sortable; a row is highlighted from everywhere else.
 
-import { by, count, number, once, placeName } from "sw/format";
+import { beside, by, count, number, once, placeName } from "sw/format";
 import { base, layer, look, said, view } from "sw/store";
 import { html, useEffect, useMemo, useRef, useState } from "sw/ui";
 
 const first = (values) => (values.length ? number(values[0]) : -1);
+const unit = (values) => beside(base.value?.scale, values);
 const COLUMNS = [
   ["layer", (r) => r.key, (r) => r.key],
   ["op", (r) => r.op.replace("_", " "), (r) => r.op],
@@ -13,8 +14,8 @@ const COLUMNS = [
   ["dilation", (r) => (r.dilation.some((d) => d !== 1) ? once(r.dilation) : ""), (r) => first(r.dilation)],
   ["channels", (r) => (r.channels ? r.channels.join("→") : ""), (r) => r.channels?.[1] ?? 0],
   ["size", (r) => (r.out_size.length ? by(r.out_size) : ""), (r) => first(r.out_size)],
-  ["stride", (r) => (r.cumulative_stride.length ? once(r.cumulative_stride) : ""), (r) => first(r.cumulative_stride)],
-  ["field", (r) => (r.global ? `all (${once(r.receptive_field)})` : r.receptive_field.length ? once(r.receptive_field) : ""), (r) => (r.global ? Infinity : first(r.receptive_field))],
+  ["stride", (r) => (r.cumulative_stride.length ? once(r.cumulative_stride) + unit(r.cumulative_stride) : ""), (r) => first(r.cumulative_stride)],
+  ["field", (r) => (r.global ? `all (${once(r.receptive_field)}${unit(r.receptive_field)})` : r.receptive_field.length ? once(r.receptive_field) + unit(r.receptive_field) : ""), (r) => (r.global ? Infinity : first(r.receptive_field))],
   ["MACs", (r) => (r.macs ? count(r.macs) : ""), (r) => r.macs],
   ["params", (r) => (r.params ? count(r.params) : ""), (r) => r.params],
 ];
