@@ -25,8 +25,8 @@ from torch.utils.flop_counter import FlopCounterMode
 import stridewise as sw
 from stridewise.analyses import cost
 from stridewise.study.candidates import candidate
-from stridewise.study.proposed import learned_strides
 from stridewise.study.training import TrainScore
+from stridewise.tasks.learned import learned_strides
 from stridewise.tasks.recipe import Recipe
 
 STEPS = ("layers.0.0", "+layers.1", "+layers.3", "+layers.6")
@@ -65,7 +65,15 @@ def main() -> None:
             with tempfile.TemporaryDirectory() as folder:
                 begun = {key: (float(s),) * 2 for key, s in zip(STEPS, start, strict=True)}
                 net, score = learned_strides(
-                    trains, chosen.epochs, Path(folder) / "learned", price=chosen.price, start=begun, seed=seed
+                    trains.task,
+                    trains.model,
+                    trains.splits,
+                    recipe=Recipe(batch=32),
+                    epochs=chosen.epochs,
+                    checkpoint=Path(folder) / "learned",
+                    price=chosen.price,
+                    start=begun,
+                    seed=seed,
                 )
             plan = net.plan()
             share = candidate(graph, plan, "learned", "learned").macs / now

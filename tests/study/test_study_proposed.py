@@ -6,8 +6,9 @@ import pytest
 
 import stridewise as sw
 from stridewise.errors import UsageError
-from stridewise.study import proposed
 from stridewise.study.training import TrainScore
+from stridewise.tasks.learned import learned_strides
+from stridewise.tasks.recipe import Recipe
 
 
 def asked(**fields: object) -> sw.Study:
@@ -26,11 +27,11 @@ def test_a_learned_plan_is_one_candidate_more_and_learned_once(tmp_path, monkeyp
         def plan(self) -> sw.Plan:
             return plan
 
-    def learned_strides(trains: TrainScore, epochs: int, checkpoint: object) -> tuple[Rounded, float]:
-        learnt.append(checkpoint)
+    def learned_strides(*of: object, **how: object) -> tuple[Rounded, float]:
+        learnt.append(how["checkpoint"])
         return Rounded(), 0.5
 
-    monkeypatch.setattr(proposed, "learned_strides", learned_strides)
+    monkeypatch.setattr("stridewise.tasks.learned.learned_strides", learned_strides)
     monkeypatch.setattr(TrainScore, "__call__", lambda self, plan, budget, seed, **more: 0.5 + len(plan.insert) / 10)
     monkeypatch.setattr(TrainScore, "latency", lambda self, plans: [])
     for _ in range(2):  # the second time the folder says what was learned
@@ -45,7 +46,15 @@ def test_strides_are_learned_to_a_consistent_plan(tmp_path) -> None:
     whole = trains.splits
     few = replace(whole.train, pixels=whole.train.pixels[:512], y=whole.train.y[:512])
     trains._splits = replace(whole, train=few, held_out=few)
-    net, _ = proposed.learned_strides(trains, 2, tmp_path / "checkpoint", price=1e2)  # all that counts is the price
+    net, _ = learned_strides(  # all that counts is the price
+        trains.task,
+        study.model,
+        trains.splits,
+        recipe=Recipe(),
+        epochs=2,
+        checkpoint=tmp_path / "checkpoint",
+        price=1e2,
+    )
     cheap = net.plan()
     assert all(s.stride > s.was for s in cheap.insert.values())
     assert set(cheap.insert) == {"layers.3", "layers.6"}
