@@ -56,7 +56,7 @@ def fixed(gaps: np.ndarray, noise: np.ndarray, seeds: int, line: float, rng: np.
 
 
 def raced(
-    gaps: np.ndarray, noise: np.ndarray, most: int, line: float, cheapest: bool, rng: np.random.Generator
+    gaps: np.ndarray, noise: np.ndarray, most: int, line: float, aim: str, rng: np.random.Generator
 ) -> tuple[list[bool], int]:
     """(which finalists are called above the line, trainings)."""
     values = [
@@ -70,7 +70,7 @@ def raced(
             for i, own in enumerate(values)
         ]
 
-    while pair := next_pair(contenders(), most, line=line, cheapest=cheapest):
+    while pair := next_pair(contenders(), most, line=line, aim=aim):
         for number in pair:
             values[number].append(gaps[number] + noise[number] * rng.normal())
             spent += 1
@@ -91,7 +91,7 @@ def case(spread: np.ndarray, studies: int, *, noise: float, gap: float, finalist
         good = gaps[1:] > line
         total = seeds * finalists
         out["fixed"].append(_row(fixed(gaps, own, seeds, line, rng), good, total))
-        called, spent = raced(gaps, own, total, line, aim == "cheapest", np.random.default_rng((study, 1)))
+        called, spent = raced(gaps, own, total, line, aim, np.random.default_rng((study, 1)))
         out["race"].append(_row(called, good, spent))
     return {
         name: dict(zip(("settled", "wrong", "trainings"), np.round(np.mean(rows, axis=0), 4).tolist(), strict=True))

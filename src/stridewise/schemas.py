@@ -341,7 +341,7 @@ _TABLE: dict[str, tuple[Callable[..., Schema], Mapping[str, Schema], Mapping[str
             "plans": _many(_open({"macs": _open({"kind": _KIND, "value": _WHOLE}), "trainings": _many(_ANY)})),
             "notes": _many(_TEXT),
             "method": _many(_TEXT),
-            "seconds": _NUMBER,
+            "times": _open({"seconds": _NUMBER, "trainings": _by_name(_many(_NUMBER))}),
         },
         {},
     ),

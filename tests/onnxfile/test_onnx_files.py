@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from onnx_nets import Net, onnx
 
+import stridewise as sw
 from stridewise.analyses.cost import activations, macs
 from stridewise.analyses.fields import fields
 from stridewise.analyses.sizes import grid_sizes
@@ -288,9 +289,25 @@ def test_a_rule_of_ones_own_for_a_custom_op() -> None:
         graph = read_onnx(net.bytes(x), (3, 32, 32))
         assert not graph.unknown
         assert graph.tensors[graph.outputs[0]].shape == (1, 4, 30, 30)
-        assert read_onnx(net.bytes(x), (3, 32, 32), opaque=["wobble"]).unknown
     finally:
         unregister("wobble")
+    assert [unknown.op for unknown in read_onnx(net.bytes(x), (3, 32, 32)).unknown] == ["Wobble"]
+    graph = read_onnx(net.bytes(x), (3, 32, 32), opaque=["wobble"])
+    assert not graph.unknown  # without being reported
+    assert not graph.tensors[graph.outputs[0]].known
+
+
+def test_weights_given_when_the_file_runs_are_drawn_to_verify_it(tmp_path: Path) -> None:
+    net = Net(1, 3, 41, 38, opset=17)
+    for name, shape in (("w1", [8, 3, 3, 3]), ("w2", [4, 8, 3, 3]), ("b2", [4])):
+        net.inputs.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape))
+    x = net.add("Relu", net.add("Conv", "x", "w1", strides=[2, 2], name="a"))
+    (tmp_path / "m.onnx").write_bytes(net.bytes(net.add("Conv", x, "w2", "b2", strides=[2, 2], pads=[1] * 4, name="b")))
+    graph = read_onnx(tmp_path / "m.onnx")
+    assert graph.params == 8 * 27 + 4 * 72 + 4
+    told = sw.verify(tmp_path / "m.onnx", sw.plan(graph, {"b": 1}, keep_weights=True))
+    assert told.holds
+    assert max(told.compared.differences.values()) < 1e-5
 
 
 def test_operators_of_onnxruntime() -> None:

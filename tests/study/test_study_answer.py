@@ -129,7 +129,7 @@ def test_the_files_hold_the_answer(tmp_path):
     assert (kept["schema"], kept["state"], kept["input"]) == ("stridewise.search/1", "finished", [1, 3, 32, 32])
     assert set(kept) == {
         *("schema", "model", "input", "task", "data", "state", "limits", "schedule", "recommended", "plans", "front"),
-        *("axes", "notes", "method", "seconds", "metric", "weights", "aim", "cost", "unit", "curve", "knee"),
+        *("axes", "notes", "method", "times", "metric", "weights", "aim", "cost", "unit", "curve", "knee"),
     }
     for row in kept["plans"]:
         assert row["macs"]["kind"] == row["activations"]["kind"] == "exact"

@@ -1,5 +1,7 @@
 """However a training or its coordinator ends: what was finished is kept, and one line says why."""
 
+import json
+import multiprocessing
 import os
 import posix
 import re
@@ -136,6 +138,46 @@ def test_a_record_without_its_state_is_finished(tmp_path, monkeypatch):
 def test_an_end_half_written_is_none(tmp_path):
     (tmp_path / "plan1-4-1.ended").write_text('{"value": 0.5, "lo')
     assert ended(str(tmp_path / "plan1-4-1.ckpt")) is None
+
+
+def judged(plan, budget, seed):
+    """A score that gives more than a number, in a time of its own."""
+    time.sleep(0.002 * (seed + len(plan.sites)) if plan else 0)
+    return drawn(plan, budget, seed)
+
+
+def stopped(after, plan, budget, seed):
+    """The same, ended by a kill after so many."""
+    after[0] -= 1
+    if after[0] < 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return judged(plan, budget, seed)
+
+
+def written(folder):
+    """The result without its times."""
+    found = json.loads((folder / "result.json").read_text())
+    assert found.pop("times")["seconds"] > 0
+    return json.dumps(found)
+
+
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="there is no fork here")
+def test_the_same_study_writes_the_same_result_on_any_workers_and_after_a_kill(tmp_path):
+    same = {"plans": plans(), "budget": 2, "seeds": 3}
+    for workers in (0, 1, 2):
+        sw.search(graph(), score=judged, run=tmp_path / str(workers), on=sw.Workers(workers), **same)
+    ends = partial(sw.search, graph(), score=partial(stopped, [6]), run=tmp_path / "killed", **same)
+    process = multiprocessing.get_context("fork").Process(target=ends)
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    with pytest.raises(sw.StudyError, match="score"):  # another score is another study
+        sw.search(graph(), score=judged, run=tmp_path / "killed", **same)
+    sw.search(graph(), score=partial(stopped, [99]), run=tmp_path / "killed", **same)
+    first = written(tmp_path / "0")
+    assert written(tmp_path / "1") == first
+    assert written(tmp_path / "2") == first
+    assert written(tmp_path / "killed").replace("<partial>", "<judged>") == first
 
 
 SLEEPS = """

@@ -7,7 +7,7 @@ from scipy import stats
 from stridewise.study.curve import curve, knee
 from stridewise.study.jobs import Outcome
 from stridewise.study.procedure import finalists
-from stridewise.study.racing import FIRST, Contender, Noise, above, next_pair
+from stridewise.study.racing import FIRST, Contender, Noise, above, levels, next_pair
 
 
 def contender(name, cost, *values, **more):
@@ -31,11 +31,23 @@ def test_with_one_look_the_interval_is_the_pooled_t_interval():
     assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
 
 
-def test_the_looks_of_a_pair_together_spend_its_error():
+@pytest.mark.parametrize(("reach", "error"), [(3, 0.05), (4, 0.02), (8, 0.05), (20, 0.03)])
+def test_the_looks_of_a_pair_together_spend_its_error(reach, error):
+    found = levels(reach, error)
+    assert len(found) == reach - 2
+    assert list(found) == sorted(found)
+    # Sums of normal draws, looked at from the third on: how often any look leaves its bound.
+    sums = np.random.default_rng(0).normal(size=(100_000, reach)).cumsum(axis=1)[:, 2:]
+    deviations = np.abs(sums) / np.sqrt(np.arange(3, reach + 1))
+    wrong = (deviations > stats.norm.isf(np.array(found) / 2)).any(axis=1).mean()
+    assert wrong == pytest.approx(error, abs=3 * (error / 100_000) ** 0.5)
+
+
+def test_one_look_has_all_of_the_error_and_later_seeds_have_the_last_ones():
+    assert levels(3, 0.05) == (0.05,)
     noise = Noise.of([contender("default", 1, 1.0, 2.0), contender("A", 1, 1.0, 2.0)], trainings=16)
     assert noise.reach == 8
-    assert sum(noise._spent(seeds) for seeds in range(3, 9)) == pytest.approx(1.0)
-    assert noise._spent(3) < noise._spent(8)
+    assert noise.level(3) < noise.level(8) == noise.level(9) <= 0.034
 
 
 def test_nothing_is_settled_with_fewer_than_three_seeds():
@@ -60,9 +72,9 @@ def test_the_next_seeds_go_to_the_pair_on_which_the_answer_hangs():
 def test_the_cheapest_is_asked_for_until_no_cheaper_one_is_open():
     default = contender("default", 10, 0.80, 0.801, 0.802)
     good, open_ = contender("good", 8, 0.80, 0.801, 0.802), contender("open", 5, 0.79, 0.792)
-    assert next_pair([default, good, open_], 15, line=-0.01, cheapest=True) == [2]
+    assert next_pair([default, good, open_], 15, line=-0.01, aim="cheapest") == [2]
     dear = contender("dear", 9, 0.79, 0.792)
-    assert next_pair([default, good, dear], 15, line=-0.01, cheapest=True) == []
+    assert next_pair([default, good, dear], 15, line=-0.01, aim="cheapest") == []
 
 
 def test_a_raced_study_is_wrong_in_no_more_than_a_twentieth():

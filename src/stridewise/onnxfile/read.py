@@ -27,8 +27,9 @@ def read_onnx(
     """The graph of an ONNX file, or of its bytes, at these input shapes (without the batch; batch 1).
 
     input: channels and sizes, or a mapping from input name to them; None takes the sizes the file states, and 224 where
-    it leaves them open. Weights in files of their own are not read. opaque: node or module names whose geometry is not
-    looked into. A size that the file computes from another tensor's follows it; one that is a constant is pinned.
+    it leaves them open. Weights in files of their own are not read. opaque: nodes, modules or ops whose ops without a
+    rule are unknown without being reported. A size that the file computes from another tensor's follows it; one that is
+    a constant is pinned.
     Raises: LoadError where the file cannot be read, TraceError naming the node that does not take what comes in.
     Source: ONNX operator specification.
 

@@ -57,6 +57,10 @@ def compare_files(
         arguments[key] = random.standard_normal(walk.values[key].shape).astype(dtype)
         others[key] = random.standard_normal(walk.values[key].shape).astype(dtype)
         assert walk.values[key].index == index
+    for key in sorted(walk.inputs.keys() - arguments.keys() - {tensor.name for tensor in model.graph.initializer}):
+        kind = walk.kinds[key]  # a weight that is given when the file runs: positive, as a variance has to be
+        weight = random.uniform(0.1, 1, kind.shape or ()).astype(helper.tensor_dtype_to_np_dtype(kind.elem))
+        arguments[key] = others[key] = weight
     names = [info.name for info in model.graph.output]
     last = next((n for n, v in walk.values.items() if v.index is not None and v.index == graph.last), None)
     shown = [*names, last] if last is not None and last not in names else names

@@ -36,7 +36,6 @@ from stridewise.onnxfile.nodes import (
 from stridewise.onnxfile.shapes import folded, shape_entries
 from stridewise.ops import find_onnx
 from stridewise.ops.draft import Value
-from stridewise.rewrites.places import is_within
 
 _PRODUCT = helper.make_node("ReduceProd", ["x"], ["y"], keepdims=0)
 # Element types whose entries are sizes, places or choices; of any other a few, which may be factors, are looked at.
@@ -60,8 +59,8 @@ class Walk:
     """
 
     def __init__(self, model: onnx.ModelProto, folder: Path | None, name: str, opaque: Sequence[str]) -> None:
-        self.builder, self.owners = Builder(), Owners()
-        self.name, self.folder, self.opaque = name, folder, opaque
+        self.builder, self.owners = Builder(opaque=tuple(opaque)), Owners()
+        self.name, self.folder = name, folder
         self.opsets = {entry.domain or "": entry.version for entry in model.opset_import}
         self.opset = self.opsets.get("", self.opsets.get("ai.onnx", 1))
         self.imports = [helper.make_opsetid("", self.opset)]
@@ -317,8 +316,6 @@ class Walk:
         kinds = {n: kind for n, kind in zip(node.output, self._output_kinds(met), strict=True) if n}
         elems = [(kind.elem if kind is not None else 0) or int(TensorProto.FLOAT) for kind in kinds.values()]
         op = find_onnx(f"{node.domain}::{node.op_type}" if node.domain else node.op_type)
-        if self.opaque and any(is_within(owner.path, name) for name in self.opaque if name):
-            op = None
         shapes = self._shapes(met, kinds, names, op is not None and op.pointwise)
         if None in shapes.values():
             op = None

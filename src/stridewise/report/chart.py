@@ -71,7 +71,7 @@ def _style() -> str:
 
 def _named(chart: Chart) -> list[tuple[int, Series]]:
     """The series that a legend explains."""
-    named = [(at, s) for at, s in enumerate(chart.series) if s.name]
+    named = [(at, s) for at, s in enumerate(chart.series) if s.name and s.points]
     return named if len(named) > 1 else []
 
 

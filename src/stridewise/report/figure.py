@@ -13,6 +13,7 @@ from stridewise.report.document import Chart, Image, Scale, Series
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 _MARKS = {"strong": "*", "base": "s", "plain": "o", "pale": "."}
 _WIDE, _ROW, _TALL = 8.5, 0.33, 3.6  # inches
+_LARGE = 1e4  # numbers from here on are written as 10 k, 3 M
 
 
 def drawn(pictures: Sequence[Chart | Image]) -> Any:
@@ -96,9 +97,9 @@ def _scale(axes: Any, scale: Scale, which: str) -> None:
         getattr(axes, f"set_{which}lim")(min(values) - 0.6, max(values) + 0.6)
     elif scale.zero:
         getattr(axes, f"set_{which}lim")(0, 1.0 if scale.share else None)
-    if scale.share:
-        from matplotlib.ticker import PercentFormatter
+    if scale.share or (not scale.ticks and max(map(abs, getattr(axes, f"get_{which}lim")())) >= _LARGE):
+        from matplotlib.ticker import EngFormatter, PercentFormatter
 
-        axis.set_major_formatter(PercentFormatter(1.0, symbol=" %"))
+        axis.set_major_formatter(PercentFormatter(1.0, symbol=" %") if scale.share else EngFormatter())
     if scale.reverse:
         axis.set_inverted(True)

@@ -132,7 +132,7 @@ def _row(
         candidate=chosen,
         trainings=trained,
         budget=top,
-        accuracy=estimate(at_top) if at_top else None,
+        accuracy=None if not at_top else noise.mean(at_top) if plan in contenders else estimate(at_top),
         final=plan in contenders,
         against=noise.difference(contenders[plan].outcomes, contenders[0].outcomes) if compared else None,
         latency=latencies.get(chosen.name),

@@ -8,10 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from stridewise.study.interval import Estimate
-from stridewise.study.racing import Contender, Noise, above
+from stridewise.study.racing import MARKS, Contender, Noise, above, best_at
 
-MARKS = (0.5, 0.75, 1.0, 1.5, 2.0)
-"""Of the cost of the network as it is."""
 _ROUND = 1 + 1e-9
 
 
@@ -53,12 +51,7 @@ def curve(contenders: Sequence[Contender], noise: Noise, *, most: float | None =
     out = []
     dear = [most] if most is not None and most > MARKS[-1] * _ROUND else []
     for mark in (*MARKS, *dear):
-        here = [
-            c
-            for c in contenders
-            if not c.rival and c.outcomes and (c.within or c is first) and c.cost <= mark * first.cost * _ROUND
-        ]
-        best = max(here, key=lambda c: (c.mean, -c.cost), default=None)
+        best = best_at(contenders, mark)
         # A mark beyond the limit repeats the one before it: nothing dearer was looked at.
         beyond = most is not None and mark > most * _ROUND and mark > 1
         if best is None:

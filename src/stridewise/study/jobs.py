@@ -99,7 +99,7 @@ _MOST = 1e6
 _JUDGED = 0.25  # epochs that judging a network without training it counts as, where work is estimated
 
 
-def work(budget: int, macs: int) -> float:
+def work(budget: int, macs: float) -> float:
     """About how much a training takes, in epochs times multiply-adds."""
     return (budget or _JUDGED) * macs
 

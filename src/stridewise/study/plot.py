@@ -17,15 +17,16 @@ def charts(rows: Sequence[Row], front: Front, verdict: Verdict, metric: str, wri
     """What was trained, and where the plans lie among all on the front; the first row is the network as it is."""
     groups = _grouped(rows, verdict)
     named = _labelled(rows, verdict)
-    trained = [_series(name, level, found, named) for (name, level), found in groups.items()]
+    share = writing.times == 100
+    trained = [_series(name, level, found, named, writing) for (name, level), found in groups.items()]
     costs = Scale(label="multiply-adds of one picture (exact)")
-    found = [series for series in trained if series.points]
-    words = f"{metric} of {sum(len(s.points) for s in found)} plans against their multiply-adds"
+    count = sum(len(series.points) for series in trained)
+    words = f"{metric} of {count} plans against their multiply-adds"
     out = []
-    if found:
-        unit = "" if writing.times == 100 else f", {writing.unit}"
-        scale = Scale(label=f"{metric}{unit} (measured, 95 % interval)", share=writing.times == 100)
-        out.append(Chart(title=f"{metric} against cost", words=words, x=costs, y=scale, series=tuple(found)))
+    if count:
+        unit = "" if share else f", {writing.unit}"
+        scale = Scale(label=f"{metric}{unit} (measured, 95 % interval)", share=share)
+        out.append(Chart(title=f"{metric} against cost", words=words, x=costs, y=scale, series=tuple(trained)))
     every = Series(
         name="the front", kind="points", level="pale", points=tuple((float(m), float(a)) for m, a, _ in front)
     )
@@ -35,7 +36,8 @@ def charts(rows: Sequence[Row], front: Front, verdict: Verdict, metric: str, wri
     ]
     activations = Scale(label="activations (exact)")
     words = f"{len(front)} plans on the front, activations against multiply-adds, and the shortlist among them"
-    return (*out, Chart(title="the front of all plans", words=words, x=costs, y=activations, series=(every, *placed)))
+    # What is in both charts has its place, and so its colour, in both.
+    return (*out, Chart(title="the front of all plans", words=words, x=costs, y=activations, series=(*placed, every)))
 
 
 def _cost(row: Row) -> tuple[float, float]:
@@ -87,7 +89,7 @@ def _labelled(rows: Sequence[Row], verdict: Verdict) -> frozenset[str]:
 _LETTER, _LINE = 0.016, 0.08  # a letter's width, a line's height, as shares of the plot
 
 
-def _series(name: str, level: Level, rows: Sequence[Row], named: frozenset[str]) -> Series:
+def _series(name: str, level: Level, rows: Sequence[Row], named: frozenset[str], writing: Writing) -> Series:
     known = [(row, row.accuracy) for row in rows if row.accuracy is not None]
     return Series(
         name=name,
@@ -95,5 +97,5 @@ def _series(name: str, level: Level, rows: Sequence[Row], named: frozenset[str])
         level=level,
         points=tuple((float(row.candidate.macs), accuracy.mean) for row, accuracy in known),
         labels=tuple(row.candidate.name if row.candidate.name in named else "" for row, _ in known),
-        spread=tuple(None if a.low is None or a.high is None else (a.low, a.high) for _, a in known),
+        spread=tuple(None if a.low is None or a.high is None else writing.between(a.low, a.high) for _, a in known),
     )

@@ -1,8 +1,9 @@
 """Seeds where the answer hangs: which finalist is trained once more, and how sure the answer then is.
 
-The bound may be looked at after every training. Of the error that a pair may make, looks up to a share t of the seeds
-that it can reach spend t squared (the power family of Kim and DeMets 1987), each look what the square has grown by
-since the one before; by the union bound the chance that any look is wrong is no more than the whole. The seeds'
+The bound may be looked at after every training. Of the error that a pair may make, looks up to a share t of those
+that it can have spend t squared (the power family of Kim and DeMets 1987). What a look has, given those before it, is
+worked out from their joint distribution (Lan and DeMets 1983; Armitage, McPherson and Rowe 1969): means of many seeds
+repeat most of what the means of fewer said, and a sum of the looks' errors would count that twice. The seeds'
 variance is pooled over all finalists, Student's t with the pooled degrees of freedom: three of three seeds leave six,
 six of them twelve, where two alone leave two to four. The pairs of a study share an error of 5 % that any is called
 better and is not. benchmarks/racing.py simulates it, also where the plans' variances differ. A study that is
@@ -14,15 +15,23 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from statistics import fmean, variance
 
-from stridewise.study.interval import Estimate, of_pictures, shares
+import numpy as np
+
+from stridewise.study.interval import Estimate, estimate, of_pictures, shares
 from stridewise.study.jobs import Outcome
 
 FIRST = 2
 """Seeds that every finalist gets before any is raced."""
 SURE = 3
 """Seeds from which on anything is called settled."""
+MARKS = (0.5, 0.75, 1.0, 1.5, 2.0)
+"""The costs that a curve speaks of, as shares of that of the network as it is."""
+_ROUND = 1 + 1e-9
+_SIDE = 0.975  # of the 95 % of a mean
+_DEVIATIONS, _MESH = 6.0, 0.02  # of the integration
 _ERROR = 0.034  # of the 5 %: a third is kept back, for plans whose noise differs (benchmarks/racing.py)
 
 
@@ -63,6 +72,18 @@ class Noise:
         pairs = sum(not c.rival and c.within for c in contenders[1:])
         return Noise(variance=pooled, degrees=degrees, pairs=max(1, pairs), reach=max(SURE, reach))
 
+    def mean(self, outcomes: Sequence[Outcome]) -> Estimate:
+        """The mean score of one plan, with its 95 % interval by the pooled variance, or by its own where that is more.
+
+        With two seeds its own alone has one degree of freedom, and an interval wider than any score.
+        """
+        mean, seeds = fmean(o.value for o in outcomes), len(outcomes)
+        if not self.degrees or seeds < FIRST:
+            return estimate(outcomes)
+        spread = max(self.variance, variance(o.value for o in outcomes)) / seeds + of_pictures(shares(outcomes))
+        half = _t(_SIDE, self.degrees) * math.sqrt(spread)
+        return Estimate(mean=mean, low=mean - half, high=mean + half, seeds=seeds)
+
     def difference(self, ours: Sequence[Outcome], theirs: Sequence[Outcome]) -> Estimate:
         """The mean score of one plan less another's, with an interval that holds at every look.
 
@@ -72,7 +93,7 @@ class Noise:
         mean = fmean(o.value for o in ours) - fmean(o.value for o in theirs)
         if not self.degrees or seeds < FIRST:
             return Estimate(mean=mean, low=None, high=None, seeds=seeds)
-        error = min(_ERROR, 2 * _ERROR / self.pairs) * self._spent(seeds)
+        error = self.level(seeds)
         own = sum(variance(o.value for o in some) / len(some) for some in (ours, theirs))
         # Where these two are noisier than the others, their own variance counts: the pooled one would be too sure.
         spread = max(self.variance * (1 / len(ours) + 1 / len(theirs)), own)
@@ -80,12 +101,34 @@ class Noise:
         half = _t(1 - error / 2, self.degrees) * math.sqrt(spread + of_pictures(apart))
         return Estimate(mean=mean, low=mean - half, high=mean + half, seeds=seeds)
 
-    def _spent(self, seeds: int) -> float:
-        """The share of the error that the look at so many seeds spends; more seeds than were reckoned with spend what
-        the last look does."""
-        looks = self.reach - SURE + 1
-        look = min(max(seeds - SURE + 1, 1), looks)
-        return (look**2 - (look - 1) ** 2) / looks**2
+    def level(self, seeds: int) -> float:
+        """The error of an interval at so many seeds (two-sided), of the pair's own; more seeds than were reckoned with
+        have that of the last look."""
+        own = levels(self.reach, min(_ERROR, 2 * _ERROR / self.pairs))
+        return own[min(max(seeds - SURE, 0), len(own) - 1)]
+
+
+@cache
+def levels(reach: int, error: float) -> tuple[float, ...]:
+    """The two-sided error of each look from `SURE` seeds to `reach`, with which the chance that any look finds a
+    difference where there is none is `error`. By integration over the sums that no look before has ended."""
+    if reach <= SURE:
+        return (error,)
+    from scipy.special import ndtr
+    from scipy.stats import norm
+
+    half = math.ceil(_DEVIATIONS * math.sqrt(reach) / _MESH)
+    x = np.arange(-half, half + 1) * _MESH
+    density, step = norm.pdf(x, scale=math.sqrt(SURE)), norm.pdf(x)
+    looks, out = reach - SURE + 1, []
+    for look in range(1, looks + 1):
+        if look > 1:
+            density = np.convolve(density, step, mode="same") * _MESH
+        tail = 2 * _MESH * (np.cumsum(density[::-1]) - density[::-1] / 2)  # beyond +-x, x falling
+        bound = float(np.interp((2 * look - 1) / looks**2 * error, tail[:half], x[::-1][:half]))
+        out.append(float(2 * ndtr(-bound / math.sqrt(SURE + look - 1))))
+        density = np.where(np.abs(x) < bound, density, 0.0)
+    return tuple(out)
 
 
 def above(found: Estimate, line: float) -> bool | None:
@@ -95,14 +138,24 @@ def above(found: Estimate, line: float) -> bool | None:
     return True if found.low > line else False if found.high < line else None
 
 
-def next_pair(
-    contenders: Sequence[Contender], trainings: int, *, line: float = 0.0, cheapest: bool = False
-) -> list[int]:
+def best_at(contenders: Sequence[Contender], mark: float) -> Contender | None:
+    """The best mean at a cost of at most `mark` times that of the first, the network as it is; rivals are left out."""
+    first = contenders[0]
+    here = [
+        c
+        for c in contenders
+        if not c.rival and c.outcomes and (c.within or c is first) and c.cost <= mark * first.cost * _ROUND
+    ]
+    return max(here, key=lambda c: (c.mean, -c.cost), default=None)
+
+
+def next_pair(contenders: Sequence[Contender], trainings: int, *, line: float = 0.0, aim: str = "best") -> list[int]:
     """Which contenders to train once more, none where the answer is settled or `trainings`, that all of them may have
     together, are spent. The first is the network as it is.
 
-    cheapest: the answer is the cheapest plan whose difference lies above `line`; else the best of those that do. The
-    plan on which that hangs and the network as it is, whichever has fewer seeds, both where they have as many.
+    aim: as a study's. "cheapest": the answer is the cheapest plan whose difference lies above `line`; "best": the best
+    of those that do; "curve": the best plan at each cost, surely above the network as it is or below. The plan on which
+    that hangs and the network as it is, whichever has fewer seeds, both where they have as many.
     """
     left = trainings - sum(len(c.outcomes) for c in contenders)
     if len(contenders) < 2 or left < 1:
@@ -112,11 +165,24 @@ def next_pair(
     for number, one in enumerate(contenders[1:], 1):
         if one.within and not one.rival and one.outcomes:
             state[number] = above(noise.difference(one.outcomes, first.outcomes), line)
-    wanted = _decides(contenders, state, cheapest)
+    wanted = _nearest(contenders, state, noise) if aim == "curve" else _decides(contenders, state, aim == "cheapest")
     if wanted is None:
         return []
     ours, theirs = len(contenders[wanted].outcomes), len(first.outcomes)
     return [0, wanted][:left] if ours == theirs else [0] if theirs < ours else [wanted]
+
+
+def _nearest(contenders: Sequence[Contender], state: dict[int, bool | None], noise: Noise) -> int | None:
+    """The open plan of the curve that seems nearest to being settled: for its difference, its interval is short."""
+    shown = [best_at(contenders, mark) for mark in (*MARKS, math.inf)]
+    first = contenders[0].outcomes
+
+    def sure(number: int) -> float:
+        by = noise.difference(contenders[number].outcomes, first)
+        return abs(by.mean) / (by.high - by.mean) if by.high is not None and by.high > by.mean else math.inf
+
+    still = [number for number, found in state.items() if found is None and contenders[number] in shown]
+    return max(still, key=sure, default=None)
 
 
 def _decides(contenders: Sequence[Contender], state: dict[int, bool | None], cheapest: bool) -> int | None:

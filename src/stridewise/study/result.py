@@ -95,7 +95,11 @@ class SearchResult(Shown):
                     for macs, made, peak in self.front
                 ],
             },
-            "seconds": self.seconds,
+            # All that differs where the same study is run again, but for latency.
+            "times": {
+                "seconds": self.seconds,
+                "trainings": {row.candidate.name: [o.seconds for _, o in row.trainings] for row in self.rows},
+            },
         }
 
     def document(self) -> Document:
@@ -111,7 +115,8 @@ class SearchResult(Shown):
             strong=at,
             left=frozenset({8}),
         )
-        told = [*method(self), *(str(self.plan).splitlines() if self.plan else [])]
+        took = f"All trainings together took {self.seconds:.0f} seconds of work (measured)."
+        told = [*method(self), took, *(str(self.plan).splitlines() if self.plan else [])]
         return Document(
             title=f"Strides for {self.model}, {self.task} on {self.data}",
             lead=(*cut, f"Recommended: {chosen} ({self.verdict.kind})", *self.verdict.reasons),
@@ -205,5 +210,4 @@ def method(result: SearchResult) -> list[str]:
         "A difference is settled with three seeds or more of both and an interval that holds at every look, the seeds' "
         "variance pooled over the finalists.",
         _began(result),
-        f"All trainings together took {result.seconds:.0f} seconds of work (measured).",
     ]

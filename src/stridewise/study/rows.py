@@ -47,7 +47,6 @@ class Row:
                     "accuracy": None if o.failed else o.value,
                     "low": o.low,
                     "high": o.high,
-                    "seconds": o.seconds,
                     "curve": o.detail.get("curve", []),
                     "error": o.error or None,
                 }
@@ -66,6 +65,10 @@ class Writing:
     def score(self, value: float) -> str:
         """A score."""
         return f"{value:.1%}" if self.times == 100 else f"{value:.4g} {self.unit}"
+
+    def between(self, low: float, high: float) -> tuple[float, float]:
+        """An interval of a score; a share's ends where shares do."""
+        return (max(0.0, low), min(1.0, high)) if self.times == 100 else (low, high)
 
     def difference(self, value: float) -> str:
         """A difference, with its sign."""
@@ -102,11 +105,9 @@ def headings(metric: str) -> tuple[str, ...]:
 def cells(row: Row, default: Row, writing: Writing) -> tuple[str, ...]:
     """One row of the table."""
     found, cost, base = row.accuracy, row.candidate.macs, default.candidate.macs
-    interval = (
-        f"{writing.score(found.low)} to {writing.score(found.high)}"
-        if found and found.low is not None and found.high is not None
-        else ""
-    )
+    known = found is not None and found.low is not None and found.high is not None
+    ends = writing.between(found.low or 0.0, found.high or 0.0) if found is not None and known else ()
+    interval = " to ".join(map(writing.score, ends))
     return (
         row.candidate.name,
         f"{cost / 1e6:,.1f} M",

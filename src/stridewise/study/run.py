@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,7 +18,9 @@ from stridewise.study.store import Store
 
 RIVALS = 10**6
 """The number of the first rival: a study that is lengthened gets more plans before it."""
-_SETTLED, _RISE = 5.0, 1.2  # seconds before the pace is known; how much the time left may rise at once
+_KNOWN = 0.05  # of the work is done before its pace is known
+_RISE, _SPARE = 1.2, 0.25  # how far the time left may ever rise; what is added to it at first, so that it rarely does
+_FIXED = 0.5  # of a training of the network as it is, beside what grows with multiply-adds (measured: 0.4 to 0.7)
 _DEATHS = 3  # of a job's worker, before the job is taken to be the cause
 
 
@@ -57,7 +60,8 @@ class Coordinator:
     _ahead: list[int] = field(default_factory=list)
     _left: list[Job] = field(default_factory=list)
     _finished: int = 0
-    _told: float | None = None
+    _least: float = math.inf  # time left that was told
+    _among: list[int] = field(default_factory=list)  # the plans of later trainings, once they are known
 
     def carry_out(self, run: Run) -> None:
         """The selection and the finals. Interrupts pass through; everything told by then is kept."""
@@ -105,14 +109,13 @@ class Coordinator:
         luckiest would win."""
         seeds = range(1, min(FIRST, self.schedule.seeds) + 1)
         most = self.schedule.seeds * len(chosen)
+        self._among = list(chosen)
         first = [Job(plan, self.schedule.budget, seed) for seed in seeds for plan in chosen]
         self._ahead = [self.schedule.budget] * (most - len(first))
         self._do(run, first)
         alive = [plan for plan in chosen if not any(self.store.outcomes[j].failed for j in first if j.plan == plan)]
         while self.schedule.seeds > FIRST and 0 in alive:
-            pair = next_pair(
-                [self.contender(plan) for plan in alive], most, line=self.line, cheapest=self.aim == "cheapest"
-            )
+            pair = next_pair([self.contender(plan) for plan in alive], most, line=self.line, aim=self.aim)
             jobs = [Job(alive[i], self.schedule.budget, len(self.full(alive[i])) + 1) for i in pair]
             if not jobs:
                 break
@@ -192,28 +195,34 @@ class Coordinator:
         return {"name": chosen.name, "steps": chosen.steps, "macs": chosen.macs}
 
     def _work(self, job: Job) -> float:
-        return work(job.budget, self.candidates[job.plan].macs)
+        return self._takes(job.budget, self.candidates[job.plan].macs)
+
+    def _takes(self, budget: int, macs: float) -> float:
+        """About how long a training takes, in epochs times multiply-adds."""
+        return work(budget, macs + _FIXED * self.candidates[0].macs)
 
     def _watch(self, job: Job | None, share: float) -> None:
-        """Work out how far the study is: work is epochs times multiply-adds; what later rungs keep is not known yet.
-        The time left is that of the work at the pace so far, and never rises by more than a fifth."""
+        """Work out how far the study is; what later rungs keep is not known yet, and races may end before their last
+        training. The time left is that of the work at the pace so far, and never rises by more than a fifth."""
         if share and job is not None:
             self._partly[job] = share
         spent = self._spent + sum(self._work(j) * s for j, s in self._partly.items())
-        mean = round(sum(c.macs for c in self.candidates.values()) / len(self.candidates))
+        among = self._among or list(self.candidates)
+        mean = sum(self.candidates[plan].macs for plan in among) / len(among)
         ahead = sum(self._work(j) * (1 - self._partly.get(j, 0.0)) for j in self._left)
-        ahead += sum(work(budget, mean) for budget in self._ahead)
-        elapsed = time.monotonic() - self._begin
-        left = elapsed * ahead / spent if spent and elapsed >= _SETTLED else None
-        if left is not None and self._told is not None:
-            left = min(left, _RISE * self._told)
-        self._told = left if self._told is None else min(self._told, left or self._told)
+        ahead += sum(self._takes(budget, mean) for budget in self._ahead)
+        share = spent / (spent + ahead) if spent + ahead else 1.0
+        left = None
+        if spent and share >= _KNOWN:
+            elapsed = time.monotonic() - self._begin
+            left = min(elapsed * ahead / spent * (1 + _SPARE * (1 - share)), _RISE * self._least)
+            self._least = min(self._least, left)
         names = dict.fromkeys(self.candidates[j.plan].name for j in self._partly)
         self.tell(
             Standing(
                 done=self._finished,
                 total=self._finished + len(self._left) + len(self._ahead),
-                share=spent / (spent + ahead) if spent + ahead else 1.0,
+                share=share,
                 seconds_left=left,
                 doing=", ".join(names),
             )
