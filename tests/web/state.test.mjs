@@ -104,6 +104,33 @@ test("a ladder has one rise a group, the shortcut counted with it", () => {
   assert.equal(drawn.high, 2);
 });
 
+test("treads of a six-layer stair end at the riser and begin at it", () => {
+  const six = [layer("0", 1, 1), layer("1", 2, 2), layer("2", 1, 2), layer("3", 2, 4), layer("4", 1, 4), layer("5", 2, 8)];
+  const drawn = shape.ladder({ ...base, layers: six, groups: [], slots: [], places: {} }, { layers: six });
+  assert.equal(drawn.rises.length, 3);
+  drawn.rises.forEach((r, i) => assert.deepEqual([drawn.bars[i].end, drawn.bars[i + 1].start], [r.x, r.x]));
+});
+
+test("parallel branches are lanes beside each other, and a stretch is opened and shut", () => {
+  const names = ["stem", "a0", "b0", "a1", "b1", "a2", "b2", "a3", "b3", "a4", "b4"];
+  const layers = names.map((key) => layer(key, key === "b0" || key === "stem" ? 2 : 1, key.startsWith("b") ? 4 : 2));
+  const far = Object.fromEntries(names.map((key) => [key, key === "stem" ? 1 : 2 + Number(key[1])]));
+  const net = { layers, groups: [], slots: [], places: { slots: {}, steps_at: {}, depths: far } };
+  const { at, folds, width } = shape.depths(net);
+  assert.ok(names.slice(1).every((key) => at.get(key) === at.get(`a${key[1]}`)));
+  assert.deepEqual(folds.map((f) => [f.key, f.count]), [["a1", 8]]);
+  const wide = (how) => shape.depths({ ...net, stretches: { a1: how } }).width;
+  assert.ok(wide("shut") < width && width < wide("open"));
+  const drawn = shape.ladder(net, net);
+  assert.deepEqual(drawn.lanes.map((l) => l.height), [0, 1, 2]);
+});
+
+test("texts are put where no other lies, or left out", () => {
+  const box = (x, y) => ({ x, y, wide: 40, tall: 20 });
+  const found = shape.placed([[box(0, 0)], [box(10, 5), box(60, 5)], [box(50, 10), box(20, 15)]], []);
+  assert.deepEqual(found.map((f) => f && f.x), [0, 60, null]);
+});
+
 test("an inserted step stands at its slot and is free", () => {
   const view = { ...base, layers: [...base.layers.slice(0, 2), { ...layer("+a", 2, 4), op: "max_pool" }, layer("b.1", 1, 4), layer("b.down", 1, 4, 1), layer("c", 1, 4)] };
   const drawn = shape.ladder(base, view);

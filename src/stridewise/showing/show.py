@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import lru_cache
 from itertools import accumulate
@@ -51,6 +51,7 @@ class Report(Shown):
     slots: tuple[SlotRow, ...]
     unknown: tuple[tuple[str, str, str], ...]
     notes: tuple[str, ...]
+    depths: Mapping[str, int] = field(default_factory=dict, repr=False)
     scale: Scale | None = None
 
     @property
@@ -97,11 +98,12 @@ class Report(Shown):
 
     def page_data(self) -> dict[str, Any]:
         """`to_json` plus what stands on the ladder besides: per view its marks (resizes and joins that are no layers),
-        and where the slots lie among the layers."""
+        where the slots lie among the layers, and how deep every layer and slot lies."""
         found = self.to_json()
         found["places"] = {
             "slots": {slot.key: slot.before for slot in self.slots},
             "steps_at": {slot.key: slot.site for slot in self.slots if slot.site},
+            "depths": dict(self.depths),
         }
         found["marks"] = marks_json(self.views[0])
         for shown, view in zip(found.get("plans", []), self.views[1:], strict=True):
@@ -161,8 +163,22 @@ def show(
         slots=_slots(origin),
         unknown=tuple((u.key, u.op, u.message) for u in graph.unknown),
         notes=tuple(notes),
+        depths=_depths(graph),
         scale=measured,
     )
+
+
+def _depths(graph: Graph) -> dict[str, int]:
+    """By layer, and slot with a +, the layers on the longest way to it from an input, itself counted: parallel
+    branches lie beside each other."""
+    far: dict[int, int] = {}
+    out: dict[str, int] = {}
+    for node in graph.nodes:
+        here = max((far.get(t, 0) for t in node.inputs), default=0) + is_layer(node)
+        far.update(dict.fromkeys(node.outputs, here))
+        if is_layer(node):
+            out[node.key] = here
+    return out | {f"+{slot.key}": far.get(slot.tensor, 0) for slot in graph.slots}
 
 
 def view(

@@ -1,7 +1,8 @@
 // The page's address: written as the state changes, and followed when somebody puts another one in.
 
 import { decoded, encoded } from "sw/state";
-import { against, area, base, kept, layer, looks, network, networks, position, settings, tab, tabs, visit } from "sw/store";
+import { kept, visit } from "sw/opening";
+import { against, area, base, layer, looks, network, networks, position, settings, tab, tabs } from "sw/store";
 import { effect } from "sw/ui";
 
 export const address = () =>

@@ -2,10 +2,11 @@
 
 import { address } from "sw/address";
 import { post } from "sw/net";
+import { openNetwork } from "sw/opening";
 import { idle, NOTHING, request, tabLetter } from "sw/state";
 import {
-  addTab, answers, base, busy, changed, closeTab, complain, goBack, goForth, live, network, networks, now, openNetwork,
-  read, tab, tabs, tell,
+  addTab, answers, base, busy, changed, closeTab, complain, goBack, goForth, live, network, networks, now, opening,
+  read, tab, tabs, tell, whole,
 } from "sw/store";
 import { html, save, useEffect, useRef, useState } from "sw/ui";
 import { drawnPanels, pictureOf } from "sw/snapshot";
@@ -74,8 +75,8 @@ function Take() {
     setOpen(false);
     buttons()[0].focus();
   };
-  const all = () => {
-    const { layers, totals, outputs } = answers.value[tab.value] ?? base.value;
+  const all = async () => {
+    const { layers, totals, outputs } = await whole();
     save("stridewise.json", JSON.stringify({ model: base.value.model, input: base.value.input, totals, outputs, layers }, null, 1), "application/json");
     setOpen(false);
   };
@@ -140,8 +141,8 @@ export function Header() {
     ${base.value || networks.value.length
       ? html`<label class="which"><span class="unseen">Network</span>
           ${networks.value.length > 1
-            ? html`<select id="network" value=${network.value} disabled=${Boolean(busy.value)} onChange=${(e) => openNetwork(Number(e.target.value))}>
-                ${networks.value.map((n, i) => html`<option value=${i} selected=${i === network.value}>${n.name}</option>`)}</select>`
+            ? html`<select id="network" value=${opening.value < 0 ? network.value : opening.value} onChange=${(e) => openNetwork(Number(e.target.value))}>
+                ${networks.value.map((n, i) => html`<option value=${i} selected=${i === (opening.value < 0 ? network.value : opening.value)}>${n.name}</option>`)}</select>`
             : html`<strong>${networks.value[0]?.name}</strong>`}
           <span class="muted">${base.value ? `input ${inputText()}` : ""}</span></label>`
       : null}

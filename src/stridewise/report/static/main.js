@@ -11,7 +11,8 @@ import { beat, watch } from "sw/pulse";
 import { Rooms } from "sw/rooms";
 import { Stage } from "sw/stage";
 import { Tasks } from "sw/tasks";
-import { base, begin, busy, data, errors, forgive, kinds, live, networks, openNetwork, said, toast } from "sw/store";
+import { begin, openNetwork } from "sw/opening";
+import { base, busy, data, errors, forgive, kinds, live, networks, said, toast } from "sw/store";
 import { ErrorCard, html, render } from "sw/ui";
 
 function Waiting() {

@@ -2,7 +2,8 @@
 
 import { quoted } from "sw/format";
 import { get } from "sw/net";
-import { addTab, base, complain, look, network, networks, openNetwork, read, tab } from "sw/store";
+import { addTab, base, complain, look, network, networks, read, tab } from "sw/store";
+import { openNetwork } from "sw/opening";
 import { Study } from "sw/study";
 import { html, signal, useEffect } from "sw/ui";
 
