@@ -40,6 +40,7 @@ Kind: TypeAlias = Literal[
 AIMS = ("curve", "best", "cheapest")
 COSTS = ("macs", "latency", "memory")
 MOVES = ("strides", "scale", "width", "block")
+PROPOSALS = ("learned",)
 TASKS = ("classify", "segment", "detect")
 
 
@@ -99,7 +100,8 @@ class Limits:
 class Moves:
     """What may change. kinds: where the network steps, how large its pictures are, how wide, deep or fine it is, and a
     step moved from a 1x1 that reads a quarter to the 3x3 beside it; slots, sites: where steps may stand, as for
-    `front`. plans: these instead of a choice from the front.
+    `front`. propose: "learned", a plan that gradient descent finds (docs/learned.md). plans: these instead of a choice
+    from the front.
 
     >>> sw.Moves(kinds=("strides",)).kinds
     ('strides',)
@@ -114,6 +116,12 @@ class Moves:
     slots: bool | None = field(
         default=None,
         metadata=_as("--slots/--no-slots", "flag", "Also step between modules. [default: where it steps there today]"),
+    )
+    propose: tuple[str, ...] = field(
+        default=(),
+        metadata=_as(
+            "--propose", "words", "One plan more: learned, by gradient descent in a training.", choices=PROPOSALS
+        ),
     )
     sites: tuple[str, ...] | None = None
     plans: tuple[Plan, ...] | None = None
@@ -231,6 +239,7 @@ class Study:
             ("per", self.per, COSTS),
             ("task", self.task, TASKS),
             *(("moves", kind, MOVES) for kind in self.moves.kinds),
+            *(("propose", kind, PROPOSALS) for kind in self.moves.propose),
         ):
             if value not in choices:
                 raise UsageError(f"study: no {name} '{value}': choose {', '.join(choices[:-1])} or {choices[-1]}")
