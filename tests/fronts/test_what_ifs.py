@@ -12,6 +12,7 @@ from stridewise.analyses import cost
 from stridewise.analyses.strides import site_grids
 from stridewise.axis import Window
 from stridewise.errors import PlanError
+from stridewise.fronts.distance import place_of, places_of
 from stridewise.fronts.front import front
 from stridewise.fronts.what_ifs import what_ifs
 from stridewise.ir import Graph
@@ -63,6 +64,23 @@ def test_drawn_plans_of_drawn_networks(
     shape = (12, len(sites), graph.axes) if per_axis else (12, len(sites))
     strides = generator.choice([1, 1, 2, 3], shape)
     check(graph, sites, strides, generator.integers(1, 24, (12, graph.axes)) if resized else None)
+
+
+@settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(networks(), st.booleans())
+def test_plans_of_a_front_lie_where_each_alone_lies(drawn: tuple[nn.Module, int, int], slots: bool) -> None:
+    """Slots too: their windows are as large as their steps, and fall short where a size leaves a remainder."""
+    graph = graph_of(drawn)
+    try:
+        found = front(graph, slots=slots, steps=(1, 2, 3))
+    except PlanError:
+        return
+    points = found.points[:: -(-len(found.points) // 12)]
+    plans = [point.plan for point in points]
+    alone = [
+        place_of(graph, restride(graph, plan).graph, point.macs) for plan, point in zip(plans, points, strict=True)
+    ]
+    assert places_of(graph, found.space, plans) == alone
 
 
 def test_plans_that_fit_and_plans_that_do_not() -> None:

@@ -445,6 +445,8 @@ class Following(Sized):
         (Merged, "two", False),
         (Following, "one", False),
         (Following, "two", False),
+        (Pooled, "one", True),
+        (Pooled, "one", False),
     ],
 )
 def test_baked_constants_that_can_only_follow_are_written_anew(network, site, keep, tmp_path):
@@ -465,7 +467,6 @@ def test_baked_constants_that_can_only_follow_are_written_anew(network, site, ke
     ("network", "asked", "text"),
     [
         (Flat, {"one": 1}, r"(flatten|Gemm)"),
-        (Pooled, {"one": 1}, "constants of the file stand in /Resize"),
         (Sized, {"nothing": 1}, "no site of that name"),
     ],
 )

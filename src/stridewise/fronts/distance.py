@@ -6,7 +6,12 @@ import math
 from collections.abc import Collection, Sequence
 from typing import TypeAlias
 
-from stridewise.ir import Graph
+import numpy as np
+
+from stridewise.fronts.space import Move, Space, Step
+from stridewise.fronts.what_ifs import what_ifs
+from stridewise.ir import Graph, Sizes
+from stridewise.plans import Plan
 
 Place: TypeAlias = tuple[float, ...]
 _SAME = 1e-9  # plans nearer than this are one
@@ -17,9 +22,28 @@ def place_of(graph: Graph, under: Graph, macs: int) -> Place:
 
     graph: as it is, which names the layers; under: the same network under the plan.
     """
-    sizes = {n.key: n.macs.at([g.sizes for g in under.grids]) for n in under.nodes if n.counted}
-    layers = [math.log2(max(sizes.get(n.key, 1), 1)) for n in graph.nodes if n.counted and n.macs.over]
+    return _place(graph, under, [g.sizes for g in under.grids], macs)
+
+
+def _place(graph: Graph, under: Graph, sizes: Sequence[Sizes], macs: int) -> Place:
+    work = {n.key: n.macs.at(sizes) for n in under.nodes if n.counted}
+    layers = [math.log2(max(work.get(n.key, 1), 1)) for n in graph.nodes if n.counted and n.macs.over]
     return (*layers, math.sqrt(len(layers)) * math.log2(max(macs, 1)))
+
+
+def places_of(graph: Graph, space: Space, plans: Sequence[Plan]) -> list[Place]:
+    """Where plans of a space lie, all at once: each as `place_of` says of the network under it."""
+    moves = list(space.moves.values())
+    strides = np.array([[_step(plan, move) for move in moves] for plan in plans])
+    found = what_ifs(space.graph, [m.key for m in moves], strides, graph.grids[0].sizes)
+    assert found.fits.all()  # the front holds what can be carried out
+    rows = zip(found.sizes.tolist(), found.macs.tolist(), strict=True)
+    return [_place(graph, space.graph, sizes, macs) for sizes, macs in rows]
+
+
+def _step(plan: Plan, move: Move) -> Step:
+    setting = plan.insert.get(move.slot) if move.slot else plan.sites.get(move.key)
+    return move.today if setting is None else setting.stride
 
 
 def farthest(places: Sequence[Place], chosen: Collection[int], count: int) -> list[int]:

@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 from stridewise.analyses import cost
 from stridewise.analyses.sizes import grid_sizes
 from stridewise.fronts.chip import broken_by
-from stridewise.fronts.distance import Place, farthest, place_of
+from stridewise.fronts.distance import Place, farthest, place_of, places_of
 from stridewise.fronts.result import Front, Point
 from stridewise.fronts.rule import rule_plan
 from stridewise.ir import Graph
@@ -58,7 +58,7 @@ def shortlist(
         picks.append(_pick(graph, rule, "rule", found))
     ahead = [(point, plan) for point in _thinned(found) if (plan := point.plan)]
     first = [_place(graph, pick.plan, pick.macs) for pick in picks]
-    places = [_place(graph, plan, point.macs) for point, plan in ahead]
+    places = places_of(graph, found.space, [plan for _, plan in ahead])
     asked: dict[int, bool] = {}
     rest = list(range(len(ahead)))
     while True:

@@ -1,5 +1,6 @@
 """What-ifs as vectors: sizes, multiply-adds and activations of a network under many plans, or at many input sizes, at
-once. Equal to `restride` row by row: what a step makes of a size is asked of its own map, once for each size met."""
+once. Equal to `restride` row by row: what a step makes of a size is asked of its own map, once for each size met. The
+step of a slot is a site here too (`+layer1`), at which windows are as large as their step."""
 
 from __future__ import annotations
 
@@ -19,6 +20,7 @@ from stridewise.fronts.pareto import Ints
 from stridewise.ir import Graph, Grid, Volume, check_graph
 from stridewise.plans import Setting
 from stridewise.rewrites.reconciliation import keeps_size, paddable_windows, reconciled, shortfall
+from stridewise.rewrites.restride import pool_of
 from stridewise.rewrites.sharing import spread_out
 
 _FEW = 2**20  # numbers below this are looked up in a table
@@ -100,6 +102,7 @@ class _Rows:
         self.fits = np.ones(self.count, dtype=bool)
         self.columns: list[list[Ints]] = []
         self.known: dict[object, Ints] = {}
+        self.slots = {graph.nodes[s.node].grid for s in graph.slots if s.node is not None}
         for grid in graph.grids:
             self.columns.append(self._grid(grid))
         self._padded()
@@ -116,7 +119,7 @@ class _Rows:
         if grid.kind == "map":
             own = self.steps.get(grid.index)
             return [
-                self._mapped(m, c, None if own is None else own[a])
+                self._mapped(m, c, None if own is None else own[a], grid.index in self.slots)
                 for a, (m, c) in enumerate(zip(grid.maps, first, strict=True))
             ]
         if grid.kind == "join":
@@ -138,7 +141,7 @@ class _Rows:
                 self.fits &= other == found[0]
         return found[0] if found and grid.local[axis] else self._constant(1)
 
-    def _mapped(self, change: AxisMap, before: Ints, steps: Ints | None) -> Ints:
+    def _mapped(self, change: AxisMap, before: Ints, steps: Ints | None, slot: bool) -> Ints:
         """The output's sizes: each pair of size and step is asked of the map once. 0 where nothing fits."""
         if steps is None or not isinstance(change, Window):
             if keeps_size(change):
@@ -146,8 +149,8 @@ class _Rows:
             steps, maps = self._constant(0), {0: change}
         else:
             each = np.flatnonzero(np.bincount(steps)) if steps.max() < _FEW else np.unique(steps)
-            maps = {int(s): replace(change, stride=int(s)) for s in each}
-        key = (change, id(before), tuple(maps), id(steps) if len(maps) > 1 else 0)
+            maps = {int(s): _stepping(change, int(s), slot) for s in each}
+        key = (change, slot, id(before), tuple(maps), id(steps) if len(maps) > 1 else 0)
         if key in self.known:
             return self.known[key]
         kinds, most = list(maps), int(before.max(initial=0)) + 1
@@ -168,7 +171,7 @@ class _Rows:
             for at, steps in self.steps.items():
                 own = self.graph.grids[at].maps
                 new = tuple(
-                    replace(m, stride=int(s[row])) if isinstance(m, Window) else m
+                    _stepping(m, int(s[row]), at in self.slots) if isinstance(m, Window) else m
                     for m, s in zip(own, steps, strict=True)
                 )
                 if new != own:
@@ -190,7 +193,7 @@ class _Rows:
                     window = self.graph.grids[at].maps[axis]
                     for step in np.unique(self.steps[at][axis]).tolist():
                         if isinstance(window, Window):
-                            short = replace(window, stride=step)
+                            short = _stepping(window, step, at in self.slots)
                             if any(shortfall(short, short.span * step * 2 + r) for r in range(step)):
                                 return True
         return False
@@ -230,6 +233,15 @@ class _Rows:
         for share, over in rounded:
             out += _product(over, self.count, kind) * share.numerator // share.denominator
         return out * self.fits
+
+
+def _stepping(window: Window, step: int, slot: bool) -> Window:
+    """The window of a site, or of a slot's step, at this step."""
+    if not slot or window.stride == step:
+        return replace(window, stride=step)
+    (pool,) = pool_of((step,))
+    assert isinstance(pool, Window)
+    return pool
 
 
 def _product(over: Sequence[Ints], count: int, kind: Any) -> Ints:

@@ -11,7 +11,7 @@ from typing import Any
 import onnx
 
 from stridewise.errors import PlanError, TraceError, by
-from stridewise.ir import Graph
+from stridewise.ir import Graph, Sizes
 from stridewise.onnxfile.actions import dilate_file
 from stridewise.onnxfile.edit import Editor, NeedsOpsetError, raise_opset
 from stridewise.onnxfile.file import InputSpec, data_inputs, load
@@ -146,10 +146,11 @@ def _written_anew(edit: Editor, graph: Graph, expected: Graph, kept: bool) -> li
     kept: with kept weights, where a resize works on old positions alone.
     """
     lines = []
-    ops = {op: how for op, how in _SIZED.items() if op != "Resize" or not kept}
-    olds, news = ([n for n in g.nodes if n.target in ops] for g in (graph, expected))
+    olds, news = ([n for n in g.nodes if n.target in _SIZED] for g in (graph, expected))
     for old, new in zip(olds, news, strict=True):
-        spot, (at, what) = edit.at(old.index), ops[old.target]
+        if kept and old.target == "Resize" and graph.tensors[old.outputs[0]].volume.over:
+            continue
+        spot, (at, what) = edit.at(old.index), _SIZED[old.target]
         made, names = edit.walk.values[spot.node.output[0]], list(spot.node.input)
         entries = edit.walk.values[names[at]].content if len(names) > at and names[at] else None
         if not entries or not made.dims or not all(isinstance(entry, int) for entry in entries):
@@ -157,11 +158,30 @@ def _written_anew(edit: Editor, graph: Graph, expected: Graph, kept: bool) -> li
         overs = (g.tensors[n.outputs[0]].volume.over for g, n in ((graph, old), (expected, new)))
         sizes = {was: expected.grids[grid].sizes[axis] for was, (grid, axis) in zip(*overs, strict=True)}
         now = [_length(dim, sizes) for dim in made.dims]
+        if old.target == "Resize" and not sizes:  # one position, spread over those of the map that it is joined with
+            met = _met(graph, expected, old.outputs[0])
+            now = now if met is None else [*now[:2], *met]
         if tuple(now) != made.shape:
             axes = next((a.ints for a in spot.node.attribute if a.name == "axes"), range(len(now)))
             spot.node.input[at] = spot.ints(*(now[axis] for axis in axes))
             lines.append(f"{old.key or spot.name}: {what} to {by(now)} in place of {by(made.shape)}")
     return lines
+
+
+def _met(graph: Graph, expected: Graph, tensor: int) -> Sizes | None:
+    """The sizes that a map has now with which a tensor without positions is joined, itself or through ops on it alone;
+    None where it is joined with none of its size."""
+    if len(graph.nodes) != len(expected.nodes):
+        return None
+    while True:
+        reader = next((n for n in graph.nodes if tensor in n.inputs), None)
+        if reader is None or not reader.outputs:
+            return None
+        grid = graph.tensors[reader.outputs[0]].grid
+        if len(reader.inputs) > 1 and reader.grid is not None and grid is not None:
+            alike = graph.grids[grid].sizes == graph.tensors[tensor].shape[2:]
+            return expected.grids[grid].sizes if alike else None
+        tensor = reader.outputs[0]
 
 
 def _length(dim: Dim, sizes: Mapping[tuple[int, int], int]) -> int:
