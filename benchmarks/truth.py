@@ -88,10 +88,10 @@ def maps_of(model: Network, shape: Sequence[int]) -> dict[str, tuple[int, ...]]:
 
 
 def runs(model: nn.Module, shape: Sequence[int]) -> bool:
-    """Whether the network takes an input of this shape."""
+    """Whether the network takes an input of this shape: gives numbers out, which a mean over no positions is not."""
     try:
         with torch.no_grad():
-            return model(torch.rand(1, *shape, dtype=torch.float64)).numel() > 0
+            return bool(model(torch.rand(1, *shape, dtype=torch.float64)).isfinite().any())
     except (RuntimeError, ValueError, IndexError):
         return False
 

@@ -83,6 +83,17 @@ def test_a_cut_worked_out_from_sizes_is_worked_out_from_the_old_ones(cut):
         assert seen.holds
 
 
+def test_a_mean_of_flattened_positions_is_none_of_the_coarse_grid():
+    class Gate(Net):
+        def __init__(self):
+            super().__init__(None)
+            self.a, self.b = nn.Conv2d(3, 1, 3, 2, 1), nn.Conv2d(1, 4, 3, 1, 1)
+            self.between = lambda y, x: y * y.flatten(2).mean(2)[..., None, None]
+
+    with pytest.raises(sw.PlanError, match="reduce"):
+        sw.plan(sw.trace(Gate(), (3, 16, 18)), output_stride=1, keep_weights=True, means="grid")
+
+
 def test_a_padding_worked_out_from_a_size_that_changes_is_refused():
     def filled(y, x):
         down, right = (x.shape[a] // 2 + 2 - y.shape[a] for a in (2, 3))

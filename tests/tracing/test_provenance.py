@@ -164,3 +164,29 @@ def test_only_networks_that_work_with_sizes_are_asked_where_their_numbers_come_f
     assert len(ran) == 1
     trace(Plain(lambda y: y[..., : y.shape[3] // 2]), (2, 15, 17))
     assert len(ran) == 1 + 3  # once more with numbers that know where they come from, and at another size
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda y, _: y.mean(2, keepdim=True).expand(-1, -1, 2, -1) + torch.arange(2.0)[:, None],
+        lambda y, _: torch.stack([F.adaptive_avg_pool2d(y, 1).expand(-1, -1, 2, 2)] * 2, 3).flatten(3),
+    ],
+    ids=["values made", "stacked"],
+)
+def test_positions_made_anew_where_none_are_left_are_unknown(f):
+    assert trace(Net(f), (2, 15, 17)).unknown
+
+
+def test_a_layer_that_torch_runs_otherwise_on_one_position_is_unknown_there():
+    class Tokens(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.embed, self.last = nn.Conv2d(2, 4, 3, 2), nn.Linear(4, 4), nn.Conv2d(4, 4, 3, 1, 1)
+
+        def forward(self, x):
+            y = self.conv(x)
+            return self.last(self.embed(y.flatten(2).transpose(1, 2)).transpose(1, 2).reshape(y.shape))
+
+    graph = trace(Tokens(), (2, 3, 3))
+    assert graph.unknown or grid_sizes(graph, (9, 9))[-1] == (4, 4)

@@ -78,7 +78,9 @@ def _repeats(graph: Graph, grid: Grid) -> bool:
     """Whether a map is bordered with its own positions: inside of a picture (a crop's border) they are others than the
     field says, which goes on beyond the border."""
     node = None if grid.node is None else graph.nodes[grid.node]
-    return node is not None and node.op in ("pad", "write") and node.attrs.get("mode", "constant") != "constant"
+    if node is None or node.op not in ("pad", "write", "roll"):
+        return False
+    return node.op == "roll" or node.attrs.get("mode", "constant") != "constant"
 
 
 def _drifts(graph: Graph, grid: Grid, full: Sequence[tuple[Field, ...]]) -> bool:

@@ -374,8 +374,21 @@ class Call:
             if size > 1 and at - len(value.shape) + len(dims) >= 0
             for digit in digits(dims[at - len(value.shape) + len(dims)])
         }
+        for value in values:
+            self._check_made(value, dims)
         small = any(1 in self.draft.grids[d.grid].sizes for d in held)
         return tuple(sorted({d.axis for d in held if not small})) if held else None
+
+    def _check_made(self, value: Value, dims: Sequence[Dim]) -> None:
+        """Refuse values that vary along an axis on which no positions are left: they make some again."""
+        grids = {d.grid for dim in dims for d in digits(dim)}
+        if not value.varies or len(grids) != 1:
+            return
+        local = self.draft.grids[grids.pop()].local
+        if len(dims) == 2 + len(local):
+            for here, size in zip(local[::-1], value.shape[::-1], strict=False):
+                if not here and size > 1:
+                    raise LayoutError("makes positions along an axis on which none are left")
 
     def _join(self, sources: Sequence[int], placed: tuple[int, ...] | None = None) -> int:
         """A join of these grids (those of another number of axes only let in what they let in).

@@ -61,6 +61,8 @@ def resizing(call: Call, axes: int, factors: list[float | None], mode: str, alig
     if told is not None:
         return told
     axes_of = call.axes_of(x, where)
+    if any(a is None and to > x.shape[w] for a, w, to in zip(axes_of, where, out, strict=True)):
+        raise LayoutError("makes positions along an axis on which none are left")
     source = x.grid if x.grid is not None else 0
     by_axis: list[AxisMap] = [Resize(factor=Fraction(1))] * len(call.draft.grids[source].sizes)
     sizes = list(call.draft.grids[source].sizes)

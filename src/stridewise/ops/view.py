@@ -22,7 +22,7 @@ def reshaping(call: Call) -> Reading:
         if remade is not None:
             return remade
     dims = reshaped(x.known, call.outs[0])
-    if x.grid is not None and (x.spread or any(call.draft.grids[x.grid].local)) and _is_remade(call, x, dims):
+    if x.grid is not None and _is_remade(call, x, dims):
         raise LayoutError("makes positions along an axis on which none are left")
     out = _rearranged(call, Value(call.outs[0], dims, x.grid, x.index, x.origin))
     if out is not None:
@@ -46,11 +46,13 @@ def reshaping(call: Call) -> Reading:
 
 
 def _is_remade(call: Call, x: Value, dims: Dims) -> bool:
-    """Whether what was spread over a dimension of its own becomes an axis on which no position was left."""
+    """Whether what was spread over a dimension of its own becomes an axis on which no position was left, or one alone
+    that is not told apart any more."""
     assert x.grid is not None
-    local = call.draft.grids[x.grid].local
-    return len(dims) == 2 + len(local) < len(x.shape) and any(
-        not here and size > 1 for here, size in zip(local, call.outs[0][2:], strict=True)
+    grid = call.draft.grids[x.grid]
+    return len(dims) == 2 + len(grid.sizes) < len(x.shape) and any(
+        size > 1 and (not here or (was == 1 and not digits(dim)))
+        for here, was, size, dim in zip(grid.local, grid.sizes, call.outs[0][2:], dims[2:], strict=True)
     )
 
 

@@ -61,7 +61,7 @@ def expressed(call: Call, number: Any, own: Digit) -> Count | None:
 def sliced(call: Call, own: Digit, start: Any, stop: Any, stride: int) -> tuple[AxisMap, int | None] | None:
     """The map of x[start:stop:stride] along `own`, and the grid whose size it takes where that is another tensor's;
     None where the numbers are not followed. Plain numbers are what the forward wrote."""
-    begin = expressed(call, start or 0, own)
+    begin = expressed(call, 0 if start is None else start, own)
     end = expressed(call, stop, own) if stop is not None else None
     if begin is None or (end is None and stop is not None):
         return None

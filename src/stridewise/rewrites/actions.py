@@ -147,6 +147,8 @@ def _whole(
     if kind == "mixes" or all(m == 1 for m in taken):
         return Action(kind="mixes", m_in=m_in, m_out=m_out)
     last = _is_channels_last(graph, node, grid.sources[0])
+    if not last and graph.tensors[node.inputs[0]].shape[-len(m_in) :] != graph.grids[grid.sources[0]].sizes:
+        raise _no_form(key, node, m_in)  # of positions that were flattened, every m-th is no coarse grid
     return Action(kind=kind, m_in=taken, m_out=m_out, channels_last=last)
 
 
