@@ -73,7 +73,7 @@ ROOMS = {
         "findings",
         "switching",
     },
-    "switching": {"surgery", "tracing", "fronts", "measuring", "plans", "ir", "analyses"},
+    "switching": {"surgery", "tracing", "rewrites", "fronts", "measuring", "plans", "ir", "axis", "analyses"},
     "study": {
         "fronts",
         "measuring",

@@ -55,6 +55,8 @@ if TYPE_CHECKING:
     from stridewise.surgery.apply import Done as Done
     from stridewise.surgery.features import features as features
     from stridewise.switching.elastic import elastic as elastic
+    from stridewise.switching.learned import learned as learned
+    from stridewise.switching.relaxed import relaxed as relaxed
     from stridewise.tasks.train import train as train
     from stridewise.tasks.trained import load_trained as load_trained
     from stridewise.tracing.trace import trace as trace
@@ -85,6 +87,8 @@ _ROOMS = {
     "fit": "stridewise.datafit",
     "measure": "stridewise.measuring.run",
     "elastic": "stridewise.switching.elastic",
+    "learned": "stridewise.switching.learned",
+    "relaxed": "stridewise.switching.relaxed",
     "features": "stridewise.surgery.features",
     "load": "stridewise.models.load",
     "trace": "stridewise.tracing.trace",

@@ -6,12 +6,14 @@ import sys
 import time
 
 import pytest
+from click.testing import CliRunner
 from study_nets import drawn, graph, plans
 
 import stridewise as sw
 from stridewise.cli.search import command
 from stridewise.errors import StudyError, UsageError
-from stridewise.study.value import differences, hinders, option_fields
+from stridewise.study.judge import own_score
+from stridewise.study.value import Study, differences, hinders, option_fields
 
 STUDY = sw.Study(
     model="builtin:resnet20",
@@ -221,3 +223,32 @@ def test_a_bare_install_names_the_one_extra_that_a_search_wants(tmp_path, argume
 def test_a_bare_install_tells_what_a_search_takes():
     done = subprocess.run([sys.executable, "-c", BARE, "search", "--help"], capture_output=True, text=True)
     assert (done.returncode, "--max-macs" in done.stdout) == (0, True), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--aim", "cheapest", "--within", "inf"), "within is inf: what may be lost is a number from 0"),
+        (("--timeout", "inf"), "timeout is inf: seconds are wanted"),
+        (("--timeout", "nan"), "timeout is nan: seconds are wanted"),
+        (("--cost", "1e9"), "the cost up to 1000000, not 9, 5, 3, 1e+09"),
+        (("--rival", "none", "--rival", "timm:resnet18"), "--rival none trains no other network, and timm:resnet18 is"),
+        (("--moves", ","), "there is no word in it"),
+        (("--workers", "2", "--ray", "local"), "leave one out"),
+    ],
+)
+def test_options_that_contradict_or_mean_nothing_are_one_line(arguments, said):
+    done = CliRunner().invoke(command, ["builtin:resnet20", "--data", "builtin:digits", "--print-study", *arguments])
+    assert said in (done.output if isinstance(done.exception, SystemExit) else str(done.exception))
+
+
+def test_a_move_named_twice_is_one_move():
+    assert Study.of("builtin:resnet20", data="x", moves="scale,strides,scale").moves.kinds == ("scale", "strides")
+
+
+def test_a_score_of_ones_own_is_checked_before_anything_runs():
+    with pytest.raises(UsageError, match="leave size out: with score= your own code does the training"):
+        Study(model="x", score="mine.py:score", size=(64, 64))
+    with pytest.raises(UsageError, match=r"<lambda>: a score is called as score\(plan, budget, seed\), and it takes"):
+        own_score(lambda plan, budget: 0.5)
+    assert own_score(max) is max

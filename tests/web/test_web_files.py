@@ -3,6 +3,8 @@
 import importlib.util
 import json
 import random
+import re
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,9 @@ from browsing import needs_chromium, serious
 
 import stridewise as sw
 from stridewise.data import Boxes, Dataset, Picture, Sample
+from stridewise.report.chart import svg
+from stridewise.report.document import Chart, Scale, Series
+from stridewise.report.html import page as html_page
 from stridewise.web.server import make_app
 from stridewise.web.workbench import Workbench
 
@@ -118,3 +123,31 @@ def test_the_page_shows_what_show_says_of_ten_networks_under_drawn_plans(page: A
             assert len(names) == len(every) or len(names) >= 10
             size = "×".join(map(str, said["layers"][-2]["out_size"])) or ""
             assert page.locator(".layers tbody tr").nth(-2).locator("td").nth(5).inner_text() == size
+
+
+def test_reports_lead_with_the_answer_and_hide_no_column_of_a_narrow_window(page: Any, run: Path, tmp_path: Path):
+    report = sw.show(graph())
+    (tmp_path / "page.html").write_text(report.to_html())
+    (tmp_path / "plain.html").write_text(html_page(report.document()))
+    page.set_viewport_size({"width": 390, "height": 900})
+    for file in (run / "report.html", tmp_path / "page.html", tmp_path / "plain.html"):
+        page.goto(file.as_uri())
+        page.locator("table").first.wait_for(state="attached")
+        hidden = "e => e.offsetWidth > 0 && e.scrollWidth > e.clientWidth + 1 ? e.innerText : null"
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), file
+        boxes = page.locator(".scroll, .wide").evaluate_all(f"boxes => boxes.map({hidden}).filter((text) => text)")
+        assert not boxes, file
+    page.goto((run / "report.html").as_uri())
+    parts = page.locator(".answer, .chart, .plans").evaluate_all("all => all.map((e) => e.getAttribute('class'))")
+    assert [part.split()[0] for part in parts][:3] == ["answer", "chart", "plans"]
+    assert page.locator(".plans tbody td").first.is_visible()
+
+
+def test_names_of_a_chart_do_not_lie_on_each_other():
+    points = tuple((5.0 + n / 100, 0.5 + n / 500) for n in range(5))
+    series = Series(points=points, kind="points", labels=tuple("ABCDE"))
+    drawn = svg(Chart(title="t", words="w", x=Scale(), y=Scale(zero=True), series=(series,)))
+    found = re.findall(r'class="ink halo" x="([\d.]+)" y="([\d.]+)"[^>]*>(\w)<', drawn)
+    assert len(found) == 5
+    for (ax, ay, _), (bx, by, _) in combinations(found, 2):
+        assert abs(float(ax) - float(bx)) >= 7 or abs(float(ay) - float(by)) >= 12

@@ -48,6 +48,8 @@ def command(
 
     ray, workers = options.pop("ray"), options.pop("workers")
     place = {key: options.pop(key) for key in ("cpus", "gpus")}
+    if ray is not None and workers is not None:
+        raise UsageError("--workers are processes of this machine, --ray places trainings elsewhere: leave one out")
     on: Executor = Workers(min(4, cores()) if workers is None else workers) if ray is None else Ray(ray, **place)
     if resume is not None:
         _check_alone(f"--resume {resume}", "the folder")

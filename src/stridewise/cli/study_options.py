@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from stridewise.errors import UsageError
+
 Command = Callable[..., Any]
 
 
@@ -55,7 +57,11 @@ class Words(click.ParamType):  # type: ignore[type-arg]  # generic only in newer
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
         """The words."""
-        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+        parts = value.split(",") if isinstance(value, str) else value
+        words = tuple(part.strip() for part in parts if part.strip())
+        if not words:
+            self.fail("there is no word in it: write one, or several with commas between", param, ctx)
+        return words
 
 
 _NUMBERS = r"[1-9]\d*"
@@ -112,6 +118,9 @@ def read_study(given: dict[str, Any]) -> dict[str, Any]:
         (found["output_stride"],) = found["output_stride"]
     if len(found.get("size", ())) == 1:
         found["size"] = found["size"] * 2
+    if "none" in found.get("rivals", ()) and len(found["rivals"]) > 1:
+        others = " ".join(name for name in found["rivals"] if name != "none")
+        raise UsageError(f"--rival none trains no other network, and {others} is asked for: leave one of them out")
     if "rivals" in found:
         found["rivals"] = tuple(name for name in found["rivals"] if name != "none")
     return found

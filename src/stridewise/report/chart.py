@@ -184,10 +184,23 @@ def _points(series: Series, colour: int, x: _Span, y: _Span) -> str:
             places if series.kind == "points" else [p for p, said in zip(places, series.labels, strict=True) if said]
         )
         out += [f'<circle class="f{colour}" cx="{a:.1f}" cy="{b:.1f}" r="{size:g}"/>' for a, b in shown]
+    return "".join(out) + _labels(series, places)
+
+
+def _labels(series: Series, places: Sequence[tuple[float, float]]) -> str:
+    """What is said beside points: above them to the right, or where no label before lies."""
+    out: list[str] = []
+    taken: list[tuple[float, float, float]] = []  # begin, end, height
     for said, (a, b) in zip(series.labels, places, strict=False):
         if said:
-            late = a + len(said) * 7.2 + 12 > WIDE
-            out.append(_text(a - 8 if late else a + 8, b - 6, said, "ink halo", "end" if late else "start"))
+            wide = len(said) * 7.2
+            late = a + wide + 12 > WIDE
+            begin = a - 8 - wide if late else a + 8
+            ways = [b + off for off in (-6, 16, -20, 30, -34, 44)]
+            free = (y for y in ways if not any(begin < r and q < begin + wide and abs(y - z) < 13 for q, r, z in taken))
+            y = next(free, ways[0])
+            taken.append((begin, begin + wide, y))
+            out.append(_text(a - 8 if late else a + 8, y, said, "ink halo", "end" if late else "start"))
     return "".join(out)
 
 

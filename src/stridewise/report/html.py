@@ -21,6 +21,12 @@ STYLE = """
 .stridewise .wide{overflow-x:auto}.stridewise figure{margin:0}
 .stridewise img,.stridewise svg{max-width:100%;height:auto}
 .stridewise a{color:LinkText}
+@media(max-width:480px){.stridewise :is(table,tbody,td){display:block}
+.stridewise .wide thead{position:absolute;clip-path:inset(50%)}
+.stridewise tr{display:flex;flex-wrap:wrap;gap:0 .9rem;padding:.25rem 0;border-bottom:1px solid #8884}
+.stridewise .wide :is(th,td){border:0;padding:.1rem 0;text-align:left}.stridewise td:first-child{flex-basis:100%}
+.stridewise figure{overflow-x:auto}.stridewise figure svg{min-width:34rem}
+.stridewise td[data-head]::before{content:attr(data-head) " ";opacity:.7}.stridewise td:empty{display:none}}
 """.strip()
 _BARE = "body{margin:0;background:Canvas;color:CanvasText}:root{color-scheme:light dark}"
 
@@ -67,11 +73,14 @@ def part_html(part: Part) -> str:
 
 
 def _rows(table: Table) -> str:
+    def cell(tag: str, at: int, said: str) -> str:
+        # What follows the name says its head, which a narrow window writes before it.
+        head = table.head[at] if tag == "td" and 0 < at < len(table.head) else ""
+        told = f' data-head="{escape(head)}"' if head else ""
+        return f"<{tag}{' class=left' if at in table.left else ''}{told}>{escape(said)}</{tag.split()[0]}>"
+
     def line(tag: str, cells: Sequence[str]) -> str:
-        return "".join(
-            f"<{tag}{' class=left' if at in table.left else ''}>{escape(cell)}</{tag.split()[0]}>"
-            for at, cell in enumerate(cells)
-        )
+        return "".join(cell(tag, at, said) for at, said in enumerate(cells))
 
     def style(at: int) -> str:
         return " class=strong" if at in table.strong else " class=dim" if at in table.dim else ""

@@ -26,8 +26,9 @@ Costs: TypeAlias = tuple[int, int, int]
 class Candidate:
     """A plan and what it costs: exact multiply-adds and activations, peak bytes by liveness (an estimate of a real
     run's). steps: where the network steps under it; place: how far it lies from others (`search.distance`). origin:
-    "default", "rule", "front", "block" (a step moved from a 1x1 to the 3x3 beside it), "scale", "width", "given" or
-    "rival". within: it keeps the limits of the search; variant: the network it is a plan of, where that is another."""
+    "default", "rule", "front", "block" (a step moved from a 1x1 to the 3x3 beside it), "scale", "width", "given",
+    "learned" or "rival". within: it keeps the limits of the search; variant: the network it is a plan of, where that
+    is another."""
 
     name: str
     plan: Plan

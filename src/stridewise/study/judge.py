@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,9 +17,23 @@ def own_score(score: Score | str) -> Score:
     """A person's own score, read by its name where it is one. Raises: LoadError, UsageError for a wrong name."""
     if isinstance(score, str):
         named = NamedScore(score)
-        _ = named.function  # a wrong name is said now, not by every worker
+        _check_arguments(named, score)  # and a wrong name, now and not by every worker
         return named
+    _check_arguments(score, getattr(score, "__qualname__", type(score).__name__))
     return score
+
+
+def _check_arguments(score: Score, name: str) -> None:
+    """Raises: UsageError where the score cannot be called as a study does."""
+    try:
+        taken = inspect.signature(score)
+    except ValueError:  # of some functions in C nobody knows
+        return
+    extra = {key: None for key in ("progress", "checkpoint") if key in taken.parameters}
+    try:
+        taken.bind(None, 1, 0, **extra)
+    except TypeError as error:
+        raise UsageError(f"{name}: a score is called as score(plan, budget, seed), and it takes {taken}") from error
 
 
 def training(task: str, model: Any, data: Any, settings: Mapping[str, Any], **more: Any) -> TrainScore:

@@ -54,7 +54,7 @@ def pool(graph: Graph, study: Study, trains: TrainScore | None) -> Pool:
     chosen, front = shortlisted(graph, count=study.budget.trials, refusal=refusal, **limits)
     chosen = tuple(c for c in chosen if c.origin == "default" or (c.within and strides))
     if "block" in study.moves.kinds:
-        chosen += tuple(c for c in _blocks(graph, refusal) if _keeps(c, front.limits) and _new(c, chosen))
+        chosen += tuple(c for c in _blocks(graph, refusal) if keeps_limits(c, front.limits) and _new(c, chosen))
     if trains is not None and trains.weights is not None:
         chosen = keeping(
             graph, chosen, front.limits, lambda plan: trains.builds(plan) and not broken_by(graph, plan, chip)
@@ -121,7 +121,7 @@ def _new(one: Candidate, others: Sequence[Candidate]) -> bool:
     return all(one.plan != other.plan for other in others)
 
 
-def _keeps(one: Candidate, limits: Any) -> bool:
+def keeps_limits(one: Candidate, limits: Any) -> bool:
     """Whether a plan keeps the limits of its costs, in whole numbers."""
     costs = {"max_macs": one.macs, "max_activations": one.activations, "max_peak_bytes": one.peak_bytes}
     return all(limits.get(name) is None or value <= limits[name] for name, value in costs.items())
@@ -152,7 +152,7 @@ def _others(graph: Graph, study: Study, trains: TrainScore, front: CostFront) ->
             continue
         for plan, name in listed:
             made = candidate(under, plan, f"{rival.name}{name}", origin, base=graph)
-            if _keeps(made, front.limits) and made.macs >= _LEAST * today:
+            if keeps_limits(made, front.limits) and made.macs >= _LEAST * today:
                 yield replace(made, variant=rival)
 
 

@@ -23,6 +23,7 @@ from stridewise.study.judge import graph_of, own_score, training
 from stridewise.study.libraries import check_libraries
 from stridewise.study.limits import check_latency, fast_enough, measured
 from stridewise.study.pool import Pool, pool
+from stridewise.study.proposed import with_proposals
 from stridewise.study.result import SearchResult
 from stridewise.study.rivals import named, rivals_at
 from stridewise.study.run import Coordinator, Standing
@@ -106,7 +107,7 @@ def _searched(
         store = Store.open(folder, storage)
         stack.callback(store.close)
         store.begin(_kept(study, trains))
-        chosen = _in_order(store, found)
+        chosen = _in_order(store, with_proposals(found, graph, study, trains, store))
         if trains and study.limits.max_latency is not None:
             chosen = _fast(trains, chosen, store, study.limits.max_latency, graph.model)
         _subfolder(folder, CHECKPOINTS)

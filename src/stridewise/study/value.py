@@ -6,6 +6,7 @@ The command line's options are made from the fields here, so that a name, its he
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields, replace
 from difflib import get_close_matches
@@ -39,6 +40,7 @@ Kind: TypeAlias = Literal[
 AIMS = ("curve", "best", "cheapest")
 COSTS = ("macs", "latency", "memory")
 MOVES = ("strides", "scale", "width", "block")
+PROPOSALS = ("learned",)
 TASKS = ("classify", "segment", "detect")
 
 
@@ -98,7 +100,8 @@ class Limits:
 class Moves:
     """What may change. kinds: where the network steps, how large its pictures are, how wide, deep or fine it is, and a
     step moved from a 1x1 that reads a quarter to the 3x3 beside it; slots, sites: where steps may stand, as for
-    `front`. plans: these instead of a choice from the front.
+    `front`. propose: "learned", a plan that gradient descent finds (docs/learned.md). plans: these instead of a choice
+    from the front.
 
     >>> sw.Moves(kinds=("strides",)).kinds
     ('strides',)
@@ -113,6 +116,12 @@ class Moves:
     slots: bool | None = field(
         default=None,
         metadata=_as("--slots/--no-slots", "flag", "Also step between modules. [default: where it steps there today]"),
+    )
+    propose: tuple[str, ...] = field(
+        default=(),
+        metadata=_as(
+            "--propose", "words", "One plan more: learned, by gradient descent in a training.", choices=PROPOSALS
+        ),
     )
     sites: tuple[str, ...] | None = None
     plans: tuple[Plan, ...] | None = None
@@ -143,11 +152,13 @@ class Budget:
     )
 
     def __post_init__(self) -> None:
-        if min(self.epochs, self.seeds, self.finalists) < 1 or not 1 <= self.cost <= 1e6 or not self.timeout >= 0:
+        if min(self.epochs, self.seeds, self.finalists) < 1 or not 1 <= self.cost <= 1e6:
             raise UsageError(
-                "a study wants budget, seeds, finalists and cost from 1 and timeout from 0, not "
-                f"{self.epochs}, {self.seeds}, {self.finalists}, {self.cost:g}, {self.timeout:g}"
+                "a study wants budget, seeds, finalists and cost from 1, the cost up to 1000000, not "
+                f"{self.epochs}, {self.seeds}, {self.finalists}, {self.cost:g}"
             )
+        if not 0 <= self.timeout < math.inf:
+            raise UsageError(f"study: timeout is {self.timeout:g}: seconds are wanted, 0 for as long as it takes")
 
 
 _LONGER = {
@@ -228,19 +239,21 @@ class Study:
             ("per", self.per, COSTS),
             ("task", self.task, TASKS),
             *(("moves", kind, MOVES) for kind in self.moves.kinds),
+            *(("propose", kind, PROPOSALS) for kind in self.moves.propose),
         ):
             if value not in choices:
                 raise UsageError(f"study: no {name} '{value}': choose {', '.join(choices[:-1])} or {choices[-1]}")
         if not self.moves.kinds:
             raise UsageError(f"study: nothing may move: choose of {', '.join(MOVES)}")
-        if not self.within >= 0:
+        if not 0 <= self.within < math.inf:
             raise UsageError(f"study: within is {self.within}: what may be lost is a number from 0")
         if self.within != 1.0 and self.aim != "cheapest":
             raise UsageError(f"study: --within belongs to --aim cheapest, not to {self.aim}: leave one of them out")
         if self.unit and self.score is None:
             raise UsageError(f"study: --unit names the unit of your own --score: the score of {self.task} has its own")
-        if self.score is not None and (self.recipe or self.weights is not None):
-            names = ", ".join([*self.recipe, *(["weights"] if self.weights is not None else [])])
+        unused = [name for name in ("weights", "size") if getattr(self, name) is not None]
+        if self.score is not None and (self.recipe or unused):
+            names = ", ".join([*self.recipe, *unused])
             raise UsageError(f"search: leave {names} out: with score= your own code does the training")
         if self.score is None and self.model is not None:
             told_apart(self.recipe)
@@ -257,7 +270,9 @@ class Study:
             if name in given:
                 given[one] = given.pop(name)
         if isinstance(given.get("kinds"), str):
-            given["kinds"] = tuple(given["kinds"].split(","))
+            given["kinds"] = given["kinds"].split(",")
+        if given.get("kinds"):
+            given["kinds"] = tuple(dict.fromkeys(given["kinds"]))
         made: dict[str, Any] = {}
         for name, part in (("limits", Limits), ("moves", Moves), ("budget", Budget)):
             own = {f.name: _plain(given.pop(f.name)) for f in fields(part) if f.name in given}

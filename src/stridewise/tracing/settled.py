@@ -33,21 +33,25 @@ Shapes: TypeAlias = Mapping[str, Argument]
 Again: TypeAlias = Callable[..., Graph]
 
 _TAKING = frozenset(("slice", "split", "resize", "pad"))
-_ROUNDS = 4  # an op that is not followed leaves fewer questions behind it
+_ROUNDS = 5  # an op that is not followed leaves fewer questions behind it
 
 
 def settled(model: nn.Module, graph: Graph, again: Again, shapes: Shapes) -> Graph:
     """The graph with every size that looks like a constant settled by traces at other input sizes."""
     doubts: dict[int, str] = {}
+    more: Mapping[int, str] = {}
     twins: Sequence[Graph] = ()
-    if _has_numbers(model, graph):
-        again = partial(again, told=True)
-        graph = again(shapes)
+    numbers = _takes_numbers(model, graph)
     for _ in range(_ROUNDS):
+        if numbers and (more or has_open_cuts(graph) or has_constant_sizes(graph, _stated(model, graph))):
+            numbers, again = False, partial(again, told=True)
+            doubts, graph = {}, again(shapes)
         graph, twins = _linked(model, graph, partial(again, doubts=dict(doubts)), shapes)
         more = {node: why for node, why in doubtful(graph, twins).items() if node not in _grown_pads(model, graph)}
         if not more:
             break
+        if numbers:  # where they come from may settle it
+            continue
         doubts |= more
         graph = again(shapes, doubts=doubts)
     graph = _in_blocks(graph, twins)
@@ -72,18 +76,11 @@ def settled(model: nn.Module, graph: Graph, again: Again, shapes: Shapes) -> Gra
     return graph
 
 
-def _has_numbers(model: nn.Module, graph: Graph) -> bool:
-    """Whether some op got numbers that a forward may have worked out from sizes, and its rule would follow them."""
+def _takes_numbers(model: nn.Module, graph: Graph) -> bool:
+    """Whether an op that would follow them may get numbers that a forward of somebody's own works out from sizes."""
     taking = [n for n in graph.nodes if n.op in _TAKING or n.target == NOTHING_CUT]
     layers = [_layer_at(model, node.path) for node in taking]
-    if all(type(layer).__module__.startswith("torch.nn.") and is_own_forward(layer) for layer in layers):
-        return False
-    stated = _stated(model, graph)
-    return (
-        has_open_cuts(graph)
-        or has_constant_sizes(graph, stated)
-        or is_asking(graph, lambda path: _pads_by_itself(_layer_at(model, path)))
-    )
+    return not all(type(layer).__module__.startswith("torch.nn.") and is_own_forward(layer) for layer in layers)
 
 
 def _grown_pads(model: nn.Module, graph: Graph) -> set[int]:

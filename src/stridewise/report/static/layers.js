@@ -2,7 +2,7 @@
 
 import { beside, by, count, number, once, placeName } from "sw/format";
 import { base, layer, look, said, view } from "sw/store";
-import { html, useEffect, useMemo, useRef, useState } from "sw/ui";
+import { html, narrow, useEffect, useMemo, useRef, useState } from "sw/ui";
 
 const first = (values) => (values.length ? number(values[0]) : -1);
 const unit = (values) => beside(base.value?.scale, values);
@@ -20,7 +20,8 @@ const COLUMNS = [
   ["params", (r) => (r.params ? count(r.params) : ""), (r) => r.params],
 ];
 
-const ROW = 28; // pixels: rows are of one height, so that only those in sight are drawn
+// Pixels: rows are of one height, so that only those in sight are drawn; in a narrow window their cells wrap.
+const height = () => (narrow.value ? 122 : 28);
 const FEW = 60; // rows that are all drawn
 
 export function Layers() {
@@ -28,6 +29,7 @@ export function Layers() {
   const [sort, setSort] = look("sort", ""); // a column's name, "-" before it from the largest down
   const [stepsOnly, setStepsOnly] = look("steps", false);
   const [top, setTop] = useState(0);
+  const ROW = height();
   const column = COLUMNS.findIndex(([name]) => name === sort.replace(/^-/, ""));
   const way = sort.startsWith("-") ? -1 : 1;
   const list = useRef(null);
@@ -61,20 +63,20 @@ export function Layers() {
   return html`<div class="tools"><label>Search <input type="search" value=${text} onInput=${(e) => setText(e.target.value)} placeholder="name or op" /></label>
       <label class="check"><input type="checkbox" checked=${stepsOnly} onChange=${(e) => setStepsOnly(e.target.checked)} /> only steps</label>
       <span class="muted">${shown.length} of ${rows.length} layers</span></div>
-    <div class="scroll tall" ref=${list} tabindex="0" role="region" aria-label="Layers: arrow keys choose one" onKeyDown=${keys} onScroll=${(e) => !all && setTop(e.target.scrollTop)}><table class="layers" aria-rowcount=${shown.length + 1}>
-      <thead><tr aria-rowindex="1">${COLUMNS.map(([name], i) => html`<th scope="col" key=${name} aria-sort=${column === i ? (way > 0 ? "ascending" : "descending") : "none"}>
+    <div class="scroll tall" ref=${list} tabindex="0" role="region" aria-label="Layers: arrow keys choose one" onKeyDown=${keys} onScroll=${(e) => !all && setTop(e.target.scrollTop)}><table class="layers stack" role="table" aria-rowcount=${shown.length + 1}>
+      <thead role="rowgroup"><tr role="row" aria-rowindex="1">${COLUMNS.map(([name], i) => html`<th scope="col" role="columnheader" key=${name} aria-sort=${column === i ? (way > 0 ? "ascending" : "descending") : "none"}>
         <button type="button" onClick=${() => turn(i)}>${name}<span aria-hidden="true">${column === i ? (way > 0 ? " ↑" : " ↓") : ""}</span></button></th>`)}</tr></thead>
-      <tbody>${gap(from)}${shown.slice(from, to).map((r, i) => html`<${Row} key=${r.key} r=${r} old=${before.get(r.key)} index=${from + i + 2} chosen=${r.key === layer.value} />`)}${gap(shown.length - to)}</tbody></table></div>`;
+      <tbody role="rowgroup">${gap(from)}${shown.slice(from, to).map((r, i) => html`<${Row} key=${r.key} r=${r} old=${before.get(r.key)} index=${from + i + 2} chosen=${r.key === layer.value} />`)}${gap(shown.length - to)}</tbody></table></div>`;
 }
 
 function Row({ r, old, index, chosen }) {
-  return html`<tr aria-rowindex=${index} class=${`${chosen ? "chosen" : ""} ${r.stride.some((s) => s !== 1) ? "steps" : ""}`} onClick=${() => (layer.value = r.key)}>
+  return html`<tr role="row" aria-rowindex=${index} class=${`${chosen ? "chosen" : ""} ${r.stride.some((s) => s !== 1) ? "steps" : ""}`} onClick=${() => (layer.value = r.key)}>
     ${COLUMNS.map(([, of], i) => {
       const now = of(r);
       const then = old && of(old);
       const diff = old ? then !== now : true;
       return i
-        ? html`<td class=${diff ? "differs" : ""} title=${diff ? (old ? `was ${then || "–"}` : "new") : undefined}>${now}</td>`
-        : html`<th scope="row"><button type="button" class="link" tabindex="-1" aria-pressed=${chosen} onClick=${() => (layer.value = r.key)}>${placeName(now)}</button>${old ? "" : html` <span class="tag">new</span>`}</th>`;
+        ? html`<td role="cell" data-head=${COLUMNS[i][0]} class=${diff ? "differs" : ""} title=${diff ? (old ? `was ${then || "–"}` : "new") : undefined}>${now}</td>`
+        : html`<th scope="row" role="rowheader"><button type="button" class="link" tabindex="-1" aria-pressed=${chosen} onClick=${() => (layer.value = r.key)}>${placeName(now)}</button>${old ? "" : html` <span class="tag">new</span>`}</th>`;
     })}</tr>`;
 }

@@ -5,6 +5,7 @@ import { Chart } from "sw/chart";
 import { ticks } from "sw/chart-ticks";
 import { Coordinates } from "sw/coordinates";
 import { bytes, count, once, percent } from "sw/format";
+import { placed } from "sw/shape";
 import { look } from "sw/store";
 import { html, Twin, useState } from "sw/ui";
 
@@ -38,24 +39,40 @@ function Scatter({ study, cost, load, lit, setLit }) {
   const within = (end, way) => { const v = end + way * pad([...lows, ...highs]); return way < 0 ? (end >= 0 ? Math.max(0, v) : v) : end <= 1 ? Math.min(1, v) : v; };
   const x = { low: Math.max(0, Math.min(...costs) - pad(costs)), high: Math.max(...costs) + pad(costs), name: title, format };
   const y = { low: within(Math.min(...lows), -1), high: within(Math.max(...highs), 1), name: `${metricOf(study)} (measured, 95 % interval)`, format: (v) => percent(v, 0) };
+  // A name beside its mark, where no other name and no mark lies; else it is in the table, and said on hover.
+  const named = (X, Y) => {
+    const marks = points.map((p) => ({ x: X(of(p)) - 6, y: Y(p.accuracy.mean) - 6, wide: 12, tall: 12 }));
+    const places = (p) => { const wide = 7.4 * p.name.length; return [-16, 2, -34, 20, -52, 38].flatMap((off) => [9, -9 - wide].map((left) => ({ x: X(of(p)) + left, y: Y(p.accuracy.mean) + off, wide, tall: 15, left, off }))); };
+    return placed(points.map(places), marks);
+  };
   x.ticks = ticks(x.low, x.high, 5);
   y.ticks = ticks(y.low, y.high, 5);
-  return html`<${Chart} label=${`${metricOf(study)} against ${title}`} role="group" height=${320} x=${x} y=${y} draw=${(X, Y, box) => html`
+  return html`<${Chart} label=${`${metricOf(study)} against ${title}`} role="group" height=${320} x=${x} y=${y} draw=${(X, Y, box, names = named(X, Y)) => html`
     ${of(study.plans[0]) !== null && html`<line class="marker" x1=${X(of(study.plans[0]))} x2=${X(of(study.plans[0]))} y1=${box.top} y2=${box.bottom} />`}
-    ${points.map((p) => html`<g key=${p.name} class=${`plan ${role(study, p)} ${lit === p.name ? "lit" : ""}`} transform=${`translate(${X(of(p))},0)`} tabindex="0" role=${load ? "button" : "img"} aria-label=${`${load ? "Load " : ""}${words(study, p)}`}
+    ${points.map((p, i) => html`<g key=${p.name} class=${`plan ${role(study, p)} ${lit === p.name ? "lit" : ""}`} transform=${`translate(${X(of(p))},0)`} tabindex="0" role=${load ? "button" : "img"} aria-label=${`${load ? "Load " : ""}${words(study, p)}`}
         onPointerEnter=${() => setLit(p.name)} onPointerLeave=${() => setLit("")} onFocus=${() => setLit(p.name)} onBlur=${() => setLit("")} onClick=${() => load?.(p)} onKeyDown=${(e) => load && (e.key === "Enter" || e.key === " ") && (e.preventDefault(), load(p))}>
       <title>${words(study, p)}</title>
       ${p.accuracy.low !== null && html`<path class="interval" d=${`M0 ${Y(p.accuracy.low)}V${Y(p.accuracy.high)}M-4 ${Y(p.accuracy.low)}h8M-4 ${Y(p.accuracy.high)}h8`} />`}
-      <path class="mark-of" transform=${`translate(0,${Y(p.accuracy.mean)})`} d=${MARKS[role(study, p)]} /><text x="9" y=${Y(p.accuracy.mean) - 7}>${p.name}</text></g>`)}`} />`;
+      <path class="mark-of" transform=${`translate(0,${Y(p.accuracy.mean)})`} d=${MARKS[role(study, p)]} />${names[i] && html`<text x=${names[i].left} y=${Y(p.accuracy.mean) + names[i].off + 11}>${p.name}</text>`}</g>`)}`} />`;
 }
 
 function Plans({ study, load, lit, setLit }) {
   const base = study.plans[0].macs.value;
-  const heads = ["plan", "multiply-adds", "", metricOf(study), "95 % interval", "epochs", "seeds", "latency", "peak memory", "steps"];
-  return html`<div class="scroll" tabindex="0" role="region" aria-label="Every plan of the shortlist"><table class="plans"><thead><tr>${heads.map((h, i) => html`<th scope="col" key=${i}>${h}</th>`)}</tr></thead>
-    <tbody>${study.plans.map((p) => html`<tr key=${p.name} class=${`${p.name === study.recommended.plan ? "chosen" : ""} ${lit === p.name ? "lit" : ""}`} onPointerEnter=${() => setLit(p.name)} onPointerLeave=${() => setLit("")}>
-      <th scope="row">${load ? html`<button type="button" class="link" title="Load this plan" onClick=${() => load(p)}>${p.name}</button>` : p.name}</th>
-      ${[count(p.macs.value), `${(p.macs.value / base).toFixed(2)}×`, p.accuracy ? percent(p.accuracy.mean) : p.error ? "failed" : "", interval(p.accuracy), p.accuracy ? p.budget : "", p.accuracy?.seeds ?? "", p.latency ? `${p.latency.ratio.toFixed(2)}×` : "", bytes(p.peak_activation_bytes.value), p.steps].map((cell, i) => html`<td key=${i} class=${i === 8 ? "wrap" : ""}>${cell}</td>`)}</tr>`)}</tbody></table></div>`;
+  const columns = [
+    ["multiply-adds", (p) => count(p.macs.value)],
+    ["of the default", (p) => `${(p.macs.value / base).toFixed(2)}×`],
+    [metricOf(study), (p) => (p.accuracy ? percent(p.accuracy.mean) : p.error ? "failed" : "")],
+    ["95 % interval", (p) => interval(p.accuracy)],
+    ["epochs", (p) => (p.accuracy ? p.budget : "")],
+    ["seeds", (p) => p.accuracy?.seeds ?? ""],
+    ["latency", (p) => (p.latency ? `${p.latency.ratio.toFixed(2)}×` : "")],
+    ["peak memory", (p) => bytes(p.peak_activation_bytes.value)],
+    ["steps", (p) => p.steps],
+  ].filter(([, of]) => study.plans.some((p) => of(p) !== ""));
+  return html`<div class="scroll" tabindex="0" role="region" aria-label="Every plan of the shortlist"><table class="plans stack" role="table"><thead role="rowgroup"><tr role="row">${["plan", ...columns.map(([head]) => head)].map((head) => html`<th scope="col" role="columnheader" key=${head}>${head}</th>`)}</tr></thead>
+    <tbody role="rowgroup">${study.plans.map((p) => html`<tr role="row" key=${p.name} class=${`${p.name === study.recommended.plan ? "chosen" : ""} ${lit === p.name ? "lit" : ""}`} onPointerEnter=${() => setLit(p.name)} onPointerLeave=${() => setLit("")}>
+      <th scope="row" role="rowheader">${load ? html`<button type="button" class="link" title="Load this plan" onClick=${() => load(p)}>${p.name}</button>` : p.name}</th>
+      ${columns.map(([head, of]) => html`<td role="cell" key=${head} data-head=${head} class=${head === "steps" ? "wrap" : ""}>${of(p)}</td>`)}</tr>`)}</tbody></table></div>`;
 }
 
 function CostFront({ study }) {

@@ -23,9 +23,9 @@ export const Term = ({ is, children }) => html`<abbr class="term" title=${GLOSSA
 
 // A chart's numbers as a table, folded away until wanted.
 export const Twin = ({ label, heads, rows }) => html`
-  <details class="twin"><summary>${label}</summary><div class="scroll" tabindex="0" role="region" aria-label=${label}><table>
-    <thead><tr>${heads.map((head) => html`<th scope="col">${head}</th>`)}</tr></thead>
-    <tbody>${rows.map((row) => html`<tr>${row.map((cell, i) => (i ? html`<td>${cell}</td>` : html`<th scope="row">${cell}</th>`))}</tr>`)}</tbody>
+  <details class="twin"><summary>${label}</summary><div class="scroll" tabindex="0" role="region" aria-label=${label}><table class="stack" role="table">
+    <thead role="rowgroup"><tr role="row">${heads.map((head) => html`<th scope="col" role="columnheader">${head}</th>`)}</tr></thead>
+    <tbody role="rowgroup">${rows.map((row) => html`<tr role="row">${row.map((cell, i) => (i ? html`<td role="cell" data-head=${heads[i]}>${cell}</td>` : html`<th scope="row" role="rowheader">${cell}</th>`))}</tr>`)}</tbody>
   </table></div></details>`;
 
 // What went wrong: the place, the reason, one fix. "where: reason. fix" is how every message here is written.
@@ -47,6 +47,11 @@ export function NumberField({ value, token, onCommit, ...rest }) {
   useEffect(() => setText(String(value)), [value, token]);
   return html`<input type="number" ...${rest} value=${text} onInput=${(e) => setText(e.target.value)} onChange=${(e) => e.target.value !== "" && e.target.value >= Number(rest.min ?? 1) && onCommit(Number(e.target.value))} />`;
 }
+
+// Whether the window is so narrow that tables set their cells below each other.
+const query = matchMedia("(max-width: 720px)");
+export const narrow = signal(query.matches);
+query.addEventListener("change", () => (narrow.value = query.matches));
 
 // The width of an element, kept as it changes.
 export function useWidth(start = 600) {

@@ -1,0 +1,59 @@
+"""The plan that gradient descent proposes: strides learned in one training, rounded, costed exactly, as one candidate.
+
+It has no privilege: it is trained and judged as the others are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from stridewise.errors import PlanError, UsageError
+from stridewise.ir import Graph
+from stridewise.plans import Plan
+from stridewise.study.candidates import Candidate, candidate
+from stridewise.study.pool import Pool, keeps_limits
+from stridewise.study.store import Store
+from stridewise.study.training import TrainScore
+from stridewise.study.value import Study
+from stridewise.tasks.recipe import Recipe
+
+_NOTE = "learned plan"
+
+
+def with_proposals(found: Pool, graph: Graph, study: Study, trains: TrainScore | None, store: Store) -> Pool:
+    """The pool and what `study.moves.propose` asks for beside it; learned once a study, in a training that resumes.
+
+    A plan that breaks a limit, does not serve or is there already is left out. Raises: UsageError where nothing can be
+    learned, PlanError where the network does not permit it.
+    """
+    if "learned" not in study.moves.propose:
+        return found
+    if trains is None or trains.name != "classify":
+        raise UsageError("search: --propose learned is for classifiers: other heads read whole strides")
+    text: str | None = store.note(_NOTE)
+    if text is None:
+        from stridewise.tasks.learned import learned_strides
+
+        task, recipe = trains.task, trains.recipe or Recipe()
+        try:
+            net, _ = learned_strides(
+                task,
+                trains.model,
+                trains.splits,
+                recipe=recipe,
+                epochs=study.budget.epochs,
+                checkpoint=store.folder / "learned.ckpt",
+            )
+        except PlanError as error:
+            raise PlanError(f"--propose learned: {error}") from error
+        text = net.plan().to_toml()
+        store.keep_note(_NOTE, text)
+    plan = Plan.from_toml(text)
+    added = candidate(graph, plan, "learned", "learned")
+    if not plan or any(plan == other.plan for other in found.chosen) or trains.refusal(plan):
+        return found
+    return replace(found, chosen=(*found.chosen, _within(added, found)))
+
+
+def _within(added: Candidate, found: Pool) -> Candidate:
+    return replace(added, within=keeps_limits(added, found.front.limits))
