@@ -374,3 +374,22 @@ def test_a_job_that_ends_while_it_is_told_is_told_again(client: TestClient, monk
 
     monkeypatch.setattr(Job, "to_json", slowly)
     assert '"state": "done"' in client.get(f"/api/jobs/{job['id']}/events").text
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"changes": {"+layers.3": "16", "+layers.6": "16"}},
+        {"changes": {"+layers.3": "1"}, "keep_weights": True},
+        {"changes": {}, "output_stride": 64},
+    ],
+)
+def test_what_is_offered_instead_works_and_costs_what_is_said(asked: dict[str, Any], bench: Workbench):
+    studied = bench.find(0).wait()
+    with pytest.raises(PlanError):
+        studied.what_if(asked)
+    found = studied.offers(asked)
+    assert 1 <= len(found) <= 5
+    assert found == studied.offers(asked)
+    for offer in found:
+        assert studied.what_if(offer["request"])["totals"]["macs"] == offer["macs"]

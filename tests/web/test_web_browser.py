@@ -104,8 +104,28 @@ def test_an_impossible_wish_is_one_card_and_the_page_works_on(page: Any, address
     card.wait_for()
     assert "larger than the map" in card.inner_text() or "fit" in card.inner_text()
     assert page.locator("#ladder .rise").count() == 2
-    card.get_by_role("button").click()
+    card.get_by_role("button", name="Close").click()
     assert page.locator(".card.error").count() == 0
+
+
+def test_a_refusal_offers_what_works_and_a_click_applies_it(page: Any, address: str):
+    opened(page, address)
+    page.heard.allowed.append("422")
+    page.locator("#ladder .rise").first.focus()
+    page.locator("#step-0").fill("16")
+    answered(page, lambda: page.locator("#step-0").press("Tab"))
+    page.locator("#ladder .rise").last.focus()
+    page.locator("#step-0").fill("16")
+    page.locator("#step-0").press("Tab")
+    offers = page.locator(".offers button")
+    offers.first.wait_for()
+    assert 1 <= offers.count() <= 5
+    assert "multiply-adds" in offers.first.inner_text()
+    before = fact(page, "multiply-adds")
+    assert all(before.split()[0] not in text for text in offers.all_inner_texts())  # none is what is there
+    answered(page, offers.first.click)
+    until(page, lambda: page.locator(".card.error").count() == 0)
+    assert fact(page, "multiply-adds") != before
 
 
 def test_a_network_that_cannot_be_opened_leaves_the_other_one_usable(page: Any, address: str):

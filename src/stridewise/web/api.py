@@ -55,6 +55,11 @@ class Api:
             Route("/api/network/{number:int}", self.network),
             Route("/api/what-if", self._posted(self._what_if), methods=["POST"]),
             Route("/api/findings", self._posted(lambda asked: self._studied(asked).rules(asked)), methods=["POST"]),
+            Route(
+                "/api/offers",
+                self._posted(lambda asked: {"offers": self._studied(asked).offers(asked)}),
+                methods=["POST"],
+            ),
             Route("/api/export", self._posted(self._export), methods=["POST"]),
             Route("/api/request", self._posted(lambda asked: self._studied(asked).requested(asked)), methods=["POST"]),
             Route("/api/plan", self._posted(lambda asked: self._studied(asked).opened(asked)), methods=["POST"]),

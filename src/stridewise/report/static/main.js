@@ -5,6 +5,7 @@ import { Consequences } from "sw/consequences";
 import { Header } from "sw/header";
 import { Ladder } from "sw/ladder";
 import { File } from "sw/file";
+import { count, placeName } from "sw/format";
 import { reattach } from "sw/jobs";
 import { lost } from "sw/net";
 import { beat, watch } from "sw/pulse";
@@ -12,8 +13,13 @@ import { Rooms } from "sw/rooms";
 import { Stage } from "sw/stage";
 import { Tasks } from "sw/tasks";
 import { begin, openNetwork } from "sw/opening";
-import { base, busy, data, errors, forgive, kinds, live, networks, said, toast } from "sw/store";
+import { base, busy, data, errors, forgive, kinds, live, networks, offers, said, take, toast } from "sw/store";
 import { ErrorCard, html, render } from "sw/ui";
+
+// What does work instead of what was refused: a click applies it.
+function Offers({ of }) {
+  return of.length > 0 && html`<p class="offers">What works instead: ${of.map((one) => html`<button type="button" class="small" key=${one.said} onClick=${() => take(one)}>${placeName(one.said)} <span class="muted">${count(one.macs)} multiply-adds</span></button> `)}</p>`;
+}
 
 function Waiting() {
   return html`<div class="waiting" aria-busy="true"><div class="pulse" aria-hidden="true"></div><p>${busy.value || "one moment …"}</p></div>`;
@@ -36,7 +42,7 @@ function Page() {
   return html`
     ${!sheet && html`<a class="skip" href="#ladder" onClick=${skip}>Skip to the stride ladder</a>`}
     <${Header} />
-    <div class="errors">${lost.value && html`<${ErrorCard} key="lost" text=${`The connection is lost: ${lost.value}`} fix=${html`<button type="button" class="small" onClick=${beat}>look now</button>`} />`}${errors.value.map((text) => html`<${ErrorCard} key=${text} text=${text} onClose=${() => forgive(text)} />`)}</div>
+    <div class="errors">${lost.value && html`<${ErrorCard} key="lost" text=${`The connection is lost: ${lost.value}`} fix=${html`<button type="button" class="small" onClick=${beat}>look now</button>`} />`}${errors.value.map((text) => html`<${ErrorCard} key=${text} text=${text} fix=${html`<${Offers} of=${offers.value[text] ?? []} />`} onClose=${() => forgive(text)} />`)}</div>
     <p class="unseen" aria-live="polite" id="said">${said.value}</p>
     ${toast.value && html`<p class="toast" aria-hidden="true">${toast.value}</p>`}
     ${live && ready && !busy.value && html`<${Tasks} />`}

@@ -59,6 +59,22 @@ export function complain(error) {
   if (!(error instanceof Refused)) console.error(error);
   const text = String(error.message ?? error).replaceAll("--keep-weights", "‘keep trained weights’");
   errors.value = [...errors.value.filter((e) => e !== text), text].slice(-3);
+  return text;
+}
+
+// By the text of a refusal the requests nearest to it that do work, each tried by the server.
+export const offers = signal({});
+async function offer(text, asked) {
+  try {
+    const found = (await post("/api/offers", { network: network.value, ...asked, now: request(now.value) })).offers;
+    if (errors.value.includes(text)) offers.value = { [text]: found };
+  } catch {
+    // the card stands without them
+  }
+}
+export async function take({ request: asked }) {
+  const wishes = "output_stride" in asked ? await read(asked, "/api/request") : wishesOf(asked);
+  if (wishes && (await change(wishes))) errors.value = [];
 }
 export const forgive = (text) => (errors.value = errors.value.filter((e) => e !== text));
 
@@ -104,7 +120,8 @@ async function drain() {
       });
       resolve(true);
     } catch (error) {
-      complain(error);
+      const text = complain(error);
+      if (commit && error instanceof Refused && !(error instanceof Lost)) offer(text, request(changes));
       resolve(false);
     }
   }
@@ -149,7 +166,8 @@ export async function read(asked, path = "/api/plan") {
   try {
     return wishesOf(await post(path, { network: network.value, ...asked }));
   } catch (error) {
-    complain(error);
+    const text = complain(error);
+    if ("output_stride" in asked && !(error instanceof Lost)) offer(text, asked);
     return null;
   }
 }
