@@ -87,11 +87,12 @@ def maps_of(model: Network, shape: Sequence[int]) -> dict[str, tuple[int, ...]]:
     return found
 
 
-def runs(model: nn.Module, shape: Sequence[int]) -> bool:
-    """Whether the network takes an input of this shape: gives numbers out, which a mean over no positions is not."""
+def runs(model: Network, shape: Sequence[int]) -> bool:
+    """Whether the network takes an input of this shape, with positions in every map."""
     try:
+        x = torch.rand(1, *shape, dtype=torch.float64)
         with torch.no_grad():
-            return bool(model(torch.rand(1, *shape, dtype=torch.float64)).isfinite().any())
+            return all((x := step(x)).numel() > 0 for step in model.steps)
     except (RuntimeError, ValueError, IndexError):
         return False
 
@@ -245,7 +246,7 @@ def control(asked: Any, stated: Fields, shape: Sequence[int]) -> bool:
     return False
 
 
-def tried(model: nn.Module, shape: Sequence[int]) -> tuple[int | None, ...]:
+def tried(model: Network, shape: Sequence[int]) -> tuple[int | None, ...]:
     """The smallest input by trying: along each axis with the others as they are; where all of them together fail, the
     smallest number that works on every axis at once."""
     channels, *sizes = shape

@@ -12,7 +12,8 @@ import pytest
 
 from stridewise.cli import main
 from stridewise.errors import PlanError, StridewiseError
-from stridewise.files import staging, whole, write_bytes, write_text
+from stridewise.files import read_bytes, staging, whole, write_bytes, write_text
+from stridewise.plans import Plan
 
 
 def names(folder):
@@ -156,3 +157,24 @@ def test_debug_behind_two_dashes_is_an_argument(capsys):
         main(["show", "--", "--debug"])
     assert stop.value.code in (1, 2)
     assert "--debug" in capsys.readouterr().err
+
+
+class TestReading:
+    def test_what_has_no_end_or_no_writer_is_refused_at_once(self, tmp_path):
+        os.mkfifo(tmp_path / "pipe.toml")
+        with pytest.raises(OSError, match="a pipe that nobody writes to"):
+            read_bytes(tmp_path / "pipe.toml")
+        with pytest.raises(OSError, match="larger than 1 MiB"):
+            read_bytes("/dev/zero", 1 << 20)
+        with pytest.raises(PlanError, match=r"pipe.toml: not a readable plan: a pipe that nobody writes to"):
+            Plan.read(tmp_path / "pipe.toml")
+
+    def test_a_pipe_is_read_to_its_end_however_late_it_comes(self, tmp_path):
+        out, into = os.pipe()
+        writer = threading.Timer(0.05, lambda: (os.write(into, b"late"), os.close(into)))
+        writer.start()
+        try:
+            assert read_bytes(f"/dev/fd/{out}") == b"late"
+        finally:
+            writer.join()
+            os.close(out)

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from stridewise.ops.registry import Op as Op
     from stridewise.ops.registry import register as register
     from stridewise.plans import Plan as Plan
+    from stridewise.showing.beside import beside as beside
     from stridewise.showing.show import Report as Report
     from stridewise.showing.show import show as show
     from stridewise.shown import figure as figure
@@ -69,6 +70,7 @@ _ROOMS = {
     "cells": "stridewise.analyses.places",
     "map_points": "stridewise.analyses.places",
     "show": "stridewise.showing.show",
+    "beside": "stridewise.showing.beside",
     "apply": "stridewise.api",
     "plan": "stridewise.api",
     "code": "stridewise.api",

@@ -1,4 +1,5 @@
-"""Output files: written whole or not at all where that can be, and straight into pipes, devices and the like.
+"""Output files: written whole or not at all where that can be, and straight into pipes, devices and the like; and small
+input files, read with an end in sight.
 
 A regular file is written beside its place and renamed onto it, with the mode it had (a new one: what the umask leaves).
 A symbolic link stays, and the file it leads to is replaced. A rename onto anything else would put a file in the place
@@ -54,6 +55,30 @@ def is_file(path: str | Path) -> bool:
         return Path(path).is_file()
     except OSError:
         return False
+
+
+def read_bytes(path: str | Path, most: int = 64 << 20) -> bytes:
+    """The content of a file, or of a pipe that somebody writes to. Raises: OSError, also where there are more than
+    `most` bytes (`/dev/zero` has no end), or a pipe without a writer, which would be waited for without end."""
+    found = bytearray()
+    with open(path, "rb", buffering=0, opener=_at_once) as file:
+        while len(found) <= most:
+            part = file.read(1 << 20)
+            if part is None:  # a pipe whose writer has nothing yet
+                os.set_blocking(file.fileno(), True)
+                continue
+            if not part:
+                break
+            found += part
+        if not found and stat.S_ISFIFO(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EPIPE, "a pipe that nobody writes to")
+    if len(found) > most:
+        raise OSError(errno.EFBIG, f"larger than {most >> 20} MiB")
+    return bytes(found)
+
+
+def _at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def write_bytes(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from stridewise.errors import PlanError, once
-from stridewise.files import write_text
+from stridewise.files import read_bytes, write_text
 from stridewise.report.document import Document, Table
 from stridewise.shown import Shown
 
@@ -122,7 +122,7 @@ class Plan(Shown):
     def read(path: str | Path) -> Plan:
         """The plan in a file. Raises PlanError naming the key that is unknown or wrong."""
         try:
-            text = Path(path).read_text(encoding="utf-8")
+            text = read_bytes(path).decode("utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise PlanError(f"{path}: not a readable plan: {getattr(error, 'strerror', None) or error}") from error
         return Plan.from_toml(text, str(path))

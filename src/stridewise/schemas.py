@@ -78,7 +78,7 @@ _LAYER = _whole(
     },
     {"scaled": _SCALED},
 )
-_VIEW = {
+_SEEN = {
     "totals": _open(
         {
             "macs": _WHOLE,
@@ -104,8 +104,8 @@ _VIEW = {
         )
     ),
     "layers": _many(_LAYER),
-    "findings": _many(_FINDING),
 }
+_VIEW = {**_SEEN, "findings": _many(_FINDING)}
 _SETTING = _open({}, {"stride": _SIZES, "was": _SIZES, "downsample": _TEXT, "filter": _WHOLE, "border": _TEXT})
 _CERTIFICATE = _whole({"exact": _YES, "means": _many(_TEXT), "phase": _SIZES, "reasons": _many(_TEXT)})
 _POINT = _open(
@@ -167,6 +167,14 @@ _MAYBE_SIZES = _many(_maybe(_WHOLE))
 # name -> (how an object of it is closed, fields, fields that may be missing)
 _TABLE: dict[str, tuple[Callable[..., Schema], Mapping[str, Schema], Mapping[str, Schema]]] = {
     "show": (_open, *_SHOW),
+    "beside": (
+        _whole,
+        {
+            "models": _many(_open({"model": _TEXT, "input": _by_name(_SIZES), **_SEEN})),
+            "pairs": _many(_whole({"layers": _many(_maybe(_WHOLE)), "differs": _many(_TEXT)})),
+        },
+        {"scale": _SCALE},
+    ),
     "check": (_whole, {"model": _TEXT, "findings": _many(_FINDING)}, {}),
     "sizes": (
         _whole,

@@ -211,3 +211,23 @@ def test_yolo_polygons_become_boxes_or_masks(build: Build) -> None:
     assert (mask.load()[2:10, 3:12] == 2).all()
     assert (mask.load() == 2).sum() == 8 * 9
     assert [d.reason for d in dataset.report.dropped] == ["without a polygon"]
+
+
+def test_difficult_objects_of_voc_are_regions_to_ignore(build: Build) -> None:
+    root = build("voc")
+    plain = {sample.name: sample.boxes for sample in open_dataset(root, "detect").samples}
+    for path in (root / "Annotations").iterdir():
+        path.write_text(path.read_text().replace("</name>", "</name><difficult>1</difficult>", 1))
+    dataset = open_dataset(root, "detect")
+    marked = 0
+    for sample in dataset.samples:
+        before, boxes = plain[sample.name], sample.boxes
+        assert before is not None
+        assert boxes is not None
+        assert boxes.corners.tolist() == before.corners[1:].tolist()
+        if len(before):
+            assert boxes.ignored is not None
+            assert boxes.ignored.corners.tolist() == before.corners[:1].tolist()
+            assert boxes.ignored.classes.tolist() == before.classes[:1].tolist()
+            marked += 1
+    assert f"{marked} boxes: marked difficult: nothing counts there" in str(dataset.report)

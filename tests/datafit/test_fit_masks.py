@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from stridewise.data import IGNORE
-from stridewise.datafit.masks import MaskTotals, _widened, boundary, boundary_f1, components, rounded
+from stridewise.datafit.masks import (
+    MaskTotals,
+    _widened,
+    boundary,
+    boundary_f1,
+    boundary_tolerance,
+    components,
+    rounded,
+)
 
 ndimage = pytest.importorskip("scipy.ndimage")
 
@@ -103,9 +111,10 @@ def test_a_boundary_has_another_class_beside_it(mask: np.ndarray) -> None:
 @settings(max_examples=80, deadline=None)
 @given(st.lists(masks, min_size=1, max_size=3), stride)
 def test_totals_are_sums_over_pictures(drawn: list[np.ndarray], step: tuple[int, int]) -> None:
-    totals = MaskTotals([step, (1, 1)], CLASSES)
+    totals, later = (MaskTotals([step, (1, 1)], CLASSES) for _ in range(2))
     for number, mask in enumerate(drawn):
-        totals.add(f"p{number}", mask)
+        (later if number else totals).add(f"p{number}", mask)
+    totals.merge(later)
     row, identity = totals.rows()
     pairs = [(mask, rounded_by_loop(mask, step)) for mask in drawn]
     ious, lost = [], Counter[str]()
@@ -121,9 +130,23 @@ def test_totals_are_sums_over_pictures(drawn: list[np.ndarray], step: tuple[int,
         assert figures.vanished == (pytest.approx(len(gone) / len(regions)) if regions else None)
     assert row.miou == pytest.approx(np.mean(ious) if ious else 0.0)
     assert {entry.name: entry.count for entry in row.lost} == dict(lost)
+    met = [boundary_f1(boundary(a), boundary(b), boundary_tolerance(a.shape)) for a, b in pairs]
+    some = [f1 for f1 in met if f1 is not None]
+    assert row.boundary_f1 == (float(np.mean(some)) if some else None)
     assert identity.miou == (1.0 if ious else 0.0)
     assert identity.boundary_f1 in (1.0, None)
     assert not identity.vanished
+
+
+def test_a_stride_says_the_same_beside_finer_ones_and_alone() -> None:
+    rng, steps = np.random.default_rng(3), [(16, 16), (8, 4), (6, 6), (4, 4), (2, 2), (1, 1)]
+    together, alone = MaskTotals(steps, CLASSES), [MaskTotals([step], CLASSES) for step in steps]
+    for number in range(6):
+        mask = np.kron(rng.integers(0, 3, (9, 11)), np.ones((5, 5), int)).astype(np.uint8)[3:, 2:]
+        mask[rng.random(mask.shape) < 0.03 * number] = IGNORE
+        for totals in (together, *alone):
+            totals.add(f"p{number}", mask)
+    assert together.rows() == tuple(totals.rows()[0] for totals in alone)
 
 
 def test_finer_strides_keep_more_in_the_mean() -> None:

@@ -38,6 +38,8 @@ def test_weights_under_a_plan_that_keeps_them_begin_where_they_were(tmp_path):
     weights = tmp_path / "first" / "model.safetensors"
     kept = sw.train("classify", Normed, data=data, plan=plan, epochs=0, weights=weights)
     assert kept.accuracy > 0.7  # chance is 0.25
+    assert "as it is (not trained here) on" in str(kept)
+    assert "epoch" not in str(kept)
     assert any("2 batch norms were measured anew" in note for note in kept.notes)
     tuned = sw.train("classify", Normed, data=data, plan=plan, epochs=2, batch=32, rate=2e-3, weights=weights)
     assert tuned.accuracy >= kept.accuracy - 0.05

@@ -83,6 +83,7 @@ STEPS = {
     "a part": lambda y, _: y.split(3, 2)[0],
     "last": lambda y, _: y[..., -8:],
     "last, all of them here": lambda y, _: y[..., -9:],
+    "first, by number": lambda y, _: y.narrow(3, 0, 8),
     "first, all of them here": lambda y, _: y[..., :7, :8],
     "crop to another": lambda y, skip: y + skip[..., : y.shape[2], : y.shape[3]],
     "centred": centred,
@@ -164,6 +165,20 @@ def test_only_networks_that_work_with_sizes_are_asked_where_their_numbers_come_f
     assert len(ran) == 1
     trace(Plain(lambda y: y[..., : y.shape[3] // 2]), (2, 15, 17))
     assert len(ran) == 1 + 3  # once more with numbers that know where they come from, and at another size
+
+
+def test_blocks_of_a_map_with_one_channel_become_channels():
+    class Depth(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv1d(2, 1, 3, 1, 1)
+
+        def forward(self, x):
+            x = self.conv(x)
+            return x.view(1, 1, x.shape[2] // 2, 2).permute(0, 1, 3, 2).reshape(1, 2, x.shape[2] // 2)
+
+    graph = trace(Depth(), (2, 12))
+    assert grid_sizes(graph, (20,))[graph.tensors[graph.outputs[0]].grid] == (10,)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,6 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 from stridewise.analyses.cost import peak_bytes
@@ -20,6 +19,7 @@ from stridewise.analyses.sizes import name_of
 from stridewise.analyses.state import State
 from stridewise.axis import AxisMap, Transposed, Window
 from stridewise.errors import UsageError
+from stridewise.files import read_bytes
 from stridewise.findings import Finding
 from stridewise.ir import Graph, Node
 
@@ -91,7 +91,7 @@ def target_of(name: str) -> Target:
     """The target of a name, or of a person's own .toml file. Raises: UsageError naming the near ones, or the key."""
     if name.endswith(".toml"):
         try:
-            text = Path(name).read_text(encoding="utf-8")
+            text = read_bytes(name).decode("utf-8")
         except (OSError, UnicodeDecodeError) as error:
             why = getattr(error, "strerror", None) or error
             raise UsageError(f"{name}: not a readable target: {why}") from error

@@ -108,7 +108,10 @@ class Builder:
             facts = [*facts, *[(None, None)] * (len(outs) - len(facts))]
         values, made = [], []
         first = operands[0] if operands else None
-        loose = reading.loose or any(v.loose for v in operands)
+        loose = reading.loose
+        for operand in operands:
+            if operand.loose:
+                loose = True
         for (shape, itemsize, alias), (dims, grid) in zip(outs, facts, strict=False):
             still = first is not None and first.spread and (dims is first.dims or _is_pointwise(op, operands))
             if onnx and dims is not None:

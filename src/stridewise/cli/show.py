@@ -17,6 +17,7 @@ from stridewise.cli.arguments import (
     tell,
     write_page,
 )
+from stridewise.errors import UsageError
 
 if TYPE_CHECKING:
     from stridewise.report.scale import Scale
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 @opaque_option
 @force_option
 @click.option("--plan", "plans", multiple=True, metavar="FILE", help="A plan (TOML) to set beside; repeatable.")
+@click.option("--beside", "other", metavar="MODEL", help="Another model to set beside: rows aligned, what differs.")
 @click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="Pictures at once, for the costs.")
 @click.option("--train", is_flag=True, help="Also the memory that backward keeps.")
 @scale_options
@@ -44,6 +46,7 @@ def command(
     opaque: tuple[str, ...],
     plans: tuple[str, ...],
     force: bool,
+    other: str | None,
     batch: int,
     train: bool,
     scale: "Scale | None",
@@ -54,10 +57,21 @@ def command(
     svg: Path | None,
 ) -> None:
     """Parse, show, print."""
-    from stridewise.showing.show import show
+    from stridewise.showing.beside import Beside, beside
+    from stridewise.showing.show import Report, show
 
+    if other is not None and plans:
+        raise UsageError("--beside and --plan: one at a time; write the plan onto the network first (set ... -o FILE)")
     named = read_plans(plans, force)
-    report = show(open_model(model, inputs, trust, opaque), named, batch=batch, train=train, scale=scale)
+    graph = open_model(model, inputs, trust, opaque)
+    report: Report | Beside
+    if other is None:
+        report = show(graph, named, batch=batch, train=train, scale=scale)
+    else:
+        second = open_model(other, inputs, trust, opaque)
+        report = beside(
+            graph, second, names=[Path(m).name for m in (model, other)], batch=batch, train=train, scale=scale
+        )
     for path, make in ((html, report.to_html), (svg, report.to_svg)):
         if path is not None:
             write_page(path, make())

@@ -1,5 +1,6 @@
 """A picture as an array of numbers, from a file, a PIL image, an array or a built-in; bounded, and turned upright."""
 
+import errno
 import io
 import warnings
 from collections.abc import Callable, Sequence
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stridewise.errors import DataError, LoadError, UsageError
+from stridewise.files import read_bytes
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -119,18 +121,22 @@ def _builtin(name: str) -> NDArray[Any]:
 
 def _content(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
-            content = file.read(_LARGEST_FILE + 1)
+        return read_bytes(path, _LARGEST_FILE)
     except OSError as error:
+        if error.errno == errno.EFBIG:
+            raise LoadError(_too_large(path)) from error
         raise LoadError(f"{path}: {error.strerror}: name a picture file or one of {', '.join(BUILTIN)}") from error
-    return content
+
+
+def _too_large(where: object) -> str:
+    return f"{where}: larger than {_LARGEST_FILE >> 20} MiB: take a smaller picture"
 
 
 def _from_file(content: bytes, where: str, read: Callable[[Any, str], Pixels] | None = None) -> Pixels:
     from PIL import Image, UnidentifiedImageError
 
     if len(content) > _LARGEST_FILE:
-        raise LoadError(f"{where}: larger than {_LARGEST_FILE >> 20} MiB: take a smaller picture")
+        raise LoadError(_too_large(where))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit below is lower

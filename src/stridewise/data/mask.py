@@ -72,14 +72,15 @@ class Mask:
             raise PictureError(self.name, "a mask file of unknown classes")
         raw = raw_codes(self, coloured=codes.coloured)
         table = _table(codes)
-        found = table[np.clip(raw, -1, len(table) - 1)]  # the last entry of an id table is no id: unknown
+        # The last entry of an id table is no id: unknown. A byte cannot lie outside.
+        found = table[raw if raw.dtype == np.uint8 else np.clip(raw, -1, len(table) - 1)]
         if (found == _UNKNOWN).any():
             strange = np.unique(raw[found == _UNKNOWN])[:3]
             raise PictureError(self.name, _unknown(strange, coloured=codes.coloured))
         return found.astype(np.uint8)
 
 
-def raw_codes(mask: Mask, *, coloured: bool) -> npt.NDArray[np.int32]:
+def raw_codes(mask: Mask, *, coloured: bool) -> npt.NDArray[np.int32] | Bytes:
     """What the file holds at every pixel, (height, width): ids, or 0xRRGGBB. Raises: PictureError."""
     if isinstance(mask.source, Grid):
         return np.round(mask.source.load()[..., 0]).astype(np.int32)
@@ -96,7 +97,7 @@ def raw_codes(mask: Mask, *, coloured: bool) -> npt.NDArray[np.int32]:
                 mask.name, "a coloured mask where ids were expected: give `R G B name` lines in classes.txt"
             )
         pixels = pixels[:, :, 0]
-    return pixels.astype(np.int32)
+    return pixels if pixels.dtype == np.uint8 else pixels.astype(np.int32)
 
 
 @lru_cache(maxsize=4)

@@ -1,6 +1,7 @@
 """Pascal VOC XML: `Annotations/*.xml` beside `JPEGImages/`, splits in `ImageSets/Main/{train,val,test}.txt`.
 
 Source: the VOC development kit; corners count pixels from 1 and include the last one, so x0 = xmin - 1 and x1 = xmax.
+Objects marked difficult are no objects, as in the kit's own evaluation: nothing counts there.
 """
 
 from collections.abc import Iterable
@@ -98,25 +99,30 @@ def _sample(
     header = readable_header(picture, tally)
     if header is None:
         return None
-    rows = np.array(_rows(tree.findall("object"), index, name_in(root, path), tally), np.float64).reshape(-1, 5)
+    rows = np.array(_rows(tree.findall("object"), index, name_in(root, path), tally), np.float64).reshape(-1, 6)
     written_size = tuple(tree.findtext(f"size/{side}") for side in ("height", "width"))
     if header.orientation >= 5 and written_size == tuple(map(str, header.stored)) != tuple(map(str, header.size)):
         tally.change("picture", "with boxes drawn on the stored rows: they are turned with it", picture.name)
         rows[:, :4] = turned_corners(rows[:, :4], header.stored, header.orientation)
-    boxes = clean_boxes(rows.tolist(), header.size, picture.name, tally)
+    plain, ignored = (rows[rows[:, 5] == difficult, :5].tolist() for difficult in (0, 1))
+    boxes = clean_boxes(plain, header.size, picture.name, tally, ignored)
     return Sample(picture=picture, size=header.size, boxes=boxes)
 
 
 def _rows(entries: Iterable[ElementTree.Element], index: dict[str, int], name: str, tally: Tally) -> list[list[float]]:
+    """x0, y0, x1, y1, class, and 1 where an object is marked difficult, which counts neither for nor against."""
     rows = []
     for entry in entries:
+        difficult = (entry.findtext("difficult") or "").strip() == "1"
         try:
             left, top, right, bottom = (float(entry.findtext(f"bndbox/{corner}") or "") for corner in _CORNERS)
         except ValueError:
             tally.drop("box", "not four numbers", name)
             continue
         if label := _name(entry):
-            rows.append([left - 1, top - 1, right, bottom, index[label]])
+            rows.append([left - 1, top - 1, right, bottom, index[label], difficult])
+            if difficult:
+                tally.change("box", "marked difficult: nothing counts there", name)
         else:
             tally.drop("box", "without a class name", name)
     return rows

@@ -7,7 +7,8 @@ It bounds what a map of that stride can say when nothing refines it; a decoder t
 import math
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
+from itertools import count
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,24 +21,58 @@ from stridewise.datafit.strides import Stride, grid
 from stridewise.errors import MissingExtraError
 
 _CACHED = 1 << 18  # pixels of a mask up to which its cells are kept for the next one
+_FEW = 4  # every fourth pixel of an axis is looked at first
 
 Bools = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
+Cell = TypeVar("Cell", np.bool_, np.uint8)
 
 
 def rounded(mask: Bytes, stride: Stride, classes: int) -> Bytes:
     """The mask after majority rounding to `stride` and back, of its sizes; ignored pixels stay ignored."""
-    if set(stride) == {1}:
+    codes, labels = _coded(mask)
+    if set(stride) == {1} or not len(labels):
         return mask
-    cell = _cached_cells(mask.shape, stride) if mask.size <= _CACHED else _cells(mask.shape, stride)
-    counted = mask != IGNORE
-    votes = cell * classes + mask
-    every = bool(counted.all())
-    table = np.bincount(
-        (votes if every else votes[counted]).ravel(), minlength=math.prod(grid(mask.shape, stride)) * classes
-    )
-    winner = table.reshape(-1, classes).argmax(axis=1).astype(np.uint8)[cell]
-    return winner if every else np.where(counted, winner, np.uint8(IGNORE))
+    winner = labels[_votes(codes, stride, len(labels))[:-1].argmax(axis=0)]
+    return np.where(mask != IGNORE, _spread(winner, stride, mask.shape), np.uint8(IGNORE))
+
+
+def _coded(mask: Bytes) -> tuple[Bytes, Bytes]:
+    """Every pixel's place among the classes that are there (behind the last one where none counts), and these."""
+    there = np.bincount(mask.ravel(), minlength=IGNORE + 1) > 0
+    there[IGNORE] = False
+    labels = np.flatnonzero(there).astype(np.uint8)
+    table = np.full(IGNORE + 1, len(labels), np.uint8)
+    table[labels] = np.arange(len(labels))
+    return table[mask], labels
+
+
+def _votes(codes: Bytes, stride: Stride, labels: int) -> Ints:
+    """Pixels of every label in every cell, (labels + 1, *grid): the last ones do not count."""
+    cell = _cached_cells(codes.shape, stride) if codes.size <= _CACHED else _cells(codes.shape, stride)
+    cells = grid(codes.shape, stride)
+    table = np.bincount((codes * np.int64(math.prod(cells)) + cell).ravel(), minlength=math.prod(cells) * (labels + 1))
+    return table.reshape(-1, *cells)
+
+
+def _merged(votes: Ints, factors: Sequence[int]) -> Ints:
+    """The votes in cells `factors` times as large, per axis."""
+    for axis, factor in enumerate(factors, 1):
+        before = (slice(None),) * axis
+        total = votes[(*before, slice(0, None, factor))].copy()
+        for offset in range(1, min(factor, votes.shape[axis])):
+            part = votes[(*before, slice(offset, None, factor))]
+            total[(*before, slice(part.shape[axis]))] += part
+        votes = total
+    return votes
+
+
+def _spread(cells: npt.NDArray[Cell], stride: Sequence[int], size: Sequence[int]) -> npt.NDArray[Cell]:
+    """What cells hold, at every pixel; the last axis first, for then whole rows are copied."""
+    for axis in reversed(range(cells.ndim)):
+        if stride[axis] > 1:
+            cells = cells.take(np.arange(size[axis]) // stride[axis], axis=axis)
+    return cells
 
 
 def _cells(size: Size, stride: Stride) -> Ints:
@@ -63,6 +98,21 @@ def boundary(mask: Bytes) -> Bools:
     return edge
 
 
+def _cell_boundary(winner: Bytes, stride: Stride, counted: Bools) -> Bools:
+    """`boundary` of the mask that these cells spell: it runs along their borders alone."""
+    edge = np.zeros(counted.shape, bool)
+    for axis, step in enumerate(stride):
+        before = (slice(None),) * axis
+        differ = winner[(*before, slice(1, None))] != winner[(*before, slice(-1))]
+        far = (*before, slice(step, None, step))
+        near = (*before, slice(step - 1, (winner.shape[axis] - 1) * step, step))
+        only = [1 if other == axis else s for other, s in enumerate(stride)]
+        wide = _spread(differ, only, counted.shape) & counted[near] & counted[far]
+        edge[near] |= wide
+        edge[far] |= wide
+    return edge
+
+
 def boundary_f1(true: Bools, other: Bools, tolerance: int, wide: Bools | None = None) -> float | None:
     """F1 of two boundaries: a pixel is met when the other boundary is within `tolerance` (chessboard) pixels.
 
@@ -74,8 +124,9 @@ def boundary_f1(true: Bools, other: Bools, tolerance: int, wide: Bools | None = 
         return None
     if not true.any() or not other.any():
         return 0.0
-    precision = float((_widened(true, tolerance) if wide is None else wide)[other].mean())
-    recall = float(_widened(other, tolerance)[true].mean())
+    wide = _widened(true, tolerance) if wide is None else wide
+    precision = np.count_nonzero(wide & other) / np.count_nonzero(other)
+    recall = np.count_nonzero(_widened(other, tolerance) & true) / np.count_nonzero(true)
     return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
 
 
@@ -88,12 +139,11 @@ def components(mask: Bytes) -> tuple[npt.NDArray[np.int32], Ints, Ints]:
     ndimage = _ndimage()
     numbers = np.zeros(mask.shape, np.int32)
     classes: list[int] = []
-    shifted = mask.astype(np.int32) + 1
-    shifted[mask == IGNORE] = 0
-    for index, place in enumerate(ndimage.find_objects(shifted)):
+    near = np.ones((3,) * mask.ndim, bool)
+    for index, place in enumerate(ndimage.find_objects(mask + np.uint8(1))):  # ignored ones wrap to 0: no object
         if place is not None:
-            found, count = ndimage.label(mask[place] == index, structure=np.ones((3,) * mask.ndim))
-            numbers[place] += np.where(found > 0, found + len(classes), 0).astype(np.int32)
+            part, count = ndimage.label(mask[place] == index, structure=near)
+            np.add(part, len(classes), out=numbers[place], where=part > 0)
             classes += [index] * count
     areas = np.bincount(numbers.reshape(-1), minlength=len(classes) + 1)[1:]
     return numbers, np.array(classes, np.int64), areas.astype(np.int64)
@@ -109,6 +159,7 @@ class MaskTotals:
 
     def __init__(self, strides: Sequence[Stride], classes: Sequence[str]) -> None:
         self._strides, self._classes = tuple(strides), tuple(classes)
+        self._finest_first = sorted(zip(self._strides, count()), key=lambda entry: (math.prod(entry[0]), entry))
         shape = (len(self._strides), len(self._classes))
         self._overlap, self._union = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
         self._vanished, self._components = np.zeros(shape, np.int64), np.zeros(len(self._classes), np.int64)
@@ -120,33 +171,55 @@ class MaskTotals:
     def add(self, name: str, mask: Bytes) -> None:
         """Count one mask, (height, width) of class indices."""
         numbers, kinds, areas = components(mask)
-        edge, tolerance = boundary(mask), boundary_tolerance(mask.shape)
-        wide = _widened(edge, tolerance)
-        counted, count = mask != IGNORE, len(self._classes)
-        true = np.minimum(mask, count).astype(np.int64) * (count + 1)
+        codes, labels = _coded(mask)
         self._components += np.bincount(kinds, minlength=len(self._classes))
         self._sizes.append(mask.shape)
         self._areas.append(areas)
-        for place, stride in enumerate(self._strides):
-            other = rounded(mask, stride, len(self._classes))
-            self._add_overlap(place, true, other)
-            f1 = boundary_f1(edge, boundary(other), tolerance, wide)
+        if not len(labels):
+            return
+        edge, tolerance = boundary(mask), boundary_tolerance(mask.shape)
+        wide, counted = _widened(edge, tolerance), mask != IGNORE
+        large = np.append(True, areas >= mask.size // _FEW**2)
+        small = np.flatnonzero(~large[numbers])
+        votes: dict[Stride, Ints] = {}
+        for stride, place in self._finest_first:
+            winner = self._add_overlap(place, _of_strides(codes, stride, votes, len(labels)), labels)
+            f1 = boundary_f1(edge, _cell_boundary(winner, stride, counted), tolerance, wide)
             if f1 is not None:
                 self._boundary[place].append(f1)
-            kept = np.bincount(numbers[(mask == other) & counted], minlength=len(kinds) + 1)[1:] > 0
+            kept = _survivors(numbers, small, large, mask == _spread(winner, stride, mask.shape))
             self._vanished[place] += np.bincount(kinds[~kept], minlength=len(self._classes))
             if not kept.all():
                 worst = [*self._lost[place], Lost(name=name, count=int((~kept).sum()))]
                 self._lost[place] = sorted(worst, key=lambda lost: -lost.count)[:LOST_SHOWN]
 
-    def _add_overlap(self, place: int, true: Ints, other: Bytes) -> None:
-        """true: the class of every pixel (the number of classes where none counts) times one more than that number."""
-        count = len(self._classes)
-        table = np.bincount((true + np.minimum(other, count)).ravel(), minlength=(count + 1) ** 2)
-        pairs = table.reshape(count + 1, count + 1)[:count, :count]
-        both = pairs.diagonal()
-        self._overlap[place] += both
-        self._union[place] += pairs.sum(axis=1) + pairs.sum(axis=0) - both
+    def _add_overlap(self, place: int, votes: Ints, labels: Bytes) -> Bytes:
+        """Count the pixels that keep their class, and those of either; the class that every cell gets."""
+        votes = votes[:-1]
+        winner, there = votes.argmax(axis=0), len(labels)
+        both = _sums(winner, votes.max(axis=0), there)
+        self._overlap[place, labels] += both
+        self._union[place, labels] += (
+            votes.reshape(there, -1).sum(axis=1) + _sums(winner, votes.sum(axis=0), there) - both
+        )
+        classes: Bytes = labels[winner]
+        return classes
+
+    def merge(self, later: "MaskTotals") -> None:
+        """Add what another one counted on the masks that follow, of the same strides and classes."""
+        for ours, theirs in (
+            (self._overlap, later._overlap),
+            (self._union, later._union),
+            (self._vanished, later._vanished),
+            (self._components, later._components),
+        ):
+            ours += theirs
+        self._sizes += later._sizes
+        self._areas += later._areas
+        for place in range(len(self._strides)):
+            self._boundary[place] += later._boundary[place]
+            worst = [*self._lost[place], *later._lost[place]]
+            self._lost[place] = sorted(worst, key=lambda lost: -lost.count)[:LOST_SHOWN]
 
     @property
     def areas(self) -> npt.NDArray[np.float64]:
@@ -178,6 +251,36 @@ class MaskTotals:
             ),
             lost=tuple(self._lost[place]),
         )
+
+
+def _of_strides(codes: Bytes, stride: Stride, earlier: dict[Stride, Ints], labels: int) -> Ints:
+    """The votes of a stride, from the coarsest of the `earlier` ones that divides it, and kept among them."""
+    for finer in reversed(earlier):
+        factors = [step // part for step, part in zip(stride, finer, strict=True)]
+        if all(part * factor == step for part, factor, step in zip(finer, factors, stride, strict=True)):
+            break
+    else:
+        finer = None
+    earlier[stride] = _votes(codes, stride, labels) if finer is None else _merged(earlier[finer], factors)
+    return earlier[stride]
+
+
+def _sums(winner: Ints, pixels: Ints, labels: int) -> Ints:
+    """Pixels by the class that their cell gets. Exact: bincount adds doubles, whole numbers to 2**53."""
+    return np.bincount(winner.ravel(), pixels.ravel(), labels).astype(np.int64)
+
+
+def _survivors(numbers: npt.NDArray[np.int32], small: Ints, large: Bools, same: Bools) -> Bools:
+    """Which components keep one of their pixels. A few pixels tell for most of the `large` ones (number 0 is none of
+    them, and counts as one); small: the pixels of the others."""
+    kept = np.zeros(len(large), bool)
+    kept[0] = True
+    few = (slice(None, None, _FEW),) * numbers.ndim
+    kept[numbers[few][same[few]]] = True
+    kept[numbers.ravel()[small[same.ravel()[small]]]] = True
+    if not kept[large].all():
+        kept[numbers[same]] = True
+    return kept[1:]
 
 
 def _share(part: np.int64, whole: np.int64) -> float | None:

@@ -1,16 +1,14 @@
 """A data set against stride sets: one pass, one picture at a time, no training."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
 
 import numpy as np
 
-from stridewise.data.grids import Grid
-from stridewise.data.mask import Mask
-from stridewise.data.picture import Picture, PictureError, Size
+from stridewise.data.picture import PictureError, Size
 from stridewise.data.reading import open_dataset
 from stridewise.data.records import Dataset, Progress, Sample, Task, Values, scaled
 from stridewise.data.report import Tally
@@ -18,6 +16,7 @@ from stridewise.datafit.boxes import Objects, box_row, object_sizes
 from stridewise.datafit.figures import BoxRow, Limits, MaskRow, Sizes, SpectrumRow
 from stridewise.datafit.masks import MaskTotals
 from stridewise.datafit.result import FitResult
+from stridewise.datafit.shares import judged
 from stridewise.datafit.spectrum import SpectrumTotals
 from stridewise.datafit.strides import DEFAULT, Stride, StrideSet, for_axes, singles, stride_sets
 from stridewise.errors import DataError, UsageError
@@ -52,22 +51,24 @@ class _Job:
             if self.progress:
                 self.progress(number, len(self.samples))
 
-    def decoded(self, source: Callable[[Sample], Picture | Grid | Mask | None]) -> Iterator[tuple[Sample, Values]]:
-        """The samples with what `source` picks of them, decoded; what cannot be decoded is counted and skipped.
+    def decoded(self) -> Iterator[tuple[Sample, Values]]:
+        """The samples with their pictures, decoded; what cannot be decoded is counted and skipped.
 
         Raises: DataError when nothing is left.
         """
         self.tally.kept = 0
         for sample in self.passing():
-            picked = source(sample)
             try:
-                pixels = picked.load(self.resize) if picked is not None else None
+                pixels = sample.picture.load(self.resize)
             except PictureError as error:
-                self.tally.drop("mask" if isinstance(picked, Mask) else "picture", error.reason, error.name)
+                self.tally.drop("picture", error.reason, error.name)
                 continue
-            if pixels is not None:
-                self.tally.kept += 1
-                yield sample, pixels
+            self.tally.kept += 1
+            yield sample, pixels
+        self.check_left()
+
+    def check_left(self) -> None:
+        """Raises: DataError when nothing is left."""
         if self.tally.kept == 0:
             why = "; ".join(str(entry) for entry in self.tally.report().dropped) or "the split is empty"
             raise DataError(f"{self.dataset.name}: nothing is left to {self.dataset.task}: {why}. Check the files")
@@ -175,15 +176,24 @@ def _boxes(job: _Job) -> _Figures:
 
 
 def _masks(job: _Job) -> _Figures:
-    totals = MaskTotals(job.strides, job.dataset.classes)
-    for sample, mask in job.decoded(lambda sample: sample.mask):
-        totals.add(sample.name, mask)
+    totals, done = MaskTotals(job.strides, job.dataset.classes), 0
+    masks = [(sample.name, sample.mask) for sample in job.samples if sample.mask is not None]
+    job.tally.kept = 0
+    for count, part, faults in judged(masks, job.strides, job.dataset.classes, job.resize):
+        totals.merge(part)
+        job.tally.kept += count - len(faults)
+        for fault in faults:
+            job.tally.drop("mask", fault.reason, fault.name)
+        done += count
+        if job.progress:
+            job.progress(done, len(masks))
+    job.check_left()
     return {"rows": totals.rows(), "singles": (), "objects": len(totals.areas), "sizes": object_sizes(totals.areas)}
 
 
 def _spectrum(job: _Job) -> _Figures:
     totals = SpectrumTotals(job.strides, job.dataset.classes)
-    for sample, pixels in job.decoded(lambda sample: sample.picture):
+    for sample, pixels in job.decoded():
         totals.add(sample.label or 0, pixels)
     if totals.flat:
         job.tally.note(f"{totals.flat:,} pictures without any detail do not count")

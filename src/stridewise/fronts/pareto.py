@@ -61,7 +61,7 @@ def _packed(high: Ints, low: Ints) -> tuple[Ints, ...]:
     """Sort keys, the last one first: both in one column where that fits into 63 bits, which sorts faster."""
     base = int(low.max(initial=0)) + 1
     if (int(high.max(initial=0)) + 1) * base < 2**63:
-        return (high * base + low,)
+        return (high.astype(np.int64) * base + low,)
     return low, high
 
 

@@ -107,7 +107,7 @@ def swept(
                 left -= share
                 layer, points = _taken(layer, points, _thinned(stage, points, limits, width, share))
             compared = max(len(points), 1)
-        layers.append(Layer(layer.parent.astype(np.int32), layer.option.astype(np.int32)))
+        layers.append(Layer(layer.parent, layer.option.astype(np.min_scalar_type(layer.option.max(initial=0)))))
         if not len(points):
             break
     return layers, points
@@ -125,14 +125,15 @@ def _arrived(stage: Stage, points: Rows, limits: Limits, most: int) -> tuple[Lay
     many = last - first
     if many.sum() > most:
         raise TooManyPointsError(int(many.sum()))
-    way = np.repeat(np.arange(len(many)), many)
-    parent = np.arange(len(way)) + np.repeat(first - (np.cumsum(many) - many), many)
+    way = np.repeat(np.arange(len(many), dtype=np.int32), many)  # rows are far fewer than 2^31: half the memory
+    parent = np.arange(len(way), dtype=np.int32)
+    parent += np.repeat((first - (np.cumsum(many) - many)).astype(np.int32), many)
     state, ahead = stage.target[way], stage.ahead
     macs = points.macs[parent] + stage.macs[way]
     # A peak below any that must come is as good as that one.
     peak = np.maximum(points.peak[parent], np.maximum(stage.peak, ahead.peak[stage.target])[way])
     made = points.activations[parent] + stage.activations[way]
-    changes = points.changes[parent] + stage.changes[way]
+    changes = (points.changes[parent] + stage.changes[way]).astype(np.int32)
     rows = Rows(stage.states, np.searchsorted(state, np.arange(len(stage.states) + 1)), macs, peak, made, changes)
     layer = Layer(parent, stage.option[way])
     within = np.ones(len(state), dtype=bool)
@@ -154,7 +155,7 @@ def _taken(layer: Layer, points: Rows, rows: Ints) -> tuple[Layer, Rows]:
 
 def _states(points: Rows) -> Ints:
     """The number of each point's state."""
-    return np.repeat(np.arange(len(points.states)), np.diff(points.starts))
+    return np.repeat(np.arange(len(points.states), dtype=np.int32), np.diff(points.starts))
 
 
 def _best(stage: Stage, points: Rows, limits: Limits, width: float, *, final: bool) -> Ints:

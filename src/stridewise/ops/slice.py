@@ -79,8 +79,9 @@ def _read(call: Call) -> Reading:
     made = grid if grid != x.grid else None
     facts = {"dim": dim, "step": stride} | ({"written": True} if written else {})
     facts |= {"serial": call.arg(6, "serial")} if len(call.args) > 6 else {}
-    if not written and dims is x.known and digits(dims[dim]) and (bounds.start or 0) < 0:
-        facts["whole"] = True  # as many as there are, counted from the end: on a larger map there are more
+    ends = bounds.stop is not None and bounds.stop < _END
+    if not written and dims is x.known and digits(dims[dim]) and (ends or (bounds.start or 0) < 0):
+        facts["whole"] = True  # as many as there are, by a number: on a larger map there may be more
     return Reading(outs=[(dims, grid)], grid=made, attrs=facts, spread=x.spread)
 
 

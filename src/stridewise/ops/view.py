@@ -63,9 +63,12 @@ def _rearranged(call: Call, value: Value) -> Value | None:
     where = [i for i, dim in enumerate(dims) if isinstance(dim[0], Digit)]
     if not where or call.is_settled(value, range(rank)) or len({d.grid for dim in dims for d in digits(dim)}) != 1:
         return None
-    axes = [digits(dims[i])[0].axis for i in where]
     grid = digits(dims[where[0]])[0].grid
     sizes = call.draft.grids[grid].sizes
+    if where[0] == 1 and len(where) > len(sizes) and all(d.unit == 1 for d in digits(dims[1])):
+        # The channels of a map that had one: the places in a block.
+        del where[0]
+    axes = [digits(dims[i])[0].axis for i in where]
     gathered = [d for i, dim in enumerate(dims) if i not in where for d in digits(dim)]
     if rank == len(sizes) + 2 and where[0] > 1 and {d.axis for d in gathered} - set(axes):
         raise LayoutError("an axis put among the channels as a whole")

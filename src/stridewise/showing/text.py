@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from fractions import Fraction
 from typing import TypeAlias
 
@@ -33,8 +33,8 @@ def document(
     """The document of a network under one or several plans, the first as it is; scale: strides and fields in it too."""
     shapes = ", ".join(f"{name + ' ' if len(inputs) > 1 else ''}{by(shape)}" for name, shape in inputs)
     several = len(views) > 1
-    parts: list[Part] = [_side_by_side(views, scale) if several else _totals(views[0].totals, scale)]
-    parts += [_ladder(view, several) for view in views]
+    parts: list[Part] = [side_by_side(views, scale) if several else _totals(views[0].totals, scale)]
+    parts += [named_ladder(view) for view in views] if several else [_ladder(views[0], "Stride ladder")]
     parts.append(_changed_layers(views, scale) if several else _layers(views[0].layers, scale))
     for view in views:
         title = f"Findings, {view.plan or 'as it is'}" if several else "Findings"
@@ -85,7 +85,7 @@ def _totals(totals: Totals, scale: Scale | None) -> Facts:
     return Facts(rows=tuple(facts(totals, scale)), breaks=frozenset({"output stride"}))
 
 
-def _side_by_side(views: Sequence[View], scale: Scale | None) -> Table:
+def side_by_side(views: Sequence[View], scale: Scale | None) -> Table:
     """The totals of every plan in columns, with the change against the network as it is."""
     numbers = [_numbers(view.totals) for view in views]
     tables = [facts(view.totals, scale) for view in views]
@@ -106,8 +106,12 @@ def _numbers(totals: Totals) -> tuple[int, ...]:
     return (totals.macs, totals.params, totals.activations, totals.peak_activation_bytes, *kept)
 
 
-def _ladder(view: View, named: bool) -> Chart:
-    title = f"Stride ladder, {view.plan or 'as it is'}" if named else "Stride ladder"
+def named_ladder(view: View) -> Chart:
+    """The ladder of one of several views."""
+    return _ladder(view, f"Stride ladder, {view.plan or 'as it is'}")
+
+
+def _ladder(view: View, title: str) -> Chart:
     return ladder(view, view.totals.in_size, title)
 
 
@@ -187,12 +191,17 @@ def _changed_layers(views: Sequence[View], scale: Scale | None) -> Table | Remar
                 add(f"{layer.key}, gone in {view.plan}", layer, False)
     if not rows:
         return Remarks(remarks=(), none="No layer's step, dilation or kernel differs.")
+    return differing(rows, strong, scale)
+
+
+def differing(rows: Sequence[tuple[str, ...]], strong: Collection[int], scale: Scale | None) -> Table:
+    """A table of layers that differ, all rows but the `strong` paled."""
     return Table(
         title="Layers that differ",
         head=_heads(scale),
         rows=tuple(rows),
         strong=frozenset(strong),
-        dim=frozenset(range(len(rows))) - strong,
+        dim=frozenset(range(len(rows))) - frozenset(strong),
         left=_LEFT,
         drop=_DROP,
     )

@@ -65,13 +65,19 @@ class TrainRecord(Shown):
             raise AttributeError(f"the score of {self.task} is {self.metric}: read .score")
         return self.score
 
+    @property
+    def _trained(self) -> str:
+        """Which network was judged, and after what."""
+        if self.budget == 0:
+            return f"of {self.model}, as it is (not trained here)"
+        return f"after {counted(len(self.curve), 'epoch')} of {self.model}"
+
     def document(self) -> Document:
         """The score with its interval, what else was measured, the curves."""
         interval = "" if self.low is None or self.high is None else f"{self.low:.1%} to {self.high:.1%}, "
         score = (
-            f"{self.metric} {self.score:.1%} ({interval}measured on {counted(self.pictures, 'picture')}) after "
-            f"{counted(len(self.curve), 'epoch')} of {self.model} on {self.data}, seed {self.seed}, "
-            f"{self.seconds:.0f} s"
+            f"{self.metric} {self.score:.1%} ({interval}measured on {counted(self.pictures, 'picture')}) "
+            f"{self._trained} on {self.data}, seed {self.seed}, {self.seconds:.0f} s"
         )
         told = ", ".join(f"{name} {value:.1%}" for name, value in self.figures.items() if value is not None)
         return Document(

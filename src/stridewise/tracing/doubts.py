@@ -150,6 +150,8 @@ def _fills_windows(graph: Graph) -> set[int]:
 
 def _pads_of_windows(graph: Graph) -> set[int]:
     """Paddings of "SAME" that the window behind them stands for: its size says whether they are read rightly."""
-    padding = {t: node.index for node in graph.nodes if only_pads(node) for t in node.outputs}
     same = [n for n in graph.nodes if any(isinstance(m, Window) and m.same for m in n.attrs.get("maps", ()))]
+    if not same:
+        return set()
+    padding = {t: node.index for node in graph.nodes if only_pads(node) for t in node.outputs}
     return {padding[node.inputs[0]] for node in same if node.inputs and node.inputs[0] in padding}

@@ -193,7 +193,9 @@ def _twins(
     found = [_larger(again, shapes, range(axes), *steps) for steps in each]
     if not any(found):
         # A table for some positions: only sizes that leave the same number of them behind strides will do.
-        alone = [*each, *_NEAR] if len(each) > 1 else [(*each[0], *(n for near in _NEAR for n in near))]
+        far = () if any(p.kind == "position table" for p in graph.pins) else each
+        near = tuple(n for step in _NEAR for n in step)
+        alone = [*far, *_NEAR] if len(each) > 1 else [(*(far[0] if far else ()), *near)]
         found = [_larger(again, shapes, [axis], *steps) for axis in range(axes) for steps in alone]
     return [aligned(graph, twin) for twin in found if twin is not None]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache, partial
 from typing import Any
 
@@ -76,10 +75,6 @@ class Tracer(TorchDispatchMode):
     def note(self, written: Written | None) -> None:
         """What the function about to run was called with."""
         self.written = written
-
-    def _plainly(self) -> AbstractContextManager[Any]:
-        """Where the tracer itself reads sizes: plain numbers."""
-        return torch._C.DisableTorchFunction() if self.provenance is not None else nullcontext()
 
     def asking(self) -> Provenance:
         """A mode that follows where numbers come from."""
@@ -305,8 +300,11 @@ class Tracer(TorchDispatchMode):
             if found is None:
                 return None
             target, held, numbers = found
-            with self._plainly():
-                return self._read(path, args[0], value, None if target is None else dispatched(target), held, numbers)
+            func = None if target is None else dispatched(target)
+            if self.provenance is None:
+                return self._read(path, args[0], value, func, held, numbers)
+            with torch._C.DisableTorchFunction():  # the tracer itself reads plain sizes
+                return self._read(path, args[0], value, func, held, numbers)
 
         return run
 
