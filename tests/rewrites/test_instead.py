@@ -82,6 +82,13 @@ def test_what_means_nothing_gets_no_offers(request_):
     assert "these work" not in str(stop.value)
 
 
+def test_a_refusal_that_blames_no_name_stays_as_it_is():
+    graph = sw.trace(nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.Flatten(), nn.Linear(8 * 64, 2)), (3, 16, 16), name="n")
+    with pytest.raises(sw.PlanError) as stop:
+        sw.plan(graph, {"0": 1})
+    assert stop.value.instead == ()
+
+
 def test_the_command_prints_them_as_json(capsys):
     with pytest.raises(SystemExit) as stop:
         main(["set", "builtin:resnet20-narrow", "--output-stride", "3", "--json"])

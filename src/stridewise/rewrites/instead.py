@@ -97,7 +97,10 @@ def _near(
             if name not in changes:
                 yield {**changes, name: once([1] * len(now))}, None, False
         return
-    name = next((name for name in changes if why.startswith(name)), None) or next(n for n in changes if n in why)
+    blamed = [name for name in changes if why.startswith(name)] + [name for name in changes if name in why]
+    if not blamed:
+        return
+    name = blamed[0]
     slot = name.startswith("+")
     wish = parse_wish(name, changes[name], graph.axes, "max" if slot else "stride")
     if wish.stride is None:
