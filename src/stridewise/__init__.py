@@ -15,6 +15,7 @@ from stridewise.errors import StridewiseError as StridewiseError
 from stridewise.errors import StudyError as StudyError
 from stridewise.errors import TraceError as TraceError
 from stridewise.errors import UsageError as UsageError
+from stridewise.errors import missing_extra as _missing_extra
 
 if TYPE_CHECKING:
     from stridewise.analyses.findings import check as check
@@ -116,7 +117,13 @@ __all__ = sorted([*(n for n, v in globals().items() if isinstance(v, type) and i
 def __getattr__(name: str) -> object:
     if name not in _ROOMS:
         raise AttributeError(f"module 'stridewise' has no attribute {name!r}")
-    value: object = getattr(importlib.import_module(_ROOMS[name]), name)
+    try:
+        value: object = getattr(importlib.import_module(_ROOMS[name]), name)
+    except ModuleNotFoundError as error:
+        missing = _missing_extra(error, name)
+        if missing is None:
+            raise
+        raise missing from error
     globals()[name] = value
     return value
 

@@ -129,6 +129,28 @@ class MissingExtraError(StridewiseError):
         super().__init__(f"{purpose} needs {library}, which is not installed: pip install 'stridewise[{extra}]'")
 
 
+_EXTRA_OF = {
+    **dict.fromkeys(("search", "demo"), "study"),
+    **dict.fromkeys(("train", "evaluate", "predict", "load_trained"), "train"),
+}
+"""What commands and public functions need beyond [torch]: one name brings all of it."""
+_OF_LIBRARY = {
+    "torch": "torch",
+    **dict.fromkeys(("onnx", "onnxruntime"), "onnx"),
+    **dict.fromkeys(("lightning", "torchmetrics", "scipy", "sklearn"), "train"),
+    **dict.fromkeys(("optuna", "sqlalchemy", "filelock"), "study"),
+}
+
+
+def missing_extra(error: ImportError, name: str) -> MissingExtraError | None:
+    """What to install where a command or a public function (`name`) met a library that is not there; None where the
+    library is none of an extra."""
+    library = (error.name or "").partition(".")[0]
+    if library not in _OF_LIBRARY:
+        return None
+    return MissingExtraError(library, _EXTRA_OF.get(name, _OF_LIBRARY[library]), name)
+
+
 class UsageError(StridewiseError):
     """A request that contradicts itself or names something that does not exist.
 

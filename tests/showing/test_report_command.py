@@ -157,4 +157,4 @@ def test_a_missing_torch_is_named_with_its_extra(net, capsys, monkeypatch):
     monkeypatch.setattr("stridewise.models.load.open_graph", fail)
     code, _, err = run(capsys, "show", net)
     assert code == 1
-    assert err == "error: this needs torch, which is not installed: pip install 'stridewise[torch]'\n"
+    assert err == "error: show needs torch, which is not installed: pip install 'stridewise[torch]'\n"

@@ -19,7 +19,7 @@ from typing import Any
 import click
 
 import stridewise
-from stridewise.errors import LARGEST, MissingExtraError, StridewiseError
+from stridewise.errors import LARGEST, StridewiseError, missing_extra
 
 # group -> name -> one line for --help; kept here so that --help imports no command.
 _GROUPS = {
@@ -131,7 +131,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     except Exception as error:  # also what nobody foresaw is one line, and says how to see the rest
         if debug:
             raise
-        click.echo(f"error: {_in_words(error)}", err=True)
+        command = next((a for a in arguments if any(a in names for names in _GROUPS.values())), "this")
+        click.echo(f"error: {_in_words(error, command)}", err=True)
         if isinstance(error, OSError):
             _drop_output()
         sys.exit(1)
@@ -159,10 +160,11 @@ def _drop_output() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _in_words(error: Exception) -> str:
-    """What nobody caught, in one line."""
-    if isinstance(error, ModuleNotFoundError) and error.name == "torch":
-        return str(MissingExtraError("torch", "torch", "this"))
+def _in_words(error: Exception, command: str) -> str:
+    """What nobody caught in a command, in one line."""
+    missing = missing_extra(error, command) if isinstance(error, ModuleNotFoundError) else None
+    if missing is not None:
+        return str(missing)
     if isinstance(error, OSError) and error.filename is None and error.strerror:
         return f"the output cannot be written: {error.strerror}"
     if isinstance(error, OSError) and error.strerror:  # a name that no file can have, a folder that may not be read
