@@ -60,6 +60,7 @@ class Api:
                 self._posted(lambda asked: {"offers": self._studied(asked).offers(asked)}),
                 methods=["POST"],
             ),
+            Route("/api/tried", self._posted(lambda asked: self._studied(asked).tried(asked)), methods=["POST"]),
             Route("/api/export", self._posted(self._export), methods=["POST"]),
             Route("/api/request", self._posted(lambda asked: self._studied(asked).requested(asked)), methods=["POST"]),
             Route("/api/plan", self._posted(lambda asked: self._studied(asked).opened(asked)), methods=["POST"]),

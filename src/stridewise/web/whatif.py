@@ -139,7 +139,7 @@ class Studied:
         }
 
     def _weights(self, plan: Plan) -> Json:
-        """What the plan leaves of trained weights, as counted; `rules` says what a trial on the model makes of it."""
+        """What the plan leaves of trained weights, as counted; `tried` says what a trial on the model makes of it."""
         if not plan.keep_weights:
             return weights_json(plan, None)
         dilated = dilation(self.graph, plan)
@@ -199,15 +199,18 @@ class Studied:
             return rehearsed(self.graph, plan)
 
     def rules(self, request: Json) -> Json:
-        """The findings, the smallest input and what is left of trained weights under a request, the plan tried on the
-        model; slower, so asked for when the hand rests."""
+        """The findings and the smallest input under a request; slower, so asked for when the hand rests."""
+        state = evaluate(restride(self.graph, self.plan(request)).graph)
+        return {"findings": plain(findings(state)), "smallest_input": smallest_input(state.graph)}
+
+    def tried(self, request: Json) -> Json:
+        """What is left of trained weights once the plan was tried on the model: takes up to a second, so asked for when
+        the hand has rested for as long."""
         plan = self.plan(request)
-        state = evaluate(restride(self.graph, plan).graph)
         try:
-            weights = weights_json(plan, self.certified(plan))
+            return weights_json(plan, self.certified(plan))
         except PlanError as error:
-            weights = {"state": "refused", "reasons": [" ".join(str(error).split())]}
-        return {"findings": plain(findings(state)), "smallest_input": smallest_input(state.graph), "weights": weights}
+            return {"state": "refused", "reasons": [" ".join(str(error).split())]}
 
 
 def weights_json(plan: Plan, found: Certificate | None) -> Json:

@@ -133,7 +133,9 @@ let rest = 0;
 effect(() => {
   const [index, answer] = [tab.value, answers.value[tab.value]];
   clearTimeout(rest);
-  if (live && answer?.findings === null) rest = setTimeout(() => findings(index, answer.wishes), 160);
+  if (!live || !answer) return;
+  if (answer.findings === null) rest = setTimeout(() => findings(index, answer.wishes), 160);
+  else if (!answer.tried) rest = setTimeout(() => tried(index, answer.wishes), 1000);
 });
 
 // The answer in hand, whole: with what is else only asked for when the hand rests.
@@ -143,13 +145,24 @@ export async function whole() {
   return answers.value[tab.value] ?? base.value;
 }
 
+async function tried(index, changes) {
+  try {
+    const weights = await post("/api/tried", { network: network.value, ...request(changes) });
+    const now = answers.value[index];
+    if (!now || !same(tabs.value[index].now, changes)) return;
+    if (weights.state === "refused") complain(new Refused(weights.reasons[0]));
+    keep(index, { ...now, weights, tried: true });
+  } catch (error) {
+    complain(error);
+  }
+}
+
 async function findings(index, changes) {
   try {
     const found = await post("/api/findings", { network: network.value, ...request(changes) });
     const now = answers.value[index];
     if (!now || !same(tabs.value[index].now, changes)) return;
-    if (found.weights.state === "refused") complain(new Refused(found.weights.reasons[0]));
-    keep(index, { ...now, findings: found.findings, weights: found.weights, totals: { ...now.totals, smallest_input: found.smallest_input } });
+    keep(index, { ...now, findings: found.findings, totals: { ...now.totals, smallest_input: found.smallest_input } });
   } catch (error) {
     complain(error);
   }
