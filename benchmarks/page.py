@@ -193,7 +193,8 @@ def felt_table(found: list[dict[str, Any]]) -> str:
     lines = [
         "",
         "From a move of a drag to the frame after its figures are drawn, in headless Chromium, milliseconds "
-        f"({found[0]['n']} moves; load {found[0]['load']:.0f}).",
+        f"({found[0]['n']} moves; load {found[0]['load']:.0f}). Two plans in turn, so the server answers from memory: "
+        "a plan not asked before adds its time above.",
         "",
         "| network | layers | input to paint |",
         "| --- | ---: | ---: |",

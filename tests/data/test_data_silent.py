@@ -231,3 +231,12 @@ def test_difficult_objects_of_voc_are_regions_to_ignore(build: Build) -> None:
             assert boxes.ignored.classes.tolist() == before.classes[:1].tolist()
             marked += 1
     assert f"{marked} boxes: marked difficult: nothing counts there" in str(dataset.report)
+
+
+def test_labels_that_fit_no_picture_are_named_whatever_is_asked_for(build: Build) -> None:
+    root = build("yolo")
+    for label in list((root / "labels").rglob("*.txt")):
+        label.rename(label.with_name(f"other-{label.name}"))
+    for task in (None, "detect"):
+        with pytest.raises(DataError, match=r"label files has the name of a picture: .* beside images/"):
+            open_dataset(root, task)  # type: ignore[arg-type]

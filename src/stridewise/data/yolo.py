@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from stridewise.data import masks
 from stridewise.data.classes import find_class_file, read_class_file, read_text
 from stridewise.data.cleaning import (
     clean_boxes,
@@ -56,7 +57,12 @@ def looks_like(root: Path) -> bool:
     """Whether there are text labels in a folder beside a folder of pictures, or a `data.yaml` that names some."""
     if root.is_file():
         return root.suffix.lower() in _YAML
-    return any(entry.label.is_file() for entry in _entries(root, _described(root), Tally()))
+    entries = list(_entries(root, _described(root), Tally()))
+    if any(entry.label.is_file() for entry in entries):
+        return True
+    # Labels of which none fits a picture are labels all the same, and `read` says so.
+    folders = {entry.label.parent for entry in entries}
+    return any(_label_files(f) and not picture_files(f) for f in folders) and not masks.looks_like(root)
 
 
 def read(root: Path, progress: Progress | None = None) -> Dataset:
