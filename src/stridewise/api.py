@@ -11,8 +11,8 @@ from stridewise.errors import PlanError
 from stridewise.ir import Graph, check_graph
 from stridewise.plans import Plan
 from stridewise.rewrites.certify import Certificate, certify
-from stridewise.rewrites.completion import make_plan
 from stridewise.rewrites.dilate import dilation
+from stridewise.rewrites.instead import planned_or_instead
 from stridewise.rewrites.preview import Preview
 
 if TYPE_CHECKING:
@@ -35,7 +35,8 @@ def plan(
     request: site, module or "+slot" -> a stride: 1, (1, 2), or text as on the command line ("2:blur:3");
     or such texts whole, ["conv1=1", "+layer1=2:max"].
     output_stride: the most any map may step, one number or one an axis. keep_weights: steps that go become dilation.
-    means: "dense", or "grid" to take means on the coarse grid. Raises: PlanError naming what forbids it.
+    means: "dense", or "grid" to take means on the coarse grid. Raises: PlanError naming what forbids it; its
+    `instead` holds the nearest requests that do work.
 
     >>> graph = sw.trace(sw.load("builtin:resnet20-narrow"), (3, 32, 32))
     >>> plan = sw.plan(graph, output_stride=2)
@@ -45,7 +46,7 @@ def plan(
     check_graph(graph, "plan")
     if request is not None and not isinstance(request, Mapping):
         request = _requests([request] if isinstance(request, str) else request)
-    made = make_plan(graph, request, output_stride=output_stride, keep_weights=keep_weights, means=means)
+    made = planned_or_instead(graph, request or {}, output_stride, keep_weights, means)[0]
     rehearsed(graph, made)
     return made
 

@@ -2,8 +2,9 @@
 
 import os
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 LARGEST = 2**31 - 1
 """The largest whole number that a size, a count or a seed may be."""
@@ -86,14 +87,44 @@ class TraceError(StridewiseError):
     """
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instead:
+    """A request that does work where another was refused: what to ask, the strides that then go out, its work.
+
+    request: name -> setting; output_stride: asked beside it, or None; macs: multiply-adds.
+    """
+
+    request: Mapping[str, str]
+    output_stride: str | None
+    strides: tuple[str, ...]
+    macs: int
+
+    def __str__(self) -> str:
+        asks = [f"{name}={value}" for name, value in self.request.items()]
+        return " ".join([*asks, *([f"output stride {self.output_stride}"] if self.output_stride else [])])
+
+    def to_json(self) -> dict[str, object]:
+        """Plain values."""
+        return {
+            "request": dict(self.request),
+            "output_stride": self.output_stride,
+            "strides": list(self.strides),
+            "macs": self.macs,
+        }
+
+
 class PlanError(StridewiseError):
     """A plan, or a request for one, that this network cannot take. The network is left as it was.
+
+    instead: the nearest requests that do work, at most five, where some were found.
 
     >>> sw.plan(sw.trace(sw.load("builtin:resnet20-narrow"), (3, 32, 32)), {"conv9": 2})
     Traceback (most recent call last):
         ...
     stridewise.errors.PlanError: conv9: no site of that name; near it are layers.9.conv2, ...
     """
+
+    instead: tuple[Instead, ...] = ()
 
 
 class LoadError(StridewiseError):

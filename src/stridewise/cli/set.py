@@ -55,7 +55,7 @@ def command(
     """Parse, plan, print, and do with the plan what is asked for."""
     from stridewise.api import preview, rehearsed
     from stridewise.models.load import resolve
-    from stridewise.rewrites.completion import make_plan
+    from stridewise.rewrites.instead import planned_or_instead
 
     request = _request(changes)
     if not request and output_stride is None:
@@ -69,7 +69,13 @@ def command(
         return
     cap = None if output_stride is None else parse_sizes("--output-stride", output_stride, "8 or 8x16")
     graph = open_model(model, inputs, trust, opaque)
-    made = make_plan(graph, request, output_stride=cap, keep_weights=keep_weights, means=means)
+    try:
+        made = planned_or_instead(graph, request, cap, keep_weights, means)[0]
+    except PlanError as error:
+        if as_json and error.instead:
+            near = [one.to_json() for one in error.instead]
+            click.echo(json.dumps({"schema": "stridewise.set/1", "error": str(error), "instead": near}))
+        raise
     certificate = rehearsed(graph, made)
     seen = preview(graph, made)
     lines = _lines(spec, made, trust) if code else None

@@ -96,6 +96,9 @@ def _written(call: Call, x: Value, parts: Mapping[int, slice]) -> tuple[Dims, in
         change = sliced(call, own, part.start, part.stop, part.step or 1) if own is not None else None
         if change is None or (part.step or 1) < 1:
             return None
+        taken = len(range(*part.indices(x.shape[dim])))
+        if change[1] is not None and own is not None and call.draft.grids[change[1]].sizes[own.axis] != taken:
+            return None  # a cut to more positions than there are: the size it takes is not the other tensor's
         if change[0] != Slice():
             found.append((dim, *change))
     count = [len(range(*part.indices(x.shape[dim]))) for dim, part in parts.items()]
