@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import count
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -136,7 +136,10 @@ def components(mask: Bytes) -> tuple[npt.NDArray[np.int32], Ints, Ints]:
 
     Raises: MissingExtraError without scipy.
     """
-    ndimage = _ndimage()
+    try:
+        from scipy import ndimage
+    except ImportError as error:
+        raise MissingExtraError("scipy", "train", "fit of masks") from error
     numbers = np.zeros(mask.shape, np.int32)
     classes: list[int] = []
     near = np.ones((3,) * mask.ndim, bool)
@@ -207,13 +210,10 @@ class MaskTotals:
 
     def merge(self, later: "MaskTotals") -> None:
         """Add what another one counted on the masks that follow, of the same strides and classes."""
-        for ours, theirs in (
-            (self._overlap, later._overlap),
-            (self._union, later._union),
-            (self._vanished, later._vanished),
-            (self._components, later._components),
-        ):
-            ours += theirs
+        self._overlap += later._overlap
+        self._union += later._union
+        self._vanished += later._vanished
+        self._components += later._components
         self._sizes += later._sizes
         self._areas += later._areas
         for place in range(len(self._strides)):
@@ -299,11 +299,3 @@ def _widened(edge: Bools, by: int) -> Bools:
             wide[far] |= edge[near]
             edge, reach = wide, reach + step
     return edge
-
-
-def _ndimage() -> Any:
-    try:
-        from scipy import ndimage
-    except ImportError as error:
-        raise MissingExtraError("scipy", "train", "fit of masks") from error
-    return ndimage
