@@ -23,7 +23,7 @@ from stridewise.rewrites.restride import Restrided
 
 Stride: TypeAlias = int | Sequence[int] | None
 
-_MOST, _TRIALS, _SAME = 5, 16, 2  # told, tried, and told of other steps for the same name
+_MOST, _TRIALS, _SAME = 5, 12, 2  # told, tried, and told of other steps for the same name
 _STEPS = (1, 2, 3, 4, 8)
 
 
@@ -147,12 +147,12 @@ def _neighbours(graph: Graph, name: str, wish: Wish) -> list[tuple[str, str]]:
         return []
     now = steps_now(graph, node)
     factor = [Fraction(new, old) for new, old in zip(wish.stride, now, strict=True)]
-    own = {key for group in groups(graph) if node.key in group.sites for key in group.sites}
-    fixed = {key for group in groups(graph) if not group.free for key in group.sites}
+    others = [group for group in groups(graph) if group.free and node.key not in group.sites]
+    free = {key for group in others for key in group.sites}
     places: list[tuple[int, str, Sequence[int]]] = [
         (n, graph.nodes[n].key, steps_now(graph, graph.nodes[n]))
         for n in site_grids(graph)
-        if graph.nodes[n].key not in own | fixed
+        if graph.nodes[n].key in free
     ]
     places += [(_place(graph, slot), f"+{slot.key}", slot.stride) for slot in graph.slots]
     out = []
