@@ -270,7 +270,7 @@ def _sums(winner: Ints, pixels: Ints, labels: int) -> Ints:
 def _survivors(numbers: npt.NDArray[np.int32], small: Ints, large: Bools, same: Bools) -> Bools:
     """Which components keep one of their pixels. A few pixels tell for most of the `large` ones (number 0 is none of
     them, and counts as one); small: the pixels of the others."""
-    kept = np.arange(len(large)) == 0
+    kept: Bools = np.arange(len(large)) == 0
     few = (slice(None, None, _FEW),) * numbers.ndim
     kept[numbers[few][same[few]]] = True
     kept[numbers.ravel()[small[same.ravel()[small]]]] = True
