@@ -256,13 +256,10 @@ class MaskTotals:
 def _of_strides(codes: Bytes, stride: Stride, earlier: dict[Stride, Ints], labels: int) -> Ints:
     """The votes of a stride, from the coarsest of the `earlier` ones that divides it, and kept among them."""
     for finer in reversed(earlier):
-        factors = [step // part for step, part in zip(stride, finer, strict=True)]
-        if all(part * factor == step for part, factor, step in zip(finer, factors, stride, strict=True)):
-            break
-    else:
-        finer = None
-    earlier[stride] = _votes(codes, stride, labels) if finer is None else _merged(earlier[finer], factors)
-    return earlier[stride]
+        if not any(step % part for step, part in zip(stride, finer, strict=True)):
+            factors = [step // part for step, part in zip(stride, finer, strict=True)]
+            return earlier.setdefault(stride, _merged(earlier[finer], factors))
+    return earlier.setdefault(stride, _votes(codes, stride, labels))
 
 
 def _sums(winner: Ints, pixels: Ints, labels: int) -> Ints:
@@ -273,8 +270,7 @@ def _sums(winner: Ints, pixels: Ints, labels: int) -> Ints:
 def _survivors(numbers: npt.NDArray[np.int32], small: Ints, large: Bools, same: Bools) -> Bools:
     """Which components keep one of their pixels. A few pixels tell for most of the `large` ones (number 0 is none of
     them, and counts as one); small: the pixels of the others."""
-    kept = np.zeros(len(large), bool)
-    kept[0] = True
+    kept: Bools = np.arange(len(large)) == 0
     few = (slice(None, None, _FEW),) * numbers.ndim
     kept[numbers[few][same[few]]] = True
     kept[numbers.ravel()[small[same.ravel()[small]]]] = True
