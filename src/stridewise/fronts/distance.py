@@ -33,6 +33,8 @@ def _place(graph: Graph, under: Graph, sizes: Sequence[Sizes], macs: int) -> Pla
 
 def places_of(graph: Graph, space: Space, plans: Sequence[Plan]) -> list[Place]:
     """Where plans of a space lie, all at once: each as `place_of` says of the network under it."""
+    if not plans:
+        return []
     moves = list(space.moves.values())
     strides = np.array([[_step(plan, move) for move in moves] for plan in plans])
     found = what_ifs(space.graph, [m.key for m in moves], strides, graph.grids[0].sizes)
