@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property, lru_cache
 from operator import attrgetter
@@ -28,6 +28,7 @@ from stridewise.report.values import plain
 from stridewise.rewrites.certify import Certificate, certify
 from stridewise.rewrites.completion import planned
 from stridewise.rewrites.dilate import check_shared, dilation
+from stridewise.rewrites.instead import instead
 from stridewise.rewrites.kinds import kinds_at
 from stridewise.rewrites.restride import Restrided, restride
 from stridewise.showing.json import layer_json, marks_json, totals_json
@@ -38,7 +39,7 @@ from stridewise.showing.show import Report, is_layer, show, view
 Json = dict[str, Any]
 _MOST_CHANGES = 200
 _KEPT_ANSWERS = 24
-_MOST_OFFERS, _OFFER_SECONDS, _LARGEST_STEP = 5, 0.4, 16
+_MOST_OFFERS = 5
 _REQUEST = ("changes", "output_stride", "keep_weights", "means")
 _FIELDS = [f.name for f in fields(Layer) if f.name != "approximate"]
 _COLUMNS = ["global" if name == "everything" else name for name in _FIELDS]  # as `layer_json` calls them
@@ -148,50 +149,32 @@ class Studied:
         return weights_json(plan, certify(dilated)) | {"tried": False}
 
     def offers(self, request: Json) -> list[Json]:
-        """The requests nearest to a refused one that do work, each tried, at most five within a bounded time: one wish
-        taken back or with another step, the same step elsewhere, weights that need not be kept. now: the request in
-        hand, which is none of them."""
-        ends = time.perf_counter() + _OFFER_SECONDS
-        found: list[Json] = []
+        """The requests nearest to a refused one that do work: the library's, and weights that need not be kept. now:
+        the request in hand, which is none of them."""
         now = request.get("now", {})
-        plans = [self.plan(now if isinstance(now, dict) else {})]
+        here = self.plan(now if isinstance(now, dict) else {})
         known = {name: request[name] for name in _REQUEST if name in request}
-        for said, change in self._near(known):
-            if len(found) == _MOST_OFFERS or time.perf_counter() > ends:
-                break
+        tries = (
+            [("without keeping trained weights", known | {"keep_weights": False})] if known.get("keep_weights") else []
+        )
+        try:
+            self._planned(known)
+        except PlanError as error:
+            changes, stride = known.get("changes", {}), known.get("output_stride")
+            keep, means = known.get("keep_weights", False), known.get("means", "dense")
+            for one in instead(self.graph, changes, str(error), stride, keep, means):
+                most = one.output_stride and [int(step) for step in one.output_stride.split("x")]
+                tries.append((str(one), known | {"changes": dict(one.request), "output_stride": most or None}))
+        found: list[Json] = []
+        for said, asked in tries[:_MOST_OFFERS]:
             try:
-                plan, changed = self._planned(known | change)
-            except (PlanError, UsageError):
+                plan, changed = self._planned(asked)
+            except PlanError:
                 continue
-            if plan and plan not in plans:
-                plans.append(plan)
-                told = cost.macs(changed.graph, [grid.sizes for grid in changed.graph.grids])
-                found.append({"said": said, "request": known | change, "macs": told})
+            if plan and plan != here:
+                macs = cost.macs(changed.graph, [grid.sizes for grid in changed.graph.grids])
+                found.append({"said": said, "request": asked, "macs": macs})
         return found
-
-    def _near(self, request: Json) -> Iterator[tuple[str, Json]]:
-        """Requests like this one, with what is said of each, the nearest first."""
-        changes = dict(request.get("changes", {}))
-        if request.get("keep_weights"):
-            yield "without keeping trained weights", {"keep_weights": False}
-        cap = request.get("output_stride")
-        for far in (2, 4, 8, 16, 32):
-            for most in (cap // far, cap * far) if isinstance(cap, int) else ():
-                yield f"output stride {most}", {"output_stride": most}
-            for key, wish in reversed(changes.items()):
-                steps, colon, kind = str(wish).partition(":")
-                now = max((int(s) for s in steps.split("x") if s.isdigit()), default=1)
-                for step in (now // far, now * far):
-                    if 1 <= step <= _LARGEST_STEP:
-                        yield f"{key}={step}", {"changes": changes | {key: f"{step}{colon}{kind}"}}
-        for key in reversed(changes):
-            rest = {k: v for k, v in changes.items() if k != key}
-            if rest:
-                yield f"without {key}", {"changes": rest}
-        for group in self._report.groups:
-            if group.free and not changes.keys() & set(group.sites) and any(s > 1 for s in group.stride):
-                key = group.sites[0]
-                yield f"{key}=1 instead", {"changes": {key: "1"}}
 
     def certified(self, plan: Plan) -> Certificate | None:
         """What `sw.plan` says of a plan, after it was tried on the model. Raises: PlanError where that cannot be."""
