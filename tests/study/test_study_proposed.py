@@ -40,6 +40,23 @@ def test_a_learned_plan_is_one_candidate_more_and_learned_once(tmp_path, monkeyp
     assert len(learnt) == 1
 
 
+def test_a_learned_plan_beyond_a_limit_is_left_out(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    graph = sw.trace(sw.load("builtin:resnet20-narrow"), (3, 16, 16))
+    dear = sw.plan(graph, {"+layers.3": 1})  # about twice the multiply-adds: beyond the 1x that holds without a limit
+
+    class Rounded:
+        def plan(self) -> sw.Plan:
+            return dear
+
+    monkeypatch.setattr("stridewise.tasks.learned.learned_strides", lambda *of, **how: (Rounded(), 0.5))
+    monkeypatch.setattr(TrainScore, "__call__", lambda self, plan, budget, seed, **more: 0.5)
+    monkeypatch.setattr(TrainScore, "latency", lambda self, plans: [])
+    found = sw.search(asked(), run=tmp_path / "run")
+    assert "learned" not in [row.candidate.origin for row in found.rows]
+    with pytest.raises(UsageError, match="keeps to no --output-stride"):
+        sw.search(asked(limits=sw.Limits(output_stride=4)), run=tmp_path / "other")
+
+
 def test_strides_are_learned_to_a_consistent_plan(tmp_path) -> None:
     study = asked()
     trains = TrainScore("classify", study.model, study.data, size=study.size, recipe=study.recipe)

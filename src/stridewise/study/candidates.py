@@ -99,6 +99,12 @@ def _channels(node: Node) -> int:
     return max(1, int(given[-1])) if given else 1
 
 
+def keeps_limits(one: Candidate, limits: Mapping[str, Any]) -> bool:
+    """Whether a plan keeps the limits of its costs, in whole numbers."""
+    costs = {"max_macs": one.macs, "max_activations": one.activations, "max_peak_bytes": one.peak_bytes}
+    return all(limits.get(name) is None or value <= limits[name] for name, value in costs.items())
+
+
 def given(graph: Graph, plans: Sequence[Plan]) -> tuple[Candidate, ...]:
     """The network as it is, then the plans a person gave."""
     named = [candidate(graph, plan, f"plan {number}", "given") for number, plan in enumerate(plans, 1) if plan]

@@ -9,7 +9,7 @@ from typing import Any
 from stridewise.errors import StridewiseError
 from stridewise.ir import Graph
 from stridewise.plans import Plan
-from stridewise.study.candidates import Candidate, candidate
+from stridewise.study.candidates import Candidate, candidate, keeps_limits
 
 
 def keeping(
@@ -31,8 +31,6 @@ def _keeping(graph: Graph, chosen: Candidate, limits: Mapping[str, Any], builds:
         made = candidate(graph, plan, chosen.name, chosen.origin)
     except StridewiseError:
         return chosen
-    costs = {"max_macs": made.macs, "max_activations": made.activations, "max_peak_bytes": made.peak_bytes}
-    over = any(limits.get(name) is not None and value > limits[name] for name, value in costs.items())
-    if (over and chosen.within) or not builds(plan):
+    if (chosen.within and not keeps_limits(made, limits)) or not builds(plan):
         return chosen
     return replace(made, within=chosen.within)

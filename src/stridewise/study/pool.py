@@ -14,7 +14,7 @@ from stridewise.fronts.distance import farthest
 from stridewise.ir import Graph
 from stridewise.plans import Plan
 from stridewise.rewrites.completion import make_plan
-from stridewise.study.candidates import Candidate, CostFront, candidate, given, shortlisted
+from stridewise.study.candidates import Candidate, CostFront, candidate, given, keeps_limits, shortlisted
 from stridewise.study.jobs import Rival
 from stridewise.study.kept import keeping
 from stridewise.study.rivals import narrower, smaller
@@ -119,12 +119,6 @@ def _blocks(graph: Graph, refusal: Callable[[Plan], str]) -> Iterator[Candidate]
 
 def _new(one: Candidate, others: Sequence[Candidate]) -> bool:
     return all(one.plan != other.plan for other in others)
-
-
-def keeps_limits(one: Candidate, limits: Any) -> bool:
-    """Whether a plan keeps the limits of its costs, in whole numbers."""
-    costs = {"max_macs": one.macs, "max_activations": one.activations, "max_peak_bytes": one.peak_bytes}
-    return all(limits.get(name) is None or value <= limits[name] for name, value in costs.items())
 
 
 def _others(graph: Graph, study: Study, trains: TrainScore, front: CostFront) -> Iterator[Candidate]:

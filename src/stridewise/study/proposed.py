@@ -10,14 +10,15 @@ from dataclasses import replace
 from stridewise.errors import PlanError, UsageError
 from stridewise.ir import Graph
 from stridewise.plans import Plan
-from stridewise.study.candidates import Candidate, candidate
-from stridewise.study.pool import Pool, keeps_limits
+from stridewise.study.candidates import candidate, keeps_limits
+from stridewise.study.pool import Pool
 from stridewise.study.store import Store
 from stridewise.study.training import TrainScore
-from stridewise.study.value import Study
+from stridewise.study.value import Limits, Study
 from stridewise.tasks.recipe import Recipe
 
 _NOTE = "learned plan"
+_SHAPES = ("output_stride", "pyramid", "min_field", "smallest_map", "target")  # limits that a price does not know
 
 
 def with_proposals(found: Pool, graph: Graph, study: Study, trains: TrainScore | None, store: Store) -> Pool:
@@ -30,6 +31,10 @@ def with_proposals(found: Pool, graph: Graph, study: Study, trains: TrainScore |
         return found
     if trains is None or trains.name != "classify":
         raise UsageError("search: --propose learned is for classifiers: other heads read whole strides")
+    kept = [name for name in _SHAPES if getattr(study.limits, name) != getattr(Limits(), name)]
+    if kept:
+        options = " or ".join(f"--{name.replace('_', '-')}" for name in kept)
+        raise UsageError(f"search: descent keeps to no {options}: leave it out, or --propose learned")
     text: str | None = store.note(_NOTE)
     if text is None:
         from stridewise.tasks.learned import learned_strides
@@ -50,10 +55,7 @@ def with_proposals(found: Pool, graph: Graph, study: Study, trains: TrainScore |
         store.keep_note(_NOTE, text)
     plan = Plan.from_toml(text)
     added = candidate(graph, plan, "learned", "learned")
-    if not plan or any(plan == other.plan for other in found.chosen) or trains.refusal(plan):
+    fits = keeps_limits(added, found.front.limits) and not trains.refusal(plan)
+    if not plan or not fits or any(plan == other.plan for other in found.chosen):
         return found
-    return replace(found, chosen=(*found.chosen, _within(added, found)))
-
-
-def _within(added: Candidate, found: Pool) -> Candidate:
-    return replace(added, within=keeps_limits(added, found.front.limits))
+    return replace(found, chosen=(*found.chosen, added))
