@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from stridewise.errors import PlanError, once
+from stridewise.errors import PlanError, by, once
 from stridewise.files import read_bytes, write_text
 from stridewise.report.document import Document, Table
 from stridewise.shown import Shown
@@ -165,7 +165,8 @@ def check_stride(where: str, stride: Any) -> tuple[int, ...]:
     """A stride as one whole number from 1 an axis. Raises PlanError."""
     entries = stride if isinstance(stride, list | tuple) else [stride]
     if not entries or any(not isinstance(s, int) or isinstance(s, bool) or s < 1 for s in entries):
-        raise PlanError(f"{where}: a stride is a whole number from 1 (or one an axis, as 1x2), not {stride!r}")
+        given = by(entries) if entries and all(isinstance(s, int) for s in entries) else repr(stride)
+        raise PlanError(f"{where}: a stride is a whole number from 1 (or one an axis, as 1x2), not {given}")
     return tuple(entries)
 
 

@@ -6,6 +6,8 @@ from analysis_nets import Fn, chain, zoo
 from torch import nn
 
 from stridewise.analyses.limits import lossless_inputs, smallest_input
+from stridewise.analyses.sizes import grid_sizes
+from stridewise.errors import GeometryError
 from stridewise.tracing.trace import trace
 
 
@@ -114,3 +116,9 @@ def test_the_nearest_lossless_sizes_are_found_among_all(size):
     below = max(n for n in range(1, size + 1) if lossless(n))
     above = min(n for n in range(size, size + 20) if lossless(n))
     assert lossless_inputs(trace(net(), (3, size, size))) == ((below, above),) * 2
+
+
+def test_sizes_of_other_axes_are_refused_in_a_line():
+    graph = trace(nn.Conv2d(3, 4, 3), (3, 16, 16))
+    with pytest.raises(GeometryError, match="has 2 axes of positions as it was traced, not 3"):
+        grid_sizes(graph, (16, 16, 16))

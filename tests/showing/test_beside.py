@@ -1,6 +1,7 @@
 """Two networks side by side: who is paired with whom, and what is said to differ."""
 
 import json
+from itertools import pairwise
 
 import jsonschema
 import pytest
@@ -73,3 +74,12 @@ def test_the_command_writes_json_markdown_and_a_page(tmp_path, capsys):
     with pytest.raises(SystemExit) as stop:
         main(["show", *models, "--plan", "plan.toml"])
     assert (stop.value.code, "one at a time" in capsys.readouterr().err) == (2, True)
+
+
+def test_one_structure_at_two_widths_is_paired_one_to_one():
+    def stages(width: int) -> nn.Sequential:
+        widths = [3, width, width, 2 * width, 2 * width, 4 * width]
+        return nn.Sequential(*(nn.Conv2d(a, b, 3, 2, 1) for a, b in pairwise(widths)))
+
+    found = sw.beside(sw.trace(stages(8), (3, 64, 64)), sw.trace(stages(16), (3, 64, 64)))
+    assert found.pairs == tuple((at, at) for at in range(len(found.pairs)))

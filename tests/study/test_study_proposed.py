@@ -81,5 +81,5 @@ def test_strides_are_learned_to_a_consistent_plan(tmp_path) -> None:
 def test_what_is_no_classifier_is_refused(tmp_path) -> None:
     with pytest.raises(UsageError, match="for classifiers"):
         sw.search(asked(task="segment", data="builtin:digit-scenes", size=(32, 32)), run=tmp_path / "run")
-    with pytest.raises(UsageError, match="learned"):
+    with pytest.raises(UsageError, match="no propose 'guessed': choose learned"):
         asked(moves=sw.Moves(propose=("guessed",)))

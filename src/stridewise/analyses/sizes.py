@@ -39,10 +39,16 @@ def grid_sizes(
     """Positions of every grid, one size an axis.
 
     inputs: sizes of the main input, or of each input grid; None keeps the traced ones. maps: replaced maps by grid.
-    Raises: GeometryError naming the op where no window fits or joined sizes differ.
+    Raises: GeometryError naming the op where no window fits or joined sizes differ, or where an axis is missing.
     """
     given = inputs if isinstance(inputs, Mapping) else {} if inputs is None else {0: tuple(inputs)}
     maps = maps or {}
+    for grid in graph.grids:
+        wanted = given.get(grid.index, grid.sizes)
+        if grid.kind == "input" and len(wanted) != len(grid.sizes):
+            raise GeometryError(
+                f"{graph.model}: an input has {len(grid.sizes)} axes of positions as it was traced, not {len(wanted)}"
+            )
     sizes: list[Sizes] = []
     for grid in graph.grids:
         sizes.append(size_of(graph, grid, sizes, given, maps))

@@ -155,13 +155,22 @@ def beside(
         names=(first, second),
         inputs=(inputs[0], inputs[1]),
         views=(a, b),
-        pairs=tuple(_aligned(a.layers, b.layers, range(len(a.layers)), range(len(b.layers)))),
+        pairs=tuple(_pairs(a.layers, b.layers)),
         scale=measured,
     )
 
 
 def _row(layer: Layer) -> Row:
     return Row(name=layer.key, first=layer, last=layer, repeats=1, at=0)
+
+
+def _pairs(a: Sequence[Layer], b: Sequence[Layer]) -> Iterator[Pair]:
+    """The layers of one and the same structure one to one, at whatever widths; else by what is alike."""
+    structure = _LIKENESS[1]
+    here, there = range(len(a)), range(len(b))
+    if [structure(layer) for layer in a] == [structure(layer) for layer in b]:
+        return zip(here, there, strict=True)
+    return _aligned(a, b, here, there)
 
 
 def _aligned(

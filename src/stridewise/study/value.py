@@ -242,7 +242,8 @@ class Study:
             *(("propose", kind, PROPOSALS) for kind in self.moves.propose),
         ):
             if value not in choices:
-                raise UsageError(f"study: no {name} '{value}': choose {', '.join(choices[:-1])} or {choices[-1]}")
+                others = f"{', '.join(choices[:-1])} or " if choices[1:] else ""
+                raise UsageError(f"study: no {name} '{value}': choose {others}{choices[-1]}")
         if not self.moves.kinds:
             raise UsageError(f"study: nothing may move: choose of {', '.join(MOVES)}")
         if not 0 <= self.within < math.inf:
