@@ -50,6 +50,8 @@ def test_processes_say_what_one_says(drawn: Dataset, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(shares, "_SHARE", 5)
     monkeypatch.setattr(shares, "_cores", lambda: 2)
     monkeypatch.setattr(shares, "_started", watched)
+    judge, here = shares.Share.totals, []
+    monkeypatch.setattr(shares.Share, "totals", lambda share: here.append(share) or judge(share))
     together = fit(drawn, progress=lambda done, total: counted.append((done, total)))
     assert together == alone
     assert together.pictures == 11
@@ -57,3 +59,4 @@ def test_processes_say_what_one_says(drawn: Dataset, monkeypatch: pytest.MonkeyP
     assert counted == [(5, 12), (10, 12), (12, 12)]
     assert len(started) == 2
     assert all(process.child.returncode is not None for process in started)
+    assert len(here) == (3 if ends else 0)  # the parent judges what no process does, and only that
