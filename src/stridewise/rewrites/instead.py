@@ -48,7 +48,7 @@ def instead(
     try:
         resolved(graph, request)
         tries = _near(graph, request, why, stride)
-        found: dict[str, Instead] = {}
+        found: dict[tuple[tuple[str, ...], int], Instead] = {}
         same = 0
         for changes, most, is_same in islice(tries, _TRIALS):
             needless = same and stride is not None and most is None  # a site, where another output stride works
@@ -58,8 +58,9 @@ def instead(
                 plan, changed = planned(graph, changes, output_stride=most, keep_weights=keep_weights, means=means)
             except (PlanError, GeometryError):
                 continue
-            if plan and plan.to_toml() not in found:
-                found[plan.to_toml()] = _told(changed.graph, changes, most)
+            one = _told(changed.graph, changes, most)
+            if plan and (one.strides, one.macs) not in found:  # another way to the same is no other choice
+                found[one.strides, one.macs] = one
                 same += is_same
     except (PlanError, GeometryError):
         return ()

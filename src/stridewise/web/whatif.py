@@ -150,9 +150,9 @@ class Studied:
 
     def offers(self, request: Json) -> list[Json]:
         """The requests nearest to a refused one that do work: the library's, and weights that need not be kept. now:
-        the request in hand, which is none of them."""
+        the request in hand; none of them computes as much as it."""
         now = request.get("now", {})
-        here = self.plan(now if isinstance(now, dict) else {})
+        here = _work(self._planned(now if isinstance(now, dict) else {})[1].graph)
         known = {name: request[name] for name in _REQUEST if name in request}
         tries = (
             [("without keeping trained weights", known | {"keep_weights": False})] if known.get("keep_weights") else []
@@ -171,8 +171,8 @@ class Studied:
                 plan, changed = self._planned(asked)
             except PlanError:
                 continue
-            if plan and plan != here:
-                macs = cost.macs(changed.graph, [grid.sizes for grid in changed.graph.grids])
+            macs = _work(changed.graph)
+            if plan and macs != here:
                 found.append({"said": said, "request": asked, "macs": macs})
         return found
 
@@ -233,6 +233,11 @@ def _phases(along: Sequence[Field]) -> Json:
     told = list(along)
     axes = [i if (i := told.index(f)) < at else {"advance": f.advance, "spans": f.spans} for at, f in enumerate(told)]
     return {"axes": axes, "approximate": any(f.approximate for f in along)}
+
+
+def _work(graph: Graph) -> int:
+    """Multiply-adds at the sizes that it has."""
+    return cost.macs(graph, [grid.sizes for grid in graph.grids])
 
 
 def _whole(values: Any) -> bool:
