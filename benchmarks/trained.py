@@ -20,7 +20,7 @@ from tau import part_of
 
 import stridewise as sw
 from stridewise.analyses.cost import macs
-from stridewise.analyses.state import evaluate
+from stridewise.analyses.fields import evaluate
 from stridewise.data import digits as digits_set
 from stridewise.measuring.latency import latency
 from stridewise.study.training import TrainScore

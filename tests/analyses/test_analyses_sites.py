@@ -7,8 +7,8 @@ import torch
 from analysis_nets import Fn, chain, found, keys, positive, reach, read_mask
 from torch import nn
 
+from stridewise.analyses.fields import evaluate
 from stridewise.analyses.sites import coverage
-from stridewise.analyses.state import evaluate
 from stridewise.tracing.trace import trace
 
 

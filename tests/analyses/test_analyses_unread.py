@@ -6,8 +6,8 @@ from analysis_nets import Fn, chain, found, positive, zoo
 from torch import nn
 
 from stridewise.analyses.cost import macs
+from stridewise.analyses.fields import evaluate
 from stridewise.analyses.sizes import grid_sizes
-from stridewise.analyses.state import evaluate
 from stridewise.analyses.unread import waste
 from stridewise.tracing.trace import trace
 

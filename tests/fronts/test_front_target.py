@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import stridewise as sw
-from stridewise.analyses.state import evaluate
+from stridewise.analyses.fields import evaluate
 from stridewise.analyses.targets import target_findings, target_of
 from stridewise.errors import PlanError, UsageError
 from stridewise.fronts.shortlist import shortlist

@@ -7,8 +7,8 @@ import pytest
 import stridewise as sw
 from stridewise.ops.registry import all_ops, find_onnx, find_torch, generation, op_named
 from stridewise.surgery.actions import replacement
+from stridewise.tracing.calls import functions
 from stridewise.tracing.fast_paths import known_layers
-from stridewise.tracing.functions import functions
 from stridewise.tracing.shape_functions import SHAPES
 
 OPS = list(all_ops())

@@ -7,8 +7,8 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import TypeAlias
 
+from stridewise.analyses.fields import State
 from stridewise.analyses.sites import times
-from stridewise.analyses.state import State
 from stridewise.axis import Window
 from stridewise.configs.declared import Declared
 from stridewise.findings import Finding

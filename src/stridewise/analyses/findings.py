@@ -6,12 +6,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any, SupportsIndex, overload
 
 from stridewise.analyses.declared import config_differs, declared_differs
-from stridewise.analyses.gridding import gridding
+from stridewise.analyses.fields import State, evaluate
 from stridewise.analyses.sites import axis_names, site_findings, times
 from stridewise.analyses.sizes import Maps, name_of, where
-from stridewise.analyses.state import State, evaluate
 from stridewise.analyses.targets import target_findings, target_of
-from stridewise.analyses.unread import never_read
+from stridewise.analyses.unread import gridding, never_read
 from stridewise.axis import Adaptive, Slice
 from stridewise.configs.families import read_declared
 from stridewise.errors import GeometryError

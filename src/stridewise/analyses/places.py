@@ -13,8 +13,8 @@ from fractions import Fraction
 from itertools import product
 from typing import Any
 
+from stridewise.analyses.fields import evaluate
 from stridewise.analyses.lengths import grid_of
-from stridewise.analyses.state import evaluate
 from stridewise.axis import Field
 from stridewise.errors import UsageError, by
 from stridewise.ir import Graph, Sizes, check_graph

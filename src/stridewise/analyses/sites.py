@@ -1,4 +1,9 @@
-"""Findings about one site at a time: what its windows read, drop, cut and paint (SW101, SW102, SW104 to SW106)."""
+"""Findings about one site at a time: what its windows read, drop, cut and paint (SW101, SW102, SW104 to SW106).
+
+Where a step stands on windows that do not read every position, also the site beside it whose windows would. Source of
+what that is worth: in NAS-Bench-Macro (CVPR 2021), giving the step to a 3x3 instead of a 1x1 that reads a quarter of
+the positions is worth 0.8 to 0.9 points at 4.7 % fewer multiply-adds.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +13,11 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import TypeAlias
 
-from stridewise.analyses.beside import site_beside
+from stridewise.analyses.fields import State
 from stridewise.analyses.limits import lossless_inputs, remainder
-from stridewise.analyses.state import State
 from stridewise.axis import AxisMap, Transposed, Window
 from stridewise.findings import Finding
-from stridewise.ir import Node
+from stridewise.ir import Graph, Node
 
 
 def axis_names(axes: Sequence[int], of: int) -> str:
@@ -218,3 +222,64 @@ def site_findings(state: State) -> list[Finding]:
     sites = [(node, state.windows(node)) for node in state.graph.sites]
     rules = (unread_positions, dropped_rows, saturated, channel_cuts, uneven_overlap)
     return [f for rule in rules for f in rule(state, sites)]
+
+
+_FAR = 6  # ops between two sites of one block: norm, activation, and what wraps them
+
+
+def site_beside(graph: Graph, node: Node) -> Node | None:
+    """The site next to a stepping one, with nothing but ops of one input between, that does not step and whose windows
+    read every position at that step: the one behind it, else the one before; None where there is none."""
+    behind = _next(graph, node, forward=True)
+    if behind is not None and _reads_all(graph, behind, node):
+        return behind
+    before = _next(graph, node, forward=False)
+    return before if before is not None and _reads_all(graph, before, node) else None
+
+
+def skipping(graph: Graph) -> Iterator[tuple[Node, Node, tuple[int, ...]]]:
+    """(site that steps over positions it never reads, the site beside it that would read all, the step)."""
+    for node in graph.nodes:
+        windows = graph.grids[node.grid].maps if node.site and node.grid is not None else ()
+        if not windows or all(w.coverage == 1 for w in windows if isinstance(w, Window)):
+            continue
+        beside = site_beside(graph, node)
+        if beside is not None:
+            yield node, beside, tuple(w.stride if isinstance(w, Window) else 1 for w in windows)
+
+
+def _next(graph: Graph, node: Node, *, forward: bool) -> Node | None:
+    """The nearest site in a straight line: each tensor between has one reader, each op one operand with a grid."""
+    at = node
+    for _ in range(_FAR):
+        if forward:
+            readers = [n for n in graph.nodes if at.outputs[0] in n.inputs]
+            if len(readers) != 1 or at.outputs[0] in graph.outputs:
+                return None
+            (step,) = readers
+        else:
+            made = [n for n in graph.nodes if at.inputs and at.inputs[0] in n.outputs]
+            if not made or sum(at.inputs[0] in n.inputs for n in graph.nodes) != 1:
+                return None
+            (step,) = made[:1]
+        if sum(graph.tensors[i].grid is not None for i in step.inputs) != 1:
+            return None
+        if step.site:
+            return step
+        at = step
+    return None
+
+
+def _reads_all(graph: Graph, site: Node, stepping: Node) -> bool:
+    """Whether a site's windows, which do not step now, would read every position at the other's step."""
+    assert stepping.grid is not None
+    own = graph.grids[site.grid].maps if site.grid is not None else ()
+    wanted = graph.grids[stepping.grid].maps
+    return (
+        bool(own)
+        and len(own) == len(wanted)
+        and all(
+            isinstance(a, Window) and isinstance(b, Window) and a.stride == 1 and a.dilation == 1 and a.span >= b.stride
+            for a, b in zip(own, wanted, strict=True)
+        )
+    )

@@ -15,8 +15,8 @@ from importlib.resources import files
 from typing import Any
 
 from stridewise.analyses.cost import peak_bytes
+from stridewise.analyses.fields import State
 from stridewise.analyses.sizes import name_of
-from stridewise.analyses.state import State
 from stridewise.axis import AxisMap, Transposed, Window
 from stridewise.errors import UsageError
 from stridewise.files import read_bytes

@@ -12,8 +12,8 @@ from stridewise.building.recorded import ModuleCall, Seen, keys_of, node_of
 from stridewise.errors import GeometryError
 from stridewise.ir import NOTHING, Graph, Grid, Node, Tensor, Unknown, Volume
 from stridewise.ops.call import Call
-from stridewise.ops.concat import LISTED
 from stridewise.ops.draft import Draft, Reading, Value
+from stridewise.ops.join import LISTED
 from stridewise.ops.layout import Digit, Dims, Extra, LayoutError, atom_size
 from stridewise.ops.registry import Op, op_named
 

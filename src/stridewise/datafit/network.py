@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from stridewise.analyses.state import State, evaluate
+from stridewise.analyses.fields import State, evaluate
 from stridewise.axis import Resize
 from stridewise.datafit.strides import Stride, StrideSet
 from stridewise.errors import UsageError

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stridewise.analyses import cost
-from stridewise.analyses.state import evaluate
+from stridewise.analyses.fields import evaluate
 from stridewise.configs.nnunet import Network, even, published, with_steps
 from stridewise.errors import by
 from stridewise.ir import Graph

@@ -19,7 +19,7 @@ from stridewise.fronts.space import Step
 from stridewise.fronts.sweep import Layer
 from stridewise.ir import Graph
 from stridewise.plans import Plan, Setting
-from stridewise.rewrites.cumulative import cumulative, steps_of
+from stridewise.rewrites.multipliers import cumulative, steps_of
 
 
 def answer(graph: Graph, ran: Ran, asked: Asked, now: Spent) -> Front:

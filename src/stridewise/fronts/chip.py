@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from stridewise.analyses.fields import evaluate
 from stridewise.analyses.sizes import name_of
-from stridewise.analyses.state import evaluate
 from stridewise.analyses.targets import (
     WHAT,
     Limit,

@@ -21,8 +21,8 @@ from stridewise.axis import AxisMap, Window
 from stridewise.errors import PlanError
 from stridewise.ir import Graph, Node, Slot
 from stridewise.plans import check_stride
-from stridewise.rewrites.cumulative import cumulative
 from stridewise.rewrites.insert import opened
+from stridewise.rewrites.multipliers import cumulative
 from stridewise.rewrites.restride import pool_of
 
 Step: TypeAlias = tuple[int, ...]

@@ -19,9 +19,9 @@ from stridewise.errors import GeometryError, PlanError
 from stridewise.fronts.pareto import Ints
 from stridewise.ir import Graph, Grid, Volume, check_graph
 from stridewise.plans import Setting
+from stridewise.rewrites.places import spread_out
 from stridewise.rewrites.reconciliation import keeps_size, paddable_windows, reconciled, shortfall
 from stridewise.rewrites.restride import pool_of
-from stridewise.rewrites.sharing import spread_out
 
 _FEW = 2**20  # numbers below this are looked up in a table
 _MOST = 2**62  # beyond it volumes are counted in Python's whole numbers

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from stridewise.analyses.state import State, evaluate
+from stridewise.analyses.fields import State, evaluate
 from stridewise.ir import Graph
 from stridewise.tracing.steps import step_of
 

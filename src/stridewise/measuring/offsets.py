@@ -9,7 +9,7 @@ from fractions import Fraction
 import numpy as np
 import numpy.typing as npt
 
-from stridewise.analyses.state import evaluate
+from stridewise.analyses.fields import evaluate
 from stridewise.errors import UsageError
 from stridewise.ir import Graph
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from stridewise.analyses.state import evaluate
+from stridewise.analyses.fields import evaluate
 from stridewise.convolution.figures import times
 from stridewise.convolution.operation import Array, convolve
 from stridewise.convolution.pattern import brightness

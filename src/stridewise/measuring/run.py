@@ -12,7 +12,7 @@ import torch
 
 from stridewise.analyses import cost
 from stridewise.analyses.declared import cumulative_stride
-from stridewise.analyses.state import evaluate
+from stridewise.analyses.fields import evaluate
 from stridewise.errors import DataError, UsageError
 from stridewise.measuring.box_shift import box_shift
 from stridewise.measuring.dense_shift import dense_shift

@@ -22,10 +22,9 @@ from stridewise.onnxfile.write import write
 from stridewise.ops.layout import Digit, Dim, Extra
 from stridewise.plans import Plan
 from stridewise.report.document import Document
-from stridewise.rewrites.certify import Certificate, certify, change_document
+from stridewise.rewrites.certify import Certificate, certify, change_document, check_promised
 from stridewise.rewrites.dilate import dilation
 from stridewise.rewrites.kinds import filled
-from stridewise.rewrites.promised import check_promised
 from stridewise.rewrites.restride import restride
 from stridewise.shown import Shown
 

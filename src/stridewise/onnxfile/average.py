@@ -14,7 +14,7 @@ from stridewise.axis import Window
 from stridewise.onnxfile.edit import OPERANDS, Spot
 from stridewise.onnxfile.job import Job
 from stridewise.onnxfile.pads import fixed_pad, own_pads, padded_before, pads_of, takes
-from stridewise.rewrites.counts import counted, hits
+from stridewise.rewrites.actions import counted, hits
 
 
 def average(job: Job, old: Sequence[Window], windows: Sequence[Window], sizes: Sequence[int], computed: bool) -> None:

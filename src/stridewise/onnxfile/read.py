@@ -13,8 +13,8 @@ try:
 except ImportError as error:
     raise MissingExtraError("onnx", "onnx", "reading an ONNX file") from error
 
+from stridewise.building.recorded import with_slots
 from stridewise.building.same import settled_padding
-from stridewise.building.slots import with_slots
 from stridewise.ir import Graph
 from stridewise.onnxfile.file import InputSpec, fixed_batch, input_shapes, load
 from stridewise.onnxfile.layout import Layout
@@ -99,7 +99,7 @@ def _read(
     graph = _with_links(walk.builder.graph(name, found, sum(walk.params.values())))
     if not any(node.site for node in graph.nodes):
         raise TraceError(f"{name}: no convolution or pooling was met: it has no strides to show")
-    return with_slots(graph, walk.builder, walk.owners.close()), walk
+    return with_slots(graph, walk.builder.layouts, walk.owners.close()), walk
 
 
 def _with_links(graph: Graph) -> Graph:

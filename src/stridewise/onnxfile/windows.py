@@ -11,8 +11,7 @@ from stridewise.onnxfile.average import average
 from stridewise.onnxfile.edit import OPERANDS
 from stridewise.onnxfile.job import Job
 from stridewise.onnxfile.pads import fixed_pad, padded_before, pads_of, takes
-from stridewise.rewrites.actions import widened
-from stridewise.rewrites.counts import may_read_nothing
+from stridewise.rewrites.actions import may_read_nothing, widened
 
 # From here on an average pool can spread its window.
 _SPREAD = 19

@@ -1,8 +1,6 @@
 """One file an op, one registry. Importing this room registers every op."""
 
 from stridewise.ops import (  # noqa: F401
-    adaptive,
-    concat,
     conv,
     index,
     join,
@@ -16,9 +14,7 @@ from stridewise.ops import (  # noqa: F401
     shuffle,
     slice,
     step,
-    unfold,
     view,
-    write,
 )
 from stridewise.ops.registry import Op as Op
 from stridewise.ops.registry import all_ops as all_ops

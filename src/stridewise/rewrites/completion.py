@@ -10,11 +10,11 @@ from stridewise.analyses.strides import components
 from stridewise.errors import PlanError, by
 from stridewise.ir import Graph, Slot
 from stridewise.plans import Plan, Setting
-from stridewise.rewrites.cumulative import steps_of
+from stridewise.rewrites.multipliers import steps_of
 from stridewise.rewrites.phases import spans_of
+from stridewise.rewrites.places import calls_of
 from stridewise.rewrites.request import Request, Wish, per_axis, resolved
 from stridewise.rewrites.restride import Restrided, restride
-from stridewise.rewrites.sharing import calls_of
 from stridewise.rewrites.solver import cap, complete
 
 _Steps: TypeAlias = Sequence[Mapping[int, int]]

@@ -15,13 +15,12 @@ from fractions import Fraction
 from stridewise.analyses.sizes import grid_sizes
 from stridewise.axis import IDENTITY, Adaptive, AxisMap, Computed, Phased, Resize, Slice, Transposed, Window
 from stridewise.errors import PlanError
-from stridewise.ir import Graph, Grid, Node, Sizes
+from stridewise.ir import Graph, Grid, Node, Sizes, Tensor
 from stridewise.ops.registry import only_pads
 from stridewise.plans import Plan
 from stridewise.rewrites.actions import Action, action_of, widened
 from stridewise.rewrites.multipliers import Multipliers, multipliers_of
 from stridewise.rewrites.places import is_within
-from stridewise.rewrites.resized import resized
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,3 +203,17 @@ def _told(node: Node, grids: Sequence[Grid], action: Action) -> Node:
     if action.kind == "resize" and node.attrs.get("transposed"):
         work = work.scaled(Fraction(math.prod(action.m_out), math.prod(action.m_in)))
     return replace(node, attrs={**node.attrs, "maps": grids[node.grid].maps}, macs=work)
+
+
+def resized(tensor: Tensor, old: Sequence[Sizes], new: Sequence[Sizes]) -> Tensor:
+    """The tensor's shape at new sizes, where its spatial dims show plainly which they are."""
+    if not tensor.volume.over or tensor.grid is None or len(tensor.shape) < 3:
+        return tensor
+    before, after = old[tensor.grid], new[tensor.grid]
+    if before == after:
+        return tensor
+    if tensor.shape[-len(before) :] == before:
+        return tensor.shaped((*tensor.shape[: -len(before)], *after))
+    if tensor.shape[1:-1] == before:
+        return tensor.shaped((tensor.shape[0], *after, tensor.shape[-1]))
+    return tensor

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 from stridewise.analyses import cost
 from stridewise.analyses.declared import cumulative_stride
-from stridewise.analyses.state import evaluate
+from stridewise.analyses.fields import evaluate
 from stridewise.analyses.strides import groups, site_grids
 from stridewise.errors import GeometryError, Instead, PlanError, once
 from stridewise.ir import Graph, Slot

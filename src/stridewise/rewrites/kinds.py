@@ -17,7 +17,7 @@ from stridewise.ir import Graph, Node
 from stridewise.ops.registry import op_named
 from stridewise.ops.step import STEPS, Inserted
 from stridewise.plans import BORDERS, KINDS, Plan, Setting
-from stridewise.rewrites.sharing import spread_out
+from stridewise.rewrites.places import spread_out
 
 SPACE = "space-to-depth"
 

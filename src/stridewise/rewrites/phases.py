@@ -10,7 +10,7 @@ from stridewise.analyses.strides import blocks, components
 from stridewise.errors import PlanError
 from stridewise.ir import Graph
 from stridewise.plans import Plan
-from stridewise.rewrites.cumulative import cumulative, steps_of
+from stridewise.rewrites.multipliers import cumulative, steps_of
 from stridewise.rewrites.places import place_of
 
 Span: TypeAlias = tuple[tuple[Fraction, Fraction], ...]

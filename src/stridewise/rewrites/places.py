@@ -1,18 +1,22 @@
-"""Where the step of a downsampling kind goes: found in the graph, never by the names of classes.
+"""Where in the graph a plan's words stand: the step of a downsampling kind, and the calls of a shared module.
 
 A blur goes behind the op, its norm and its activation, all of which work position by position; the other kinds right
 behind the op. At a 1x1 convolution that gives the same as before it, where it is cheaper, they go there: averages
-always, blurs and phases where nothing bent lies between them and the convolution (a shortcut).
+always, blurs and phases where nothing bent lies between them and the convolution (a shortcut). All is found in the
+graph, never by the names of classes. Naming a module that runs more than once means all its calls, `#2` its second
+alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from stridewise.axis import Window
 from stridewise.ir import Graph, Node
 from stridewise.ops.registry import op_named
+from stridewise.plans import Plan, Setting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,3 +106,55 @@ def _behind(graph: Graph, site: Node) -> tuple[int, bool]:
         if alone and order[tensor] == order[first] and len(graph.tensors[tensor].shape) == len(order[first]):
             best = tensor, curved
     return best
+
+
+V = TypeVar("V")
+
+
+def calls_of(graph: Graph, name: str) -> tuple[Node, ...]:
+    """The nodes that a site's name stands for: every call of a shared module, one where `#` says which, none where
+    there is no such op."""
+    first = graph.node_named(name)
+    if first is None:
+        return ()
+    if "#" in name or first.path != first.key:  # one call, or a function's: the next of its name is another op
+        return (first,)
+    return tuple([n for n in graph.nodes if n.path == first.path and (n is first or _is_later(n.key, first.key))])
+
+
+def _is_later(key: str, first: str) -> bool:
+    """Whether a key is that of a later call of the site called `first`."""
+    name, mark, number = key.rpartition("#")
+    return bool(mark) and name == first and number.isdigit()
+
+
+def spread_out(graph: Graph, sites: Mapping[str, V]) -> dict[str, V]:
+    """Settings by the keys of single calls, what is said of a shared module given to every call not named itself."""
+    out: dict[str, V] = {}
+    for key, value in sites.items():
+        first = graph.node_named(key)
+        calls = calls_of(graph, key)
+        for node in calls:
+            named = key if node is first else node.key
+            if node is first or (named not in sites):
+                out[named] = value
+        if not calls:
+            out[key] = value
+    return out
+
+
+def shared_alone(graph: Graph, plan: Plan) -> tuple[str, ...]:
+    """A line for each shared module of which a plan changes some calls, and not all alike."""
+    lines: dict[str, None] = {}
+    for key in plan.sites:
+        name = key.partition("#")[0]
+        settings = {_told(plan, n) for n in calls_of(graph, name)}
+        if len(settings) > 1:
+            lines[f"{name}: its calls share their weights and differ under this plan; name {name} for all of them"] = (
+                None
+            )
+    return tuple(lines)
+
+
+def _told(plan: Plan, node: Node) -> Setting | None:
+    return plan.sites.get(node.key, plan.sites.get(f"{node.key}#1"))

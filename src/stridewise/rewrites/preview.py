@@ -13,10 +13,10 @@ from stridewise.errors import once
 from stridewise.ir import Graph, Sizes
 from stridewise.plans import Plan, Setting, how_of
 from stridewise.report.units import binary, count
-from stridewise.rewrites.cumulative import cumulative, steps_of
 from stridewise.rewrites.kinds import filled
+from stridewise.rewrites.multipliers import cumulative, steps_of
+from stridewise.rewrites.places import shared_alone
 from stridewise.rewrites.restride import restride
-from stridewise.rewrites.sharing import shared_alone
 from stridewise.shown import Shown
 
 

@@ -12,10 +12,9 @@ from stridewise.errors import PlanError
 from stridewise.ir import Graph, Node, Slot
 from stridewise.ops.registry import op_named
 from stridewise.plans import BORDERS, KINDS, check_stride
-from stridewise.rewrites.cumulative import steps_of
 from stridewise.rewrites.kinds import steps_now
-from stridewise.rewrites.places import is_within
-from stridewise.rewrites.sharing import calls_of
+from stridewise.rewrites.multipliers import steps_of
+from stridewise.rewrites.places import calls_of, is_within
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

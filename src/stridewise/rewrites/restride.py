@@ -12,13 +12,12 @@ from stridewise.errors import GeometryError, PlanError, by
 from stridewise.ir import Graph, Pin, Sizes, Slot
 from stridewise.ops.step import Inserted
 from stridewise.plans import Plan, Setting
-from stridewise.rewrites.dilate import dilated_graph, dilation
+from stridewise.rewrites.dilate import dilated_graph, dilation, resized
 from stridewise.rewrites.insert import inserted
 from stridewise.rewrites.kinds import SPACE, check_kinds, filled, made_by, own_windows, with_growth
 from stridewise.rewrites.phases import phases
 from stridewise.rewrites.places import Place, place_of
 from stridewise.rewrites.reconciliation import reconciled
-from stridewise.rewrites.resized import resized
 
 _NO_FIT = ": the plan does not fit; take smaller steps, or an input size that they divide"
 

@@ -1,8 +1,12 @@
-"""Steps that agree on all paths: wanted sites get theirs, parallel paths follow at the least cost."""
+"""Steps that agree on all paths: wanted sites get theirs, parallel paths follow at the least cost.
+
+The least cost is the smallest cut between two vertices of a small directed graph with capacities on its arcs.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
 from stridewise.analyses.sizes import where
@@ -10,8 +14,7 @@ from stridewise.analyses.strides import Components, Edge, inputs_of, site_grids
 from stridewise.axis import Adaptive
 from stridewise.errors import PlanError
 from stridewise.ir import Graph
-from stridewise.rewrites.cumulative import cumulative
-from stridewise.rewrites.cut import ENDLESS, smallest_cut
+from stridewise.rewrites.multipliers import cumulative
 
 # What changing an unnamed parallel site costs: one that steps today before one that does not, a window that covers
 # the new step before one that would leave positions unread.
@@ -172,3 +175,56 @@ def _cycle(graph: Graph, parts: Components, node: int) -> str:
         f"its path ({' -> '.join(near[:4])}) ends in {join}, where it is joined with its own input, which has no step "
         "of its own; insert a step at a slot instead"
     )
+
+
+ENDLESS = 10**9
+
+
+def smallest_cut(count: int, arcs: Sequence[tuple[int, int, int]], source: int, sink: int) -> tuple[int, set[int]]:
+    """(capacity of the cut, vertices on the source's side) for arcs (from, to, capacity).
+
+    The source's side is the largest one, so that a cut lies as late as it can. Source: Edmonds and Karp 1972.
+    """
+    after: list[list[int]] = [[] for _ in range(count)]
+    to: list[int] = []
+    left: list[int] = []
+    for a, b, capacity in arcs:
+        after[a].append(len(to))
+        to.append(b)
+        left.append(capacity)
+        after[b].append(len(to))
+        to.append(a)
+        left.append(0)
+    total = 0
+    while total < ENDLESS:
+        came = {source: -1}
+        queue = deque([source])
+        while queue and sink not in came:
+            at = queue.popleft()
+            for arc in after[at]:
+                if left[arc] and to[arc] not in came:
+                    came[to[arc]] = arc
+                    queue.append(to[arc])
+        if sink not in came:
+            break
+        path = []
+        at = sink
+        while at != source:
+            path.append(came[at])
+            at = to[came[at] ^ 1]
+        flow = min(left[arc] for arc in path)
+        for arc in path:
+            left[arc] -= flow
+            left[arc ^ 1] += flow
+        total += flow
+    # Vertices that still reach the sink lie on its side; all others on the source's.
+    back = {sink}
+    queue = deque([sink])
+    while queue:
+        at = queue.popleft()
+        for arc in after[at]:
+            other = to[arc]
+            if left[arc ^ 1] and other not in back:
+                back.add(other)
+                queue.append(other)
+    return total, set(range(count)) - back

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Any, TypeAlias
 
-from stridewise.analyses.state import evaluate
+from stridewise.analyses.fields import evaluate
 from stridewise.errors import UsageError
 from stridewise.ir import Graph, check_graph
 from stridewise.report.document import Document, Part, Remarks, Table

@@ -11,11 +11,11 @@ from typing import Any
 
 from stridewise.analyses import cost
 from stridewise.analyses.declared import cumulative_stride
+from stridewise.analyses.fields import State, evaluate
 from stridewise.analyses.findings import findings
 from stridewise.analyses.limits import smallest_input
 from stridewise.analyses.sites import channel_ceiling, coverage
 from stridewise.analyses.sizes import where
-from stridewise.analyses.state import State, evaluate
 from stridewise.analyses.strides import Group, groups
 from stridewise.axis import AxisMap, Resize, Transposed, Window
 from stridewise.errors import UsageError

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from stridewise.analyses.beside import skipping
+from stridewise.analyses.sites import skipping
 from stridewise.analyses.targets import Target, target_of
 from stridewise.errors import PlanError, StridewiseError
 from stridewise.fronts.chip import broken_by

@@ -14,10 +14,9 @@ import torch
 
 from stridewise.axis import AxisMap, Computed, Slice, Window
 from stridewise.ops.registry import Op, op_named
-from stridewise.rewrites.actions import Action, Kind, widened
-from stridewise.rewrites.counts import counted, may_read_nothing
+from stridewise.rewrites.actions import Action, Kind, counted, may_read_nothing, widened
 from stridewise.rewrites.multipliers import Multipliers
-from stridewise.tracing.functions import functions
+from stridewise.tracing.calls import functions
 
 # An override around this one counts calls of torch's functions (`patched.py`); the dispatcher's ops it does not count.
 _aten: Any = torch.ops.aten

@@ -18,12 +18,10 @@ from stridewise.ops.registry import op_named
 from stridewise.plans import Plan, Setting
 from stridewise.rewrites.kinds import SPACE, made_by, own_windows, shift_of
 from stridewise.rewrites.phases import phases
-from stridewise.rewrites.places import Place, is_repeated, place_of
-from stridewise.rewrites.sharing import calls_of
+from stridewise.rewrites.places import Place, calls_of, is_repeated, place_of
 from stridewise.surgery.patched import Beginning, Edit, Override
 from stridewise.surgery.undo import Undo
-from stridewise.tracing.calls import FunctionCall, by_node, function_calls
-from stridewise.tracing.functions import functions
+from stridewise.tracing.calls import FunctionCall, by_node, function_calls, functions
 from stridewise.tracing.steps import EndPad, Phase, Reach, Step
 from stridewise.tracing.trace import InputSpec
 

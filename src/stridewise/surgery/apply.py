@@ -16,10 +16,9 @@ from stridewise.ir import Graph
 from stridewise.plans import Plan
 from stridewise.report.document import Document
 from stridewise.report.values import plain
-from stridewise.rewrites.certify import Certificate, certify, change_document
+from stridewise.rewrites.certify import Certificate, UnkeptError, certify, change_document, check_promised
 from stridewise.rewrites.dilate import dilation
 from stridewise.rewrites.kinds import filled, made_by
-from stridewise.rewrites.promised import UnkeptError, check_promised
 from stridewise.rewrites.restride import restride
 from stridewise.shown import Shown
 from stridewise.surgery.applier import Applier

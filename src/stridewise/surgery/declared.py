@@ -11,7 +11,7 @@ from torch import nn
 
 from stridewise.analyses.strides import components
 from stridewise.ir import Graph
-from stridewise.rewrites.cumulative import cumulative, steps_of
+from stridewise.rewrites.multipliers import cumulative, steps_of
 from stridewise.rewrites.places import is_within
 from stridewise.surgery.undo import Undo
 

@@ -15,8 +15,7 @@ from stridewise.axis import IDENTITY, Window
 from stridewise.errors import PlanError, once
 from stridewise.ir import Graph, Node
 from stridewise.ops.registry import op_named
-from stridewise.rewrites.actions import Action
-from stridewise.rewrites.counts import may_read_nothing
+from stridewise.rewrites.actions import Action, may_read_nothing
 from stridewise.rewrites.dilate import Dilation, calls_differ
 from stridewise.rewrites.multipliers import Multipliers
 from stridewise.surgery.actions import replacement

@@ -21,7 +21,7 @@ from stridewise.ops.registry import op_named
 from stridewise.rewrites.actions import Action
 from stridewise.rewrites.multipliers import Multipliers
 from stridewise.surgery.actions import end_pad, every, replacement, restrided, something, wide_windows
-from stridewise.tracing.functions import FUNCTIONS, functions
+from stridewise.tracing.calls import FUNCTIONS, functions
 from stridewise.tracing.patching import PatchedForward
 from stridewise.tracing.steps import Step
 

@@ -12,9 +12,9 @@ from stridewise.analyses.strides import is_site_window
 from stridewise.errors import GeometryError, TraceError, by
 from stridewise.ir import Graph, Sizes
 from stridewise.ops.registry import op_named
+from stridewise.rewrites.certify import UnkeptError
 from stridewise.rewrites.dilate import Dilation
 from stridewise.rewrites.multipliers import Multipliers
-from stridewise.rewrites.promised import UnkeptError
 from stridewise.tracing.calls import FunctionCall, function_calls
 from stridewise.tracing.inputs import Argument, InputSpec, arguments_of
 from stridewise.tracing.source import Source

@@ -1,4 +1,7 @@
-"""Which function call of which module made which nodes of a graph: one more forward, on shapes, with calls watched."""
+"""Which function call of which module made which nodes of a graph: one more forward, on shapes, with calls watched.
+
+Also what a mode is told each registered op's torch functions are called.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +11,45 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from stridewise.building.recorded import ModuleCall
 from stridewise.ir import Graph
-from stridewise.tracing.functions import name_of
+from stridewise.ops.registry import all_ops, generation
 from stridewise.tracing.inputs import InputSpec, arguments_of
 from stridewise.tracing.trace import _read
 from stridewise.tracing.tracer import Tracer
+
+FUNCTIONS: dict[str, tuple[Any, ...]] = {}
+"""By name, what is met by identity: inside torch.compile a function's __name__ is not to be had."""
+_known_at = [-1]
+
+
+def functions() -> Mapping[str, tuple[Any, ...]]:
+    """`FUNCTIONS`, with those of ops that were registered since."""
+    if _known_at[0] != generation():
+        _known_at[0] = generation()
+        FUNCTIONS.clear()
+        FUNCTIONS.update({name: _met_as(name) for op in all_ops() for name in op.functions or ()})
+    return FUNCTIONS
+
+
+def _met_as(name: str) -> tuple[Any, ...]:
+    """What a mode may be told is called, for a function's name: torch.compile names some calls otherwise than eager."""
+    room, _, own = name.rpartition(".")
+    if room:
+        packet = getattr(getattr(torch.ops, room), own, None)
+        return () if packet is None else (packet, *(getattr(packet, overload) for overload in packet.overloads()))
+    rooms = (torch.Tensor, torch, functional, torch._C._nn)
+    return tuple(getattr(room, name) for room in rooms if hasattr(room, name))
+
+
+def name_of(func: Any) -> str:
+    """The name of a function as ops write it: "conv2d", "mine.op" for torch.ops.mine.op and its overloads."""
+    if isinstance(func, torch._ops.OpOverload | torch._ops.OpOverloadPacket):
+        return str(getattr(func, "overloadpacket", func))
+    return str(getattr(func, "__name__", ""))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,9 @@
 """A structural copy of a model: the same modules, parameters as shapes on the meta device, no weight copied.
 
 Tracing runs on this copy, in eval mode, so the user's model keeps its hooks, buffers, attributes and modes whatever
-happens. Modules are rebuilt from their `__dict__`; lists, tuples, dicts and bound methods inside are followed.
+happens. Modules are rebuilt from their `__dict__`; lists, tuples, dicts and bound methods inside are followed. A
+layer's tensors are copied only when somebody looks at them: most layers' ops are known from their attributes (see
+`fast_paths`), and copying their tensors takes longer than reading them.
 """
 
 from __future__ import annotations
@@ -17,8 +19,50 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from stridewise.errors import TraceError
-from stridewise.tracing.lazy import Later
 from stridewise.tracing.patching import PatchedForward
+
+
+class Later(dict[str, Any]):
+    """A dictionary that is filled with what `make` gives of `held` when it is first looked at."""
+
+    __slots__ = ("held", "make")
+
+    def __init__(self, make: Callable[[Any], Mapping[str, Any]], held: Any) -> None:
+        self.make: Callable[[Any], Mapping[str, Any]] | None = make
+        self.held = held
+
+    def let_go(self, told: Callable[[Any], Any], make: Callable[[Any], Mapping[str, Any]]) -> None:
+        """Hold what `told` says of what was held, and not the thing itself, where nobody has looked yet."""
+        if self.make is not None:
+            self.held, self.make = told(self.held), make
+
+
+def untouched(layer: nn.Module) -> bool:
+    """Whether nobody has looked at a copy's tensors yet."""
+    state = layer.__dict__
+    parameters, buffers = state["_parameters"], state["_buffers"]
+    return not (
+        (type(parameters) is Later and parameters.make is None) or (type(buffers) is Later and buffers.make is None)
+    )
+
+
+def _looked_at(name: str) -> Callable[..., Any]:
+    own = getattr(dict, name)
+
+    def look(self: Later, *args: Any, **kwargs: Any) -> Any:
+        make, self.make = self.make, None
+        if make is not None:
+            dict.update(self, make(self.held))
+        return own(self, *args, **kwargs)
+
+    return look
+
+
+_LOOKS = """__contains__ __getitem__ __setitem__ __delitem__ __iter__ __reversed__ __len__ __eq__ __or__ __ror__ __ior__
+__repr__ clear copy get items keys pop popitem setdefault update values""".split()
+for _name in _LOOKS:
+    setattr(Later, _name, _looked_at(_name))
+
 
 Way: TypeAlias = Callable[[nn.Module, tuple[Any, ...], Mapping[str, Any]], Any]
 """(copy of a layer, arguments, named arguments): its output, None where only its forward gives that."""

@@ -21,13 +21,11 @@ from stridewise.errors import GeometryError, StridewiseError
 from stridewise.ir import Graph, Grid, Pin, Sizes
 from stridewise.ops.join import OWN_ORDER
 from stridewise.ops.registry import only_pads
-from stridewise.tracing.cuts import has_open_cuts, with_cuts
 from stridewise.tracing.doubts import NOT_FOLLOWED, NOTHING_CUT, doubtful, is_asking
 from stridewise.tracing.fast_paths import is_own_forward
 from stridewise.tracing.inputs import Argument
-from stridewise.tracing.links import has_constant_sizes, with_links
 from stridewise.tracing.steps import Reach
-from stridewise.tracing.twins import aligned
+from stridewise.tracing.twins import aligned, has_constant_sizes, has_open_cuts, with_cuts, with_links
 
 Shapes: TypeAlias = Mapping[str, Argument]
 Again: TypeAlias = Callable[..., Graph]

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from stridewise.tracing.clone import Later
 from stridewise.tracing.inputs import Argument
-from stridewise.tracing.lazy import Later
 
 
 class Source:

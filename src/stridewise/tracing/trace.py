@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from stridewise.building.builder import Builder, frontier
-from stridewise.building.slots import with_slots
+from stridewise.building.recorded import with_slots
 from stridewise.errors import StridewiseError, TraceError, by, staying
 from stridewise.ir import End, Graph
 from stridewise.tracing.clone import Cloner
@@ -174,7 +174,7 @@ def _trace_once(
         given=tuple((key or "input", a.text) for key, a in shapes.items() if a.text),
         declared=tuple(_declared(model, cloner.stated)),
     )
-    return replace(with_slots(graph, builder, tracer.calls), source=Source(copy, shapes))
+    return replace(with_slots(graph, builder.layouts, tracer.calls), source=Source(copy, shapes))
 
 
 class _Left(Exception):  # noqa: N818

@@ -12,9 +12,9 @@ from threading import Lock
 from typing import Any
 
 from stridewise.analyses import cost
+from stridewise.analyses.fields import State, evaluate
 from stridewise.analyses.findings import findings
 from stridewise.analyses.limits import smallest_input
-from stridewise.analyses.state import State, evaluate
 from stridewise.analyses.strides import site_grids
 from stridewise.api import rehearsed
 from stridewise.axis import Field
