@@ -27,7 +27,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 SRC = ROOT / "src"
-PLACES = ("axis.py", "ops", "analyses", "rewrites", "fronts", "study/store.py")
+PLACES = ("axis", "ops", "analyses", "rewrites", "fronts", "study/store.py")
 TESTS = """ops analyses rewrites fronts tracing onnxfile surgery/test_set_keeping.py surgery/test_set_onnx.py
 surgery/test_set_normal.py surgery/test_kinds.py study/test_study_run.py study/test_study_store.py""".split()
 # A break that no test can see: names of errors, hints of types, sizes of caches, what only makes things fast.

@@ -13,7 +13,8 @@ from torch.nn import functional
 import stridewise as sw
 from stridewise.analyses.fields import fields
 from stridewise.analyses.sizes import grid_sizes
-from stridewise.axis import MAX_PHASES, SELF, Field, Resize, Window, _hull_through
+from stridewise.axis import MAX_PHASES, SELF, Field, Resize, Window
+from stridewise.axis.fields import _hull_through
 
 
 class Skipping(nn.Module):

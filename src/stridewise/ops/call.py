@@ -7,14 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stridewise.axis import IDENTITY, AxisMap, Repeat, Whole
-from stridewise.errors import by
-from stridewise.ir import Pin, Table, Volume
+from stridewise.ir import Volume
+from stridewise.ops.broadcast import broadcast
 from stridewise.ops.draft import Draft, Reading, Value
 from stridewise.ops.layout import (
     Digit,
     Dim,
     Dims,
-    Extra,
     LayoutError,
     blocks,
     by_blocks,
@@ -210,20 +209,6 @@ class Call:
         )
         return tuple((1,) if i in over else by_blocks(dim, made, block) for i, dim in enumerate(dims)), made
 
-    def mapped(self, source: int, maps: Sequence[AxisMap], mixes: bool = False) -> int:
-        """A new grid: `maps` applied to grid `source`, one an axis (axes without positions stay as they are)."""
-        grid = self.draft.grids[source]
-        if all(grid.local) and not any(isinstance(change, Whole) for change in maps):
-            sizes_of_all = tuple([change.out_size(size) for change, size in zip(maps, grid.sizes, strict=True)])
-            return self.draft.add("map", sizes_of_all, (source,), tuple(maps), grid.local, mixes)
-        sizes, local, used = [], [], []
-        for size, is_local, change in zip(grid.sizes, grid.local, maps, strict=True):
-            keep = change if is_local else IDENTITY
-            sizes.append(keep.out_size(size))
-            local.append(is_local and not isinstance(keep, Whole))
-            used.append(keep)
-        return self.draft.add("map", tuple(sizes), (source,), tuple(used), tuple(local), mixes)
-
     def windowed(self, value: Value, where: Sequence[int], maps: Sequence[AxisMap]) -> tuple[Value, int | None]:
         """The settled value and the grid that `maps` (one for each of the dims `where`) make of its grid."""
         source = self.aligned(value, where)
@@ -312,139 +297,15 @@ class Call:
 
     def joined(self, values: Sequence[Value], skip: int | None = None) -> tuple[Dims, int | None]:
         """Dims and grid of the broadcast of `values` (aligned at the last dim); output dim `skip` is left plain."""
-        shape = self.outs[0]
-        dims: list[Dim] = [(size,) for size in shape]
-        groups: list[set[int]] = []
-        gates: list[int] = []
-        for position in range(len(shape)):
-            if position != skip:
-                dims[position] = self._meet(values, position - len(shape), groups) or dims[position]
-        for value in values:
-            held = value.origin == "data" and not all(map(is_plain, value.known))
-            if value.grid is not None and not held and value.grid not in gates:
-                gates.append(value.grid)
-        self._pin_tables(values, dims)
-        placed = self._placed_along(values, dims)
-        if not groups:
-            if len({self.draft.grids[g].sizes for g in gates}) > 1:  # tokens of maps of several sizes (CrossViT)
-                gates = [self.mapped(g, [Whole()] * len(self.draft.grids[g].sizes)) for g in gates]
-            return tuple(dims), self._join(gates) if len(gates) > 1 else gates[0] if gates else None
-        new: dict[int, int] = {}
-        last = max(max(group) for group in groups)
-        for group in sorted(groups, key=max):
-            extra = [g for g in gates if g not in group] if last in group else []
-            if len(group) + len(extra) > 1 or placed is not None:
-                grid = self._join([*sorted(group), *extra], placed)
-                new.update(dict.fromkeys(group, grid))
-        return relabelled(tuple(dims), new), new.get(last, last)
+        return broadcast(self.draft, values, self.outs[0], skip)
 
-    def _meet(self, values: Sequence[Value], at: int, groups: list[set[int]]) -> Dim | None:
-        """What the operands hold at output dim `at` (counted from the end); grids that meet there share a group."""
-        chosen: Dim | None = None
-        order: list[tuple[int, ...]] = []
-        met: set[int] = set()
-        for value in values:
-            if -at > len(value.shape) or value.origin != "data":
-                continue
-            dim = value.known[at]
-            found = digits(dim) if dim != chosen else []
-            if not found:
-                continue
-            met.update([d.grid for d in found])
-            if chosen is None:
-                chosen, order = dim, [d[1:] for d in found]
-            elif order != [d[1:] for d in found]:
-                raise LayoutError("operands lay out their positions differently")
-        if met:
-            touching = [g for g in groups if g & met]
-            for group in touching:
-                groups.remove(group)
-                met |= group
-            groups.append(met)
-        return chosen
-
-    def _placed_along(self, values: Sequence[Value], dims: Sequence[Dim]) -> tuple[int, ...] | None:
-        """The axes along which values vary that the forward made itself: () for all, None where there are no such
-        values here. An axis of one position hides whether they vary along it."""
-        held = {
-            digit
-            for value in values
-            if value.varies
-            for at, size in enumerate(value.shape)
-            if size > 1 and at - len(value.shape) + len(dims) >= 0
-            for digit in digits(dims[at - len(value.shape) + len(dims)])
-        }
-        for value in values:
-            self._check_made(value, dims)
-        small = any(1 in self.draft.grids[d.grid].sizes for d in held)
-        return tuple(sorted({d.axis for d in held if not small})) if held else None
-
-    def _check_made(self, value: Value, dims: Sequence[Dim]) -> None:
-        """Refuse values that vary along an axis on which no positions are left: they make some again."""
-        grids = {d.grid for dim in dims for d in digits(dim)}
-        if not value.varies or len(grids) != 1:
-            return
-        local = self.draft.grids[grids.pop()].local
-        if len(dims) == 2 + len(local):
-            for here, size in zip(local[::-1], value.shape[::-1], strict=False):
-                if not here and size > 1:
-                    raise LayoutError("makes positions along an axis on which none are left")
-
-    def _join(self, sources: Sequence[int], placed: tuple[int, ...] | None = None) -> int:
-        """A join of these grids (those of another number of axes only let in what they let in).
-
-        placed: the axes along which it takes in values made from the map's own size.
-        """
-        grids = [self.draft.grids[s] for s in sources]
-        axes = max(len(g.sizes) for g in grids)
-        grids = [g for g in grids if len(g.sizes) == axes]
-        local = tuple(any(g.local[a] for g in grids) for a in range(axes))
-        sizes = tuple(max((g.sizes[a] for g in grids if g.local[a]), default=1) for a in range(axes))
-        indices = tuple(g.index for g in grids)
-        is_placed = placed is not None
-        return self.draft.add("join", sizes, indices, local=local, placed=is_placed, along=placed or ())
-
-    def _pin_tables(self, values: Sequence[Value], dims: Sequence[Dim]) -> None:
-        """A parameter that extends over positions holds the size it was made for."""
-        for value in values:
-            if value.origin != "weight":
-                continue
-            held: list[list[Digit]] = []
-            for at, size in enumerate(value.shape):
-                position = at - len(value.shape) + len(dims)
-                found = digits(dims[position]) if position >= 0 else []
-                if size > 1 and found:
-                    held.append(found)
-            if held:
-                grid, axes = held[0][0].grid, tuple(sorted({d.axis for found in held for d in found}))
-                axes = () if len(axes) == len(self.draft.grids[grid].sizes) else axes
-                spreads = all(len(found) == 1 for found in held)
-                message = f"a parameter of shape {by(value.shape)} is added here"
-                self.pin("position table", grid, message, axes, spreads=spreads, table=self._table(value, dims, grid))
-
-    def _table(self, value: Value, dims: Sequence[Dim], grid: int) -> Table | None:
-        """How a position table is laid out: all axes row by row in one dimension, or one whole axis a dimension."""
-        lead = len(dims) - len(value.shape)
-        sizes = self.draft.grids[grid].sizes
-        every = tuple(Digit(grid, axis, 1, size) for axis, size in enumerate(sizes))
-        held = [(at, dims[at + lead]) for at, size in enumerate(value.shape) if size > 1 and digits(dims[at + lead])]
-        if len(held) == 1 and len(sizes) > 1:
-            at, dim = held[0]
-            extra = dim[0] if isinstance(dim[0], Extra) else Extra(0, 0)
-            if dim[isinstance(dim[0], Extra) :] == every and value.shape[at] == math.prod(sizes) + sum(extra):
-                return Table(shape=value.shape, dims=(at,), begin=extra.begin, end=extra.end)
-        if len(held) == len(sizes) and all(dim == (one,) for (_, dim), one in zip(held, every, strict=True)):
-            return Table(shape=value.shape, dims=tuple(at for at, _ in held))
-        return None
+    def mapped(self, source: int, maps: Sequence[AxisMap], mixes: bool = False) -> int:
+        """A new grid: `maps` applied to grid `source`, one an axis (axes without positions stay as they are)."""
+        return self.draft.mapped(source, maps, mixes)
 
     def pin(self, kind: Any, grid: int, message: str, axes: tuple[int, ...] = (), **facts: Any) -> None:
         """Record that something fixes the sizes of `grid`, along `axes` alone where they are given."""
-        facts_of = (grid, kind, axes, facts.get("anew", False))
-        if not any((p.grid, p.kind, p.axes, p.anew) == facts_of for p in self.draft.pins):
-            sizes = self.draft.grids[grid].sizes
-            node = self.draft.node
-            pin = Pin(kind=kind, grid=grid, node=node, sizes=sizes, message=message, axes=axes, **facts)
-            self.draft.pins.append(pin)
+        self.draft.pin(kind, grid, message, axes, **facts)
 
     # -- volumes -----------------------------------------------------------------------------------------------
 

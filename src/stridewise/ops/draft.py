@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from stridewise.axis import AxisMap
+from stridewise.axis import IDENTITY, AxisMap, Whole
 from stridewise.ir import NOTHING, Grid, Pin, Volume
 from stridewise.ops.layout import Digit, Dims, Extra, LayoutError
 
@@ -114,6 +114,29 @@ class Draft:
         )
         self.grids.append(grid)
         return grid.index
+
+    def mapped(self, source: int, maps: Sequence[AxisMap], mixes: bool = False) -> int:
+        """A new grid: `maps` applied to grid `source`, one an axis (axes without positions stay as they are)."""
+        grid = self.grids[source]
+        if all(grid.local) and not any(isinstance(change, Whole) for change in maps):
+            sizes_of_all = tuple([change.out_size(size) for change, size in zip(maps, grid.sizes, strict=True)])
+            return self.add("map", sizes_of_all, (source,), tuple(maps), grid.local, mixes)
+        sizes, local, used = [], [], []
+        for size, is_local, change in zip(grid.sizes, grid.local, maps, strict=True):
+            keep = change if is_local else IDENTITY
+            sizes.append(keep.out_size(size))
+            local.append(is_local and not isinstance(keep, Whole))
+            used.append(keep)
+        return self.add("map", tuple(sizes), (source,), tuple(used), tuple(local), mixes)
+
+    def pin(self, kind: Any, grid: int, message: str, axes: tuple[int, ...] = (), **facts: Any) -> None:
+        """Record that something fixes the sizes of `grid`, along `axes` alone where they are given."""
+        facts_of = (grid, kind, axes, facts.get("anew", False))
+        if not any((p.grid, p.kind, p.axes, p.anew) == facts_of for p in self.pins):
+            sizes = self.grids[grid].sizes
+            node = self.node
+            pin = Pin(kind=kind, grid=grid, node=node, sizes=sizes, message=message, axes=axes, **facts)
+            self.pins.append(pin)
 
     def sizes(self) -> list[tuple[int, ...]]:
         """Traced sizes of every grid."""
