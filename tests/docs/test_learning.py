@@ -98,4 +98,5 @@ def test_help_lists_every_command_in_a_group() -> None:
     context = click.Context(cli)
     for name in re.findall(r"^  (\w+) ", told.partition("See:")[2], re.MULTILINE):
         command = cli.get_command(context, name)
-        assert command is not None and command.name == name
+        assert command is not None
+        assert command.name == name
