@@ -10,8 +10,8 @@ from stridewise.findings import Finding
 from stridewise.report.terminal import WIDTH, joined, lines, remark_lines, text
 from stridewise.report.units import binary, change, count, once, shortened
 from stridewise.rules import remarks
-from stridewise.showing.fold import folded
 from stridewise.showing.ladder import rungs
+from stridewise.showing.rows import folded
 from stridewise.showing.show import show
 
 

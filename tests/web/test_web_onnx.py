@@ -12,10 +12,9 @@ from starlette.testclient import TestClient
 import stridewise as sw
 from stridewise.errors import UsageError
 from stridewise.web.pictures import Pictures
-from stridewise.web.running import kinds_here, refusals
 from stridewise.web.server import make_app
 from stridewise.web.work import WORKS
-from stridewise.web.workbench import Opened, Workbench
+from stridewise.web.workbench import Opened, Workbench, kinds_here, refusals
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")

@@ -15,14 +15,11 @@ from starlette.routing import Route
 
 from stridewise.errors import StridewiseError, UsageError
 from stridewise.web.convolutions import convolution
-from stridewise.web.exports import exported, reported
-from stridewise.web.fronts import drawn_front, front_changes
 from stridewise.web.jobs import Jobs
 from stridewise.web.pictures import Pictures, png
-from stridewise.web.running import kinds_here, refusals
-from stridewise.web.runs import Runs
+from stridewise.web.plans import Runs, drawn_front, exported, front_changes, reported
 from stridewise.web.work import WORKS
-from stridewise.web.workbench import Workbench
+from stridewise.web.workbench import Workbench, kinds_here, refusals
 
 log = logging.getLogger("stridewise.web")
 Json = dict[str, Any]

@@ -15,8 +15,7 @@ from stridewise.ir import Graph
 from stridewise.rewrites.restride import restride
 from stridewise.web.jobs import Report
 from stridewise.web.pictures import Pictures, png
-from stridewise.web.running import check, running
-from stridewise.web.workbench import Opened
+from stridewise.web.workbench import Opened, check, running
 
 if TYPE_CHECKING:
     from stridewise.measuring.variants import Variant
