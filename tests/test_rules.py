@@ -10,8 +10,8 @@ import pytest
 import stridewise as sw
 from stridewise.analyses.findings import check
 from stridewise.cli import main
+from stridewise.cli.check import Settings, for_model, read_settings
 from stridewise.cli.exchange import annotations, place_of, sarif
-from stridewise.cli.settings import Settings, for_model, read_settings
 from stridewise.errors import UsageError
 from stridewise.rules import RULES
 

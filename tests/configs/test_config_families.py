@@ -7,7 +7,7 @@ from torch import nn
 
 import stridewise as sw
 from stridewise.analyses.findings import check
-from stridewise.configs.families import read_declared
+from stridewise.configs import read_declared
 from stridewise.tracing.trace import trace
 
 MM = """\

@@ -8,8 +8,9 @@ from torch import nn
 from stridewise.analyses.findings import check
 from stridewise.cli import main
 from stridewise.cli.exchange import Place, annotations, sarif
-from stridewise.configs.families import read_declared
-from stridewise.configs.reading import UNKNOWN, read_config
+from stridewise.configs import read_declared
+from stridewise.configs.reading import read_config
+from stridewise.configs.values import UNKNOWN
 from stridewise.errors import UsageError
 from stridewise.tracing.trace import trace
 

@@ -8,7 +8,8 @@ import torch
 
 from stridewise.analyses.findings import check
 from stridewise.cli import main
-from stridewise.configs.nnunet import edited, even, published, read_network
+from stridewise.configs.nnunet import read_network
+from stridewise.configs.nnunet_steps import edited, even, published
 from stridewise.errors import UsageError
 from stridewise.models.load import default_input, open_graph
 from stridewise.models.nnunet import UNet

@@ -10,7 +10,7 @@ from typing import TypeAlias
 from stridewise.analyses.fields import State
 from stridewise.analyses.sites import times
 from stridewise.axis import Window
-from stridewise.configs.declared import Declared
+from stridewise.configs.values import Declared
 from stridewise.findings import Finding
 from stridewise.ir import Node
 

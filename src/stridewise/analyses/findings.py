@@ -12,7 +12,7 @@ from stridewise.analyses.sizes import Maps, name_of, where
 from stridewise.analyses.targets import target_findings, target_of
 from stridewise.analyses.unread import gridding, never_read
 from stridewise.axis import Adaptive, Slice
-from stridewise.configs.families import read_declared
+from stridewise.configs import read_declared
 from stridewise.errors import GeometryError
 from stridewise.findings import Finding
 from stridewise.ir import Graph, check_graph

@@ -56,6 +56,8 @@ _GROUPS = {
     },
 }
 _NAMES = [name for group in _GROUPS.values() for name in group]
+# Commands that share a file; each other one has a file of its name.
+_FILES = {"sizes": "places", "predict": "evaluate"} | dict.fromkeys(("rule", "claims", "ops", "schema"), "lookup")
 
 
 class _Whole(click.IntRange):
@@ -75,9 +77,9 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _NAMES:
             return None
-        module = importlib.import_module(f"stridewise.cli.{cmd_name}")
-        command = module.command
-        assert isinstance(command, click.Command)
+        module = importlib.import_module(f"stridewise.cli.{_FILES.get(cmd_name, cmd_name)}")
+        every = (entry for entry in vars(module).values() if isinstance(entry, click.Command))
+        command = next(entry for entry in every if entry.name == cmd_name)
         for parameter in command.params:
             if isinstance(parameter.type, click.IntRange) and parameter.type.max is None:
                 parameter.type = _Whole(parameter.type.min)

@@ -1,12 +1,53 @@
-"""`stridewise places`: where a layer's cells lie in the picture, which cells see a pixel, how long the map is."""
+"""`stridewise sizes` and `stridewise places`: which inputs a network takes, and where its cells lie in them."""
+
+from typing import TYPE_CHECKING
 
 import click
 
-from stridewise.cli.arguments import MODEL_HELP, model_options, open_model, output_options, parse_sizes, tell
+from stridewise.cli.arguments import (
+    MODEL_HELP,
+    model_options,
+    opaque_option,
+    open_model,
+    output_options,
+    parse_sizes,
+    scale_options,
+    tell,
+)
 from stridewise.errors import UsageError
 
+if TYPE_CHECKING:
+    from stridewise.report.scale import Scale
 
-def _whole(option: str, texts: tuple[str, ...], example: str) -> list[tuple[int, ...]]:
+
+@click.command(
+    "sizes",
+    help="Which input sizes a network takes, exactly: per axis the set, the divisor, what refuses the other sizes."
+    f"\n\n{MODEL_HELP}",
+)
+@model_options
+@opaque_option
+@click.option("--near", metavar="HxW", help="A picture's sizes, 350x525: the least to pad or crop until it fits.")
+@scale_options
+@output_options
+def sizes(
+    model: str,
+    inputs: tuple[str, ...],
+    trust: bool,
+    opaque: tuple[str, ...],
+    near: str | None,
+    scale: "Scale | None",
+    as_json: bool,
+    markdown: bool,
+) -> None:
+    """Parse, work out, print."""
+    from stridewise.analyses.inputs import sizes
+
+    around = None if near is None else parse_sizes("--near", near, "350x525")
+    tell(sizes(open_model(model, inputs, trust, opaque), around, scale), as_json=as_json, markdown=markdown)
+
+
+def _cells(option: str, texts: tuple[str, ...], example: str) -> list[tuple[int, ...]]:
     """Points such as 3x4, 0 allowed. Raises UsageError."""
     try:
         return [tuple(int(part) for part in text.lower().split("x")) for text in texts]
@@ -26,7 +67,7 @@ def _whole(option: str, texts: tuple[str, ...], example: str) -> list[tuple[int,
 @click.option("--lengths", metavar="N,N,...", help="Input lengths along the first axis: how long the map is at each.")
 @click.option("--formula", is_flag=True, help="The map's length as a formula, and as Python to paste.")
 @output_options
-def command(
+def places(
     model: str,
     inputs: tuple[str, ...],
     trust: bool,
@@ -53,7 +94,7 @@ def command(
         rule = out_size(graph, layer)
         tell(rule, as_json=True) if as_json else click.echo(str(rule))
     elif cells or pixels:
-        points = _whole("--cell", cells, "3x4") or _whole("--pixel", pixels, "100x200")
+        points = _cells("--cell", cells, "3x4") or _cells("--pixel", pixels, "100x200")
         found = map_points(graph, layer, points, to="pixels" if cells else "cells")
         tell(found, as_json=as_json, markdown=markdown)
     else:

@@ -7,8 +7,7 @@ from typing import Any
 
 import click
 
-from stridewise.cli.study_options import read_study, study_options
-from stridewise.cli.training import read_settings, training_options
+from stridewise.cli.options import read_settings, read_study, study_options, training_options
 from stridewise.errors import UsageError
 
 

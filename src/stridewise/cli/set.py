@@ -109,7 +109,7 @@ def command(
 
 def _edit(path: str, request: dict[str, str], out: Path | None, as_json: bool, output_stride: str | None) -> None:
     """Change the steps, kernels and stages that nnU-Net's plans write, and write plans again."""
-    from stridewise.configs.nnunet import edited
+    from stridewise.configs.nnunet_steps import edited
     from stridewise.files import write_text
 
     if output_stride is not None:

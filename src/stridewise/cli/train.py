@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from stridewise.cli.arguments import MODEL_HELP, force_option, parse_sizes, read_plans
+from stridewise.cli.options import read_settings, training_options
 from stridewise.cli.standing import counting
-from stridewise.cli.training import read_settings, training_options
 from stridewise.errors import UsageError
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ def parse_size(text: str) -> tuple[int, int]:
 def _predict(
     task: str, model: str, path: str, pictures: tuple[str, ...], out: Path, least_score: float, as_json: bool
 ) -> None:
-    from stridewise.cli.predict import say
+    from stridewise.cli.evaluate import say
     from stridewise.tasks.trained import check_same, load_trained
 
     trained = load_trained(path)

@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
 from typing import Any, TypeAlias
 
-from stridewise.configs.declared import Declared, Step, at, chained, levels, numbers, steps
-from stridewise.configs.reading import Config, Value
+from stridewise.configs.values import Config, Declared, Step, Value, at, chained, levels, numbers, steps
 
 Rule: TypeAlias = Callable[[Value, Mapping[str, Any]], tuple[tuple[Step, ...], str] | None]
 _PARTS = ("vision_config", "backbone_config", "encoder", "audio_encoder", "audio_config")

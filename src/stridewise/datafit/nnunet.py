@@ -8,7 +8,8 @@ from typing import Any
 
 from stridewise.analyses import cost
 from stridewise.analyses.fields import evaluate
-from stridewise.configs.nnunet import Network, even, published, with_steps
+from stridewise.configs.nnunet import Network
+from stridewise.configs.nnunet_steps import even, published, with_steps
 from stridewise.errors import by
 from stridewise.ir import Graph
 from stridewise.report.document import Document, Table

@@ -35,7 +35,7 @@ Kind: TypeAlias = Literal[
     "shape",
     "size",
 ]
-"""What an option's text is read as: see cli/study_options.py."""
+"""What an option's text is read as: see cli/options.py."""
 
 AIMS = ("curve", "best", "cheapest")
 COSTS = ("macs", "latency", "memory")

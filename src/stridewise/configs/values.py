@@ -1,17 +1,83 @@
-"""What a config declares about strides: one record a statement, with the file and line it stands on."""
+"""What a config says: its values, each with the file and line it stands on, and what it declares about strides."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import accumulate
 from typing import Any, Literal, TypeAlias
 
-from stridewise.configs.reading import Config, Value
-
 Step: TypeAlias = tuple[Fraction, ...]
 """A stride: one entry where it holds for every axis, else one an axis."""
+
+
+class Unknown:
+    """What a config leaves to code."""
+
+    def __repr__(self) -> str:
+        return "UNKNOWN"
+
+
+UNKNOWN = Unknown()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Value:
+    """A number, text, truth value or None, a list or mapping of values, or `UNKNOWN`; and where it stands."""
+
+    content: Any
+    file: str
+    line: int
+
+    def get(self, *path: str) -> Value | None:
+        """What lies below these keys; None where a key is missing."""
+        found: Value | None = self
+        for key in path:
+            if found is None or not isinstance(found.content, Mapping):
+                return None
+            found = found.content.get(key)
+        return found
+
+    def plain(self) -> Any:
+        """The value without its places."""
+        if isinstance(self.content, Mapping):
+            return {key: value.plain() for key, value in self.content.items()}
+        if isinstance(self.content, list):
+            return [value.plain() for value in self.content]
+        return self.content
+
+    def walk(self, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Value]]:
+        """All values in mappings and lists below this one, with their keys."""
+        yield path, self
+        if isinstance(self.content, Mapping):
+            for key, value in self.content.items():
+                yield from value.walk((*path, key))
+        elif isinstance(self.content, list):
+            for at, value in enumerate(self.content):
+                yield from value.walk((*path, str(at)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """A config file: its values, and the files it is based on that are not there."""
+
+    path: str
+    root: Value
+    missing: tuple[str, ...] = ()
+
+
+def merged(below: Value, above: Value) -> Value:
+    """Two mappings as one: what `above` says holds, key by key; `_delete_=True` drops what is below."""
+    if not isinstance(below.content, Mapping) or not isinstance(above.content, Mapping):
+        return above
+    drop = above.content.get("_delete_")
+    if drop is not None and drop.content is True:
+        return replace(above, content={k: v for k, v in above.content.items() if k != "_delete_"})
+    content = dict(below.content)
+    for key, value in above.content.items():
+        content[key] = merged(content[key], value) if key in content else value
+    return replace(above, content=content)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
