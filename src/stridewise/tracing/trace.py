@@ -166,6 +166,7 @@ def _trace_once(
         raise TraceError(f"{name or type(model).__name__}: {end}: there is none yet")
     if not outputs:
         raise TraceError(f"{name or type(model).__name__}: its forward returns no tensor made from the input")
+    builder.withhold_turned([call.output for call in tracer.calls if call.output is not None])
     graph = builder.graph(
         name or type(model).__name__,
         outputs,
