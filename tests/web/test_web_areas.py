@@ -86,7 +86,9 @@ def test_two_networks_stand_beside_each_other(page: Any, where: str):
     opened(page, where + "#area=beside&look.beside=builtin:resnet20-narrow")
     found = page.locator("#room")
     found.locator("table").first.wait_for()
-    one, other = (sw.show(sw.trace(sw.load(f"builtin:{name}"), (3, 32, 32))) for name in ("resnet20", "resnet20-narrow"))
+    one, other = (
+        sw.show(sw.trace(sw.load(f"builtin:{name}"), (3, 32, 32))) for name in ("resnet20", "resnet20-narrow")
+    )
     row = found.locator("tr", has_text="parameters").first.inner_text()
     for count in (one.totals.params, other.totals.params):
         assert f"{count / 1e3:.3g} k" in row
@@ -107,8 +109,8 @@ def test_the_slider_over_cost_takes_plans_of_one_network(page: Any, where: str):
     assert page.locator("#cost").input_value() == "0"
     shown = fact(page, "multiply-adds")
     code = found.locator(".code").inner_text()
-    lines = dict(sw=sw)
-    exec(code, lines)  # what a person copies
+    lines: dict[str, Any] = {"sw": sw}
+    exec(code, lines)  # noqa: S102  what a person copies
     net = lines["net"]
     changed = sw.trace(net.use("0.25x").model, (3, 32, 32))
     assert abs(float(shown.split()[0]) - sw.show(changed).totals.macs / 1e6) < 0.06
