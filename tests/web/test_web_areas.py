@@ -1,4 +1,4 @@
-"""The areas whose answer is a document, in a real browser: sizes, units, two networks, several costs, a chip's limits."""
+"""Areas whose answer is a document, in a real browser: sizes, units, two networks, several costs, chip limits."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -110,7 +110,7 @@ def test_the_slider_over_cost_takes_plans_of_one_network(page: Any, where: str):
     shown = fact(page, "multiply-adds")
     code = found.locator(".code").inner_text()
     lines: dict[str, Any] = {"sw": sw}
-    exec(code, lines)  # noqa: S102  what a person copies
+    exec(code, lines)  # what a person copies
     net = lines["net"]
     changed = sw.trace(net.use("0.25x").model, (3, 32, 32))
     assert abs(float(shown.split()[0]) - sw.show(changed).totals.macs / 1e6) < 0.06
