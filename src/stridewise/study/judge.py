@@ -14,7 +14,10 @@ from stridewise.study.training import TrainScore
 
 
 class NamedScore:
-    """A person's own training code by its name, `file.py:function`: score(plan, budget, seed) -> float; sent to a worker it takes only the name along and is read there."""
+    """A person's own training code by its name, `file.py:function`: score(plan, budget, seed) -> float.
+
+    Sent to a worker it takes only the name along and is read there.
+    """
 
     def __init__(self, name: str) -> None:
         self.name = name if name.startswith("py:") else f"py:{name}"

@@ -1,6 +1,6 @@
 """A study as charts: accuracy against cost with intervals, and the front, the default and the chosen plan marked.
 
-Of a shortlist the parallel coordinates too: one axis for each place where its plans differ, with each plan's step there.
+Of a shortlist the parallel coordinates too: an axis for each place where its plans differ, with each plan's step.
 """
 
 from __future__ import annotations
