@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 from stridewise.analyses import cost
 from stridewise.analyses.strides import groups
 from stridewise.errors import PlanError
-from stridewise.fronts.distance import Place, place_of
+from stridewise.fronts.shortlist import Place, place_of
 from stridewise.ir import Graph, Node
 from stridewise.plans import Plan
 from stridewise.rewrites.restride import restride

@@ -10,7 +10,7 @@ from stridewise.analyses.sites import skipping
 from stridewise.analyses.targets import Target, target_of
 from stridewise.errors import PlanError, StridewiseError
 from stridewise.fronts.chip import broken_by
-from stridewise.fronts.distance import farthest
+from stridewise.fronts.shortlist import farthest
 from stridewise.ir import Graph
 from stridewise.plans import Plan
 from stridewise.rewrites.completion import make_plan

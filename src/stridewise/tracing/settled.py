@@ -22,9 +22,9 @@ from stridewise.ir import Graph, Grid, Pin, Sizes
 from stridewise.ops.join import OWN_ORDER
 from stridewise.ops.registry import only_pads
 from stridewise.tracing.doubts import NOT_FOLLOWED, NOTHING_CUT, doubtful, is_asking
-from stridewise.tracing.fast_paths import is_own_forward
 from stridewise.tracing.inputs import Argument
 from stridewise.tracing.steps import Reach
+from stridewise.tracing.targets import is_own_forward
 from stridewise.tracing.twins import aligned, has_constant_sizes, has_open_cuts, with_cuts, with_links
 
 Shapes: TypeAlias = Mapping[str, Argument]
