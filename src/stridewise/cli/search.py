@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from stridewise.cli.arguments import tell
 from stridewise.cli.options import read_settings, read_study, study_options, training_options
 from stridewise.errors import UsageError
 
@@ -60,12 +61,12 @@ def command(
     if print_study:
         click.echo(json.dumps(asked.to_json(), indent=1))
         return
-    with standing() as tell:
-        result = search(asked, on=on, run=folder, storage=storage, tell=tell)
+    with standing() as progress:
+        result = search(asked, on=on, run=folder, storage=storage, tell=progress)
     if as_json:
         click.echo(json.dumps(result.to_json(), allow_nan=False))
         return
-    click.echo(str(result))
+    tell(result)
     click.echo(f"\nSee {folder}/report.html; the plan is in {folder}/plan.toml.", err=True)
 
 

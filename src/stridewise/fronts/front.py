@@ -81,5 +81,5 @@ def front(
     asked = Asked(output_stride=output_stride, smallest_map=smallest_map, wanted=wanted, limits=limits, target=chip)
     ran = run(found, asked, tries_for(tolerance))
     if not len(ran.points):
-        raise PlanError(nothing_left(found, asked))
+        raise PlanError(nothing_left(found, asked, now))
     return answer(graph, ran, asked, now)
