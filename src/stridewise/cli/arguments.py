@@ -260,6 +260,15 @@ def working(what: str) -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def going_on(how: str) -> Iterator[None]:
+    """Long work that Ctrl-C may stop: what is said then of how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        raise KeyboardInterrupt(how) from stop
+
+
 STYLES = {"head": "bold", "dim": "dim", "step": "cyan", "warning": "yellow", "error": "bold red", "": ""}
 
 

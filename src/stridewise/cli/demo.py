@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from stridewise.cli.arguments import say, tell
+from stridewise.cli.arguments import going_on, say, tell
 
 MODEL, DATA = "builtin:resnet20-narrow", "builtin:digits"
 # Sized for two cores: 3 epochs over 6,000 pictures of 20 pixels, four plans, at most three seeds each on average. The
@@ -61,7 +61,7 @@ def command(run: Path, workers: int | None) -> None:
         "answer hangs.\n"
     )
     study = Study.of(MODEL, data=DATA, sites=[f"+{slot.key}" for slot in graph.slots], **SETTINGS)
-    with standing() as progress:
+    with going_on(f"what is known by now is in {run}; the same command goes on"), standing() as progress:
         result = search(study, on=Workers(min(4, cores()) if workers is None else workers), run=run, tell=progress)
     say(f"3. The answer ({len(result.front)} plans on the exact cost front, {len(result.rows)} to choose from)\n")
     tell(result)

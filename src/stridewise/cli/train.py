@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from stridewise.cli.arguments import MODEL_HELP, force_option, parse_sizes, read_plans, tell
+from stridewise.cli.arguments import MODEL_HELP, force_option, going_on, parse_sizes, read_plans, tell
 from stridewise.cli.options import read_settings, training_options
 from stridewise.cli.standing import counting
 from stridewise.errors import UsageError
@@ -126,7 +126,8 @@ def _trained(task: str, model: str, given: dict[str, Any], force: bool) -> Any:
     named = settings.setdefault("run", os.environ.get(_RUN) or next_run(task, model))
     os.environ[_RUN] = named  # for the other processes of a training on several devices
     try:
-        with counting("training") as progress:
+        again = f"the same command with --run {named} --resume goes on behind the last whole epoch"
+        with going_on(again), counting("training") as progress:
             record = train(task, model, progress=progress, each=_line, **settings)
     finally:
         del os.environ[_RUN]
