@@ -41,7 +41,7 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 
 import stridewise as sw
-from stridewise.fronts.distance import place_of
+from stridewise.fronts.shortlist import place_of
 from stridewise.rewrites.restride import restride
 from stridewise.study.jobs import Rung, Schedule
 from stridewise.study.procedure import by_score, selection

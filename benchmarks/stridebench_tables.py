@@ -1,6 +1,6 @@
 """The tables that `benchmarks/stridebench.py` replays on: what a row is, what it costs, what was scored.
 
-A place is a plan's geometry in logarithms, as `stridewise.fronts.distance` writes it for a live network; its last
+A place is a plan's geometry in logarithms, as `stridewise.fronts.shortlist` writes it for a live network; its last
 coordinate follows the cost. Each table is read as it was published (see the README beside them).
 """
 

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 import stridewise as sw
 from stridewise.errors import PlanError
-from stridewise.fronts import attempt
+from stridewise.fronts import front as front_module
 from stridewise.fronts.asked import budget
 from stridewise.fronts.front import front
 from stridewise.fronts.space import space
@@ -192,7 +192,7 @@ def test_strides_below_one() -> None:
 
 def test_a_space_too_large_is_refused(resnet: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("EASY_POINTS", "THINNED_POINTS", "MOST_POINTS"):
-        monkeypatch.setattr(attempt, name, 20)
+        monkeypatch.setattr(front_module, name, 20)
     with pytest.raises(PlanError, match=r"too many plans for a front \(\d+ half-way\); name the sites .* a budget$"):
         front(resnet)
     with pytest.raises(PlanError, match=r"or a budget, or allow a tolerance$"):

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from stridewise.errors import PlanError
-from stridewise.fronts import attempt, sweep
+from stridewise.fronts import front as front_module
+from stridewise.fronts import sweep
 from stridewise.fronts.front import front
 from stridewise.fronts.result import Front
 from stridewise.ir import Graph
@@ -28,7 +29,7 @@ Found = set[tuple[Fraction, Cost]]
 @pytest.fixture(autouse=True)
 def _thinned_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """No network is so small that its front is not thinned at every block."""
-    monkeypatch.setattr(attempt, "EASY_POINTS", 0)
+    monkeypatch.setattr(front_module, "EASY_POINTS", 0)
     monkeypatch.setattr(sweep, "THINNED_FROM", 0)
     monkeypatch.setattr(sweep, "_COMPARED_AT", 0)
     monkeypatch.setattr(sweep, "_PORTION", 1)
@@ -123,13 +124,13 @@ def test_against_the_whole_front(name: str, tolerance: Fraction) -> None:
 
 def test_a_long_chain_is_thinned_often_and_keeps_its_share(monkeypatch: pytest.MonkeyPatch) -> None:
     """Few points behind every block, far fewer than without: their shares together are no more than was stated."""
-    monkeypatch.setattr(attempt, "EASY_POINTS", 3_000)
+    monkeypatch.setattr(front_module, "EASY_POINTS", 3_000)
     monkeypatch.setattr(sweep, "THINNED_FROM", 500)
     layers = [nn.Conv2d(3 if i == 0 else 4, 4, 3, 1 + (i % 5 == 2), 1) for i in range(14)]
     graph = trace(nn.Sequential(*layers), (3, 64, 64))
     monkeypatch.setattr(sweep, "_COMPARED_AT", 4)
     thin = front(graph, tolerance=0.02)
-    monkeypatch.setattr(attempt, "EASY_POINTS", 10**6)
+    monkeypatch.setattr(front_module, "EASY_POINTS", 10**6)
     whole = front(graph)
     assert (whole.tolerance, thin.tolerance) == (0.0, 0.02)
     assert len(thin.points) < len(whole.points) / 3
@@ -145,7 +146,7 @@ def test_it_says_so() -> None:
 
 
 def test_a_front_that_is_easy_is_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attempt, "EASY_POINTS", 10**6)
+    monkeypatch.setattr(front_module, "EASY_POINTS", 10**6)
     graph = trace(build("resnet20-narrow"), (3, 32, 32), name="net")
     for tolerance in (None, 0, 0.05):
         found = front(graph, tolerance=tolerance)

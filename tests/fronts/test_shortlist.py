@@ -4,8 +4,7 @@ import pytest
 
 from stridewise.analyses import cost
 from stridewise.fronts.front import front
-from stridewise.fronts.rule import rule_plan
-from stridewise.fronts.shortlist import shortlist
+from stridewise.fronts.shortlist import rule_plan, shortlist
 from stridewise.models.builtin import build
 from stridewise.rewrites.restride import restride
 from stridewise.tracing.trace import trace

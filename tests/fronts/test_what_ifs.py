@@ -12,8 +12,8 @@ from stridewise.analyses import cost
 from stridewise.analyses.strides import site_grids
 from stridewise.axis import Window
 from stridewise.errors import PlanError
-from stridewise.fronts.distance import place_of, places_of
 from stridewise.fronts.front import front
+from stridewise.fronts.shortlist import place_of, places_of
 from stridewise.fronts.what_ifs import what_ifs
 from stridewise.ir import Graph
 from stridewise.models.load import load

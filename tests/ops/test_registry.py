@@ -8,8 +8,8 @@ import stridewise as sw
 from stridewise.ops.registry import all_ops, find_onnx, find_torch, generation, op_named
 from stridewise.surgery.actions import replacement
 from stridewise.tracing.calls import functions
-from stridewise.tracing.fast_paths import known_layers
 from stridewise.tracing.shape_functions import SHAPES
+from stridewise.tracing.targets import known_layers
 
 OPS = list(all_ops())
 

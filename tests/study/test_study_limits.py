@@ -8,12 +8,11 @@ from study_nets import drawn, graph, plans
 
 import stridewise as sw
 from stridewise.errors import LoadError, PlanError, StudyError, UsageError
-from stridewise.fronts import attempt
-from stridewise.study.candidates import given
+from stridewise.fronts import front as front_module
+from stridewise.study.candidates import check_latency, fast_enough, given
 from stridewise.study.interval import difference
 from stridewise.study.jobs import Outcome
-from stridewise.study.limits import check_latency, fast_enough
-from stridewise.study.own import NamedScore
+from stridewise.study.judge import NamedScore
 from stridewise.study.racing import Contender, Noise
 from stridewise.study.rivals import named, rivals_at
 from stridewise.study.verdict import Question
@@ -132,7 +131,7 @@ def test_a_study_within_a_budget_recommends_within_it(tmp_path):
 
 def test_a_thinned_front_is_called_so_everywhere(monkeypatch):
     whole = sw.search(graph(), score=drawn, budget=1, cost=1, seeds=1, trials=4)
-    monkeypatch.setattr(attempt, "EASY_POINTS", 0)
+    monkeypatch.setattr(front_module, "EASY_POINTS", 0)
     thin = sw.search(graph(), score=drawn, budget=1, cost=1, seeds=1, trials=4)
     assert (whole.known, thin.known) == ("exact", "within 1 %")
     for result, exact in ((whole, True), (thin, False)):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import stridewise as sw
-from stridewise.fronts.distance import farthest, place_of
+from stridewise.fronts.shortlist import farthest, place_of
 from stridewise.rewrites.restride import restride
 from stridewise.study.jobs import Job, Rung, Schedule
 from stridewise.study.procedure import by_score, selection

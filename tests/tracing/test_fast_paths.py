@@ -9,7 +9,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import stridewise as sw
-from stridewise.tracing import fast_paths
+from stridewise.tracing import targets
 
 LAYERS = [
     nn.Conv1d(4, 6, 3, 2, 1),
@@ -57,11 +57,11 @@ def test_the_op_is_the_one_that_the_forward_dispatches(layer):
     x = torch.rand(2, 4, *(8,) * (RANKS.get(type(layer), 4) - 2))
     with torch.no_grad(), Recording(x) as recording:
         out = layer(x)
-    known = fast_paths.direct(layer)
+    known = targets.direct(layer)
     assert known is not None
     target, held, numbers = known(layer, layer, x.dim())
     args = (x, *held, *numbers)
-    func = None if target is None else fast_paths.dispatched(target)
+    func = None if target is None else targets.dispatched(target)
     if func is None:
         assert out is x
         assert not recording.seen
@@ -74,7 +74,7 @@ def test_the_op_is_the_one_that_the_forward_dispatches(layer):
 
 
 def test_every_known_class_is_tested():
-    assert {type(layer) for layer in LAYERS} == set(fast_paths.known_layers())
+    assert {type(layer) for layer in LAYERS} == set(targets.known_layers())
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_every_known_class_is_tested():
     ids=str,
 )
 def test_what_only_the_forward_knows_is_left_to_it(layer, shape):
-    known = fast_paths.direct(layer.eval())
+    known = targets.direct(layer.eval())
     assert known is None or known(layer, layer, len(shape)) is None
 
 
@@ -214,7 +214,7 @@ def test_a_layer_that_was_given_more_to_hold_is_copied_whole():
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
     model[1].beside = model[0]
     model[0].scale = torch.ones(4)
-    assert [fast_paths.direct(layer) for layer in model] == [None, None]
+    assert [targets.direct(layer) for layer in model] == [None, None]
 
 
 def test_a_hook_that_is_left_in_a_forward_stays_on_the_copy():

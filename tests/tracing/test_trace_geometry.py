@@ -110,7 +110,7 @@ def test_enlargements_and_rearrangements_by_view(f, channels, size, stride):
     ("f", "said"),
     [
         (lambda x: x.expand(-1, 3, -1, -1).sort(2)[0].histc(9).expand(1, 3, 9, 9), "aten.histc"),
-        (lambda x: torch.fft.fft2(x.expand(-1, 3, -1, -1)).real, "aten._fft"),
+        (lambda x: torch.fft.rfft2(x.expand(-1, 3, -1, -1)).real, "half a spectrum"),
     ],
     ids=["histogram", "fft"],
 )
@@ -331,3 +331,124 @@ def test_a_map_filled_up_to_whole_windows_stays_known():
 def test_a_normalisation_over_channels_is_no_window_of_the_input():
     model = nn.Sequential(nn.LocalResponseNorm(5), nn.Conv2d(3, 4, 3, 2, 1))
     assert grid_sizes(trace(model, (3, 32, 24)))[-1] == (16, 12)
+
+
+@pytest.mark.parametrize(
+    ("f", "table"),
+    [
+        (lambda y, w: (y.transpose(2, 3) @ w).transpose(2, 3), (24, 24)),
+        (lambda y, w: F.gelu(y.transpose(2, 3) @ w).mT + y, (24, 24)),
+        (lambda y, w: torch.fft.fft2(y).real + y, (1,)),
+        (lambda y, w: torch.fft.ifft(torch.fft.fft(y, dim=2) * 2, dim=2).abs(), (1,)),
+        (lambda y, w: F.grid_sample(y, y[:, :2].permute(0, 2, 3, 1).tanh(), align_corners=False), (1,)),
+        (lambda y, w: F.pad(y.mean((2, 3), keepdim=True), (3, 4, 2, 3)), (1,)),
+        (lambda y, w: F.avg_pool2d(F.adaptive_max_pool2d(y, 1), 2, 1, 1), (1,)),
+    ],
+    ids=["turned and back", "bent while turned", "fft", "fft and back", "sampled", "pooled and padded", "pooled twice"],
+)
+def test_maps_turned_for_a_while_or_made_of_everything_keep_their_sizes_and_let_all_in(f, table):
+    model = Between(f, table=table).eval()
+    graph = trace(model, (3, 24, 30))
+    assert not graph.unknown
+    for more in (0, 7):
+        given = (24, 30 + more)  # a table holds for 24
+        sizes = grid_sizes(graph, given)
+        real = tuple(model(torch.rand(1, 3, *given)).shape[2:])
+        assert sizes[graph.tensors[graph.outputs[0]].grid] == real
+    assert fields(graph, grid_sizes(graph)).everything[graph.tensors[graph.outputs[0]].grid]
+
+
+@pytest.mark.parametrize(
+    ("f", "ends"),
+    [
+        (lambda y: y.transpose(2, 3), False),
+        (lambda y: y.mT, True),
+        (lambda y: y.movedim(1, 3).transpose(1, 2).movedim(3, 1), True),
+    ],
+    ids=["returned", "convolved", "by other orders"],
+)
+def test_a_map_that_stays_turned_is_unknown_from_there_on(f, ends):
+    class Turned(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = nn.Conv2d(3, 4, 3, 2), nn.Conv2d(4, 4, 3)
+
+        def forward(self, x):
+            y = f(self.a(x))
+            return self.b(y) if ends else y
+
+    graph = trace(Turned().eval(), (3, 24, 30))
+    assert [u.message.rpartition(": ")[2] for u in graph.unknown] == ["a map whose axes are exchanged"]
+    assert not graph.tensors[graph.outputs[0]].known
+    assert graph.slots == ()
+
+
+def test_pictures_turned_before_the_first_window_are_refused_and_a_lone_channel_is_no_axis():
+    turned = nn.Sequential(nn.Conv2d(3, 4, 3))
+    turned.register_forward_pre_hook(lambda _, given: (given[0].mT,))
+    with pytest.raises(TraceError, match="axes are exchanged"):
+        trace(turned, (3, 20, 24))
+
+    class Odd(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a = nn.Conv3d(1, 4, 3)
+
+        def forward(self, x):
+            return self.a(torch.fft.irfft(torch.fft.rfft(x), n=x.shape[-1]))
+
+    with pytest.raises(TraceError, match="half a spectrum"):
+        trace(Odd(), (1, 9, 8, 10))
+
+
+class Spectrogram(nn.Module):
+    """Frames by bands, turned so that bands come first, as audio transformers do."""
+
+    def __init__(self):
+        super().__init__()
+        self.a = nn.Conv2d(1, 4, 3, (2, 1))
+
+    def forward(self, x):
+        return self.a(x.unsqueeze(1).transpose(2, 3))
+
+
+def test_a_spectrogram_without_channels_is_read_bands_first():
+    graph = trace(Spectrogram(), (20, 16))
+    assert graph.grids[0].sizes == (16, 20)
+    assert grid_sizes(graph)[-1] == (7, 18)
+
+
+@pytest.mark.parametrize("channels", [8, 1])
+@pytest.mark.parametrize("pooled", [True, False])
+def test_a_decoders_first_view_is_a_map_behind_pooled_and_flattened_features(channels, pooled):
+    class Decoder(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.pool = nn.Conv2d(3, 8, 3, 2), nn.AdaptiveAvgPool2d(1) if pooled else nn.Identity()
+            self.l = nn.Linear(8 if pooled else 8 * 49, channels * 16)
+            self.up = nn.ConvTranspose2d(channels, 4, 4, 2, 1)
+
+        def forward(self, x):
+            return self.up(self.l(self.pool(self.a(x)).flatten(1)).view(-1, channels, 4, 4))
+
+    graph = trace(Decoder().eval(), (3, 15, 15))
+    assert grid_sizes(graph)[graph.tensors[graph.outputs[0]].grid] == (8, 8)
+
+
+def test_tokens_of_one_position_stay_one_position():
+    class Tokens(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.l, self.b = nn.Conv1d(3, 4, 3, 2), nn.Linear(4, 12), nn.Conv1d(4, 4, 1)
+
+        def forward(self, x):
+            q, k, v = self.l(self.a(x[..., :3]).transpose(1, 2)).chunk(3, -1)
+            return self.b(F.scaled_dot_product_attention(q, k, v).transpose(1, 2))
+
+    graph = trace(Tokens().eval(), (3, 20))
+    assert grid_sizes(graph)[graph.tensors[graph.outputs[0]].grid] == (1,)
+
+
+def test_all_positions_put_among_the_channels_are_unknown():
+    graph = trace(Between(lambda y, w: F.adaptive_avg_pool2d(y, (2, 2)).reshape(1, 16, 1, 1), channels=16), (3, 24, 24))
+    assert "all positions of a map put among its channels" in graph.unknown[0].message

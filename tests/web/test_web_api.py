@@ -15,9 +15,8 @@ from torch import nn
 
 import stridewise as sw
 from stridewise.errors import PlanError, UsageError
-from stridewise.web.exports import exported
 from stridewise.web.jobs import Job, Jobs
-from stridewise.web.runs import Runs
+from stridewise.web.plans import Runs, exported
 from stridewise.web.server import make_app
 from stridewise.web.whatif import Studied
 from stridewise.web.workbench import Workbench

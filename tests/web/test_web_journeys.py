@@ -11,7 +11,7 @@ import pytest
 from browsing import answered, fact, needs_chromium, opened, place, rises, settled, until
 
 import stridewise as sw
-from stridewise.web.runs import Runs
+from stridewise.web.plans import Runs
 from stridewise.web.server import make_app
 from stridewise.web.workbench import Workbench
 

@@ -14,13 +14,15 @@ from stridewise.ir import NOTHING, Graph, Grid, Node, Tensor, Unknown, Volume
 from stridewise.ops.call import Call
 from stridewise.ops.draft import Draft, Reading, Value
 from stridewise.ops.join import LISTED
-from stridewise.ops.layout import Digit, Dims, Extra, LayoutError, atom_size
+from stridewise.ops.layout import TURNED, Digit, Dims, Extra, LayoutError, atom_size, is_turned
 from stridewise.ops.registry import Op, op_named
 
 # Ops that make positions where there was one.
 _MAKING = frozenset("conv avg_pool max_pool lp_pool pad tile concat stack resize shuffle".split())
 # Of these those whose border, or whose windows, make positions differ that were one and the same.
 _BORDERED = frozenset("conv avg_pool max_pool lp_pool pad".split())
+# Ops that follow axes wherever they stand, so that a map may be turned for a while (a product along its height).
+_TURNING = frozenset("permute transpose view copy matmul einsum softmax layer_norm batch_norm join expand".split())
 
 
 @dataclass(slots=True)
@@ -174,10 +176,12 @@ class Builder:
                 raise LayoutError(f"no op describes '{target}'")
             if len(self.nodes) in self.doubts:
                 raise LayoutError(self.doubts[len(self.nodes)])
+            if self.draft.turned and not (op.pointwise or op.name in _TURNING) and any(map(_is_turned, operands)):
+                raise LayoutError(TURNED)
             read = (op.read_onnx or op.read) if onnx else op.read
             reading = read(Call(target, args, kwargs, shapes, self.draft, path))
             if op.name in _MAKING:
-                self._check_made(op, reading, shapes, operands)
+                return self._with_made(op, reading, shapes, operands)
             return reading
         except (LayoutError, GeometryError) as error:
             if onnx and isinstance(error, GeometryError):
@@ -185,21 +189,26 @@ class Builder:
             del self.draft.grids[marks[0] :], self.draft.pins[marks[1] :]
             return self._unread(op, target, args, shapes, operands, str(error), path)
 
-    def _check_made(
+    def _with_made(
         self, op: Op, reading: Reading, shapes: Sequence[tuple[int, ...]], operands: Sequence[Value]
-    ) -> None:
-        """Refuse positions made anew along an axis on which none were left (a pooled map padded, repeated, resized
-        along one axis; one that was spread, convolved with a border)."""
+    ) -> Reading:
+        """The reading with positions made anew where none were left on any axis (a pooled map padded). Raises:
+        LayoutError where they are made along some axes (a pooled map resized along one; one that was spread, convolved
+        with a border)."""
         dims, grid = reading.outs[0]
         if dims is None or grid is None or all(self.draft.grids[grid].local) or not operands:
-            return
+            return reading
         local, before = self.draft.grids[grid].local, operands[0].shape
         if not len(shapes[0]) == len(before) == 2 + len(local):
-            return
+            return reading
+        if not any((*local, reading.spread, operands[0].spread)) and {*before[2:], *shapes[0][2:]} != {1}:
+            dims, grid = self.draft.positions_of_one(grid, shapes[0])
+            return replace(reading, outs=[(dims, grid)] * len(reading.outs), grid=grid, site=False)
         bordered = op.name in _BORDERED and operands[0].spread and not _is_pointwise(op, operands)
         for here, size, was in zip(local, shapes[0][2:], before[2:], strict=True):
             if not here and ((size > 1 and was == 1 and not reading.spread) or (was > 1 and bordered)):
                 raise LayoutError("makes positions along an axis on which none are left")
+        return reading
 
     def _unread(
         self,
@@ -258,8 +267,20 @@ class Builder:
             path == o or path.startswith(f"{o}.") or target == o or target.startswith(f"{o}.") for o in self.opaque
         )
 
+    def withhold_turned(self, tensors: Sequence[int]) -> None:
+        """Report those of these tensors as unknown whose axes stand in another order than their grid's."""
+        if not self.draft.turned:
+            return
+        makers = {t: index for index, seen in enumerate(self.nodes) for t in seen.outputs}
+        for tensor in dict.fromkeys(tensors):
+            dims = self.layouts[tensor]
+            if dims is not None and is_turned(dims) and tensor in makers:
+                self.tensors[tensor] = replace(self.tensors[tensor], known=False)
+                self._report((makers[tensor], self.nodes[makers[tensor]].target, TURNED), "")
+
     def graph(self, model: str, outputs: Sequence[int], params: int, **more: Any) -> Graph:
         """The finished graph."""
+        self.withhold_turned(outputs)
         listed = {index: report for index, (_, report) in self.lost.items() if report[2] == LISTED}
         for index in outputs:
             if index in self.lost and index not in listed:
@@ -319,6 +340,10 @@ def _is_pointwise(op: Op | None, operands: Sequence[Value]) -> bool:
         return False
     weight = next((v for v in operands if v.origin != "data" and len(v.shape) > 2), None)
     return weight is not None and set(weight.shape[2:]) == {1}
+
+
+def _is_turned(value: Value) -> bool:
+    return value.dims is not None and is_turned(value.dims)
 
 
 def _positions(value: Value) -> bool:

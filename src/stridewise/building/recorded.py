@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from stridewise.ir import Graph, Node, Slot
 from stridewise.ops.draft import Reading
-from stridewise.ops.layout import Dims, whole_axis
+from stridewise.ops.layout import Dims, is_turned, whole_axis
 from stridewise.ops.registry import op_named
 
 
@@ -120,7 +120,11 @@ def with_slots(graph: Graph, layouts: Sequence[Dims | None], calls: Sequence[Mod
         grid, dims = graph.tensors[tensor].grid, layouts[tensor]
         if grid is None or dims is None or not all(graph.grids[grid].local) or tensor in graph.outputs:
             continue
-        if len(dims) != 2 + len(graph.grids[grid].sizes) or any(whole_axis(d) is None for d in dims[2:]):
+        if (
+            len(dims) != 2 + len(graph.grids[grid].sizes)
+            or any(whole_axis(d) is None for d in dims[2:])
+            or is_turned(dims)
+        ):
             continue
         inner = [c for c in at if not c.leaf and (c.direct or c.below)]
         key = max(inner, key=lambda c: c.path.count(".")) if inner else min(at, key=lambda c: c.path.count("."))

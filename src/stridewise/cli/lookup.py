@@ -95,7 +95,7 @@ def ops(as_json: bool) -> None:
 
     A site's windows can step. An op that is not here makes what follows it unknown: describe it with sw.register.
     """
-    from stridewise.showing.ops import op_lines, op_table
+    from stridewise.showing.text import op_lines, op_table
 
     if as_json:
         click.echo(json.dumps(op_table()))

@@ -57,7 +57,7 @@ def command(
 ) -> None:
     """Parse, bind, print the address, serve."""
     try:
-        from stridewise.web import runs, safety, server, workbench
+        from stridewise.web import plans, safety, server, workbench
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] not in ("starlette", "uvicorn"):
             raise
@@ -85,7 +85,7 @@ def command(
         if not no_browser:
             webbrowser.open(address)
 
-    app = server.make_app(bench, token=token, port=number, extras=extras, runs=runs.Runs(folders))
+    app = server.make_app(bench, token=token, port=number, extras=extras, runs=plans.Runs(folders))
     with _left_at_once():
         server.run(app, listener, ready)
 

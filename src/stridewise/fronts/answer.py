@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
@@ -10,16 +11,25 @@ import numpy as np
 
 from stridewise.analyses.strides import components
 from stridewise.fronts.asked import Asked
-from stridewise.fronts.attempt import Ran
 from stridewise.fronts.chip import broken_by
 from stridewise.fronts.follow import Follower, Spent
 from stridewise.fronts.program import Program
 from stridewise.fronts.result import Front, OutputStride, Point, Points
 from stridewise.fronts.space import Step
-from stridewise.fronts.sweep import Layer
+from stridewise.fronts.sweep import Layer, Rows
 from stridewise.ir import Graph
 from stridewise.plans import Plan, Setting
 from stridewise.rewrites.multipliers import cumulative, steps_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ran:
+    """A program swept: the kept points of each block, those of the last, how far plans may be from them."""
+
+    program: Program
+    layers: list[Layer]
+    points: Rows
+    tolerance: float
 
 
 def answer(graph: Graph, ran: Ran, asked: Asked, now: Spent) -> Front:

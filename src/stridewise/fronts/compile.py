@@ -11,8 +11,7 @@ from stridewise.analyses.targets import Target
 from stridewise.axis import AxisMap, Whole, Window
 from stridewise.errors import PlanError
 from stridewise.fronts.chip import caps, padded_at_most
-from stridewise.fronts.line import Line
-from stridewise.fronts.program import Block, Ends, Mapped, Pad, Pinned, Program, Same, Site, Total
+from stridewise.fronts.program import Block, Ends, Line, Mapped, Pad, Pinned, Program, Same, Site, Total
 from stridewise.fronts.space import Space
 from stridewise.fronts.tally import tally
 from stridewise.fronts.watch import Wanted

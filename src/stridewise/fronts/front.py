@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import TypeAlias
 
 from stridewise.analyses import cost
-from stridewise.analyses.targets import most_bytes, target_of
+from stridewise.analyses.targets import itemsize, most_bytes, target_of
 from stridewise.errors import PlanError
-from stridewise.fronts.answer import answer
+from stridewise.fronts.answer import Ran, answer, output_stride_of
 from stridewise.fronts.asked import Asked, Budget, budget
-from stridewise.fronts.attempt import run, tries_for
 from stridewise.fronts.chip import keeping_to
-from stridewise.fronts.follow import Spent
-from stridewise.fronts.refused import nothing_left
+from stridewise.fronts.compile import compiled
+from stridewise.fronts.follow import Follower, Spent
+from stridewise.fronts.paths import stages
 from stridewise.fronts.result import Front
-from stridewise.fronts.space import space
-from stridewise.fronts.sweep import Limits
+from stridewise.fronts.space import Space, space
+from stridewise.fronts.sweep import NO_ROWS, Limits, Rows, TooManyPointsError, swept
 from stridewise.fronts.watch import Wanted
 from stridewise.ir import Graph, Sizes, check_graph
 from stridewise.plans import check_stride
+from stridewise.report.units import binary, count, once
 from stridewise.rewrites.restride import with_sizes
 
 
@@ -83,3 +86,115 @@ def front(
     if not len(ran.points):
         raise PlanError(nothing_left(found, asked, now))
     return answer(graph, ran, asked, now)
+
+
+# Points half-way at which the whole front is given up for a thinned one; and the tolerances then tried.
+EASY_POINTS = 1_300_000
+TOLERANCES = (0.01, 0.05)
+THINNED_POINTS = 2_100_000
+MOST_POINTS = 5_000_000  # where no tolerance is allowed: minutes and gigabytes
+
+
+Tries: TypeAlias = Sequence[tuple[float, int, bool]]
+"""(tolerance, most points half-way, whether thinned late), to be tried one after the other."""
+
+
+def tries_for(tolerance: float | None) -> Tries:
+    """What to try where `tolerance` is the largest that will do. Raises: PlanError."""
+    if tolerance is None:
+        thinned = [(t, THINNED_POINTS, late) for late in (False, True) for t in TOLERANCES]
+        return ((0.0, EASY_POINTS, False), *thinned)
+    if not 0 <= tolerance < 1:
+        raise PlanError(f"tolerance: a share from 0 to below 1 is wanted, not {tolerance!r}")
+    if not tolerance:
+        return ((0.0, MOST_POINTS, False),)
+    return ((0.0, EASY_POINTS, False), (tolerance, MOST_POINTS, False), (tolerance, MOST_POINTS, True))
+
+
+def run(found: Space, asked: Asked, tries: Tries) -> Ran:
+    """The program of a space and the points that meet what is asked. Raises: PlanError where they are too many."""
+    program = compiled(found, asked.given(found), asked.wanted, asked.target)
+    ways = stages(program, Follower(program, asked.smallest_map, asked.wanted))
+    if not ways:
+        return Ran(program=program, layers=[], points=NO_ROWS, tolerance=0.0)
+    count = 0
+    for tolerance, most, late in tries:
+        try:
+            layers, points = swept(ways, asked.limits, most=most, tolerance=tolerance, late=late)
+        except TooManyPointsError as error:
+            count = error.count
+        else:
+            return Ran(program=program, layers=layers, points=points, tolerance=tolerance)
+    raise PlanError(
+        f"{found.graph.model}: too many plans for a front ({count} half-way); name the sites that may change, an "
+        "output stride or a budget" + ("" if tries[-1][0] else ", or allow a tolerance")
+    )
+
+
+def nothing_left(found: Space, asked: Asked, now: Spent) -> str:
+    """One line that says why no plan of a space meets what is asked. now: what the network takes as it is."""
+    model, free = found.graph.model, replace(asked, limits=Limits())
+    if asked.target is not None and len(run(found, replace(free, target=None), tries_for(None)).points):
+        points = run(found, free, tries_for(None)).points
+        if not len(points):
+            return f"{model}: no plan keeps its maps within the sizes that {asked.target.name} takes: {free}"
+    points = run(found, free, tries_for(None)).points
+    if len(points):
+        return f"{model}: {_over_budget(found, asked, points, now)}"
+    if asked.output_stride is not None:
+        ran = run(found, replace(free, output_stride=None), tries_for(None))
+        strides = sorted({output_stride_of(ran.program, key) for key in ran.points.states})
+        if strides:
+            those = ", ".join(once(s) for s in strides)
+            return f"{model}: no consistent plan has {free}; possible output strides: {those}"
+    return f"{model}: no consistent plan has {free}"
+
+
+def _over_budget(found: Space, asked: Asked, points: Rows, now: Spent) -> str:
+    """The first budget that even the cheapest plan exceeds, or that they cannot be met together."""
+    limits = asked.limits
+    for name, limit, column, today in (
+        ("max_macs", limits.macs, points.macs, now.macs),
+        ("max_peak_bytes", limits.peak_bytes, points.peak, now.peak),
+        ("max_activations", limits.activations, points.activations, now.activations),
+    ):
+        if limit is None:
+            continue
+        least = int(column.min())
+        if name == "max_activations":  # the front keeps many; the fewest are asked for here
+            least = min(least, _fewest(found, asked))
+        if least > limit:
+            memory = None if asked.target is None else most_bytes(found.graph, asked.target)
+            if asked.target is not None and name == "max_peak_bytes" and limit == memory:
+                chip = asked.target
+                held, needed = f"{chip.memory:,}", least * chip.bytes // itemsize(found.graph)
+                return (
+                    f"no plan fits the {held} bytes of {chip.name} ({chip.memory_source}); the least takes {needed:,}"
+                )
+            words = binary if name == "max_peak_bytes" else count
+            return (
+                f"no plan keeps to {name} {words(limit)} ({limit:,}): the cheapest takes {words(least)} ({least:,}), "
+                f"{least / today:.2f}x of the network as it is. {_advice(found)}"
+            )
+    return f"no plan meets all budgets at once, though each can be met alone; raise one of {asked}"
+
+
+def _advice(found: Space) -> str:
+    """What else may be allowed where no plan is cheap enough."""
+    longest = max(max(step) for move in found.moves.values() for step in move.options)
+    longer = f"steps up to {2 * longest}"
+    more = longer if any(move.slot for move in found.moves.values()) else f"{longer}, or steps between modules (slots)"
+    return f"Ask for so much, or allow {more}"
+
+
+def _fewest(found: Space, asked: Asked) -> int:
+    """The fewest activations of any plan: the last that a falling limit leaves."""
+    low, high = 0, None
+    while high is None or high - low > 1:
+        limit = None if high is None else (low + high) // 2
+        points = run(found, replace(asked, limits=Limits(activations=limit)), tries_for(None)).points
+        if len(points):
+            high = int(points.activations.min())
+        else:
+            low = limit or 0
+    return high

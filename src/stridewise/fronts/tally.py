@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 from stridewise.analyses.cost import computed, lifetimes
-from stridewise.fronts.line import Line
-from stridewise.fronts.program import Floored, Monomial
+from stridewise.fronts.program import Floored, Line, Monomial
 from stridewise.fronts.space import Move
 from stridewise.ir import Graph, Volume
 

@@ -9,8 +9,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import nn
 
-from stridewise.tracing.patching import Run, standing_in
-from stridewise.tracing.steps import step_of
+from stridewise.tracing.steps import Run, standing_in, step_of
 
 Seen: TypeAlias = Callable[[str, torch.Tensor, torch.Tensor], None]
 """Called with a module's path, what it took and what it gave out."""

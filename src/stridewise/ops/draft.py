@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from stridewise.axis import IDENTITY, AxisMap, Whole
+from stridewise.axis import IDENTITY, AxisMap, Table, Whole
 from stridewise.ir import NOTHING, Grid, Pin, Volume
 from stridewise.ops.layout import Digit, Dims, Extra, LayoutError
 
@@ -65,11 +65,13 @@ class Reading:
 
 @dataclass(slots=True)
 class Draft:
-    """The grids and pins found so far; `cuts`: grids cropped to another's size on some axes: (from, to, axes)."""
+    """The grids and pins found so far; `cuts`: grids cropped to another's size on some axes: (from, to, axes); turned:
+    whether some map's axes stand in another order than its grid's."""
 
     grids: list[Grid] = field(default_factory=list)
     pins: list[Pin] = field(default_factory=list)
     node: int = 0
+    turned: bool = False
     cuts: dict[int, tuple[int, int, tuple[int, ...]]] = field(default_factory=dict)
     volumes: dict[int, tuple[Dims, Sequence[int], Volume]] = field(default_factory=dict)
 
@@ -128,6 +130,14 @@ class Draft:
             local.append(is_local and not isinstance(keep, Whole))
             used.append(keep)
         return self.add("map", tuple(sizes), (source,), tuple(used), tuple(local), mixes)
+
+    def positions_of_one(self, source: int, shape: Sequence[int]) -> tuple[Dims, int]:
+        """Dims of `shape` and grid of a map made of what no positions are left of: each of its positions lets in all
+        that it let in."""
+        sizes = tuple(shape[2:])
+        maps = tuple(Table(size=1, to=n) for n in sizes)
+        made = self.add("map", sizes, (source,), maps, local=(True,) * len(sizes), mixes=True)
+        return (*((n,) for n in shape[:2]), *((Digit(made, a, 1, n),) for a, n in enumerate(sizes))), made
 
     def pin(self, kind: Any, grid: int, message: str, axes: tuple[int, ...] = (), **facts: Any) -> None:
         """Record that something fixes the sizes of `grid`, along `axes` alone where they are given."""

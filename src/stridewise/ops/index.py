@@ -15,7 +15,7 @@ from stridewise.ops.extent import whole
 from stridewise.ops.layout import Dim, Extra, LayoutError, digits
 from stridewise.ops.registry import Op, register
 from stridewise.ops.slice import selecting
-from stridewise.ops.space import BITS, OTHER, Draw, Ints, Trial, Weight, X, name_in
+from stridewise.ops.space import BITS, OTHER, Draw, Given, Ints, Trial, Weight, X, name_in
 
 
 def _read(call: Call) -> Reading:
@@ -154,6 +154,26 @@ def _read_new(call: Call) -> Reading:
     return Reading(outs=[(tuple((size,) for size in shape), None) for shape in call.outs])
 
 
+def _read_sampled(call: Call) -> Reading:
+    """Operand 0 read at places that operand 1 holds, one for each of its own positions: any of them may be any."""
+    x, places = call.value(0), call.value(1)
+    where = places.known[1:-1]
+    if not all(call.whole(dim) for dim in where):
+        raise LayoutError("read at places that are no map's")
+    sources = tuple({d.grid for dim in x.known for d in digits(dim)})
+    value = Value(call.outs[0], (*x.known[:2], *where), places.grid)
+    return call.remade(
+        value, lambda grid: call.draft.add("join", call.draft.grids[grid].sizes, (grid, *sources), mixes=True)
+    )
+
+
+def _space_sampled(draw: Draw, target: str) -> Trial:
+    axes = int(target[-2])
+    return Trial(
+        call="grid_sampler", shape=draw.shape(axes, axes), args=(X, Given("last"), 0, draw.of((0, 1, 2)), False)
+    )
+
+
 def _read_like(call: Call) -> Reading:
     return call.same(call.value(0))
 
@@ -267,5 +287,18 @@ register(
         functions={"pad": {}},
         torch=("stridewise.write",),
         read=_read_write,
+    )
+)
+register(
+    Op(
+        name="sample",
+        about="a map read at places that another map holds",
+        mixes="everything",
+        dilated=("same", "mixes"),
+        space=_space_sampled,
+        between="never",
+        functions={},
+        torch=("aten.grid_sampler_2d", "aten.grid_sampler_3d"),
+        read=_read_sampled,
     )
 )

@@ -72,6 +72,16 @@ def whole_axis(dim: Dim) -> Digit | None:
     return None
 
 
+TURNED = "a map whose axes are exchanged"
+
+
+def is_turned(dims: Dims) -> bool:
+    """Whether a map's whole axes stand in another order than its grid's: (N, C, W, H)."""
+    axes = [whole_axis(dim) for dim in dims[2:]]
+    found = [digit.axis for digit in axes if digit is not None]
+    return len(found) == len(axes) == len(set(found)) and found != sorted(found)
+
+
 def merged(atoms: Sequence[Atom]) -> Dim:
     """Neighbouring digits joined where they belong together; plain numbers multiplied."""
     out: list[Atom] = []

@@ -7,9 +7,9 @@ from typing import Any
 from stridewise.ops.call import Call
 from stridewise.ops.draft import Reading, Value
 from stridewise.ops.extent import whole
-from stridewise.ops.layout import digits, is_plain
+from stridewise.ops.layout import LayoutError, digits, is_plain
 from stridewise.ops.registry import Op, register
-from stridewise.ops.space import Draw, Ints, Trial, X, is_torch, name_in
+from stridewise.ops.space import Complex, Draw, Ints, Trial, X, is_torch, name_in
 
 _KEEPS_SHAPE = (
     "softmax",
@@ -82,6 +82,21 @@ def _read_onnx_same_shape(call: Call) -> Reading:
 
 def _read_same_shape(call: Call) -> Reading:
     return _normalised(call, call.value(0), call.arg(1, "dim", -1))
+
+
+def _read_spectrum(call: Call) -> Reading:
+    """Frequencies in place of positions: as many, and each has let in its line from end to end."""
+    x = call.value(0)
+    if call.outs[0] != x.shape:
+        raise LayoutError("half a spectrum, which is no map")
+    over = [d % len(x.shape) for d in call.arg(1, "dim") if digits(x.known[d])]
+    return call.mixed(x, over) if over else call.same(x)
+
+
+def _space_spectrum(draw: Draw, target: str) -> Trial:
+    shape = draw.shape(draw.whole(1, 3))
+    operand = Complex(X) if "c2c" in target else X
+    return Trial(call=target, shape=shape, args=(operand, [draw.dim(shape) % (len(shape) + 1)], 0, False), runs=False)
 
 
 def _normalised(call: Call, x: Value, dim: int) -> Reading:
@@ -172,5 +187,18 @@ register(
         onnx=("Softmax", "LogSoftmax", "Hardmax", "CumSum"),
         read=_read_same_shape,
         read_onnx=_read_onnx_same_shape,
+    )
+)
+register(
+    Op(
+        name="fourier",
+        about="Fourier transforms along dimensions, whole ones",
+        mixes="axis",
+        dilated=("same", "mixes"),
+        space=_space_spectrum,
+        between="never",
+        functions={},
+        torch=("aten._fft_r2c", "aten._fft_c2c"),
+        read=_read_spectrum,
     )
 )

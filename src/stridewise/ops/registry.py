@@ -58,7 +58,7 @@ class Op:
     space: how a test draws a call of one of its targets (`ops.space`), for `stridewise.testing.check_op`.
     form: what such a function does at m times the positions, form(action, function, args, kwargs), where the general
     form of its kind will not do.
-    layers: torch.nn classes whose forward is one call of it, by name; how a layer says that call (`tracing.fast_paths`)
+    layers: torch.nn classes whose forward is one call of it, by name; how a layer says that call (`tracing.targets`)
     or None where only its forward knows.
     shapes: targets whose output's shape is known by a rule of `tracing.shape_functions`, by the rule's name.
     pointwise: the output has the operand's shape and every element depends on its own position only; the tracer

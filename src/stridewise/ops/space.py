@@ -47,6 +47,12 @@ class Bytes(NamedTuple):
     of: Any
 
 
+class Complex(NamedTuple):
+    """A tensor as complex numbers."""
+
+    of: Any
+
+
 X, OTHER, MASK, BITS = Given("x"), Given("other"), Given("mask"), Given("bits")
 
 
@@ -55,8 +61,8 @@ class Trial:
     """One call: what is called (a torch function or dispatcher target by name, a function of its arguments, an ONNX
     operator type), on an operand of `shape` (channels, then positions).
 
-    args: its arguments, tensors as X, OTHER and other Given, Weight, Ints, Number or Bytes, also in lists; kwargs: its
-    attributes.
+    args: its arguments, tensors as X, OTHER and other Given, Weight, Ints, Number, Bytes or Complex, also in lists;
+    kwargs: its attributes.
     runs: False for what only another device runs; it is then read and compared with its shapes alone.
     opset: of a file that holds it.
     """

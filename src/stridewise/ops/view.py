@@ -5,23 +5,24 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from stridewise.axis import Table
 from stridewise.ops.call import Call
 from stridewise.ops.draft import Reading, Value
 from stridewise.ops.extent import Extent, whole
-from stridewise.ops.layout import Digit, Dims, LayoutError, digits, is_plain, relabelled, reshaped
+from stridewise.ops.layout import TURNED, Digit, Dims, LayoutError, digits, is_plain, is_turned, relabelled, reshaped
 from stridewise.ops.registry import Op, register
-from stridewise.ops.space import Draw, Given, Ints, Trial, X, name_in
+from stridewise.ops.space import Complex, Draw, Given, Ints, Trial, X, name_in
 
 
 def reshaping(call: Call) -> Reading:
     """Operand 0 with the output's shape, row-major."""
     x = call.value(0)
-    if x.loose and x.grid is not None and len(call.outs[0]) > len(x.shape):
+    if x.grid is not None and len(call.outs[0]) > len(x.shape):
         remade = _spread_out(call, x)
         if remade is not None:
             return remade
     dims = reshaped(x.known, call.outs[0])
+    if x.grid is not None and _is_all_in_channels(call, x, dims):
+        raise LayoutError("all positions of a map put among its channels")
     if x.grid is not None and _is_remade(call, x, dims):
         raise LayoutError("makes positions along an axis on which none are left")
     out = _rearranged(call, Value(call.outs[0], dims, x.grid, x.index, x.origin))
@@ -43,6 +44,13 @@ def reshaping(call: Call) -> Reading:
     # One part of as many positions as there are: at another size there may be more.
     alone = len(dims) > len(x.shape) and (1,) in dims[1:] and any(map(digits, dims))
     return Reading(outs=[(dims, x.grid)], spread=x.spread, attrs={"whole": True} if alone else {})
+
+
+def _is_all_in_channels(call: Call, x: Value, dims: Dims) -> bool:
+    """Whether a map comes out with one position, in whose channels all that there were stand: blocks as large as it."""
+    assert x.grid is not None
+    rest, whole = dims[2:], len(call.draft.grids[x.grid].sizes)
+    return len(rest) == whole and set(rest) == {(1,)} and len({d.axis for d in digits(dims[1]) if d.count > 1}) == whole
 
 
 def _is_remade(call: Call, x: Value, dims: Dims) -> bool:
@@ -88,25 +96,26 @@ def _rearranged(call: Call, value: Value) -> Value | None:
 
 
 def _spread_out(call: Call, x: Value) -> Reading | None:
-    """A vector of features that flattened positions were summed into, as a map again (a decoder's first view)."""
+    """A vector of features, that flattened positions were summed into or of a map pooled to one position, as a map
+    again (a decoder's first view)."""
     assert x.grid is not None
     shape, grid = call.outs[0], call.draft.grids[x.grid]
     axes = len(grid.sizes)
     if len(shape) != 2 + axes or any(map(digits, x.known)) or all(n == 1 for n in shape[2:]) or any(grid.local):
         return None
-    maps = tuple(Table(size=1, to=n) for n in shape[2:])
-    made = call.draft.add("map", shape[2:], (x.grid,), maps, local=(True,) * axes, mixes=True)
-    dims: Dims = (*((n,) for n in shape[:2]), *((Digit(made, a, 1, n),) for a, n in enumerate(shape[2:])))
+    # A linear layer puts (N, 1, 1, features) back as it was; (N, heads, features) are a map's only behind a sum.
+    if not x.loose and (len(x.shape) != 2 or axes == 1 or min(shape[1:]) == 1):
+        return None
+    dims, made = call.draft.positions_of_one(x.grid, shape)
     return Reading(outs=[(dims, made)], grid=made)
 
 
 def _permuted(call: Call, order: list[int]) -> Reading:
     x = call.value(0)
     dims = tuple(x.known[i] for i in order)
-    if order[:2] == [0, 1] and order != sorted(order):
-        grid = call.aligned(x, range(2, len(order))) if len(order) > 2 and digits(x.known[2]) else None
-        if (grid is not None and all(call.draft.grids[grid].local)) or _is_pooled_map(call, x):
-            raise LayoutError("a map whose axes are exchanged")
+    if order[:2] == [0, 1] and order != sorted(order) and _is_pooled_map(call, x):
+        raise LayoutError(TURNED)
+    call.draft.turned = call.draft.turned or is_turned(dims)
     return Reading(outs=[(dims, x.grid)], spread=x.spread, attrs={"order": tuple(order)})
 
 
@@ -194,6 +203,22 @@ def _read_onnx_unsqueeze(call: Call) -> Reading:
     rest = iter(x.known)
     dims: Dims = tuple((1,) if i in added else next(rest) for i in range(rank))
     return Reading(outs=[(dims, x.grid)], spread=x.spread)
+
+
+def _read_parts(call: Call) -> Reading:
+    """Complex numbers as two real ones each, in a dimension behind the others, and back."""
+    x = call.value(0)
+    if "real" in call.target:
+        return Reading(outs=[((*x.known, (2,)), x.grid)], spread=x.spread)
+    if digits(x.known[-1]):
+        raise LayoutError("positions taken for parts of complex numbers")
+    return Reading(outs=[(x.known[:-1], x.grid)], spread=x.spread)
+
+
+def _space_parts(draw: Draw, target: str) -> Trial:
+    return Trial(
+        call=target, shape=draw.shape(), args=(Complex(X) if "real" in target else Given("heads"),), runs=False
+    )
 
 
 def _read_tile(call: Call) -> Reading:
@@ -364,5 +389,19 @@ register(
         torch=("aten.repeat", "aten.tile"),
         onnx=("Tile",),
         read=_read_tile,
+    )
+)
+register(
+    Op(
+        name="complex parts",
+        about="complex numbers as real ones and back",
+        mixes="nothing",
+        dilated=("same",),
+        space=_space_parts,
+        between="never",
+        functions={},
+        passes_lost=True,
+        torch=("aten.view_as_real", "aten.view_as_complex"),
+        read=_read_parts,
     )
 )

@@ -14,9 +14,8 @@ from stridewise.report.document import Document, Part, Remarks, Table
 from stridewise.report.scale import Scale
 from stridewise.report.units import by
 from stridewise.showing import text
-from stridewise.showing.fold import Row
 from stridewise.showing.json import layer_json, view_json
-from stridewise.showing.rows import Layer, View
+from stridewise.showing.rows import Layer, Row, View
 from stridewise.showing.show import view
 from stridewise.shown import Shown
 

@@ -9,8 +9,7 @@ from fractions import Fraction
 
 from stridewise.report.document import Chart, Line, Scale, Series
 from stridewise.report.units import by, once, shortened
-from stridewise.showing.fold import folded
-from stridewise.showing.rows import Layer, View
+from stridewise.showing.rows import Layer, View, folded
 
 Stride = tuple[Fraction, ...]
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Collection, Sequence
 from fractions import Fraction
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
-from stridewise.report.document import Chart, Document, Facts, Part, Remark, Remarks, Table
+from stridewise.ops import all_ops
+from stridewise.report.document import Chart, Document, Facts, Line, Part, Remark, Remarks, Table
 from stridewise.report.scale import Scale
 from stridewise.report.units import binary, by, change, count, once
 from stridewise.rules import remarks, terms
-from stridewise.showing.fold import Row, folded
 from stridewise.showing.ladder import ladder
-from stridewise.showing.rows import Layer, Totals, View
+from stridewise.showing.rows import Layer, Row, Totals, View, folded
 
 Inputs: TypeAlias = tuple[tuple[str, tuple[int, ...]], ...]
 
@@ -205,3 +206,24 @@ def differing(rows: Sequence[tuple[str, ...]], strong: Collection[int], scale: S
         left=_LEFT,
         drop=_DROP,
     )
+
+
+def op_table() -> dict[str, Any]:
+    """Every op with what it is and the targets it answers for, schema "stridewise.ops/1"."""
+    rows = [
+        {"name": op.name, "about": op.about, "site": op.site, "torch": list(op.torch), "onnx": list(op.onnx)}
+        for op in all_ops()
+    ]
+    return {"schema": "stridewise.ops/1", "ops": rows}
+
+
+def op_lines(width: int) -> list[Line]:
+    """The table as lines: name and description, then the targets."""
+    out: list[Line] = []
+    for op in all_ops():
+        out.append([(f"{op.name:<16}", "step" if op.site else "head"), (op.about + (" (site)" if op.site else ""), "")])
+        for kind, targets in (("torch", op.torch), ("onnx", op.onnx)):
+            names = " ".join(target.removeprefix("aten.") for target in targets)
+            for at, piece in enumerate(textwrap.wrap(names, width - 24)):
+                out.append([(f"{'':<16}{kind if not at else '':<7}{piece}", "dim")])
+    return out

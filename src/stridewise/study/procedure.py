@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from stridewise.fronts.distance import Place, farthest
+from stridewise.fronts.shortlist import Place, farthest
 from stridewise.study.jobs import Job, Schedule
 from stridewise.study.surrogate import Belief, Floats, beliefs
 

@@ -19,7 +19,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from stridewise.fronts.distance import Place
+from stridewise.fronts.shortlist import Place
 from stridewise.study.jobs import SHORTEST, Job
 
 Floats: TypeAlias = npt.NDArray[np.float64]

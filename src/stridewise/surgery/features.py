@@ -13,8 +13,7 @@ from stridewise.analyses.fields import Fields, fields
 from stridewise.analyses.sizes import grid_sizes
 from stridewise.errors import PlanError
 from stridewise.ir import Graph, Grid, Node, Tensor
-from stridewise.tracing.patching import Run, standing_in
-from stridewise.tracing.steps import step_of
+from stridewise.tracing.steps import Run, standing_in, step_of
 from stridewise.tracing.trace import InputSpec, trace
 
 Stride: TypeAlias = int | tuple[int, ...]

@@ -22,8 +22,7 @@ from stridewise.rewrites.actions import Action
 from stridewise.rewrites.multipliers import Multipliers
 from stridewise.surgery.actions import end_pad, every, replacement, restrided, something, wide_windows
 from stridewise.tracing.calls import FUNCTIONS, functions
-from stridewise.tracing.patching import PatchedForward
-from stridewise.tracing.steps import Step
+from stridewise.tracing.steps import PatchedForward, Step
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,7 +21,7 @@ from stridewise.api import apply, plan
 from stridewise.errors import GeometryError, PlanError, TraceError
 from stridewise.ir import Graph, Sizes
 from stridewise.ops.registry import Op, find_torch
-from stridewise.ops.space import Bytes, Given, Ints, Number, Trial, Weight
+from stridewise.ops.space import Bytes, Complex, Given, Ints, Number, Trial, Weight
 from stridewise.plans import Plan
 from stridewise.rewrites.certify import certify
 from stridewise.rewrites.dilate import dilation
@@ -105,6 +105,8 @@ class Net(nn.Module):
             return _GIVEN[arg.kind](x)
         if isinstance(arg, Bytes):
             return (self._given(arg.of, x) * 255).to(torch.uint8)
+        if isinstance(arg, Complex):
+            return self._given(arg.of, x) * 1j
         if isinstance(arg, list) and any(isinstance(a, _Held | Given) for a in arg):
             return [self._given(a, x) for a in arg]
         return arg

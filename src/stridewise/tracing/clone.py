@@ -3,7 +3,7 @@
 Tracing runs on this copy, in eval mode, so the user's model keeps its hooks, buffers, attributes and modes whatever
 happens. Modules are rebuilt from their `__dict__`; lists, tuples, dicts and bound methods inside are followed. A
 layer's tensors are copied only when somebody looks at them: most layers' ops are known from their attributes (see
-`fast_paths`), and copying their tensors takes longer than reading them.
+`targets`), and copying their tensors takes longer than reading them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from stridewise.errors import TraceError
-from stridewise.tracing.patching import PatchedForward
+from stridewise.tracing.steps import PatchedForward
 
 
 class Later(dict[str, Any]):

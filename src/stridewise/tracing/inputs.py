@@ -89,15 +89,16 @@ class Argument:
         return replace(self, shape=(1, *sizes), positions=tuple(range(2, len(sizes) + 1)))
 
     def readings(self) -> list[tuple[int, ...]]:
-        """The other ways to read its dimensions: channels last, without channels, channels elsewhere; a map also
-        turned, as spectrograms are whose time comes first."""
+        """The other ways to read its dimensions: channels last, without channels, channels elsewhere; two dimensions
+        without channels also turned, as spectrograms are whose time comes first."""
         if self.layout or self.is_plain:
             return []
         every = range(1, len(self.shape))
         channels = [len(self.shape) - 1, 0, *every]
         found = [tuple(d for d in every if d != c) for c in channels]
-        found += [reading[::-1] for reading in found if len(reading) == 2]
-        return [r for r in dict.fromkeys(found) if r and r != self.positions]
+        found += [tuple(every)[::-1]] * (len(every) == 2)
+        others = (r for r in dict.fromkeys(found) if r and r != self.positions)
+        return [r for r in others if 1 not in r or self.shape[1] > 1]  # a channel alone is no axis
 
 
 _MOST = 1 << 45  # numbers in an input: torch counts elements and bytes in 63 bits, and maps grow from here

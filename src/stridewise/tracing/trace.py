@@ -18,7 +18,7 @@ from stridewise.building.recorded import with_slots
 from stridewise.errors import StridewiseError, TraceError, by, staying
 from stridewise.ir import End, Graph
 from stridewise.tracing.clone import Cloner
-from stridewise.tracing.ended import ended_at
+from stridewise.tracing.constants import ended_at
 from stridewise.tracing.hints import hint, part_hint
 from stridewise.tracing.inputs import Argument, arguments_of, called, with_layout
 from stridewise.tracing.inputs import InputSpec as InputSpec
@@ -166,6 +166,7 @@ def _trace_once(
         raise TraceError(f"{name or type(model).__name__}: {end}: there is none yet")
     if not outputs:
         raise TraceError(f"{name or type(model).__name__}: its forward returns no tensor made from the input")
+    builder.withhold_turned([call.output for call in tracer.calls if call.output is not None])
     graph = builder.graph(
         name or type(model).__name__,
         outputs,

@@ -19,16 +19,14 @@ from stridewise.ops.layout import LayoutError, reshaped
 from stridewise.ops.recurrent import RECURRENT, Recurrent
 from stridewise.ops.step import op_of
 from stridewise.tracing.clone import Way, untouched
-from stridewise.tracing.constants import Constants
+from stridewise.tracing.constants import Constants, Ended, asks_for_values
 from stridewise.tracing.doubts import NOTHING_CUT
-from stridewise.tracing.ended import Ended, asks_for_values
-from stridewise.tracing.fast_paths import direct, dispatched, recurrent
 from stridewise.tracing.layouts import Looking
 from stridewise.tracing.meta_tensors import META, place_of, whole_of
 from stridewise.tracing.provenance import Provenance, Written
 from stridewise.tracing.shape_functions import empty
 from stridewise.tracing.steps import Step
-from stridewise.tracing.targets import Target, target_of
+from stridewise.tracing.targets import Target, direct, dispatched, recurrent, target_of
 
 
 @lru_cache(maxsize=4096)

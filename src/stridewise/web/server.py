@@ -18,7 +18,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from stridewise.errors import UsageError
 from stridewise.report.assets import asset_texts, script_hash, served_page
 from stridewise.web.api import Api, Compact
-from stridewise.web.runs import Runs
+from stridewise.web.plans import Runs
 from stridewise.web.safety import Guard
 from stridewise.web.workbench import Workbench
 
