@@ -110,7 +110,7 @@ def test_latency_is_onnxruntime_s_and_a_filter_is_the_file_s(both: tuple[Opened,
 
 
 def test_what_a_file_cannot_do_is_said_before_it_is_asked(both: tuple[Opened, Opened], file: str):
-    assert set(refusals(both[0])) == {"field"}
+    assert set(refusals(both[0])) == {"elastic", "field"}
     assert refusals(both[1]) == {}
     with pytest.raises(UsageError, match="gives no gradients: the dashed box is the exact field; open the PyTorch"):
         done("field", both[0], {"layer": "layers.0", "position": [1, 1]})

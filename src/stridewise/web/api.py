@@ -14,12 +14,14 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from stridewise.errors import StridewiseError, UsageError
+from stridewise.web import areas
 from stridewise.web.convolutions import convolution
 from stridewise.web.jobs import Jobs
 from stridewise.web.pictures import Pictures, png
 from stridewise.web.plans import Runs, drawn_front, exported, front_changes, reported
+from stridewise.web.whatif import Studied
 from stridewise.web.work import WORKS
-from stridewise.web.workbench import Workbench, kinds_here, refusals
+from stridewise.web.workbench import Opened, Workbench, kinds_here, refusals
 
 log = logging.getLogger("stridewise.web")
 Json = dict[str, Any]
@@ -45,26 +47,31 @@ class Api:
 
     def routes(self) -> list[Route]:
         """Every address of the interface."""
+        bench, studied = self.bench, self._studied
+        posted: dict[str, Callable[[Json], Any]] = {
+            "what-if": lambda asked: studied(asked).what_if(asked),
+            "findings": lambda asked: studied(asked).rules(asked),
+            "offers": lambda asked: {"offers": studied(asked).offers(asked)},
+            "tried": lambda asked: studied(asked).tried(asked),
+            "export": lambda asked: exported(self._opened(asked), asked),
+            "request": lambda asked: studied(asked).requested(asked),
+            "plan": lambda asked: studied(asked).opened(asked),
+            "report": lambda asked: reported(studied(asked), asked),
+            "convolution": lambda asked: convolution(self.pictures, self._opened(asked), asked),
+            "front": lambda asked: drawn_front(studied(asked)),
+            "front-plan": lambda asked: front_changes(studied(asked), asked),
+            "scale": lambda asked: areas.scale_json(studied(asked), asked),
+            "sizes": lambda asked: areas.sizes_that_work(studied(asked), asked),
+            "chip": lambda asked: areas.chip_limits(studied(asked), asked),
+            "beside": lambda asked: areas.two_networks(bench, asked),
+            "elastic": lambda asked: areas.elastic_plans(self._opened(asked)),
+        }
         return [
             Route("/api/start", self.start),
             Route("/api/pulse", self.pulse),
             Route("/api/runs", self.runs_route),
             Route("/api/network/{number:int}", self.network),
-            Route("/api/what-if", self._posted(self._what_if), methods=["POST"]),
-            Route("/api/findings", self._posted(lambda asked: self._studied(asked).rules(asked)), methods=["POST"]),
-            Route(
-                "/api/offers",
-                self._posted(lambda asked: {"offers": self._studied(asked).offers(asked)}),
-                methods=["POST"],
-            ),
-            Route("/api/tried", self._posted(lambda asked: self._studied(asked).tried(asked)), methods=["POST"]),
-            Route("/api/export", self._posted(self._export), methods=["POST"]),
-            Route("/api/request", self._posted(lambda asked: self._studied(asked).requested(asked)), methods=["POST"]),
-            Route("/api/plan", self._posted(lambda asked: self._studied(asked).opened(asked)), methods=["POST"]),
-            Route("/api/report", self._posted(lambda asked: reported(self._studied(asked), asked)), methods=["POST"]),
-            Route("/api/convolution", self._posted(self._convolution), methods=["POST"]),
-            Route("/api/front", self._posted(lambda asked: drawn_front(self._studied(asked))), methods=["POST"]),
-            Route("/api/front-plan", self._posted(self._front_plan), methods=["POST"]),
+            *(Route(f"/api/{name}", self._posted(work), methods=["POST"]) for name, work in posted.items()),
             Route("/api/picture", self.picture, methods=["GET", "POST"]),
             Route("/api/jobs", self.jobs_route, methods=["GET", "POST"]),
             Route("/api/jobs/{id}", self.job, methods=["GET", "DELETE"]),
@@ -81,6 +88,7 @@ class Api:
                 "jobs": self.jobs.listed(),
                 "kinds": kinds,
                 "runs": len(self.runs.folders),
+                "chips": areas.chips(),
                 **self.extras,
             }
         )
@@ -107,21 +115,11 @@ class Api:
 
         return await _answered(told)
 
-    def _studied(self, asked: Json) -> Any:
-        return self.bench.find(asked.get("network")).wait()
+    def _opened(self, asked: Json) -> Opened:
+        return self.bench.find(asked.get("network"))
 
-    def _what_if(self, asked: Json) -> Json:
-        found: Json = self._studied(asked).what_if(asked)
-        return found
-
-    def _export(self, asked: Json) -> Json:
-        return exported(self.bench.find(asked.get("network")), asked)
-
-    def _front_plan(self, asked: Json) -> Json:
-        return front_changes(self._studied(asked), asked)
-
-    def _convolution(self, asked: Json) -> Json:
-        return convolution(self.pictures, self.bench.find(asked.get("network")), asked)
+    def _studied(self, asked: Json) -> Studied:
+        return self._opened(asked).wait()
 
     def _posted(self, work: Callable[[Json], Any]) -> Callable[[Request], Any]:
         async def endpoint(request: Request) -> Response:

@@ -11,6 +11,7 @@ from typing import Any
 
 from stridewise.errors import UsageError
 from stridewise.showing.show import show
+from stridewise.web.areas import scale_of
 from stridewise.web.whatif import Studied, wishes
 from stridewise.web.workbench import Opened
 
@@ -61,7 +62,7 @@ def reported(studied: Studied, asked: Json) -> Json:
     if not isinstance(plans, list) or len(plans) > _MOST_PLANS or any(not isinstance(p, dict) for p in plans):
         raise UsageError(f"plans: at most {_MOST_PLANS} plans fit into a report")
     made = {str(each.get("name", ""))[:40] or f"plan {n}": studied.plan(each) for n, each in enumerate(plans, 1)}
-    return {"html": show(studied.graph, made).to_html()}
+    return {"html": show(studied.graph, made, scale=scale_of(studied, asked)).to_html()}
 
 
 def _written(value: Any) -> str:

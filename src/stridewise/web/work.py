@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import copy
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from stridewise.convolution.reading import middle, resized
 from stridewise.errors import UsageError
 from stridewise.ir import Graph
 from stridewise.rewrites.restride import restride
+from stridewise.web.areas import elastic_of
 from stridewise.web.jobs import Report
 from stridewise.web.pictures import Pictures, png
 from stridewise.web.workbench import Opened, check, running
@@ -141,6 +143,24 @@ def latency(opened: Opened, pictures: Pictures, asked: Json, report: Report) -> 
     return {"plans": [one.to_json() for one in found], "by": "onnxruntime" if opened.is_file else "PyTorch"}
 
 
+def elastic_latency(opened: Opened, pictures: Pictures, asked: Json, report: Report) -> Json:
+    """One forward under each plan of the one network of several costs, in turn: a copy of it, which is switched."""
+    import torch
+
+    from stridewise.measuring.latency import latency as timed
+
+    check(opened, "elastic", report)
+    net = elastic_of(copy.deepcopy(opened.model()), opened.wait().graph).eval()
+    rows = timed(
+        {name: lambda x, name=name: net.use(name)(x) for name in net.plans},
+        torch.rand(1, *opened.shape()),
+        rounds=_ROUNDS,
+        threads=torch.get_num_threads(),
+        tick=lambda done, of: report(0.1 + 0.9 * done / of, f"round {done} of {of}"),
+    )
+    return {"plans": [one.to_json() for one in rows]}
+
+
 def shift_test(opened: Opened, pictures: Pictures, asked: Json, report: Report) -> Json:
     """How far the network's output moves when the picture moves by 1, 2, ... pixels; 1 is as much as another picture,
     or none of its boxes found again.
@@ -237,5 +257,6 @@ WORKS: dict[str, Callable[[Opened, Pictures, Json, Report], Json]] = {
     "maps": feature_maps,
     "field": measured_field,
     "latency": latency,
+    "elastic": elastic_latency,
     "shift": shift_test,
 }

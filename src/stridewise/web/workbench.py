@@ -191,19 +191,20 @@ def refusals(opened: Opened) -> dict[str, str]:
             "an ONNX file gives no gradients: the dashed box is the exact field; "
             "open the PyTorch model it was made from for the measured one"
         )
+        out["elastic"] = "an ONNX file has the strides it was written with; open the PyTorch model it was made from"
     if len(sizes) == 2 and channels != 3:
         out["shift"] = f"pictures of three channels are moved, and this network reads {channels}"
     if len(sizes) != 2:
         out |= dict.fromkeys(("maps", "field", "shift", "filter"), f"a picture has two axes, not {len(sizes)}")
     if len(graph.inputs) != 1:
         reason = f"it reads {len(graph.inputs)} inputs, and one picture cannot serve them all"
-        out |= dict.fromkeys(("maps", "field", "latency", "shift"), reason)
+        out |= dict.fromkeys(("maps", "field", "latency", "elastic", "shift"), reason)
     lacks = [] if not opened.is_file or importlib.util.find_spec("onnxruntime") else ["onnxruntime"]
     if importlib.util.find_spec("torch") is None:
         lacks.append("torch")
     for library in lacks:
         missing = str(MissingExtraError(library, "onnx" if library == "onnxruntime" else "torch", "running it"))
-        out |= dict.fromkeys(("maps", "field", "latency", "shift", "filter"), missing)
+        out |= dict.fromkeys(("maps", "field", "latency", "elastic", "shift", "filter"), missing)
     return out
 
 

@@ -4,7 +4,7 @@ import * as jobs from "sw/jobs";
 import { beside, by, bytes, change, count, number, placeName } from "sw/format";
 import { sizesOf } from "sw/shape";
 import { KEEP } from "sw/state";
-import { base, change as propose, kinds, layer, live, look, now, tab, view } from "sw/store";
+import { base, change as propose, kinds, layer, live, look, now, scale, tab, view } from "sw/store";
 import { Badge, html, Panel, Term, useState } from "sw/ui";
 
 const lasting = (v) => v.layers.findLast((r) => by(r.cumulative_stride) === by(v.totals.output_stride) && r.out_size.length);
@@ -23,7 +23,7 @@ function fieldText(v) {
 }
 const fieldBadge = (v) => { const r = seeing(v); return r && v.fields?.[r.key]?.approximate ? "estimated" : "exact"; };
 
-const unit = (values) => beside(base.value?.scale, values);
+const unit = (values) => beside(scale.value, values);
 const widened = (v) => Object.values(v.plan ?? {}).some((site) => site.how.startsWith("space") && site.stride.some((s) => s > 1));
 const weightsAre = (v) => (widened(v) ? "space-to-depth stacks the positions of a step as channels, so the filter behind it reads stride·stride times as many: it grows" : "strides have no weights: they stay as they are");
 

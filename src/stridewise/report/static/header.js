@@ -3,20 +3,34 @@
 import { address } from "sw/address";
 import { post } from "sw/net";
 import { openNetwork } from "sw/opening";
+import { once } from "sw/format";
 import { idle, NOTHING, request, tabLetter } from "sw/state";
 import {
   addTab, answers, base, busy, changed, closeTab, complain, goBack, goForth, live, network, networks, now, opening,
-  read, tab, tabs, tell, whole,
+  read, look, scale, tab, tabs, tell, unit, whole,
 } from "sw/store";
 import { html, save, useEffect, useRef, useState } from "sw/ui";
 import { drawnPanels, pictureOf } from "sw/snapshot";
 
 const LARGEST = 1 << 20;
 
+const inputShape = () => {
+  const shape = base.value?.input ?? [];
+  return (Array.isArray(shape) ? shape : Object.values(shape)[0]).slice(2);
+};
 const inputText = () => {
   const shape = base.value?.input;
   return Array.isArray(shape) ? shape.slice(1).join("×") : Object.entries(shape ?? {}).map(([n, s]) => `${n} ${s.slice(1).join("×")}`).join(", ");
 };
+
+// What a position of the input measures: lengths are then said in that unit too.
+function Unit() {
+  const [, setText] = look("unit", "");
+  const axes = inputShape().length;
+  const [one, example] = axes === 1 ? ["a sample is", "16000Hz"] : axes === 3 ? ["a voxel is", "1x1x3mm"] : ["a pixel is", "0.3m"];
+  const is = scale.value ? `${once(scale.value.step.map((v) => Number(v.toPrecision(6))))}${scale.value.unit}` : "";
+  return html`<label class="unit muted" title=${`What one position of the input measures, as ${example}: strides and fields are then said in that unit too`}>${one} <input id="unit" size="7" maxlength="40" spellcheck="false" autocomplete="off" placeholder=${example} value=${unit.value || is} onChange=${(e) => setText(e.target.value.trim())} /></label>`;
+}
 
 function Tabs() {
   const label = (i) => (i === 0 ? "original" : live ? "" : Object.keys(tabs.value[i].now)[0]);
@@ -83,7 +97,7 @@ function Take() {
   const report = async () => {
     try {
       const plans = tabs.value.flatMap((h, i) => (idle(h.now) ? [] : [{ name: `plan ${tabLetter(i)}`, ...request(h.now) }]));
-      save("report.html", (await post("/api/report", { network: network.value, plans })).html, "text/html");
+      save("report.html", (await post("/api/report", { network: network.value, plans, ...(scale.value ? { scale: unit.value } : {}) })).html, "text/html");
     } catch (error) {
       complain(error);
     }
@@ -144,7 +158,7 @@ export function Header() {
             ? html`<select id="network" value=${opening.value < 0 ? network.value : opening.value} onChange=${(e) => openNetwork(Number(e.target.value))}>
                 ${networks.value.map((n, i) => html`<option value=${i} selected=${i === (opening.value < 0 ? network.value : opening.value)}>${n.name}</option>`)}</select>`
             : html`<strong>${networks.value[0]?.name}</strong>`}
-          <span class="muted">${base.value ? `input ${inputText()}` : ""}</span></label>`
+          <span class="muted">${base.value ? `input ${inputText()}` : ""}</span></label>${live && base.value && html`<${Unit} />`}`
       : null}
     ${base.value && !busy.value && html`<${Tabs} />
       <div class="actions">

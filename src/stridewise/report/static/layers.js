@@ -1,11 +1,11 @@
 // Area 4: the table of `show`, searchable and sortable; a row is highlighted from everywhere else.
 
 import { beside, by, count, number, once, placeName } from "sw/format";
-import { base, layer, look, said, view } from "sw/store";
+import { base, layer, look, said, scale, view } from "sw/store";
 import { html, narrow, useEffect, useMemo, useRef, useState } from "sw/ui";
 
 const first = (values) => (values.length ? number(values[0]) : -1);
-const unit = (values) => beside(base.value?.scale, values);
+const unit = (values) => beside(scale.value, values);
 const COLUMNS = [
   ["layer", (r) => r.key, (r) => r.key],
   ["op", (r) => r.op.replace("_", " "), (r) => r.op],

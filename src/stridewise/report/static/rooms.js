@@ -1,12 +1,14 @@
-// Areas 4 to 8 as tabs below the ladder; only those whose data is here.
+// The areas below the ladder as tabs; only those whose data is here.
 
+import { Beside, ChipLimits, InputSizes } from "sw/areas";
+import { Elastic } from "sw/elastic";
 import { Fit } from "sw/fit";
 import { Layers } from "sw/layers";
 import { OneConvolution } from "sw/oneconv";
 import { Front } from "sw/front";
 import { Runs } from "sw/runs";
 import { ShiftTest } from "sw/shift";
-import { area, base, extras, kinds, live, row } from "sw/store";
+import { area, base, extras, kinds, live, networks } from "sw/store";
 import { html } from "sw/ui";
 
 const ROOMS = () =>
@@ -16,6 +18,10 @@ const ROOMS = () =>
     ["shift", "Shift test", ShiftTest, live && kinds.value.includes("shift") && base.value.input.length === 4],
     ["fit", "Data fit", Fit, Boolean(extras.value.fit)],
     ["front", "Cost front", Front, live],
+    ["elastic", "Elastic", Elastic, live],
+    ["sizes", "Input sizes", InputSizes, live],
+    ["beside", "Two networks", Beside, live && networks.value.length > 1],
+    ["chip", "Chip limits", ChipLimits, live && extras.value.chips?.length > 0],
     ["runs", "Runs", Runs, extras.value.runs > 0],
   ].filter(([, , , there]) => there);
 

@@ -4,7 +4,7 @@ import * as jobs from "sw/jobs";
 import { beside, by, number, once, placeName } from "sw/format";
 import { upload } from "sw/net";
 import { spanAt } from "sw/shape";
-import { base, complain, errors, forgive, look, network, picture, position, row, tell, view, viewOf } from "sw/store";
+import { base, complain, errors, forgive, look, network, picture, position, row, scale, tell, view, viewOf } from "sw/store";
 import { html, Panel, useState } from "sw/ui";
 
 const MOST_DOTS = 60;
@@ -138,7 +138,7 @@ export function Stage() {
         ${broken && html`<p class="note">${broken}</p>`}
         ${layered === "maps" && found && found.maps.length > 1 && html`<label class="wipe">${found.maps[0].plan} <input type="range" id="wipe" min="0" max="100" value=${wipe} onInput=${(e) => setWipe(Number(e.target.value))} aria-label=${`Wipe: left ${found.maps[0].plan}, right ${found.maps[1].plan}`} /> ${found.maps[1].plan}</label>`}
         ${layered === "maps" && found && found.maps.length < job.asked.plans.length && html`<p class="muted small-text">only ${found.maps[0].plan} has this map; the layer is not in the other plan</p>`}
-        <p class="caption"><b>${placeName(r.key)}</b>: ${by(r.out_size)} positions, one every ${once(r.cumulative_stride)} px${beside(base.value.scale, r.cumulative_stride)}; position ${at.join(", ")} ${r.global ? "is reached by the whole picture; its local field is" : "sees"} ${atMost}${by(sees)} px${beside(base.value.scale, sees)}${beyond ? ", beyond the picture's edge" : ""}.</p>
+        <p class="caption"><b>${placeName(r.key)}</b>: ${by(r.out_size)} positions, one every ${once(r.cumulative_stride)} px${beside(scale.value, r.cumulative_stride)}; position ${at.join(", ")} ${r.global ? "is reached by the whole picture; its local field is" : "sees"} ${atMost}${by(sees)} px${beside(scale.value, sees)}${beyond ? ", beyond the picture's edge" : ""}.</p>
         <div class="controls">
           ${found || heat ? html`<span class="segments" role="group" aria-label="What is shown">${[["picture", "picture", true], ["maps", "feature map", found], ["heat", "measured field", heat]].filter(([, , there]) => there).map(([id, name]) => html`<button type="button" key=${id} aria-pressed=${layered === id} onClick=${() => setLayered(id)}>${name}</button>`)}</span>` : null}
           ${beyond && html`<button type="button" aria-pressed=${whole} onClick=${() => setWhole(!whole)}>whole field</button>`}

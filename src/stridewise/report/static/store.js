@@ -40,6 +40,17 @@ export const look = (name, start) => {
   return [lookOf(looks.value, name, start), set];
 };
 
+// What a position of the input measures: as the page is asked, else as the start said. The server reads the text.
+export const unit = computed(() => lookOf(looks.value, "unit", ""));
+const unitRead = signal({ text: "", scale: null });
+export const scale = computed(() => (unit.value && unitRead.value.text === unit.value && unitRead.value.scale) || (base.value?.scale ?? null));
+effect(() => {
+  const [text, number] = [unit.value, network.value];
+  if (!live || number < 0) return;
+  if (!text) return void (unitRead.value = { text: "", scale: null });
+  post("/api/scale", { network: number, scale: text }).then((found) => { if (unit.value === text && network.value === number) unitRead.value = { text, scale: found.scale }; }).catch((error) => { if (unit.value === text && network.value === number) { unitRead.value = { text: "", scale: null }; complain(error); } });
+});
+
 export const original = computed(() => base.value && { ...base.value, marks: base.value.marks ?? [] });
 export const view = computed(() => answers.value[tab.value] ?? original.value);
 export const now = computed(() => tabs.value[tab.value]?.now ?? NOTHING);

@@ -22,8 +22,8 @@ export const Badge = ({ is }) => html`<span class=${`badge ${is}`}><span aria-hi
 export const Term = ({ is, children }) => html`<abbr class="term" title=${GLOSSARY[is] ?? ""}>${children ?? is}</abbr>`;
 
 // A chart's numbers as a table, folded away until wanted.
-export const Twin = ({ label, heads, rows }) => html`
-  <details class="twin"><summary>${label}</summary><div class="scroll" tabindex="0" role="region" aria-label=${label}><table class="stack" role="table">
+export const Twin = ({ label, heads, rows, open = false }) => html`
+  <details class="twin" open=${open}><summary>${label}</summary><div class="scroll" tabindex="0" role="region" aria-label=${label}><table class="stack" role="table">
     <thead role="rowgroup"><tr role="row">${heads.map((head) => html`<th scope="col" role="columnheader">${head}</th>`)}</tr></thead>
     <tbody role="rowgroup">${rows.map((row) => html`<tr role="row">${row.map((cell, i) => (i ? html`<td role="cell" data-head=${heads[i]}>${cell}</td>` : html`<th scope="row" role="rowheader">${cell}</th>`))}</tr>`)}</tbody>
   </table></div></details>`;
