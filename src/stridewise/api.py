@@ -67,7 +67,7 @@ def rehearsed(graph: Graph, made: Plan) -> Certificate | None:
     """
     found = None
     if graph.source is not None:  # of a live model; a file's graph has all there is to know
-        from stridewise.surgery.rehearse import rehearse
+        from stridewise.surgery.apply import rehearse
 
         found = rehearse(graph, made)
     return found or (certify(dilation(graph, made)) if made.keep_weights else None)

@@ -152,6 +152,14 @@ def test_drawn_networks_run_at_these_sizes_and_at_no_others(seed):
             assert (n in along) == really(drawn.model, tuple(shape)), (axis, n, along.why(n))
 
 
+def test_what_grows_faster_than_it_is_cut_out_of_ends():
+    """Beyond 6 inputs what is to be cut is less than what it is added to."""
+    net = Fn(lambda net, x: (y := net.a(x)) + x[..., : y.shape[2], : y.shape[3]], a=nn.ConvTranspose2d(3, 3, 2, 2, 3))
+    (along, _) = sizes(trace(net, (3, 6, 5))).axes
+    assert [n for n in range(1, 60) if n in along] == [4, 5, 6]
+    assert along.why(9) == "join: at 9, sizes differ: 12 from a, 9 from slice"
+
+
 def test_what_is_refused_is_explained():
     found = sizes(trace(NETS["u-net"](), (3, 48, 48)), near=(35, 48))
     assert found.axes[0].divisor == 4

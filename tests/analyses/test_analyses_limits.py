@@ -21,6 +21,13 @@ def unet() -> nn.Module:
     return Fn(forward, pool=nn.MaxPool2d(2), up=nn.ConvTranspose2d(4, 4, 4, 4), **conv)
 
 
+def cut_to(net, x):
+    """Beside what a branch makes of it, as much of what came in, cut from the middle."""
+    y = net.a(x)
+    (top, left), (high, wide) = [[(n - m) // 2 for n, m in zip(x.shape[2:], y.shape[2:], strict=True)], y.shape[2:]]
+    return torch.cat([y, x[..., top : top + high, left : left + wide]], 1)
+
+
 class Same(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -47,6 +54,8 @@ NETS = {
         b=nn.Conv2d(3, 4, 3, 2, 1),
         up=nn.Upsample(scale_factor=2),
     ),
+    "cut": lambda: Fn(lambda net, x: (y := net.a(x)) + x[..., : y.shape[2], : y.shape[3]], a=nn.Conv2d(3, 3, 3, 2, 3)),
+    "cut from the middle": lambda: Fn(cut_to, a=nn.Conv2d(3, 4, 4, 3, 5)),
     "flat": lambda: chain(nn.Conv2d(3, 4, 3, 2, 1), nn.Flatten(), nn.LazyLinear(3)),
     "adaptive": lambda: chain(nn.Conv2d(3, 4, 5), nn.AdaptiveAvgPool2d(3), nn.Flatten(), nn.Linear(36, 2)),
     "ceil": lambda: chain(nn.MaxPool2d(3, 2, ceil_mode=True), nn.Conv2d(3, 4, 4)),
@@ -122,3 +131,31 @@ def test_sizes_of_other_axes_are_refused_in_a_line():
     graph = trace(nn.Conv2d(3, 4, 3), (3, 16, 16))
     with pytest.raises(GeometryError, match="has 2 axes of positions as it was traced, not 3"):
         grid_sizes(graph, (16, 16, 16))
+
+
+def test_parts_are_counted_where_only_a_smaller_input_shows_them():
+    """A table holds for three positions, which ten inputs leave as twelve do."""
+    net = Fn(
+        lambda net, x: net.table(net.pool(x.unflatten(2, (x.shape[2] // 2, 2)).transpose(2, 3).flatten(1, 2))),
+        pool=nn.MaxPool1d(1, 2),
+        table=nn.Linear(3, 3),
+    )
+    assert smallest_input(trace(net, (3, 12))) == (10,)
+
+
+def test_parts_are_counted_where_other_inputs_copy_once_more():
+    """One row repeated is a view at 4 rows, and a copy at more."""
+
+    def windows(net, x):
+        y = net.a(x)
+        y = y.unsqueeze(3).expand(-1, -1, -1, 2, -1).flatten(2, 3)
+        return y.unflatten(3, (y.shape[3] // 2, 2)).amax(-1)
+
+    net = Fn(windows, a=nn.Conv2d(3, 4, (4, 2)))
+    assert smallest_input(trace(net, (3, 4, 9))) == (4, 3)
+
+
+def test_what_takes_too_few_positions_is_tried_on_each_axis_by_itself():
+    """`narrow` wants two rows, and the norm more than one position; two rows and one column are enough."""
+    net = Fn(lambda net, x: net.norm(net.a(x).narrow(2, 0, 2)), a=nn.Conv2d(3, 4, 1), norm=nn.InstanceNorm2d(4))
+    assert smallest_input(trace(net, (3, 6, 6))) == (2, 1)

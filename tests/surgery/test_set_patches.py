@@ -9,7 +9,7 @@ import stridewise as sw
 from stridewise.errors import PlanError
 from stridewise.ir import Table
 from stridewise.models.zoo import declare_missing_ops
-from stridewise.surgery.tables import resampled
+from stridewise.surgery.declared import resampled
 
 
 class Tokens(nn.Module):

@@ -416,3 +416,39 @@ def test_a_spectrogram_without_channels_is_read_bands_first():
     graph = trace(Spectrogram(), (20, 16))
     assert graph.grids[0].sizes == (16, 20)
     assert grid_sizes(graph)[-1] == (7, 18)
+
+
+@pytest.mark.parametrize("channels", [8, 1])
+@pytest.mark.parametrize("pooled", [True, False])
+def test_a_decoders_first_view_is_a_map_behind_pooled_and_flattened_features(channels, pooled):
+    class Decoder(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.pool = nn.Conv2d(3, 8, 3, 2), nn.AdaptiveAvgPool2d(1) if pooled else nn.Identity()
+            self.l = nn.Linear(8 if pooled else 8 * 49, channels * 16)
+            self.up = nn.ConvTranspose2d(channels, 4, 4, 2, 1)
+
+        def forward(self, x):
+            return self.up(self.l(self.pool(self.a(x)).flatten(1)).view(-1, channels, 4, 4))
+
+    graph = trace(Decoder().eval(), (3, 15, 15))
+    assert grid_sizes(graph)[graph.tensors[graph.outputs[0]].grid] == (8, 8)
+
+
+def test_tokens_of_one_position_stay_one_position():
+    class Tokens(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.l, self.b = nn.Conv1d(3, 4, 3, 2), nn.Linear(4, 12), nn.Conv1d(4, 4, 1)
+
+        def forward(self, x):
+            q, k, v = self.l(self.a(x[..., :3]).transpose(1, 2)).chunk(3, -1)
+            return self.b(F.scaled_dot_product_attention(q, k, v).transpose(1, 2))
+
+    graph = trace(Tokens().eval(), (3, 20))
+    assert grid_sizes(graph)[graph.tensors[graph.outputs[0]].grid] == (1,)
+
+
+def test_all_positions_put_among_the_channels_are_unknown():
+    graph = trace(Between(lambda y, w: F.adaptive_avg_pool2d(y, (2, 2)).reshape(1, 16, 1, 1), channels=16), (3, 24, 24))
+    assert "all positions of a map put among its channels" in graph.unknown[0].message

@@ -240,6 +240,8 @@ def _explained(graph: Graph, along: AxisSizes, at: int, size: int) -> str:
 def _said(graph: Graph, along: AxisSizes, step: Step, row: Sequence[int | None]) -> str:
     """What a step refuses when the slots measure `row`."""
     grid, comes = graph.grids[step.grid], row[step.source]
+    if step.cut is not None:
+        return f"nothing is left of {row[step.cut]} positions cut to {comes}"
     if step.agree:
         sides = {along.slots[s]: s for s in grid.sources if graph.grids[s].local[along.axis]}
         parts = [f"{row[slot]} from {where(graph, graph.grids[s])}" for slot, s in sides.items()]

@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any, TypeVar
 
 from stridewise.analyses.sizes import Maps, spreads_one
-from stridewise.axis import AxisMap, Slice, Window
+from stridewise.axis import AxisMap, Computed, Slice, Window
 from stridewise.errors import GeometryError
 from stridewise.ir import Graph, Grid, Pin
 
@@ -39,7 +39,8 @@ def remainder(window: Window, size: int) -> int:
 class Step:
     """One size to compute from earlier ones: `of(sizes)`, with the fewest positions it needs and what it must equal.
 
-    grid: the first that measures so. change: the map that it comes through; parts: what it is the sum of.
+    grid: the first that measures so. change: the map that it comes through; parts: what it is the sum of; cut: what
+    it is cut out of, to the size of its source where there is so much.
     """
 
     of: Callable[[Sequence[int]], int]
@@ -53,6 +54,12 @@ class Step:
     block: int = 1
     spreads: bool = False
     constant: bool = False
+    cut: int | None = None
+
+    @property
+    def reads(self) -> tuple[int, ...]:
+        """The sizes that it is computed from."""
+        return (*(self.agree or self.parts or (self.source,)), *(() if self.cut is None else (self.cut,)))
 
     @property
     def window(self) -> Window | None:
@@ -113,7 +120,7 @@ class AxisSizes:
             total = Step(lambda n: sum(n[s] for s in parts), parts[0], grid.index, parts=parts)
             slot = self._add(("sum", *sources), total)
         elif grid.kind == "follow":
-            slot = self.slots[grid.followed(self.axis)]
+            slot = self._followed(graph, sources[0], maps, grid)
         elif grid.kind == "concat":
             slot = sources[-1]
         else:
@@ -143,6 +150,23 @@ class AxisSizes:
                 return source
         step = Step(lambda n: change.out_size(n[source]), source, grid.index, change, above)
         return self._add((source, change, above), step)
+
+    def _followed(self, graph: Graph, source: int, maps: Sequence[AxisMap], grid: Grid) -> int:
+        """Where a size is found that is another tensor's: what is cut to it measures less where there is less."""
+        slot, change = self.slots[grid.followed(self.axis)], maps[self.axis] if maps else None
+        if source < 0 or not isinstance(change.inner if isinstance(change, Computed) else change, Slice):
+            return slot
+        # A slice that the forward did not write so begins elsewhere at other sizes.
+        written = grid.node is not None and "written" in graph.nodes[grid.node].attrs
+        first = change.start if written and isinstance(change, Slice) else 0
+
+        def size_of(n: Sequence[int]) -> int:
+            if isinstance(change, Computed):
+                return change.at(n[source], n[slot]).out_size(n[source])
+            return min(n[slot], n[source] - first)
+
+        cut = Step(size_of, slot, grid.index, cut=source)
+        return self._add(("cut", source, slot, change), cut)
 
     def _joined(self, sources: Sequence[int], local: Sequence[int], grid: Grid, spreads: bool) -> int:
         if grid.mixes or len(set(local)) == 1:
@@ -247,22 +271,34 @@ def smallest_input(graph: Graph, maps: Maps | None = None) -> tuple[int | None, 
     Where statistics of a single number are refused (instance norm on one position), axes depend on each other: if
     those sizes fail together, the smallest number that will do on every axis at once.
     """
+    alone, axes, grids = _alone(graph, maps)
+    traced = tuple(sizes.traced for sizes in axes)
+    least = [n or 0 for n in alone]
+    if not grids or None in alone or _together(axes, least, grids):
+        return alone
+    each = ([max(a, n) for a in least] for n in range(1, max(traced) + 1))
+    return next((tuple(sizes) for sizes in each if _together(axes, sizes, grids)), alone)
+
+
+def smallest_alone(graph: Graph) -> tuple[int | None, ...]:
+    """The same of each axis by itself, the others as traced."""
+    return _alone(graph, None)[0]
+
+
+def _alone(graph: Graph, maps: Maps | None) -> tuple[tuple[int | None, ...], tuple[AxisSizes, ...], list[int]]:
+    """(Fewest positions along each axis, the sizes along the axes, the grids that need more than one position)."""
     axes = axes_of(graph, maps) if maps else axes_as_traced(graph)
     several = [graph.tensors[n.inputs[0]].grid for n in graph.nodes if n.attrs.get("several")]
     grids = [g for g in several if g is not None]
     if not grids:
         found = {id(sizes): sizes.smallest() for sizes in dict.fromkeys(axes)}
-        return tuple(found[id(sizes)] for sizes in axes)
+        return tuple(found[id(sizes)] for sizes in axes), axes, grids
     traced = tuple(sizes.traced for sizes in axes)
-    alone = [
+    alone = (
         next((n for n in range(1, size + 1) if _together(axes, (*traced[:a], n, *traced[a + 1 :]), grids)), None)
         for a, size in enumerate(traced)
-    ]
-    least = [n or 0 for n in alone]
-    if None in alone or _together(axes, least, grids):
-        return tuple(alone)
-    each = ([max(a, n) for a in least] for n in range(1, max(traced) + 1))
-    return next((tuple(sizes) for sizes in each if _together(axes, sizes, grids)), tuple(alone))
+    )
+    return tuple(alone), axes, grids
 
 
 def _together(axes: Sequence[AxisSizes], sizes: Sequence[int], grids: Sequence[int]) -> bool:

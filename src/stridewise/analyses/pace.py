@@ -79,6 +79,8 @@ def _pace(step: Step, paces: Sequence[Pace]) -> tuple[Pace, int | None]:
             high=sum((p.high for p in of), Fraction(0)),
             since=max(p.since for p in of),
         ), None
+    if step.cut is not None:
+        return _cut(paces[step.source], paces[step.cut]), None
     if step.agree:
         return _agreed([paces[s] for s in step.agree], step.spreads)
     if step.pinned is not None:
@@ -119,6 +121,17 @@ def _out(change: AxisMap, size: int) -> list[int]:
         return []
 
 
+def _cut(size: Pace, whole: Pace) -> Pace:
+    """How a size grows that is cut out of `whole`: in the end the slower of both, the lesser where they keep pace."""
+    slow, fast = (size, whole) if size.rate <= whole.rate else (whole, size)
+    since, low = max(size.since, whole.since), slow.low
+    if slow.rate < fast.rate:
+        since = max(since, math.ceil((slow.high - fast.low) / (fast.rate - slow.rate)) + 1)
+    else:
+        low = min(size.low, whole.low)
+    return replace(slow, period=math.lcm(size.period, whole.period), low=low, since=since)
+
+
 def _agreed(of: Sequence[Pace], spreads: bool) -> tuple[Pace, int | None]:
     """How sizes that have to agree grow. Where one position may be spread, it agrees with any number of them."""
     fastest = max(of, key=lambda p: p.rate)
@@ -157,9 +170,8 @@ def columns(sizes: AxisSizes, upto: int, first: int = 1) -> tuple[list[list[int 
             made = [step.of(())] * (upto - first + 1)
         else:
             made = _rowwise(step, found)
-        sources = step.agree or step.parts or (step.source,)
         for i, size in enumerate(made):
-            if size is None and i + first not in failed and all(found[s][i] is not None for s in sources):
+            if size is None and i + first not in failed and all(found[s][i] is not None for s in step.reads):
                 failed[i + first] = at
         found.append(made)
     return found, failed, uneven
@@ -167,7 +179,7 @@ def columns(sizes: AxisSizes, upto: int, first: int = 1) -> tuple[list[list[int 
 
 def _rowwise(step: Step, found: Sequence[Sequence[int | None]]) -> list[int | None]:
     """What a step makes of the sizes before it, None where they don't suit it."""
-    used = step.agree or step.parts or (step.source,)
+    used = step.reads
     made: list[int | None] = []
     known: dict[tuple[int | None, ...], int | None] = {}
     for row in zip(*(found[s] for s in used), strict=True):
@@ -181,5 +193,8 @@ def _one(step: Step, row: dict[int, int | None]) -> int | None:
     sizes: list[int] = [0] * (max(row) + 1)
     for slot, size in row.items():
         sizes[slot] = size or 0
-    made = step.of(sizes)
+    try:
+        made = step.of(sizes)
+    except GeometryError:
+        return None
     return made if step.fits(sizes, made) else None

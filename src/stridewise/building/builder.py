@@ -201,7 +201,7 @@ class Builder:
         local, before = self.draft.grids[grid].local, operands[0].shape
         if not len(shapes[0]) == len(before) == 2 + len(local):
             return reading
-        if not any(local) and set(before[2:]) == {1} != set(shapes[0][2:]) and not reading.spread:
+        if not any((*local, reading.spread, operands[0].spread)) and {*before[2:], *shapes[0][2:]} != {1}:
             dims, grid = self.draft.positions_of_one(grid, shapes[0])
             return replace(reading, outs=[(dims, grid)] * len(reading.outs), grid=grid, site=False)
         bordered = op.name in _BORDERED and operands[0].spread and not _is_pointwise(op, operands)

@@ -80,7 +80,8 @@ def _session(model: Any) -> Any:
 
 def _entry(path: str, shape: Sequence[int]) -> tuple[str, bool]:
     """The name of the input that takes pictures, and whether it wants their channels last."""
-    from stridewise.onnxfile.file import input_shapes, load
+    from stridewise.onnxfile.file import load
+    from stridewise.onnxfile.layout import input_shapes
 
     model, _, name = load(path)
     ((key, (_, layout)),) = list(input_shapes(model.graph, tuple(shape), name).items())[:1]

@@ -14,7 +14,8 @@ from stridewise.errors import PlanError, TraceError, by
 from stridewise.ir import Graph, Sizes
 from stridewise.onnxfile.actions import dilate_file
 from stridewise.onnxfile.edit import Editor, NeedsOpsetError, raise_opset
-from stridewise.onnxfile.file import InputSpec, data_inputs, load
+from stridewise.onnxfile.file import load
+from stridewise.onnxfile.layout import InputSpec, data_inputs
 from stridewise.onnxfile.read import read_model
 from stridewise.onnxfile.steps import restep_file
 from stridewise.onnxfile.walk import Walk

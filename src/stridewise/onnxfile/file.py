@@ -1,27 +1,173 @@
-"""Loading an ONNX file without its weights' data, and settling the shapes of its inputs."""
+"""Loading an ONNX file: without the numbers of its weights where they are not needed, its own functions put in place
+of their calls."""
 
 from __future__ import annotations
 
 import mmap
 import os
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
 import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
-from stridewise.errors import LoadError, TraceError
-from stridewise.onnxfile.checks import LARGEST, LONGEST
-from stridewise.onnxfile.functions import inlined
-from stridewise.onnxfile.layout import Layout, is_weight, layout_of
-from stridewise.onnxfile.skim import LARGE, skimmed
+from stridewise.errors import LoadError
 
-InputSpec: TypeAlias = Sequence[int] | Mapping[str, Sequence[int]]
+# Tensors with fewer bytes stay whole: shapes, scales, thresholds.
+LARGE = 1 << 16
+# No message of a network has as many fields: a file that is something else is not read to its end.
+_MOST_FIELDS = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class _Message:
+    """Fields of a message that hold messages with tensors in them, and fields that hold the numbers themselves."""
+
+    holds: Mapping[int, _Message] = field(default_factory=dict)
+    numbers: frozenset[int] = frozenset()
+
+
+# float_data, int32_data, string_data, int64_data, raw_data, double_data, uint64_data
+_TENSOR = _Message(numbers=frozenset({4, 5, 6, 7, 9, 10, 11}))
+_SPARSE = _Message({1: _TENSOR, 2: _TENSOR})
+_NODE_FIELDS: dict[int, _Message] = {}
+_NODE = _Message(_NODE_FIELDS)
+_GRAPH = _Message({1: _NODE, 5: _TENSOR, 15: _SPARSE})
+_NODE_FIELDS[5] = _Message({5: _TENSOR, 6: _GRAPH, 10: _TENSOR, 11: _GRAPH, 22: _SPARSE, 23: _SPARSE})
+_MODEL = _Message({7: _GRAPH, 25: _Message({7: _NODE})})
+
+
+def skimmed(data: memoryview) -> bytes | None:
+    """The model without the numbers of its large tensors; None where the bytes are no protobuf message."""
+    try:
+        return b"".join(_pieces(data, 0, len(data), _MODEL))
+    except (IndexError, ValueError, RecursionError):
+        return None
+
+
+def _pieces(data: memoryview, at: int, end: int, message: _Message) -> Iterator[bytes | memoryview]:
+    """What stays of data[at:end]."""
+    start = at  # what was met since stays as it is
+    fields = 0
+    while at < end:
+        first = at
+        tag, at = _varint(data, at)
+        number, wire = tag >> 3, tag & 7
+        fields += 1
+        if not number or fields > _MOST_FIELDS:
+            raise ValueError("no field of a message")
+        if wire != 2:
+            at = _after(data, at, wire)
+            continue
+        length, at = _varint(data, at)
+        if at + length > end:
+            raise ValueError("a field ends behind its message")
+        if length > LARGE and number in message.numbers:
+            yield data[start:first]
+            start = at + length
+        elif length > LARGE and number in message.holds:
+            yield data[start:first]
+            inner = b"".join(_pieces(data, at, at + length, message.holds[number]))
+            yield _written(tag) + _written(len(inner))
+            yield inner
+            start = at + length
+        at += length
+    if at != end:
+        raise ValueError("a message ends within a field")
+    yield data[start:end]
+
+
+def _after(data: memoryview, at: int, wire: int) -> int:
+    """Where a field without a length ends."""
+    if wire == 0:
+        return _varint(data, at)[1]
+    if wire in (1, 5):
+        return at + (8 if wire == 1 else 4)
+    raise ValueError("no wire type of a message")
+
+
+def _varint(data: memoryview, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = data[at]
+        at += 1
+        value |= (byte & 127) << shift
+        if byte < 128:
+            return value, at
+        shift += 7
+        if shift > 63:
+            raise ValueError("a number of more than 64 bits")
+
+
+def _written(value: int) -> bytes:
+    out = bytearray()
+    while value > 127:
+        out.append(value & 127 | 128)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+# Beyond this many nodes a file is no network: functions that call functions double with every level.
+_MOST_NODES = 30_000
+_Name: TypeAlias = tuple[str, str]
+
+
+def inlined(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
+    """The model with the nodes of its functions in place of the calls. Raises: LoadError where a function calls itself,
+    or where there would be too many nodes."""
+    from onnx import inliner
+
+    bodies = {(f.domain, f.name): _calls(f.node) for f in model.functions}
+    sizes: dict[_Name, int] = {}
+    for name in bodies:
+        _measure(name, bodies, sizes, where)
+    total = sum(sizes.get(call, 1) for call in _calls(model.graph.node))
+    if total > _MOST_NODES:
+        raise LoadError(f"{where}: its functions would become more than {_MOST_NODES} nodes; no network is that long")
+    try:
+        return inliner.inline_local_functions(model)
+    except Exception as error:
+        said = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise LoadError(f"{where}: its functions do not fit together: {said}") from error
+
+
+def _calls(nodes: Iterable[onnx.NodeProto]) -> list[_Name]:
+    """What each node calls, those of graphs inside nodes too."""
+    return [(node.domain, node.op_type) for node in _every(nodes)]
+
+
+def _every(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
+    for node in nodes:
+        yield node
+        for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.GRAPH:
+                yield from _every(attribute.g.node)
+
+
+def _measure(name: _Name, bodies: Mapping[_Name, list[_Name]], sizes: dict[_Name, int], where: str) -> None:
+    """Count the nodes that a function becomes, those of the functions it calls first. Without recursion: a file may
+    nest them as deep as it likes."""
+    todo, open_ = [name], set[_Name]()
+    while todo:
+        at = todo[-1]
+        inner = [call for call in bodies[at] if call in bodies and call not in sizes]
+        if not inner:
+            sizes[at] = sum(sizes.get(call, 1) for call in bodies[at])
+            open_.discard(at)
+            todo.pop()
+            continue
+        open_.add(at)
+        if any(call in open_ for call in inner):
+            raise LoadError(f"{where}: its function {at[1]} calls itself")
+        todo += dict.fromkeys(inner)
+
+
 # A protobuf message cannot be larger.
 _LARGEST = 2**31 - 1
-_DEFAULT = 224
 # Versions of operator sets are small numbers.
 _NO_OPSET = 1 << 15
 
@@ -98,101 +244,3 @@ def _parsed(data: bytes, where: str) -> onnx.ModelProto:
         if not 0 < entry.version < _NO_OPSET:
             raise LoadError(f"{where}: names version {entry.version} of an operator set: the file is damaged")
     return inlined(model, where) if model.functions else model
-
-
-def input_shapes(
-    graph: onnx.GraphProto, spec: InputSpec | None, name: str, batch: int | None = None
-) -> dict[str, tuple[tuple[int, ...], Layout]]:
-    """Per input its full shape as the file lays it out, and how that is. Weights given as inputs are none of them.
-
-    spec: channels and sizes, without the batch (1, or `batch`); None takes the file's own sizes.
-    Raises: TraceError where an input is named that is not there, has another rank or other channels than the file says.
-    """
-    infos = data_inputs(graph)
-    if not infos:
-        raise TraceError(f"{name}: the file has no input")
-    given = _named(spec, infos, name)
-    layouts = {key: layout_of(graph, key) for key in infos}
-    return {key: _shape(info, given.get(key), name, batch or 1, layouts[key]) for key, info in infos.items()}
-
-
-def data_inputs(graph: onnx.GraphProto) -> dict[str, onnx.ValueInfoProto]:
-    """The inputs that are no constants of the file and no weights given to it, by name."""
-    constants = {tensor.name for tensor in graph.initializer}
-    infos = {info.name: info for info in graph.input if info.name not in constants}
-    data = {key: info for key, info in infos.items() if len(infos) == 1 or not is_weight(graph, key)}
-    return data or infos
-
-
-def _named(spec: InputSpec | None, infos: Mapping[str, onnx.ValueInfoProto], name: str) -> dict[str, tuple[int, ...]]:
-    if spec is None:
-        return {}
-    named = dict(spec) if isinstance(spec, Mapping) else {next(iter(infos)): spec}
-    if "" in named:
-        named[next(iter(infos))] = named.pop("")
-    for key, shape in named.items():
-        if key not in infos:
-            raise TraceError(f"{name}: has no input '{key}'; its inputs are {', '.join(infos)}")
-        if any(not isinstance(n, int) or isinstance(n, bool) or n < 1 for n in shape):
-            raise TraceError(f"{name}: input {key}: sizes are whole numbers from 1, not {tuple(shape)}")
-    return {key: tuple(shape) for key, shape in named.items()}
-
-
-def _shape(
-    info: onnx.ValueInfoProto, given: tuple[int, ...] | None, name: str, batch: int, layout: Layout
-) -> tuple[tuple[int, ...], Layout]:
-    if not info.type.HasField("tensor_type"):
-        raise TraceError(f"{name}: input {info.name} is no tensor")
-    kind = info.type.tensor_type
-    own = [d.dim_value if d.HasField("dim_value") and d.dim_value > 0 else None for d in kind.shape.dim]
-    if not kind.HasField("shape"):
-        own = [None] * ((len(given) if given else 3) + 1)
-    rank = len(own)
-    if layout == "flat" and rank == 2:
-        return (batch, given[-1] if given else own[1] or _DEFAULT), layout
-    if given is not None and len(given) == rank and rank < 3:
-        return given, "first"
-    if given is not None and len(given) != rank - 1:
-        wanted = "x".join(str(d or "?") for d in own[1:])
-        raise TraceError(f"{name}: input {info.name} takes {wanted} after the batch, not {_by(given)}: --input")
-    # Where no op says so: channels that come last, as TensorFlow lays pictures out, are few.
-    last = layout == "last" and rank > 2
-    if not layout:
-        last = rank >= 4 and own[-1] in (1, 2, 3, 4) and own[1] not in (1, 2, 3, 4)
-    channels, sizes = (own[-1], own[1:-1]) if last else (own[1] if rank > 1 else None, own[2:])
-    if given is not None:
-        if channels is not None and given and given[0] != channels:
-            raise TraceError(
-                f"{name}: input {info.name} takes {channels} channels, not {given[0]}: --input {channels}{_rest(given)}"
-            )
-        channels, sizes = given[0] if given else None, list(given[1:])
-    elif rank > 1 and channels is None:
-        raise TraceError(
-            f"{name}: the file does not say the channels of input {info.name} ({_by(own)}): give --input CHANNELSxSIZES"
-        )
-    filled = [size if size is not None else _DEFAULT for size in sizes]
-    most = LONGEST if len(filled) == 1 else LARGEST
-    if any(size > most for size in filled):
-        raise TraceError(
-            f"{name}: input {info.name} has {_by(filled)} positions; at most {most} along an axis: --input"
-        )
-    if rank < 2:
-        return tuple(d or 1 for d in own), "first"
-    return ((batch, *filled, channels or 1), "last") if last else ((batch, channels or 1, *filled), "first")
-
-
-def fixed_batch(graph: onnx.GraphProto) -> int | None:
-    """The batch the file was made for, where it fixes one above 1."""
-    for info in data_inputs(graph).values():
-        dims = info.type.tensor_type.shape.dim
-        if len(dims) > 2:
-            return dims[0].dim_value if dims[0].dim_value > 1 else None
-    return None
-
-
-def _rest(given: tuple[int, ...]) -> str:
-    return "".join(f"x{n}" for n in given[1:])
-
-
-def _by(shape: Sequence[int | None]) -> str:
-    return "x".join(str(n or "?") for n in shape)

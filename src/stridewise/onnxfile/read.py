@@ -16,8 +16,8 @@ except ImportError as error:
 from stridewise.building.recorded import with_slots
 from stridewise.building.same import settled_padding
 from stridewise.ir import Graph
-from stridewise.onnxfile.file import InputSpec, fixed_batch, input_shapes, load
-from stridewise.onnxfile.layout import Layout
+from stridewise.onnxfile.file import load
+from stridewise.onnxfile.layout import InputSpec, Layout, fixed_batch, input_shapes
 from stridewise.onnxfile.walk import Walk
 
 

@@ -14,7 +14,8 @@ from onnx import helper
 
 from stridewise.errors import MissingExtraError, PlanError
 from stridewise.onnxfile.apply import Rewritten, apply_to_file
-from stridewise.onnxfile.file import InputSpec, load
+from stridewise.onnxfile.file import load
+from stridewise.onnxfile.layout import InputSpec
 from stridewise.onnxfile.read import read_model
 from stridewise.plans import Plan
 from stridewise.shown import Shown

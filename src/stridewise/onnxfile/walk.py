@@ -15,12 +15,11 @@ from onnx import TensorProto, helper, numpy_helper
 from stridewise.building.builder import Builder
 from stridewise.building.recorded import ModuleCall
 from stridewise.errors import GeometryError, StridewiseError, TraceError
-from stridewise.onnxfile.checks import complaint, heavy, is_text, oversized
 from stridewise.onnxfile.file import is_beside
 from stridewise.onnxfile.inference import Kind, inferred, kind_of
 from stridewise.onnxfile.layout import Layout
 from stridewise.onnxfile.names import Owners, step_at
-from stridewise.onnxfile.node_view import Met, array_of, output_kinds
+from stridewise.onnxfile.node_view import Met, array_of, complaint, heavy, is_text, output_kinds, oversized
 from stridewise.onnxfile.nodes import (
     LIMIT,
     SETTINGS,

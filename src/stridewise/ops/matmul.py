@@ -33,7 +33,7 @@ def product(call: Call, a: Value, b: Value, out: Dims, summed: tuple[Dim, int], 
         if made_along is not None:
             out, grid = made_along
             return Reading(outs=[(out, grid)], grid=grid, counted=True, macs=macs, attrs=facts, keeps="inputs")
-        facts["flattened"] = True
+        facts["flattened"] = any(d.count > 1 for d in gone)
         fixed = max(d.grid for d in gone)
         call.pin("flatten", fixed, f"positions are flattened into {summed[1]} features of a linear layer")
     if gone and kept:

@@ -16,11 +16,13 @@ from stridewise.ops.space import Complex, Draw, Given, Ints, Trial, X, name_in
 def reshaping(call: Call) -> Reading:
     """Operand 0 with the output's shape, row-major."""
     x = call.value(0)
-    if x.loose and x.grid is not None and len(call.outs[0]) > len(x.shape):
+    if x.grid is not None and len(call.outs[0]) > len(x.shape):
         remade = _spread_out(call, x)
         if remade is not None:
             return remade
     dims = reshaped(x.known, call.outs[0])
+    if x.grid is not None and _is_all_in_channels(call, x, dims):
+        raise LayoutError("all positions of a map put among its channels")
     if x.grid is not None and _is_remade(call, x, dims):
         raise LayoutError("makes positions along an axis on which none are left")
     out = _rearranged(call, Value(call.outs[0], dims, x.grid, x.index, x.origin))
@@ -42,6 +44,13 @@ def reshaping(call: Call) -> Reading:
     # One part of as many positions as there are: at another size there may be more.
     alone = len(dims) > len(x.shape) and (1,) in dims[1:] and any(map(digits, dims))
     return Reading(outs=[(dims, x.grid)], spread=x.spread, attrs={"whole": True} if alone else {})
+
+
+def _is_all_in_channels(call: Call, x: Value, dims: Dims) -> bool:
+    """Whether a map comes out with one position, in whose channels all that there were stand: blocks as large as it."""
+    assert x.grid is not None
+    rest, whole = dims[2:], len(call.draft.grids[x.grid].sizes)
+    return len(rest) == whole and set(rest) == {(1,)} and len({d.axis for d in digits(dims[1]) if d.count > 1}) == whole
 
 
 def _is_remade(call: Call, x: Value, dims: Dims) -> bool:
@@ -87,11 +96,15 @@ def _rearranged(call: Call, value: Value) -> Value | None:
 
 
 def _spread_out(call: Call, x: Value) -> Reading | None:
-    """A vector of features that flattened positions were summed into, as a map again (a decoder's first view)."""
+    """A vector of features, that flattened positions were summed into or of a map pooled to one position, as a map
+    again (a decoder's first view)."""
     assert x.grid is not None
     shape, grid = call.outs[0], call.draft.grids[x.grid]
     axes = len(grid.sizes)
     if len(shape) != 2 + axes or any(map(digits, x.known)) or all(n == 1 for n in shape[2:]) or any(grid.local):
+        return None
+    # A linear layer puts (N, 1, 1, features) back as it was; (N, heads, features) are a map's only behind a sum.
+    if not x.loose and (len(x.shape) != 2 or axes == 1 or min(shape[1:]) == 1):
         return None
     dims, made = call.draft.positions_of_one(x.grid, shape)
     return Reading(outs=[(dims, made)], grid=made)

@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from stridewise.axis import Window
-from stridewise.errors import PlanError
+from stridewise.errors import GeometryError, PlanError, TraceError
 from stridewise.findings import Finding
 from stridewise.ir import Graph
 from stridewise.plans import Plan
@@ -23,14 +23,47 @@ from stridewise.rewrites.restride import restride
 from stridewise.shown import Shown
 from stridewise.surgery.applier import Applier
 from stridewise.surgery.assumed import still_assumed
-from stridewise.surgery.declared import follow
+from stridewise.surgery.declared import follow, resample_tables
 from stridewise.surgery.dilated import dilate
 from stridewise.surgery.promise import Key, Promise, key_of, renumbered, traced_again
-from stridewise.surgery.tables import resample_tables
 from stridewise.surgery.undo import Undo
 from stridewise.tracing.calls import FunctionCall, function_calls
+from stridewise.tracing.source import Source
 from stridewise.tracing.steps import EndPad, Step
 from stridewise.tracing.trace import InputSpec, trace
+
+
+def rehearse(graph: Graph, plan: Plan) -> Certificate | None:
+    """What stays the same under the plan, where weights are kept and the model is there to try it.
+
+    Raises: PlanError where the model behind `graph` cannot carry `plan` out: a shared module whose calls would differ,
+    an op that no form is known of, a forward that computes with sizes or reads what the plan sets.
+    Nothing is said of a graph without a source (a file's), or changed since.
+    """
+    source = graph.source
+    if not isinstance(source, Source) or not plan:
+        return None
+    model = source.model
+    if not _is_behind(model, graph, source):
+        return None
+    done = carry_out(model, graph, plan, source.input)
+    done.undo()
+    return done.certificate
+
+
+def _is_behind(model: nn.Module, graph: Graph, source: Source) -> bool:
+    """Whether the structure still gives this graph: the same ops on maps of the same sizes."""
+    try:
+        again = function_calls(model, source.input, graph.model)[0]
+    except (TraceError, GeometryError, PlanError):
+        return False
+    return len(again.nodes) == len(graph.nodes) and all(
+        a.target == b.target
+        and a.path == b.path
+        and again.tensors[a.outputs[0]].shape == graph.tensors[b.outputs[0]].shape
+        for a, b in zip(again.nodes, graph.nodes, strict=True)
+        if a.outputs and b.outputs
+    )
 
 
 @dataclass(slots=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+import torch
 from torch import nn
 from torch.nn.modules.conv import _ConvNd
 from torch.nn.modules.pooling import _MaxPoolNd
@@ -22,6 +23,20 @@ from stridewise.surgery.actions import replacement
 from stridewise.surgery.patched import Beginning, Coarse, Fit, Override, Quiet, Something, Swap
 from stridewise.surgery.undo import Undo
 from stridewise.tracing.calls import FunctionCall, by_node
+
+
+class Eager(Override):
+    """An override that runs as it is inside a compiled model."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return _as_it_is(self, args, kwargs)
+
+
+def _run(override: Override, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    return override.over(override.plain, args, kwargs)
+
+
+_as_it_is = torch.compiler.disable(_run, reason="F.pad is not met by a TorchFunctionMode")
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +205,7 @@ def _swap(site: _Site, path: str, swaps: Sequence[Swap], undo: Undo) -> list[str
 
 def _override(module: nn.Module, swaps: Sequence[Swap]) -> Override:
     if any(swap.name == "pad" for swap in swaps):
-        from stridewise.surgery.eager import Eager
+        from stridewise.surgery.dilated import Eager
 
         return Eager(module, swaps)
     return Override(module, swaps)

@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from torch import nn
 
-from stridewise.analyses.limits import smallest_input
+from stridewise.analyses.limits import smallest_alone
 from stridewise.analyses.sizes import size_of
 from stridewise.axis import AxisMap, Slice, Table
 from stridewise.building.same import settled_padding
@@ -114,7 +114,7 @@ def _tried(graph: Graph, again: Again, shapes: Shapes) -> Graph | Mapping[int, s
             grids = [g for g in graph.grids if len(g.maps) > axis and all(g.local)]
             lenient = [g for g in grids if g.kind == "map" and _is_lenient(g.maps[axis])]
             fixed = [g for g in grids if g.kind == "fixed"]
-            least = smallest_input(graph)[axis] if lenient or fixed else None
+            least = smallest_alone(graph)[axis] if lenient or fixed else None
             if least is None or least == graph.grids[0].sizes[axis]:
                 break
             try:
@@ -148,10 +148,16 @@ def _is_lenient(change: AxisMap) -> bool:
 
 def _in_blocks(graph: Graph, twins: Sequence[Graph]) -> Graph:
     """The graph with what is split into parts taking any number of them, where the other traces have the same parts."""
-    others = [{(p.node, p.axes): p.blocks for p in twin.pins if p.kind == "window"} for twin in twins]
+    ours = [p for p in graph.pins if p.kind == "window"]
+    others = [[p for p in twin.pins if p.kind == "window"] for twin in twins]
 
     def free(pin: Pin) -> bool:
-        return bool(others and pin.blocks) and all(o.get((pin.node, pin.axes)) == pin.blocks for o in others)
+        """In each of them the same parts, at the same call; or, where one copies more, at the same turn."""
+        return bool(others and pin.blocks) and all(
+            any((o.node, o.axes, o.blocks) == (pin.node, pin.axes, pin.blocks) for o in other)
+            or [(o.axes, o.blocks) for o in other] == [(p.axes, p.blocks) for p in ours]
+            for other in others
+        )
 
     return replace(graph, pins=tuple(replace(p, multiple=True) if free(p) else p for p in graph.pins))
 
@@ -213,7 +219,8 @@ def _larger(
 ) -> Graph | None:
     """The trace at an input larger by the first of `steps` (None: twice as large) that the network takes."""
     for step in steps:
-        if step is not None and any(n + step < 1 for argument in shapes.values() for n in argument.positions):
+        here = [argument.shape[at] for argument in shapes.values() for at in argument.positions]
+        if step is not None and min(here) + step < 1:
             continue
         try:
             return again({key: argument.larger(step, along) for key, argument in shapes.items()})
