@@ -201,7 +201,7 @@ def png_of(rows: int, columns: int) -> bytes:
     from PIL import Image
 
     out = io.BytesIO()
-    Image.linear_gradient("L").resize((columns, rows)).convert("RGB").save(out, "PNG")
+    Image.radial_gradient("L").resize((columns, rows)).convert("RGB").save(out, "PNG")
     return out.getvalue()
 
 

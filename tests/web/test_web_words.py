@@ -30,7 +30,7 @@ def test_a_factor_out_of_bounds_is_refused_in_words_and_does_not_stay(page: Any,
 def test_a_plain_picture_moves_nothing_and_its_name_is_read_out(page: Any, address: str):
     opened(page, address)
     content, textured = io.BytesIO(), io.BytesIO()
-    Image.linear_gradient("L").save(textured, "PNG")
+    Image.radial_gradient("L").save(textured, "PNG")
     Image.new("RGB", (64, 48), (90, 120, 60)).save(content, "PNG")
     name = "grüne Wiese 100 % ☀.png"
     with page.expect_response(lambda r: "/api/picture" in r.url and r.request.method == "POST"):
@@ -41,9 +41,9 @@ def test_a_plain_picture_moves_nothing_and_its_name_is_read_out(page: Any, addre
     page.get_by_role("button", name="run the shift test").click()
     page.locator("#room .note", has_text="Moving this picture changes nothing").wait_for()
     assert page.locator("#room svg.chart").count() == 0
-    file = {"name": "stripes.png", "mimeType": "image/png", "buffer": textured.getvalue()}
+    file = {"name": "rings.png", "mimeType": "image/png", "buffer": textured.getvalue()}
     page.locator("input[type=file][accept*=image]").set_input_files(file)  # for the tests that come after
-    until(page, lambda: page.locator("#stage img.photo").get_attribute("alt") == "stripes.png")
+    until(page, lambda: page.locator("#stage img.photo").get_attribute("alt") == "rings.png")
 
 
 def test_a_step_that_was_put_in_is_named_by_its_place_in_every_area(page: Any, address: str):
