@@ -13,10 +13,10 @@ import stridewise as sw
 from stridewise.data import digit_scenes
 from stridewise.errors import UsageError
 from stridewise.plans import Plan, Setting
-from stridewise.study.axes import plan_axes
 from stridewise.study.candidates import shortlisted
 from stridewise.study.interval import difference, estimate
 from stridewise.study.jobs import Outcome
+from stridewise.study.plot import plan_axes
 from stridewise.study.racing import Contender, Noise
 from stridewise.study.settings import stored_study
 from stridewise.study.training import TrainScore

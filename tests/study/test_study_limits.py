@@ -9,11 +9,10 @@ from study_nets import drawn, graph, plans
 import stridewise as sw
 from stridewise.errors import LoadError, PlanError, StudyError, UsageError
 from stridewise.fronts import front as front_module
-from stridewise.study.candidates import given
+from stridewise.study.candidates import check_latency, fast_enough, given
 from stridewise.study.interval import difference
 from stridewise.study.jobs import Outcome
-from stridewise.study.limits import check_latency, fast_enough
-from stridewise.study.own import NamedScore
+from stridewise.study.judge import NamedScore
 from stridewise.study.racing import Contender, Noise
 from stridewise.study.rivals import named, rivals_at
 from stridewise.study.verdict import Question

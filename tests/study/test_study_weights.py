@@ -14,7 +14,7 @@ from stridewise.data.builtin import digits
 from stridewise.errors import LoadError, UsageError
 from stridewise.study.candidates import candidate, given
 from stridewise.study.jobs import Job, Rung, Schedule
-from stridewise.study.kept import keeping
+from stridewise.study.pool import keeping
 from stridewise.study.procedure import selection
 from stridewise.study.rivals import named, rivals_at
 from stridewise.study.surrogate import beliefs

@@ -44,8 +44,8 @@ def command(run: Path, workers: int | None) -> None:
     from stridewise.cli.standing import standing
     from stridewise.models.load import open_graph
     from stridewise.study.executors import Workers, cores
-    from stridewise.study.libraries import check_libraries
     from stridewise.study.search import search
+    from stridewise.study.settings import check_libraries
     from stridewise.study.value import Study
 
     check_libraries(trains=True)

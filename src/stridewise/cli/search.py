@@ -71,7 +71,7 @@ def command(
 
 def _asked(model: str | None, file: Path | None, options: dict[str, Any]) -> Any:
     """The study that the options or a file say. Raises: UsageError."""
-    from stridewise.study.libraries import check_libraries
+    from stridewise.study.settings import check_libraries
     from stridewise.study.value import Study
 
     if file is not None:

@@ -3,14 +3,43 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from stridewise.errors import UsageError
 from stridewise.ir import Graph
+from stridewise.models.load import function_in
 from stridewise.study.jobs import Score
-from stridewise.study.own import NamedScore
 from stridewise.study.training import TrainScore
+
+
+class NamedScore:
+    """A person's own training code by its name, `file.py:function`: score(plan, budget, seed) -> float.
+
+    Sent to a worker it takes only the name along and is read there.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name if name.startswith("py:") else f"py:{name}"
+        self._function: Callable[..., Any] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"name": self.name, "_function": None}
+
+    @property
+    def function(self) -> Callable[..., Any]:
+        """Read on first use. Raises: LoadError, UsageError."""
+        if self._function is None:
+            self._function = function_in(self.name, "--score")
+        return self._function
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        """That of the function: a study gives it `progress` and `checkpoint` where it takes them."""
+        return inspect.signature(self.function)
+
+    def __call__(self, *given: Any, **named: Any) -> Any:
+        return self.function(*given, **named)
 
 
 def own_score(score: Score | str) -> Score:

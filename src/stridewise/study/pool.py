@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from stridewise.analyses.sites import skipping
 from stridewise.analyses.targets import Target, target_of
-from stridewise.errors import PlanError, StridewiseError
+from stridewise.errors import PlanError, StridewiseError, UsageError
 from stridewise.fronts.chip import broken_by
 from stridewise.fronts.shortlist import farthest
 from stridewise.ir import Graph
@@ -16,15 +16,18 @@ from stridewise.plans import Plan
 from stridewise.rewrites.completion import make_plan
 from stridewise.study.candidates import Candidate, CostFront, candidate, given, keeps_limits, shortlisted
 from stridewise.study.jobs import Rival
-from stridewise.study.kept import keeping
 from stridewise.study.rivals import narrower, smaller
+from stridewise.study.store import Store
 from stridewise.study.training import TrainScore
-from stridewise.study.value import Study
+from stridewise.study.value import Limits, Study
+from stridewise.tasks.recipe import Recipe
 
 _OTHERS = 1 / 3  # of the trials go to smaller pictures and narrower networks, where there are any
 _EACH = 4  # plans of each such network to choose from
 _LEAST = 0.2  # of today's multiply-adds: cheaper ones answer another question, as in the shortlist of a front
 _NO_LIMIT = "1x"
+_NOTE = "learned plan"
+_SHAPES = ("output_stride", "pyramid", "min_field", "smallest_map", "target")  # limits that a price does not know
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,3 +165,67 @@ def _own(
             return found
         found += [(c.plan, f" {c.name}") for c in listed if c.origin == "front" and c.within]
     return found
+
+
+def keeping(
+    graph: Graph, chosen: Sequence[Candidate], limits: Mapping[str, Any], builds: Callable[[Plan], bool]
+) -> tuple[Candidate, ...]:
+    """The candidates, each with its weights kept by dilation where the geometry, the live network (`builds`) and the
+    limits (whole numbers, as a front's) allow it, and costed anew; the others step as they did.
+
+    A plan that steps further than the network does, or between its modules, cannot keep what the weights mean.
+    """
+    return tuple(_keeping(graph, c, limits, builds) for c in chosen)
+
+
+def _keeping(graph: Graph, chosen: Candidate, limits: Mapping[str, Any], builds: Callable[[Plan], bool]) -> Candidate:
+    plan = replace(chosen.plan, keep_weights=True)
+    if not chosen.plan or chosen.plan.keep_weights:
+        return chosen
+    try:
+        made = candidate(graph, plan, chosen.name, chosen.origin)
+    except StridewiseError:
+        return chosen
+    if (chosen.within and not keeps_limits(made, limits)) or not builds(plan):
+        return chosen
+    return replace(made, within=chosen.within)
+
+
+def with_proposals(found: Pool, graph: Graph, study: Study, trains: TrainScore | None, store: Store) -> Pool:
+    """The pool and what `study.moves.propose` asks for beside it; learned once a study, in a training that resumes.
+
+    A plan that breaks a limit, does not serve or is there already is left out. Raises: UsageError where nothing can be
+    learned, PlanError where the network does not permit it.
+    """
+    if "learned" not in study.moves.propose:
+        return found
+    if trains is None or trains.name != "classify":
+        raise UsageError("search: --propose learned is for classifiers: other heads read whole strides")
+    kept = [name for name in _SHAPES if getattr(study.limits, name) != getattr(Limits(), name)]
+    if kept:
+        options = " or ".join(f"--{name.replace('_', '-')}" for name in kept)
+        raise UsageError(f"search: descent keeps to no {options}: leave it out, or --propose learned")
+    text: str | None = store.note(_NOTE)
+    if text is None:
+        from stridewise.tasks.learned import learned_strides
+
+        task, recipe = trains.task, trains.recipe or Recipe()
+        try:
+            net, _ = learned_strides(
+                task,
+                trains.model,
+                trains.splits,
+                recipe=recipe,
+                epochs=study.budget.epochs,
+                checkpoint=store.folder / "learned.ckpt",
+            )
+        except PlanError as error:
+            raise PlanError(f"--propose learned: {error}") from error
+        text = net.plan().to_toml()
+        store.keep_note(_NOTE, text)
+    plan = Plan.from_toml(text)
+    added = candidate(graph, plan, "learned", "learned")
+    fits = keeps_limits(added, found.front.limits) and not trains.refusal(plan)
+    if not plan or not fits or any(plan == other.plan for other in found.chosen):
+        return found
+    return replace(found, chosen=(*found.chosen, added))

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from stridewise.errors import StudyError
+from stridewise.files import write_bytes, write_text
 from stridewise.plans import Plan
 from stridewise.report.document import Document, Remark, Remarks, Table
 from stridewise.shown import Shown
-from stridewise.study.axes import plan_axes
 from stridewise.study.curve import Mark
 from stridewise.study.jobs import Schedule
-from stridewise.study.plot import charts
+from stridewise.study.plot import charts, plan_axes
 from stridewise.study.rows import Row, Writing, cells, curve_table, headings
 from stridewise.study.verdict import Verdict
 
 SCHEMA = "stridewise.search/1"
+PLAN, RESULT, PICTURE, PAGE = "plan.toml", "result.json", "front.png", "report.html"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,3 +215,13 @@ def method(result: SearchResult) -> list[str]:
         "variance pooled over the finalists.",
         _began(result),
     ]
+
+
+def write_files(result: SearchResult, folder: Path) -> None:
+    """Write what a person opens. Raises: StudyError where a file cannot be written."""
+    from stridewise.report.figure import png
+
+    write_text(folder / PLAN, result.plan.to_toml(), error=StudyError)
+    write_text(folder / RESULT, json.dumps(result.to_json(), indent=1, allow_nan=False) + "\n", error=StudyError)
+    write_bytes(folder / PICTURE, png(result.document().pictures), error=StudyError)
+    write_text(folder / PAGE, result.to_html(), error=StudyError)

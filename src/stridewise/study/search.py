@@ -15,18 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 from stridewise.errors import StudyError, UsageError
 from stridewise.study.answer import Asked, answer
-from stridewise.study.candidates import Candidate, CostFront
+from stridewise.study.candidates import Candidate, CostFront, check_latency, fast_enough, measured
 from stridewise.study.executors import Executor, Here
-from stridewise.study.folder import write_files
 from stridewise.study.jobs import Rival, Schedule
 from stridewise.study.judge import graph_of, own_score, training
-from stridewise.study.libraries import check_libraries
-from stridewise.study.limits import check_latency, fast_enough, measured
-from stridewise.study.pool import Pool, pool
-from stridewise.study.proposed import with_proposals
-from stridewise.study.result import SearchResult
+from stridewise.study.pool import Pool, pool, with_proposals
+from stridewise.study.result import SearchResult, write_files
 from stridewise.study.rivals import named, rivals_at
 from stridewise.study.run import Coordinator, Standing
+from stridewise.study.settings import check_libraries
 from stridewise.study.store import CHECKPOINTS, Store
 from stridewise.study.training import TrainScore
 from stridewise.study.value import Study

@@ -1,13 +1,27 @@
-"""The study that a run folder holds, read from there again."""
+"""What a search asks for before anything else: its libraries, and the study that a run folder holds."""
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
-from stridewise.errors import StudyError, UsageError
-from stridewise.study.libraries import check_libraries
+from stridewise.errors import MissingExtraError, StudyError, UsageError
 from stridewise.study.store import DATABASE, Store
 from stridewise.study.value import Study
+
+_STUDY = ("optuna", "sqlalchemy", "filelock", "scipy")
+_TRAINING = ("torch", "lightning", "torchmetrics")
+_LIVE = "<"  # what stands for an object that only Python had
+
+
+def check_libraries(*, trains: bool) -> None:
+    """Raises: MissingExtraError naming the extra that brings all of them, with the first that is missing.
+
+    trains: Stridewise does the training, and not a person's own score.
+    """
+    for library in (*_STUDY, *(_TRAINING if trains else ())):
+        if find_spec(library) is None:
+            raise MissingExtraError(library, "study", "a search")
 
 
 def stored_study(folder: str | Path, storage: str | None = None) -> Study:
@@ -30,6 +44,3 @@ def stored_study(folder: str | Path, storage: str | None = None) -> Study:
         return Study.from_json(found)
     except UsageError as error:
         raise StudyError(f"{folder}: {error}: it was begun with another version of Stridewise") from error
-
-
-_LIVE = "<"
