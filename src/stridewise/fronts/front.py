@@ -182,7 +182,7 @@ def _over_budget(found: Space, asked: Asked, points: Rows, now: Spent) -> str:
 def _advice(found: Space) -> str:
     """What else may be allowed where no plan is cheap enough."""
     longest = max(max(step) for move in found.moves.values() for step in move.options)
-    longer = f"steps up to {2 * longest}"
+    longer = f"longer steps than {longest}"
     more = longer if any(move.slot for move in found.moves.values()) else f"{longer}, or steps between modules (slots)"
     return f"Ask for so much, or allow {more}"
 
