@@ -40,8 +40,8 @@ def evaluate(
 ) -> None:
     """Judge, print, draw."""
     from stridewise.data import open_dataset
-    from stridewise.tasks.examples import shown
-    from stridewise.tasks.plan_scores import plan_scores
+    from stridewise.tasks.elastic import plan_scores
+    from stridewise.tasks.folder import shown
     from stridewise.tasks.train import evaluated
     from stridewise.tasks.trained import load_trained
 
@@ -84,7 +84,7 @@ def predict(run: str, pictures: tuple[str, ...], out: Path, least_score: float, 
 def say(trained: "Trained", pictures: tuple[str, ...], out: Path, *, least_score: float, as_json: bool) -> None:
     """A line a picture, and an image each in the folder `out`. Raises: StridewiseError."""
     from stridewise.files import write_bytes
-    from stridewise.tasks.predict import find_pictures, predict
+    from stridewise.tasks.trained import find_pictures, predict
 
     found = find_pictures(pictures)
     try:
