@@ -114,6 +114,7 @@ def test_a_factory_in_a_file_or_module(factory, monkeypatch):
         ("number", "a function that makes a torch.nn.Module is wanted, not int"),
         ("wrong", "gave int, and a torch.nn.Module is wanted"),
         ("tinny", "has no 'tinny'; did you mean tiny?"),
+        ("nothere", "has no 'nothere': it has "),
     ]:
         with pytest.raises(sw.LoadError, match=text.replace("?", r"\?")):
             sw.load(f"nets.py:{name}")

@@ -140,7 +140,8 @@ def _what_is_left(window: Window, size: int, rest: int) -> str:
     if window.ceil_mode:
         return f"its last window hangs over the end by {rest}"
     if rest <= end:
-        return f"its padding is one-sided ({begin} before, {end - rest} of {end} behind)"
+        behind = f"{end - rest} of the {end}" if end > rest else f"not the {end}"
+        return f"its padding is one-sided (windows read {begin} before the map, {behind} behind it)"
     dropped = rest - max(end, 0)
     return f"the last {dropped} positions are dropped" if dropped > 1 else "the last position is dropped"
 

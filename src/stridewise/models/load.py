@@ -252,7 +252,9 @@ def _named_in(name: str) -> Any:
     for part in attribute.split("."):
         if not hasattr(made, part):
             public = [n for n in dir(module) if not n.startswith("_")]
-            raise LoadError(f"{where}: has no '{attribute}'{zoo.nearest(part, public)}")
+            own = [n for n in public if getattr(getattr(module, n), "__module__", None) == module.__name__]
+            held = f": it has {', '.join(own[:8])}" if own else ": define a function there that returns the model"
+            raise LoadError(f"{where}: has no '{attribute}'{zoo.nearest(part, public) or held}")
         made = getattr(made, part)
     return made
 
