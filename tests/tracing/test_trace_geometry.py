@@ -452,3 +452,27 @@ def test_tokens_of_one_position_stay_one_position():
 def test_all_positions_put_among_the_channels_are_unknown():
     graph = trace(Between(lambda y, w: F.adaptive_avg_pool2d(y, (2, 2)).reshape(1, 16, 1, 1), channels=16), (3, 24, 24))
     assert "all positions of a map put among its channels" in graph.unknown[0].message
+
+
+def test_a_table_along_a_pooled_axis_makes_as_many_positions_as_it_has():
+    class Table(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.l, self.b = nn.Conv1d(3, 4, 3), nn.Linear(1, 6), nn.Conv1d(4, 4, 3, 2)
+
+        def forward(self, x):
+            return self.b(self.l(F.adaptive_avg_pool1d(self.a(x), 1)))
+
+    graph = trace(Table().eval(), (3, 20))
+    assert grid_sizes(graph)[graph.tensors[graph.outputs[0]].grid] == (2,)
+
+
+@pytest.mark.parametrize("f", [lambda y: y.repeat(1, 1, 1, 2), lambda y: y.repeat_interleave(3, 2)])
+def test_positions_repeated_beside_a_pooled_axis_are_counted_or_unknown(f):
+    """Along the axis that is left they are positions; along the other one value, until a table tells them apart."""
+    model = Between(lambda y, w: f(F.adaptive_avg_pool2d(y, (4, 1))) * w, table=(2,)).eval()
+    graph = trace(model, (3, 24, 24))
+    assert graph.unknown
+    plain = trace(Between(lambda y, w: f(F.adaptive_avg_pool2d(y, (4, 1)))).eval(), (3, 24, 24))
+    made = plain.tensors[plain.nodes[-2].outputs[0]]
+    assert grid_sizes(plain)[made.grid][0] == made.shape[2]

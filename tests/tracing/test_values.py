@@ -160,3 +160,24 @@ def test_a_model_without_values_is_built_anew_where_one_is_asked_for(tmp_path, m
     graph = open_graph("stored.py:Net", (3, 32, 32))
     assert graph.end is None
     assert sw.show(graph).to_json()["outputs"][0]["size"] == [32, 32]
+
+
+class Biased(nn.Module):
+    """Attention over windows: a learned table picked by a buffer of numbers, as Swin's positions are."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 4, 4)
+        self.table = nn.Parameter(torch.zeros(9, 8))
+        self.register_buffer("picks", torch.arange(16) % 9)
+
+    def forward(self, x):
+        return self.conv(x) + self.table[self.picks].mean(0).view(1, 8, 1, 1)
+
+
+def test_weights_picked_by_a_table_without_values_are_shapes_still():
+    real = sw.trace(Biased(), (3, 32, 32), name="biased")
+    bare = sw.trace(Biased().to("meta"), (3, 32, 32), name="biased")
+    assert bare.end is None
+    assert (bare.nodes, bare.grids, bare.tensors) == (real.nodes, real.grids, real.tensors)
+    assert sw.show(bare).to_json()["outputs"][0]["size"] == [8, 8]

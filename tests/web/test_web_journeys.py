@@ -97,7 +97,7 @@ def test_the_shift_test_is_dragged_and_found_again_after_a_reload(page: Any, add
     page.locator("#room-shift").click()
     page.get_by_role("button", name=re.compile("^run (the shift test|again)")).click()
     page.reload()
-    page.locator(".curve").first.wait_for(state="attached")  # of a plain picture, another test's, it is flat
+    page.locator(".curve").first.wait_for(state="attached")
     page.locator(".moved .frame").scroll_into_view_if_needed()
     frame = place(page, page.locator(".moved .frame"))
     pixel = frame["width"] / 32
@@ -201,7 +201,7 @@ def png_of(rows: int, columns: int) -> bytes:
     from PIL import Image
 
     out = io.BytesIO()
-    Image.new("RGB", (columns, rows), (90, 120, 30)).save(out, "PNG")
+    Image.radial_gradient("L").resize((columns, rows)).convert("RGB").save(out, "PNG")
     return out.getvalue()
 
 

@@ -181,6 +181,9 @@ class Walk:
             self._sizes(met, first)
         elif any(v is not None and v.origin == "data" for v in operands):
             self._data(met, place)
+        elif node.op_type == "Identity" and first is not None and node.input[0] in self.kinds and node.output[0]:
+            self._weighed(met)  # exporters write one for each layer that shares a bias
+            self.values[node.output[0]], self.kinds[node.output[0]] = first, self.kinds[node.input[0]]
         else:
             self._fold(met)
 

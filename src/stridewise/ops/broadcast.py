@@ -88,10 +88,10 @@ def _placed_along(draft: Draft, values: Sequence[Value], dims: Sequence[Dim]) ->
 def _check_made(draft: Draft, value: Value, dims: Sequence[Dim]) -> None:
     """Refuse values that vary along an axis on which no positions are left: they make some again."""
     grids = {d.grid for dim in dims for d in digits(dim)}
-    if not value.varies or len(grids) != 1:
+    if not (value.varies or value.origin == "weight") or len(grids) != 1:
         return
     local = draft.grids[grids.pop()].local
-    if len(dims) == 2 + len(local):
+    if len(dims) == 2 + len(local) and all(digits(dim) for dim, here in zip(dims[2:], local, strict=True) if here):
         for here, size in zip(local[::-1], value.shape[::-1], strict=False):
             if not here and size > 1:
                 raise LayoutError("makes positions along an axis on which none are left")

@@ -73,6 +73,7 @@ def _rearranged(call: Call, value: Value) -> Value | None:
         return None
     grid = digits(dims[where[0]])[0].grid
     sizes = call.draft.grids[grid].sizes
+    left = [axis for axis, local in enumerate(call.draft.grids[grid].local) if local]
     if where[0] == 1 and len(where) > len(sizes) and all(d.unit == 1 for d in digits(dims[1])):
         # The channels of a map that had one: the places in a block.
         del where[0]
@@ -80,7 +81,7 @@ def _rearranged(call: Call, value: Value) -> Value | None:
     gathered = [d for i, dim in enumerate(dims) if i not in where for d in digits(dim)]
     if rank == len(sizes) + 2 and where[0] > 1 and {d.axis for d in gathered} - set(axes):
         raise LayoutError("an axis put among the channels as a whole")
-    if rank != len(sizes) + 2 or sorted(axes) != list(range(len(sizes))) or where[0] == 0:
+    if rank != len(sizes) + 2 or sorted(axes) != left or where[0] == 0:
         return None
     blocks = {d.axis: d.count for d in gathered}
     for i, axis in zip(where, axes, strict=True):

@@ -120,7 +120,7 @@ class Constants:
     def call(self, func: Any, target: Target, args: Any, kwargs: Mapping[str, Any]) -> tuple[bool, Any]:
         """(whether it is computed here, its output)."""
         tensors = _tensors((args, kwargs.values()))
-        if func is _ITEM or target.asks:
+        if func is _ITEM or (target.asks and asks_for_values(func, args, self.has)):
             return True, self._asked(func, target, args, kwargs, tensors)
         values = {id(t): self._held(t) for t in tensors}
         if all(v is not None for v in values.values()):

@@ -7,6 +7,7 @@ import json
 import logging
 from collections.abc import AsyncIterator, Callable
 from typing import Any
+from urllib.parse import unquote
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
@@ -149,7 +150,7 @@ class Api:
 
     async def _uploaded(self, request: Request) -> Response:
         """Another picture; one after the other, so that many at once take the memory of one."""
-        name = request.headers.get("x-name", "your picture")[:80]
+        name = _shown_name(request.headers.get("x-name", ""))
         async with self.upload:
             try:
                 content = await _body(request)
@@ -209,6 +210,12 @@ class Api:
                     return
 
         return StreamingResponse(told(), media_type="text/event-stream")
+
+
+def _shown_name(written: str) -> str:
+    """A file's name as people read it, from its percent-encoded form; nothing in it that is not seen."""
+    name = "".join(c for c in unquote(written, errors="replace") if c.isprintable()).strip()
+    return name[:80] or "your picture"
 
 
 async def _object(request: Request) -> Json:

@@ -62,7 +62,7 @@ function Step({ rise }) {
   return html`<strong class="site">${placeName(rise.row.key)}</strong>
     <button type="button" onClick=${() => shift(rise, -1)}>← earlier</button><button type="button" onClick=${() => shift(rise, 1)}>later →</button>
     ${rise.stride.map((s, axis) => html`<label key=${axis}>${name(axis)}
-      <${NumberField} min="1" max="16" value=${s} token=${errors.value} id=${`step-${axis}`} onCommit=${(n) => setStride(rise, rise.stride.map((old, i) => (i === axis ? n : old)))} /></label>`)}
+      <${NumberField} min="1" max="64" value=${s} token=${errors.value} id=${`step-${axis}`} onCommit=${(n) => setStride(rise, rise.stride.map((old, i) => (i === axis ? n : old)))} /></label>`)}
     ${kinds.length > 1 && rise.stride.some((s) => s > 1) && html`<label>by <select id="step-kind" value=${kind} onChange=${(e) => setKind(rise, e.target.value)}>${kinds.map((k) => html`<option value=${k}>${k}</option>`)}</select></label>`}
     ${taps && html`<label title="Taps of the low-pass filter, 2 to 7">filter <${NumberField} id="step-taps" min="2" max="7" value=${taps} token=${errors.value} onCommit=${(n) => setKind(rise, written({ ...how, taps: n }))} /></label>`}
     ${border && html`<label title="How the map goes on beyond its border">border <select id="step-border" value=${border} onChange=${(e) => setKind(rise, written({ ...how, border: e.target.value }))}>${BORDERS.map((b) => html`<option value=${b} selected=${b === border}>${b}</option>`)}</select></label>`}

@@ -41,7 +41,7 @@ export const upload = (path, file, told) =>
   new Promise((resolve, reject) => {
     const sent = new XMLHttpRequest();
     sent.open("POST", path);
-    sent.setRequestHeader("x-name", encodeURIComponent(file.name).slice(0, 80));
+    sent.setRequestHeader("x-name", encodeURIComponent(file.name.slice(0, 80).replace(/\p{Cs}/gu, "")));
     sent.upload.onprogress = (event) => event.lengthComputable && told(event.loaded / event.total);
     sent.onload = () => answered(new Response(sent.responseText, { status: sent.status })).then(resolve, reject);
     sent.onerror = () => reject(new Lost(GONE));

@@ -43,20 +43,20 @@ function Settings({ asked, found, map, own, set }) {
   const [family, taps] = asked.kernel.split(":");
   const size = found?.sizes[family];
   const pads = typeof asked.padding === "string" ? asked.padding : "custom";
-  const stride = (i, axis, value) => set({ strides: asked.strides.map((s, n) => (n === i ? s.map((old, a) => (a === axis ? clamp(Math.round(value) || 1, 1, 64) : old)) : s)) });
-  const padding = (axis, end, value) => set({ padding: asked.padding.map((pair, a) => (a === axis ? pair.map((old, e) => (e === end ? clamp(Math.round(value) || 0, 0, 33) : old)) : pair)) });
+  const stride = (i, axis, value) => set({ strides: asked.strides.map((s, n) => (n === i ? s.map((old, a) => (a === axis ? value : old)) : s)) });
+  const padding = (axis, end, value) => set({ padding: asked.padding.map((pair, a) => (a === axis ? pair.map((old, e) => (e === end ? value : old)) : pair)) });
   const axes = asked.signal ? [1] : [0, 1];
   const geometry = fromLayer(row.value, own);
   return html`<div class="tools" role="group" aria-label="Settings">
       <label>filter <select id="filter" value=${family} onChange=${(e) => set({ kernel: e.target.value, reads: null })}>
         ${[...new Set([...(found?.kernels ?? []), family])].filter((k) => k !== "own").map((k) => html`<option value=${k} selected=${k === family}>${k}</option>`)}
         ${own && html`<option value="own" selected=${asked.kernel === "own"}>${layer.value}'s own</option>`}</select></label>
-      ${found?.own && asked.kernel === "own" && html`<label>filter number <${NumberField} id="own-filter" min="0" max=${found.own.of - 1} value=${found.own.channel} onCommit=${(n) => set({ channel: clamp(Math.round(n), 0, found.own.of - 1), reads: null })} /></label>
-        <label>reads channel <${NumberField} id="own-reads" min="0" max=${found.own.reads_of - 1} value=${found.own.reads} onCommit=${(n) => set({ reads: clamp(Math.round(n), 0, found.own.reads_of - 1) })} /></label>`}
-      ${size && html`<label>size <${NumberField} id="filter-size" min=${family === "gabor" ? 3 : 1} max="33" value=${taps ?? size} onCommit=${(n) => set({ kernel: `${family}:${clamp(Math.round(n), family === "gabor" ? 3 : 1, 33)}` })} /></label>`}
-      ${asked.strides.map((s, i) => html`<fieldset key=${i} class="pair"><legend>${asked.strides.length > 1 ? `stride ${i ? "right" : "left"}` : "stride"}</legend>${axes.map((axis) => html`<label key=${axis}><span class="unseen">${axis ? "columns" : "rows"}</span><${NumberField} min="1" max="16" value=${s[axis]} onCommit=${(n) => stride(i, axis, n)} /></label>`)}</fieldset>`)}
+      ${found?.own && asked.kernel === "own" && html`<label>filter number <${NumberField} id="own-filter" min="0" max=${found.own.of - 1} value=${found.own.channel} onCommit=${(n) => set({ channel: n, reads: null })} /></label>
+        <label>reads channel <${NumberField} id="own-reads" min="0" max=${found.own.reads_of - 1} value=${found.own.reads} onCommit=${(n) => set({ reads: n })} /></label>`}
+      ${size && html`<label>size <${NumberField} id="filter-size" min=${family === "gabor" ? 3 : 1} max="33" value=${taps ?? size} onCommit=${(n) => set({ kernel: `${family}:${n}` })} /></label>`}
+      ${asked.strides.map((s, i) => html`<fieldset key=${i} class="pair"><legend>${asked.strides.length > 1 ? `stride ${i ? "right" : "left"}` : "stride"}</legend>${axes.map((axis) => html`<label key=${axis}><span class="unseen">${axis ? "columns" : "rows"}</span><${NumberField} min="1" max="64" value=${s[axis]} onCommit=${(n) => stride(i, axis, n)} /></label>`)}</fieldset>`)}
       <button type="button" class="small" onClick=${() => set({ strides: asked.strides.length > 1 ? asked.strides.slice(0, 1) : [...asked.strides, asked.strides[0].map((v) => clamp(v * 2, 1, 64))] })}>${asked.strides.length > 1 ? "one stride" : "two side by side"}</button>
-      <label>dilation <${NumberField} min="1" max="8" value=${asked.dilation} onCommit=${(n) => set({ dilation: clamp(Math.round(n), 1, 8) })} /></label>
+      <label>dilation <${NumberField} min="1" max="8" value=${asked.dilation} onCommit=${(n) => set({ dilation: n })} /></label>
       <label>padding <select value=${pads === "custom" ? "own" : pads} id="padding" onChange=${(e) => set({ padding: e.target.value === "own" ? (map?.axes.map((a) => a.cropped ?? [a.begin, a.end]) ?? [[1, 1], [1, 1]]) : e.target.value })}><option value="same">same</option><option value="valid">none</option><option value="own">by number</option></select></label>
       ${pads === "custom" && asked.padding.map((pair, axis) => axes.includes(axis) && html`<fieldset key=${axis} class="pair"><legend>${axis ? "left, right" : "top, bottom"}</legend>${pair.map((n, end) => html`<label key=${end}><span class="unseen">${[["top", "bottom"], ["left", "right"]][axis][end]}</span><${NumberField} min="0" max="33" value=${n} onCommit=${(typed) => padding(axis, end, typed)} /></label>`)}</fieldset>`)}
       ${!asked.transposed && html`<label>around it <select id="border" value=${asked.border} onChange=${(e) => set({ border: e.target.value })}>${BORDERS.map(([id, name]) => html`<option value=${id} selected=${id === asked.border}>${name}</option>`)}</select></label>`}

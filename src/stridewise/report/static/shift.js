@@ -10,6 +10,8 @@ const coarsest = (found) => Math.max(...found.curves.map((c) => c.stride));
 // The largest, and each plan's own where they differ.
 const strides = (found) => `${coarsest(found)}, the coarsest stride${new Set(found.curves.map((c) => c.stride)).size > 1 ? ` (${found.curves.map((c) => `${c.plan} ${c.stride}`).join(", ")})` : ""}`;
 
+const NOISE = 1e-4; // of the change another picture makes: below it float32 rounds
+
 const boxes = (found) => found.curves.every((c) => c.of === "boxes");
 
 // The picture behind the network's window, dragged or moved by the range below it; the answer's change stands beside.
@@ -57,13 +59,15 @@ export function ShiftTest() {
   const [axis, setAxis] = look("axis", 1);
   const [shift, setShift] = look("moved", 0);
   const at = found ? Math.min(shift, found.shifts.at(-1)) : 0;
+  const plain = found && found.curves.every((c) => Math.max(...c.change) < NOISE);
   const top = found ? Math.max(...found.curves.flatMap((c) => c.change), 1e-6) : 1;
   return html`<p class="muted">The picture is moved pixel by pixel, real pixels coming in at the border, and every answer is compared with the unmoved one: 0 is no change, 1 as much as another photograph makes; an answer that is itself a map is moved back first, and of boxes the share counts that is not found again. Dips at multiples of the coarsest stride show what the steps do: shifts between them are sampled differently.</p>
     <div class="controls"><label>moved <select id="shift-axis" onChange=${(e) => setAxis(Number(e.target.value))}><option value="1" selected=${axis === 1}>sideways</option><option value="0" selected=${axis === 0}>up and down</option></select></label>
       <${jobs.Against} id="shift-against" />
       <${jobs.Start} kind="shift" onClick=${() => jobs.start("shift", { axis })}>${found ? "run again" : "run the shift test"} for ${compared.value.map((p) => p.name).join(" and ")}<//>
       ${old && html`<span class="muted">what is shown below belongs to other plans or another picture</span>`}</div>
-    ${found && html`<div class="beside"><${Moved} found=${found} shift=${at} setShift=${setShift} /><div><${Chart} label=${boxes(found) ? "Boxes not found again, against the shift" : "Change of the output against the shift"} x=${{ name: "shift in pixels", low: 0, high: found.shifts.at(-1) }} y=${{ name: boxes(found) ? "boxes not found again (measured share)" : "change (measured)", low: 0, high: top * 1.05, format: (v) => String(Number(v.toPrecision(2))) }}
+    ${plain && html`<p class="note" role="status">Moving this picture changes nothing: it is plain, or the network does not look at where things are. What is left (${Math.max(...found.curves.flatMap((c) => c.change)).toPrecision(1)} at most) is rounding. Choose a picture with something in it.</p>`}
+    ${found && !plain && html`<div class="beside"><${Moved} found=${found} shift=${at} setShift=${setShift} /><div><${Chart} label=${boxes(found) ? "Boxes not found again, against the shift" : "Change of the output against the shift"} x=${{ name: "shift in pixels", low: 0, high: found.shifts.at(-1) }} y=${{ name: boxes(found) ? "boxes not found again (measured share)" : "change (measured)", low: 0, high: top * 1.05, format: (v) => String(Number(v.toPrecision(2))) }}
         draw=${(X, Y, box) => html`
           ${found.shifts.filter((s) => s && s % coarsest(found) === 0).map((s) => html`<line key=${s} class="marker" x1=${X(s)} x2=${X(s)} y1=${box.top} y2=${box.bottom} />`)}
           ${found.curves.length > 1 && names(found, Y).map(([plan, y], i) => html`<text key=${plan} class=${`of s${i}`} x=${box.right - 2} y=${y} text-anchor="end">${plan}</text>`)}

@@ -42,10 +42,20 @@ export function ErrorCard({ text, onClose, fix }) {
 
 // A number that is typed, and only taken once it is finished; drawn anew, what is half typed stays. `token`: whatever
 // changes when a wish is answered, for then the field shows again what is so.
+// What is no whole number within its bounds is not taken: what is so stands there again, with what is wanted beside it.
 export function NumberField({ value, token, onCommit, ...rest }) {
   const [text, setText] = useState(String(value));
+  const [wanted, setWanted] = useState("");
   useEffect(() => setText(String(value)), [value, token]);
-  return html`<input type="number" ...${rest} value=${text} onInput=${(e) => setText(e.target.value)} onChange=${(e) => e.target.value !== "" && e.target.value >= Number(rest.min ?? 1) && onCommit(Number(e.target.value))} />`;
+  useEffect(() => setWanted(""), [value]);
+  const take = (event) => {
+    const typed = Number(event.target.value);
+    const isGood = event.target.value !== "" && Number.isInteger(typed) && typed >= Number(rest.min) && typed <= Number(rest.max);
+    setWanted(isGood ? "" : `a whole number from ${rest.min} to ${rest.max} is wanted`);
+    if (isGood) onCommit(typed);
+    else setText((event.target.value = String(value)));
+  };
+  return html`<input type="number" step="1" ...${rest} value=${text} onInput=${(e) => setText(e.target.value)} onChange=${take} />${wanted && html`<span class="wanted" role="alert">${wanted}</span>`}`;
 }
 
 // Whether the window is so narrow that tables set their cells below each other.
