@@ -476,3 +476,8 @@ def test_positions_repeated_beside_a_pooled_axis_are_counted_or_unknown(f):
     plain = trace(Between(lambda y, w: f(F.adaptive_avg_pool2d(y, (4, 1)))).eval(), (3, 24, 24))
     made = plain.tensors[plain.nodes[-2].outputs[0]]
     assert grid_sizes(plain)[made.grid][0] == made.shape[2]
+
+
+def test_windows_on_a_pooled_map_alone_have_no_strides_to_show():
+    with pytest.raises(TraceError, match="meet one position each: it has no strides"):
+        trace(nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(3, 4, 1)), (3, 24, 24))
