@@ -49,11 +49,11 @@ def test_a_budget_that_is_none(wrong: object) -> None:
 
 def test_a_budget_no_plan_meets_names_the_cheapest(resnet: Graph) -> None:
     cheapest = min(p.macs for p in front(resnet).points)
-    with pytest.raises(PlanError, match=f"no plan keeps to max_macs {cheapest - 1}; the cheapest takes {cheapest}$"):
+    with pytest.raises(PlanError, match=rf"to max_macs .*\({cheapest - 1:,}\): the cheapest .*\({cheapest:,}\), 0.10x"):
         front(resnet, max_macs=cheapest - 1)
     assert len(front(resnet, max_macs=cheapest).points) >= 1
     fewest = min(p.activations for p in front(resnet).points)
-    with pytest.raises(PlanError, match=f"no plan keeps to max_activations {fewest - 1}; the cheapest takes {fewest}$"):
+    with pytest.raises(PlanError, match=rf"{fewest - 1:,}.* allow longer steps than "):
         front(resnet, max_activations=fewest - 1)
 
 

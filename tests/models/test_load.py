@@ -68,7 +68,7 @@ def test_a_name_stands_for_one_model(given, kind, name):
         ("", sw.UsageError, "no model is named; a model is timm:NAME, "),
         ("py:no.such.module:f", sw.LoadError, "py:no.such.module: no such module, seen from "),
         ("absent.py:f", sw.LoadError, "absent.py: no such file"),
-        ("py:alone", sw.UsageError, "model 'py:alone': a file or module and a function are wanted"),
+        ("py:alone", sw.UsageError, "model 'alone': name the function too, as alone:factory"),
         ("pt2:absent.pt2", sw.LoadError, "absent.pt2: no such file"),
         ("a.onnx", sw.LoadError, "a.onnx: an ONNX file is no live model: read it with sw.read_onnx"),
         ("timm:hf-hub:timm/resnet18", sw.LoadError, "no model 'hf-hub:timm/resnet18' in timm"),

@@ -161,12 +161,14 @@ def _advice(nearest: Sequence[tuple[int | None, int | None]], axes: Sequence[int
 def saturated(state: State, sites: Sites) -> Iterator[Finding]:
     """SW104: the smallest field over all paths covers the whole input before the layer, so its window sees no more."""
     size = state.sizes[0]
-    for node, _ in sites:
+    for node, windows in sites:
         assert node.grid is not None
         before, own = state.fields.least[state.incoming(node)], state.fields.least[node.grid]
         local = state.graph.grids[node.grid].local
         if len(own) != len(size) or own[0].size <= size[0] or not all(local):
             continue
+        if all(f.jump < 1 for f in own) or any(isinstance(w, Transposed) for w in windows):
+            continue  # finer than the input, as in a generator or decoder: it paints, and has nothing more to see
         if all(b.size >= n and o.size > n for b, o, n in zip(before, own, size, strict=True)):
             yield Finding(
                 rule="SW104",

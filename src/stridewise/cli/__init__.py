@@ -14,7 +14,8 @@ import signal
 import sys
 import threading
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, TextIO
 
 import click
 
@@ -108,22 +109,22 @@ def main(argv: Sequence[str] | None = None) -> None:
     if threading.current_thread() is threading.main_thread():
         # Batch systems end a job so: the same is kept as after Ctrl-C.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
-    if sys.stdout is None:  # closed by whoever started this: what is printed must not vanish
-        sys.stdout = _Closed()
+    _open_streams()
     try:
         result = cli.main(args=_without_debug(arguments), prog_name="stridewise", standalone_mode=False)
         sys.stdout.flush()  # here, where a full disk can still be told
         sys.exit(result if isinstance(result, int) else 0)
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted", err=True)
+    except (click.Abort, KeyboardInterrupt) as stop:
+        how = str(stop) or str(stop.__cause__ or "")  # click wraps what a command says of how to go on
+        click.echo(f"interrupted: {how}" if how else "interrupted", err=True)
         sys.exit(130)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
     except BrokenPipeError:  # `| head` has enough: quietly, with the code that click gives it too
-        _drop_output()
+        _drop(sys.stdout)
         sys.exit(1)
     except StridewiseError as error:
         if debug:
@@ -136,7 +137,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         command = next((a for a in arguments if any(a in names for names in _GROUPS.values())), "this")
         click.echo(f"error: {_in_words(error, command)}", err=True)
         if isinstance(error, OSError):
-            _drop_output()
+            _drop(sys.stdout)
         sys.exit(1)
 
 
@@ -144,6 +145,41 @@ def _without_debug(arguments: Sequence[str]) -> list[str]:
     """--debug may stand anywhere before `--`; what comes behind that is nobody's option."""
     before = list(itertools.takewhile(lambda a: a != "--", arguments))
     return [*(a for a in before if a != "--debug"), *arguments[len(before) :]]
+
+
+def _open_streams() -> None:
+    """Standard streams that whoever started this closed: nothing comes in, output is refused (what is printed must not
+    vanish), messages are lost without harm; and no file that is opened later takes their place."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+    if sys.stdin is None:
+        sys.stdin = io.StringIO()
+    if sys.stdout is None:
+        sys.stdout = _Closed()
+    if sys.stderr is None:
+        sys.stderr = io.StringIO()
+    elif sys.stderr is sys.__stderr__ and isinstance(sys.stderr, io.TextIOWrapper):
+        sys.stderr = _Messages(sys.stderr.buffer, sys.stderr.encoding, "backslashreplace", write_through=True)
+
+
+class _Messages(io.TextIOWrapper):
+    """Standard error; what a full disk does not take of it is lost, and the work goes on."""
+
+    def write(self, text: str) -> int:
+        try:
+            return super().write(text)
+        except OSError:
+            _drop(self)
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            super().flush()
+        except OSError:
+            _drop(self)
 
 
 class _Closed(io.TextIOBase):
@@ -156,10 +192,10 @@ class _Closed(io.TextIOBase):
         raise OSError(errno.EBADF, "standard output is closed")
 
 
-def _drop_output() -> None:
-    """Let go of what standard output did not take, so that the interpreter does not try again at its end."""
-    with contextlib.suppress(OSError, ValueError, AttributeError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _drop(stream: TextIO) -> None:
+    """Let go of what a stream did not take, so that the interpreter does not try again at its end."""
+    with contextlib.suppress(OSError, ValueError, AttributeError), Path(os.devnull).open("wb") as nowhere:
+        os.dup2(nowhere.fileno(), stream.fileno())
 
 
 def _in_words(error: Exception, command: str) -> str:

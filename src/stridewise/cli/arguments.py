@@ -97,6 +97,24 @@ def opaque_option(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
+_FORMATS = {".html", ".htm", ".svg", ".png", ".jpg", ".gif", ".json", ".md", ".toml", ".onnx", ".txt", ".csv", ".pdf"}
+
+
+class OutFile(click.Path):
+    """A file to write; a name whose ending is that of another format is refused. endings: the format's own."""
+
+    def __init__(self, *endings: str) -> None:
+        super().__init__(dir_okay=False, path_type=Path)
+        self.endings = endings
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The path. Raises: click.BadParameter."""
+        ending = Path(value).suffix.lower()
+        if ending in _FORMATS and ending not in self.endings:
+            self.fail(f"{value} ends in {ending}, and {self.endings[0]} is written: name it so", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 class _ScaleType(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.3 on
     """A scale such as 1x1x3mm; `bare`: the unit of a number without one."""
 
@@ -180,7 +198,19 @@ def parse_strides(text: str | None, option: str = "--declared") -> list[int | Sh
 
 
 def open_model(model: str, inputs: Sequence[str], trust: bool, opaque: Sequence[str] = ()) -> "Graph":
-    """The graph of the model that was named; what a bare name was taken for goes to standard error."""
+    """The graph of the model that was named; what a bare name was taken for goes to standard error.
+
+    Raises: UsageError for an opaque name that it has not.
+    """
+    from stridewise.models.load import check_opaque
+
+    graph = opened(model, inputs, trust, opaque)
+    check_opaque([graph], opaque)
+    return graph
+
+
+def opened(model: str, inputs: Sequence[str], trust: bool, opaque: Sequence[str] = ()) -> "Graph":
+    """The same for one of several networks: an opaque name may be of another."""
     from stridewise.models.load import open_graph, resolve
 
     given = parse_inputs(inputs)
@@ -230,6 +260,15 @@ def working(what: str) -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def going_on(how: str) -> Iterator[None]:
+    """Long work that Ctrl-C may stop: what is said then of how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        raise KeyboardInterrupt(how) from stop
+
+
 STYLES = {"head": "bold", "dim": "dim", "step": "cyan", "warning": "yellow", "error": "bold red", "": ""}
 
 
@@ -258,18 +297,32 @@ def tell(result: "Shown", *, as_json: bool = False, markdown: bool = False, ever
         draw(lambda width: lines(document, width, every=every or not sys.stdout.isatty()))
 
 
+def say(text: str) -> None:
+    """Text on standard output; a line wider than the window is broken at its spaces."""
+    draw(lambda width: [[(line, "")] for line in text.split("\n")])
+
+
 def draw(lines: "Callable[[int], Sequence[Sequence[tuple[str, str]]]]") -> None:
-    """Lines of styled pieces on standard output, as wide as the window: with colour on a terminal, plain elsewhere."""
+    """Lines of styled pieces on standard output, as wide as the window: with colour on a terminal, plain elsewhere.
+
+    Where nobody says how wide the window is, as in a pipe, tables are made for 100 columns and no line is broken.
+    """
+    from stridewise.report.terminal import folded, joined
+
     width = shutil.get_terminal_size((100, 24)).columns or 100
+    known = sys.stdout.isatty() or "COLUMNS" in os.environ
+    drawn = [list(line) for line in lines(width if known else 100)]
+    if known:
+        drawn = [piece for line in drawn for piece in folded(line, width)]
     if not sys.stdout.isatty():
-        for line in lines(width if "COLUMNS" in os.environ else 100):
-            click.echo(plain_letters("".join(text for text, _ in line).rstrip()))
+        for line in drawn:
+            click.echo(plain_letters(joined([line])))
         return
     from rich.console import Console
     from rich.text import Text
 
     console = Console(no_color="NO_COLOR" in os.environ, highlight=False)
-    for line in lines(width):
+    for line in drawn:
         console.print(Text.assemble(*((plain_letters(text), STYLES[style]) for text, style in line)), soft_wrap=True)
 
 

@@ -26,7 +26,7 @@ from stridewise.cli.arguments import (
     MODEL_HELP,
     force_option,
     opaque_option,
-    open_model,
+    opened,
     parse_strides,
     read_plans,
     tell,
@@ -35,6 +35,7 @@ from stridewise.errors import UsageError
 
 if TYPE_CHECKING:
     from stridewise.analyses.findings import Findings
+    from stridewise.ir import Graph
     from stridewise.plans import Plan
 
 FORMATS = ("text", "json", "md", "sarif", "github")
@@ -89,24 +90,22 @@ def command(
         declared=declared or "",
         input=inputs,
     ).checked("--ignore")
+    from stridewise.models.load import check_opaque
+
     changes = None if plan is None else next(iter(read_plans([plan], force).values()))
     kept = read_settings()
-    done: list[Findings] = []
-    failed = False
-    for model in models:
-        settings = for_model(kept, model, asked)
-        found = _checked(model, settings, trust, opaque, changes, target, config)
-        failed = failed or bool(found.at_least(settings.fail_on or "warning"))
-        done.append(found)
+    each = [for_model(kept, model, asked) for model in models]
+    graphs = [opened(model, settings.input, trust, opaque) for model, settings in zip(models, each, strict=True)]
+    check_opaque(graphs, opaque)
+    done = [_checked(graph, one, changes, target, config) for graph, one in zip(graphs, each, strict=True)]
+    failed = any(found.at_least(one.fail_on or "warning") for found, one in zip(done, each, strict=True))
     _print(models, done, form, every)
     return 3 if failed else 0
 
 
 def _checked(
-    model: str,
+    graph: "Graph",
     settings: "Settings",
-    trust: bool,
-    opaque: Sequence[str],
     changes: "Plan | None",
     target: str | None,
     config: str | None,
@@ -114,7 +113,6 @@ def _checked(
     from stridewise.analyses.findings import check
 
     strides = parse_strides(settings.declared or None)
-    graph = open_model(model, settings.input, trust, opaque)
     if changes is not None:
         from stridewise.rewrites.restride import restride
 

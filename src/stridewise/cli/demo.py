@@ -5,6 +5,8 @@ from typing import Any
 
 import click
 
+from stridewise.cli.arguments import going_on, say, tell
+
 MODEL, DATA = "builtin:resnet20-narrow", "builtin:digits"
 # Sized for two cores: 3 epochs over 6,000 pictures of 20 pixels, four plans, at most three seeds each on average. The
 # limit reaches to where both steps stand late, at 2.6 times the cost. Small batches and a long warm-up: those learn
@@ -43,6 +45,7 @@ def command(run: Path, workers: int | None) -> None:
     """
     from stridewise.cli.standing import standing
     from stridewise.models.load import open_graph
+    from stridewise.showing.show import show
     from stridewise.study.executors import Workers, cores
     from stridewise.study.search import search
     from stridewise.study.settings import check_libraries
@@ -50,29 +53,21 @@ def command(run: Path, workers: int | None) -> None:
 
     check_libraries(trains=True)
     graph = open_graph(MODEL, (3, *SETTINGS["size"]))
-    click.echo(f"1. The network: {MODEL}, ten layers for small pictures. Where does it step, and what does it cost?\n")
-    click.echo(_table(graph))
-    click.echo(
+    say(f"1. The network: {MODEL}, ten layers for small pictures. Where does it step, and what does it cost?\n")
+    tell(show(graph))
+    say(
         "\n2. The question: where should its two steps stand to read small handwritten digits, and what does each cost "
         "buy?\n   All plans are costed exactly; a shortlist is trained with two seeds each, then with more where the "
         "answer hangs.\n"
     )
     study = Study.of(MODEL, data=DATA, sites=[f"+{slot.key}" for slot in graph.slots], **SETTINGS)
-    with standing() as tell:
-        result = search(study, on=Workers(min(4, cores()) if workers is None else workers), run=run, tell=tell)
-    click.echo(
-        f"3. The answer ({len(result.front)} plans on the exact cost front, {len(result.rows)} to choose from)\n"
-    )
-    click.echo(str(result))
-    click.echo(
+    with going_on(f"what is known by now is in {run}; the same command goes on"), standing() as progress:
+        result = search(study, on=Workers(min(4, cores()) if workers is None else workers), run=run, tell=progress)
+    say(f"3. The answer ({len(result.front)} plans on the exact cost front, {len(result.rows)} to choose from)\n")
+    tell(result)
+    say(
         f"\nLook at {run}/report.html (or {run}/front.png). The plan is in {run}/plan.toml, every number in "
         f"{run}/result.json.\nThe cheapest that loses less than 2 points, from the same trainings: stridewise search "
         "with --aim cheapest --within 2.\nNext: stridewise show torchvision:resnet50, or your own: "
         "stridewise search file.py:factory --data FOLDER"
     )
-
-
-def _table(graph: Any) -> str:
-    from stridewise.showing.show import show
-
-    return str(show(graph))

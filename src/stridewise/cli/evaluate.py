@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from stridewise.cli.arguments import say
 from stridewise.errors import StridewiseError
 from stridewise.files import write_bytes
 
@@ -40,8 +41,8 @@ def evaluate(
 ) -> None:
     """Judge, print, draw."""
     from stridewise.data import open_dataset
-    from stridewise.tasks.examples import shown
-    from stridewise.tasks.plan_scores import plan_scores
+    from stridewise.tasks.elastic import plan_scores
+    from stridewise.tasks.folder import shown
     from stridewise.tasks.train import evaluated
     from stridewise.tasks.trained import load_trained
 
@@ -54,7 +55,10 @@ def evaluate(
     told = record.to_json()
     if plans is not None:
         told |= {key: value for key, value in plans.to_json().items() if key != "metric"}
-    click.echo(json.dumps(told, allow_nan=False) if as_json else f"{record}\n\n{plans}" if plans else str(record))
+    if as_json:
+        click.echo(json.dumps(told, allow_nan=False))
+    else:
+        say(f"{record}\n\n{plans}" if plans else str(record))
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
         for name, content in shown(trained.model, trained.task, splits.held_out).items():
@@ -78,13 +82,15 @@ def predict(run: str, pictures: tuple[str, ...], out: Path, least_score: float, 
     """Load, predict, print."""
     from stridewise.tasks.trained import load_trained
 
-    say(load_trained(run), pictures, out, least_score=least_score, as_json=as_json)
+    tell_pictures(load_trained(run), pictures, out, least_score=least_score, as_json=as_json)
 
 
-def say(trained: "Trained", pictures: tuple[str, ...], out: Path, *, least_score: float, as_json: bool) -> None:
+def tell_pictures(
+    trained: "Trained", pictures: tuple[str, ...], out: Path, *, least_score: float, as_json: bool
+) -> None:
     """A line a picture, and an image each in the folder `out`. Raises: StridewiseError."""
     from stridewise.files import write_bytes
-    from stridewise.tasks.predict import find_pictures, predict
+    from stridewise.tasks.trained import find_pictures, predict
 
     found = find_pictures(pictures)
     try:
@@ -101,7 +107,7 @@ def say(trained: "Trained", pictures: tuple[str, ...], out: Path, *, least_score
         write_bytes(path, said.image)
         rows.append({"picture": said.name, "image": str(path), **said.values})
         if not as_json:
-            click.echo(said.line)
+            say(said.line)
     if as_json:
         click.echo(json.dumps({"schema": "stridewise.predict/1", "pictures": rows}, allow_nan=False))
     click.echo(f"wrote {len(rows)} images to {out}", err=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from stridewise.cli.arguments import scale_options, write_page
+from stridewise.cli.arguments import OutFile, say, scale_options, tell, write_page
 from stridewise.cli.standing import counting
 from stridewise.data import FORMATS, open_dataset
 from stridewise.data.look import look as pictured
@@ -47,12 +47,10 @@ def _sets(ctx: click.Context, option: click.Parameter, value: tuple[str, ...]) -
 @click.option("--min-miou", type=click.FloatRange(0, 1), default=Limits().miou, show_default=True)
 @click.option("--min-energy", type=click.FloatRange(0, 1), default=Limits().energy, show_default=True)
 @click.option("--mask-suffix", metavar="TEXT", help="What a mask's name ends in behind its picture's, such as _L.")
-@click.option(
-    "--look", type=click.Path(dir_okay=False, path_type=Path), help="Write five pictures with what was read of them."
-)
+@click.option("--look", type=OutFile(".png"), help="Write five pictures with what was read of them.")
 @click.option("--verify", is_flag=True, help="Decode every picture first, to find broken ones.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
-@click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write a page to this file.")
+@click.option("--html", type=OutFile(".html", ".htm"), help="Write a page to this file.")
 def command(
     plans: str | None,
     data: str | None,
@@ -114,11 +112,11 @@ def command(
         more = {} if network is None else _as_json(network[0], found)
         click.echo(json.dumps({**result.to_json(), **more}, allow_nan=False))
         return
-    click.echo(str(result))
+    tell(result)
     if network is not None:
-        click.echo(f"\n{model}: output strides {written(network[0])}, receptive field {_pixels(network[1])}")
+        say(f"\n{model}: output strides {written(network[0])}, receptive field {_pixels(network[1])}")
         for finding in found:
-            click.echo(f"{finding.rule} {finding.severity}: {finding.message}")
+            say(f"{finding.rule} {finding.severity}: {finding.message}")
         if not found:
             click.echo(
                 "no findings" if result.task != "classify" else "no findings: classes need no cells of their own"
@@ -127,7 +125,6 @@ def command(
 
 def _of_plans(plans: str, as_json: bool, context: click.Context) -> None:
     """The steps a configuration has, those of the published rule, and ours, each with its field and cost."""
-    from stridewise.cli.arguments import tell
     from stridewise.configs.nnunet import read_network
     from stridewise.datafit.nnunet import compared
     from stridewise.models.nnunet import graph_of

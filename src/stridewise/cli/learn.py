@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from stridewise.cli.arguments import say
 from stridewise.errors import UsageError
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def command(first: int, as_list: bool, only_page: bool, no_browser: bool, as_jso
         click.echo(json.dumps({"schema": "stridewise.learn/1", "steps": steps}))
     elif as_list:
         for number, lesson in enumerate(every, 1):
-            click.echo(f"{number:2}  {_name(lesson)}")
+            say(f"{number:2}  {_name(lesson)}")
     elif only_page:
         _serve(every[first - 1], no_browser).wait()
     else:

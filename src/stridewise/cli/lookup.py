@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from stridewise.cli.arguments import draw, tell
+from stridewise.cli.arguments import OutFile, draw, say, tell
 from stridewise.errors import UsageError
 
 
@@ -42,7 +42,7 @@ def rule(ids: tuple[str, ...], every: bool, markdown: bool, as_json: bool) -> No
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=OutFile(".json"),
     help="A JSON file to keep the figures in, beside those of earlier runs.",
 )
 def claims(names: tuple[str, ...], every: bool, output: Path | None) -> None:
@@ -59,7 +59,7 @@ def claims(names: tuple[str, ...], every: bool, output: Path | None) -> None:
         raise UsageError("--all: means every claim; leave the names out")
     if not names and not every:
         for name, claim in CLAIMS.items():
-            click.echo(f"{name:12} {' '.join((claim.__doc__ or '').split())}")
+            say(f"{name:12} {' '.join((claim.__doc__ or '').split())}")
         return
     _test(tuple(CLAIMS) if every else names, output)
 

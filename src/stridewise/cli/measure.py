@@ -1,12 +1,20 @@
 """`stridewise measure`: what strides do to a network, measured; plans side by side."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 
-from stridewise.cli.arguments import MODEL_HELP, force_option, model_options, parse_inputs, read_plans, write_page
+from stridewise.cli.arguments import (
+    MODEL_HELP,
+    OutFile,
+    force_option,
+    model_options,
+    parse_inputs,
+    read_plans,
+    tell,
+    write_page,
+)
 from stridewise.cli.standing import bars
 from stridewise.errors import UsageError
 
@@ -34,11 +42,11 @@ _WHAT = "latency, memory, shift, detail, fields, accuracy"
 @click.option("--threads", type=click.IntRange(1, 1024), default=1, show_default=True)
 @click.option("--device", default="cpu", show_default=True, help="cpu, or cuda.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
-@click.option("--maps", "sheet_path", type=click.Path(dir_okay=False), help="Draw what each layer keeps, to this PNG.")
+@click.option("--maps", "sheet_path", type=OutFile(".png"), help="Draw what each layer keeps, to this PNG.")
 @click.option("--picture", type=click.Path(dir_okay=False), help="The photograph for --maps.")
 @click.option("--beside", multiple=True, metavar="RUN", help="Also this trained network, where MODEL is one.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
-@click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write a page to this file.")
+@click.option("--html", type=OutFile(".html", ".htm"), help="Write a page to this file.")
 def command(
     model: str,
     inputs: tuple[str, ...],
@@ -86,13 +94,13 @@ def command(
         click.echo(f"wrote {sheet_path}", err=True)
     if html:
         write_page(html, result.to_html())
-    click.echo(json.dumps(result.to_json(), allow_nan=False) if as_json else str(result))
+    tell(result, as_json=as_json)
 
 
 def _subject(model: str, beside: tuple[str, ...], device: str) -> tuple[Any, str]:
     """What to measure: the name of a network, or trained ones; and how it is called."""
     from stridewise.models.load import resolve
-    from stridewise.tasks.measured import is_trained, ready
+    from stridewise.tasks.train import is_trained, ready
 
     if is_trained(model):
         return [ready(path, device=device) for path in (model, *beside)], model

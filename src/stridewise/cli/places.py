@@ -1,5 +1,6 @@
 """`stridewise sizes` and `stridewise places`: which inputs a network takes, and where its cells lie in them."""
 
+import json
 from typing import TYPE_CHECKING
 
 import click
@@ -89,13 +90,20 @@ def places(
     graph = open_model(model, inputs, trust)
     if lengths:
         wanted = [parse_sizes("--lengths", part.strip(), "16000,32000")[0] for part in lengths.split(",")]
-        click.echo(",".join(map(str, out_size(graph, layer, wanted))))
+        if markdown:
+            raise UsageError("--lengths: numbers with commas between, or --json")
+        found = out_size(graph, layer, wanted)
+        plain = {"schema": "stridewise.out-sizes/1", "layer": layer, "lengths": wanted, "sizes": list(map(int, found))}
+        click.echo(json.dumps(plain) if as_json else ",".join(map(str, found)))
     elif formula:
         rule = out_size(graph, layer)
-        tell(rule, as_json=True) if as_json else click.echo(str(rule))
+        if as_json or markdown:
+            tell(rule, as_json=as_json, markdown=markdown)
+        else:
+            click.echo(str(rule))  # code to paste: whole, however wide
     elif cells or pixels:
         points = _cells("--cell", cells, "3x4") or _cells("--pixel", pixels, "100x200")
-        found = map_points(graph, layer, points, to="pixels" if cells else "cells")
-        tell(found, as_json=as_json, markdown=markdown)
+        placed = map_points(graph, layer, points, to="pixels" if cells else "cells")
+        tell(placed, as_json=as_json, markdown=markdown)
     else:
         tell(grid_of_cells(graph, layer), as_json=as_json, markdown=markdown)

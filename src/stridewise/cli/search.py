@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from stridewise.cli.arguments import going_on, tell
 from stridewise.cli.options import read_settings, read_study, study_options, training_options
 from stridewise.errors import UsageError
 
@@ -60,12 +61,13 @@ def command(
     if print_study:
         click.echo(json.dumps(asked.to_json(), indent=1))
         return
-    with standing() as tell:
-        result = search(asked, on=on, run=folder, storage=storage, tell=tell)
+    again = f"what is known by now is in {folder}; the same command, or search --resume {folder}, goes on"
+    with going_on(again), standing() as progress:
+        result = search(asked, on=on, run=folder, storage=storage, tell=progress)
     if as_json:
         click.echo(json.dumps(result.to_json(), allow_nan=False))
         return
-    click.echo(str(result))
+    tell(result)
     click.echo(f"\nSee {folder}/report.html; the plan is in {folder}/plan.toml.", err=True)
 
 
@@ -98,13 +100,19 @@ def _check_alone(option: str, where: str) -> None:
     context = click.get_current_context()
     allowed = (*_OF_THE_PLACE, *(("run",) if option.startswith("--study") else ()))
     given = [
-        "MODEL" if isinstance(parameter, click.Argument) else parameter.opts[0]
+        "MODEL" if isinstance(parameter, click.Argument) else "/".join(parameter.opts)
         for parameter in context.command.params
         if parameter.name not in allowed
         and context.get_parameter_source(parameter.name or "") is click.core.ParameterSource.COMMANDLINE
     ]
     if given:
-        raise UsageError(f"{option} takes all of the study from {where}: leave {' and '.join(given)} out")
+        longer = (
+            "; the whole command again, with --run and more --trials, --cost, --finalists or --seeds, goes on longer"
+        )
+        raise UsageError(
+            f"{option} takes all of the study from {where}: leave {' and '.join(given)} out"
+            + (longer if option.startswith("--resume") else "")
+        )
 
 
 def _check_input(model: str, given: dict[str, Any]) -> None:

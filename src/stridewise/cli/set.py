@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from stridewise.cli.arguments import MODEL_HELP, model_options, opaque_option, open_model, parse_sizes
+from stridewise.cli.arguments import MODEL_HELP, OutFile, model_options, opaque_option, open_model, parse_sizes, say
 from stridewise.errors import PlanError, UsageError
 
 if TYPE_CHECKING:
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 @click.option("--output-stride", metavar="S | SxS", help="The most any map may step: 8, or 8x16 an axis.")
 @click.option("--keep-weights", is_flag=True, help="Steps that go become dilation, so trained weights stay exact.")
 @click.option("--means", type=click.Choice(["dense", "grid"]), default="dense", help="Where means are taken.")
-@click.option("-o", "--out", type=click.Path(dir_okay=False, path_type=Path), help="Write the plan to this file.")
+@click.option("-o", "--out", type=OutFile(".toml", ".json"), help="Write the plan to this file.")
 @click.option("--verify", is_flag=True, help="Carry the plan out and look at the result again.")
 @click.option("--code", is_flag=True, help="Print the plain PyTorch lines that do the same.")
-@click.option("--export", type=click.Path(dir_okay=False, path_type=Path), help="Write the changed model as ONNX.")
+@click.option("--export", type=OutFile(".onnx"), help="Write the changed model as ONNX.")
 @click.option("--open-sizes", is_flag=True, help="With --export: a file that takes pictures of every size.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 def command(
@@ -67,6 +67,8 @@ def command(
     if to_plans and not (keep_weights or verify or code or export):
         _edit(spec.name, request, out, as_json, output_stride)
         return
+    if out is not None and out.suffix == ".json":
+        raise UsageError(f"-o {out}: a plan is TOML, and is written so: name it .toml")
     cap = None if output_stride is None else parse_sizes("--output-stride", output_stride, "8 or 8x16")
     graph = open_model(model, inputs, trust, opaque)
     try:
@@ -97,9 +99,12 @@ def command(
         }
         click.echo(json.dumps({key: value for key, value in plain.items() if value is not None}))
     else:
-        click.echo(lines or "\n".join(str(part) for part in (seen, certificate) if part is not None))
+        if lines:
+            click.echo(lines)  # code to paste: whole, however wide
+        else:
+            say("\n".join(str(part) for part in (seen, certificate) if part is not None))
         if told:
-            click.echo(f"\n{told}")
+            say(f"\n{told}")
     if told is not None and not told.holds:
         raise click.exceptions.Exit(1)
     if out:
@@ -120,7 +125,7 @@ def _edit(path: str, request: dict[str, str], out: Path | None, as_json: bool, o
     if as_json:
         click.echo(json.dumps({"schema": "stridewise.plans/1", "changes": lines, **network.to_json()}))
     else:
-        click.echo("\n".join(lines))
+        say("\n".join(lines))
     if out:
         write_text(out, text, "the plans")
         click.echo(f"plans written to {out}", err=True)

@@ -7,10 +7,11 @@ import click
 
 from stridewise.cli.arguments import (
     MODEL_HELP,
+    OutFile,
     force_option,
     model_options,
     opaque_option,
-    open_model,
+    opened,
     output_options,
     read_plans,
     scale_options,
@@ -37,8 +38,8 @@ if TYPE_CHECKING:
 @scale_options
 @click.option("--all", "every", is_flag=True, help="Write out every finding, also on a terminal.")
 @output_options
-@click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write a page to this file.")
-@click.option("--svg", type=click.Path(dir_okay=False, path_type=Path), help="Write the ladder to this file.")
+@click.option("--html", type=OutFile(".html", ".htm"), help="Write a page to this file.")
+@click.option("--svg", type=OutFile(".svg"), help="Write the ladder to this file.")
 def command(
     model: str,
     inputs: tuple[str, ...],
@@ -57,21 +58,20 @@ def command(
     svg: Path | None,
 ) -> None:
     """Parse, show, print."""
+    from stridewise.models.load import check_opaque
     from stridewise.showing.beside import Beside, beside
     from stridewise.showing.show import Report, show
 
     if other is not None and plans:
         raise UsageError("--beside and --plan: one at a time; write the plan onto the network first (set ... -o FILE)")
     named = read_plans(plans, force)
-    graph = open_model(model, inputs, trust, opaque)
+    graphs = [opened(name, inputs, trust, opaque) for name in (model, other) if name is not None]
+    check_opaque(graphs, opaque)
     report: Report | Beside
     if other is None:
-        report = show(graph, named, batch=batch, train=train, scale=scale)
+        report = show(graphs[0], named, batch=batch, train=train, scale=scale)
     else:
-        second = open_model(other, inputs, trust, opaque)
-        report = beside(
-            graph, second, names=[Path(m).name for m in (model, other)], batch=batch, train=train, scale=scale
-        )
+        report = beside(*graphs, names=[Path(m).name for m in (model, other)], batch=batch, train=train, scale=scale)
     for path, make in ((html, report.to_html), (svg, report.to_svg)):
         if path is not None:
             write_page(path, make())

@@ -1,20 +1,19 @@
 """`stridewise train`: a network under a plan, trained for a task, judged, and used on pictures."""
 
 import itertools
-import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from stridewise.cli.arguments import MODEL_HELP, force_option, parse_sizes, read_plans
+from stridewise.cli.arguments import MODEL_HELP, force_option, going_on, parse_sizes, read_plans, tell
 from stridewise.cli.options import read_settings, training_options
 from stridewise.cli.standing import counting
 from stridewise.errors import UsageError
 
 if TYPE_CHECKING:
-    from stridewise.tasks.report import Report
+    from stridewise.tasks.train import Report
 
 
 @click.command(
@@ -107,7 +106,7 @@ def command(
             click.echo(f"note: {note}", err=True)
         if not record.finished:
             click.echo(f"stopped after epoch {len(record.curve)} of {record.budget}: --resume goes on", err=True)
-        click.echo(json.dumps(record.to_json(), allow_nan=False) if as_json else str(record))
+        tell(record, as_json=as_json)
     if predict and out is not None and (record is None or record.finished):
         _predict(task, str(spec), evaluate or given["run"], predict, out, least_score, as_json and record is None)
 
@@ -127,7 +126,8 @@ def _trained(task: str, model: str, given: dict[str, Any], force: bool) -> Any:
     named = settings.setdefault("run", os.environ.get(_RUN) or next_run(task, model))
     os.environ[_RUN] = named  # for the other processes of a training on several devices
     try:
-        with counting("training") as progress:
+        again = f"the same command with --run {named} --resume goes on behind the last whole epoch"
+        with going_on(again), counting("training") as progress:
             record = train(task, model, progress=progress, each=_line, **settings)
     finally:
         del os.environ[_RUN]
@@ -160,12 +160,12 @@ def parse_size(text: str) -> tuple[int, int]:
 def _predict(
     task: str, model: str, path: str, pictures: tuple[str, ...], out: Path, least_score: float, as_json: bool
 ) -> None:
-    from stridewise.cli.evaluate import say
+    from stridewise.cli.evaluate import tell_pictures
     from stridewise.tasks.trained import check_same, load_trained
 
     trained = load_trained(path)
     check_same(path, trained, task, model, None)
-    say(trained, pictures, out, least_score=least_score, as_json=as_json)
+    tell_pictures(trained, pictures, out, least_score=least_score, as_json=as_json)
 
 
 def next_run(task: str, model: str) -> str:

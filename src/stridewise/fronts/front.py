@@ -21,7 +21,7 @@ from stridewise.fronts.sweep import NO_ROWS, Limits, Rows, TooManyPointsError, s
 from stridewise.fronts.watch import Wanted
 from stridewise.ir import Graph, Sizes, check_graph
 from stridewise.plans import check_stride
-from stridewise.report.units import once
+from stridewise.report.units import binary, count, once
 from stridewise.rewrites.restride import with_sizes
 
 
@@ -84,7 +84,7 @@ def front(
     asked = Asked(output_stride=output_stride, smallest_map=smallest_map, wanted=wanted, limits=limits, target=chip)
     ran = run(found, asked, tries_for(tolerance))
     if not len(ran.points):
-        raise PlanError(nothing_left(found, asked))
+        raise PlanError(nothing_left(found, asked, now))
     return answer(graph, ran, asked, now)
 
 
@@ -131,8 +131,8 @@ def run(found: Space, asked: Asked, tries: Tries) -> Ran:
     )
 
 
-def nothing_left(found: Space, asked: Asked) -> str:
-    """One line that says why no plan of a space meets what is asked."""
+def nothing_left(found: Space, asked: Asked, now: Spent) -> str:
+    """One line that says why no plan of a space meets what is asked. now: what the network takes as it is."""
     model, free = found.graph.model, replace(asked, limits=Limits())
     if asked.target is not None and len(run(found, replace(free, target=None), tries_for(None)).points):
         points = run(found, free, tries_for(None)).points
@@ -140,7 +140,7 @@ def nothing_left(found: Space, asked: Asked) -> str:
             return f"{model}: no plan keeps its maps within the sizes that {asked.target.name} takes: {free}"
     points = run(found, free, tries_for(None)).points
     if len(points):
-        return f"{model}: {_over_budget(found, asked, points)}"
+        return f"{model}: {_over_budget(found, asked, points, now)}"
     if asked.output_stride is not None:
         ran = run(found, replace(free, output_stride=None), tries_for(None))
         strides = sorted({output_stride_of(ran.program, key) for key in ran.points.states})
@@ -150,13 +150,13 @@ def nothing_left(found: Space, asked: Asked) -> str:
     return f"{model}: no consistent plan has {free}"
 
 
-def _over_budget(found: Space, asked: Asked, points: Rows) -> str:
+def _over_budget(found: Space, asked: Asked, points: Rows, now: Spent) -> str:
     """The first budget that even the cheapest plan exceeds, or that they cannot be met together."""
     limits = asked.limits
-    for name, limit, column in (
-        ("max_macs", limits.macs, points.macs),
-        ("max_peak_bytes", limits.peak_bytes, points.peak),
-        ("max_activations", limits.activations, points.activations),
+    for name, limit, column, today in (
+        ("max_macs", limits.macs, points.macs, now.macs),
+        ("max_peak_bytes", limits.peak_bytes, points.peak, now.peak),
+        ("max_activations", limits.activations, points.activations, now.activations),
     ):
         if limit is None:
             continue
@@ -171,8 +171,20 @@ def _over_budget(found: Space, asked: Asked, points: Rows) -> str:
                 return (
                     f"no plan fits the {held} bytes of {chip.name} ({chip.memory_source}); the least takes {needed:,}"
                 )
-            return f"no plan keeps to {name} {limit}; the cheapest takes {least}"
+            words = binary if name == "max_peak_bytes" else count
+            return (
+                f"no plan keeps to {name} {words(limit)} ({limit:,}): the cheapest takes {words(least)} ({least:,}), "
+                f"{least / today:.2f}x of the network as it is. {_advice(found)}"
+            )
     return f"no plan meets all budgets at once, though each can be met alone; raise one of {asked}"
+
+
+def _advice(found: Space) -> str:
+    """What else may be allowed where no plan is cheap enough."""
+    longest = max(max(step) for move in found.moves.values() for step in move.options)
+    longer = f"longer steps than {longest}"
+    more = longer if any(move.slot for move in found.moves.values()) else f"{longer}, or steps between modules (slots)"
+    return f"Ask for so much, or allow {more}"
 
 
 def _fewest(found: Space, asked: Asked) -> int:

@@ -120,9 +120,9 @@ def _ranked(state: Ints, peak: Ints) -> tuple[Ints, Ints]:
     g, p = state[order], peak[order]
     begins = np.ones(len(g), dtype=bool)
     begins[1:] = g[1:] != g[:-1]
-    steps = np.cumsum(begins | np.concatenate(([True], p[1:] != p[:-1]))) - 1
+    steps = np.cumsum(begins | np.concatenate(([True], p[1:] != p[:-1])), dtype=np.int32) - 1
     first = np.flatnonzero(begins)
-    group = np.cumsum(begins) - 1
+    group = np.cumsum(begins, dtype=np.int32) - 1
     inner = steps - steps[first][group]
     highest = inner[np.append(first[1:], len(g)) - 1] + 1
     rank, levels = np.empty_like(inner), np.empty_like(inner)

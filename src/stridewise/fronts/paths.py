@@ -78,12 +78,12 @@ def _stage(states: tuple[State, ...], columns: Sequence[Ints]) -> Stage:
     return Stage(
         states=states,
         source=source,
-        target=target,
-        option=option,
+        target=target.astype(np.int32),  # a column of these is a column of every point: as small as it may be
+        option=option.astype(np.min_scalar_type(option.max(initial=0))),
         macs=macs,
         peak=peak,
         activations=activations,
-        changes=changes,
+        changes=changes.astype(np.int32),
         ahead=_end(len(states)),
     )
 

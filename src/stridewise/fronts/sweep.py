@@ -86,7 +86,8 @@ def swept(
 
     Raises: TooManyPointsError where a block is reached by more than `most`.
     """
-    points = Rows(((),), np.array([0, 1]), *(np.zeros(1, dtype=np.int64) for _ in range(4)))
+    nothing = np.zeros(1, dtype=np.int64)
+    points = Rows(((),), np.array([0, 1]), nothing, nothing, nothing, nothing.astype(np.int32))
     layers: list[Layer] = []
     narrow = _narrow(stages)
     width = left = math.log1p(tolerance) * _ROUNDING
@@ -107,7 +108,7 @@ def swept(
                 left -= share
                 layer, points = _taken(layer, points, _thinned(stage, points, limits, width, share))
             compared = max(len(points), 1)
-        layers.append(Layer(layer.parent, layer.option.astype(np.min_scalar_type(layer.option.max(initial=0)))))
+        layers.append(layer)
         if not len(points):
             break
     return layers, points
@@ -129,11 +130,15 @@ def _arrived(stage: Stage, points: Rows, limits: Limits, most: int) -> tuple[Lay
     parent = np.arange(len(way), dtype=np.int32)
     parent += np.repeat((first - (np.cumsum(many) - many)).astype(np.int32), many)
     state, ahead = stage.target[way], stage.ahead
-    macs = points.macs[parent] + stage.macs[way]
+    macs = points.macs[parent]  # added to where they lie: two columns of these rows at once are the peak of a sweep
+    macs += stage.macs[way]
     # A peak below any that must come is as good as that one.
-    peak = np.maximum(points.peak[parent], np.maximum(stage.peak, ahead.peak[stage.target])[way])
-    made = points.activations[parent] + stage.activations[way]
-    changes = (points.changes[parent] + stage.changes[way]).astype(np.int32)
+    peak = np.maximum(stage.peak, ahead.peak[stage.target])[way]
+    np.maximum(peak, points.peak[parent], out=peak)
+    made = points.activations[parent]
+    made += stage.activations[way]
+    changes = points.changes[parent]
+    changes += stage.changes[way]
     rows = Rows(stage.states, np.searchsorted(state, np.arange(len(stage.states) + 1)), macs, peak, made, changes)
     layer = Layer(parent, stage.option[way])
     within = np.ones(len(state), dtype=bool)
@@ -189,8 +194,9 @@ def _compared(stage: Stage, points: Rows, limits: Limits, macs: Ints, peak: Ints
 
 def _boxes(values: Ints, width: float) -> Ints:
     """The number of the box that each value's logarithm lies in."""
-    found: Ints = np.floor(np.log(np.maximum(values, 1)) / width).astype(np.int64)
-    return found
+    found = np.log(np.maximum(values, 1))
+    found /= width
+    return np.floor(found, out=found).astype(np.int64)
 
 
 def _sure(stage: Stage, state: Ints, points: Rows, limits: Limits) -> Ints | None:

@@ -5,6 +5,7 @@ torch is imported only inside the functions that build a model, so that an ONNX 
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import importlib
 import importlib.util
@@ -242,11 +243,11 @@ def _call_factory(name: str, kwargs: dict[str, Any]) -> nn.Module:
     return made
 
 
-def _named_in(name: str) -> Any:
-    """What `file.py:name` or `pkg.mod:name` names."""
+def _named_in(name: str, what: str = "model") -> Any:
+    """What `file.py:name` or `pkg.mod:name` names. what: it is wanted for."""
     where, colon, attribute = name.rpartition(":")
     if not colon or not where or not attribute:
-        raise UsageError(f"model 'py:{name}': a file or module and a function are wanted: py:pkg.mod:factory")
+        raise UsageError(f"{what} '{name}': name the function too, {_example(name.rstrip(':'))}")
     module = _import(where)
     made: Any = module
     for part in attribute.split("."):
@@ -259,11 +260,23 @@ def _named_in(name: str) -> Any:
     return made
 
 
+def _example(where: str) -> str:
+    """How a function of a file or module is named, by the first that the file defines; the file is read, not run."""
+    try:
+        tree = ast.parse(Path(where).read_text(encoding="utf-8"))
+    except (OSError, SyntaxError, ValueError):
+        return f"as {where or 'file.py'}:factory"
+    names = [n.name for n in tree.body if isinstance(n, ast.FunctionDef | ast.ClassDef) and n.name[0] != "_"]
+    if not names:
+        return f"but {where} defines none"
+    return f"as {where}:{names[0]}" + (f" (there are {', '.join(names[:8])})" if names[1:] else "")
+
+
 def function_in(name: str, what: str) -> Callable[..., Any]:
     """The function that `file.py:function` or `pkg.mod:function` names, with or without `py:` before it. what: it is
     wanted for. Raises: LoadError, UsageError."""
     with _code_of(name):
-        found = _named_in(name.removeprefix("py:"))
+        found = _named_in(name.removeprefix("py:"), what)
     if not callable(found):
         raise LoadError(f"{name}: {what} wants a function, not {type(found).__name__}")
     return found  # type: ignore[no-any-return]
@@ -350,6 +363,20 @@ def open_graph(
     if graph.end is not None and graph.end.stored:  # a number of its own that only a model with numbers has
         graph = trace(load(spec, trust=trust, **kwargs), given, name=str(spec), opaque=opaque)
     return graph
+
+
+def check_opaque(graphs: Sequence[Graph], opaque: Sequence[str]) -> None:
+    """Raises: UsageError for an opaque name that is no module and no op of any of these networks, read to their end."""
+    if not graphs or any(graph.end is not None for graph in graphs):
+        return
+    names = {name for graph in graphs for node in graph.nodes for name in (node.path, node.target, node.key)}
+    for asked in dict.fromkeys(opaque):
+        if not any(name == asked or name.startswith(f"{asked}.") for name in names):
+            models = " or ".join(dict.fromkeys(graph.model for graph in graphs))
+            raise UsageError(
+                f"--opaque {asked}: names no module and no op of {models}: `stridewise show` says where ops without "
+                "a rule stand"
+            )
 
 
 def _with_default(spec: ModelSpec, input: InputSpec | None) -> Any:

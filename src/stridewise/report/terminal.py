@@ -77,7 +77,7 @@ def _facts(facts: Facts, width: int) -> list[Line]:
             used = 0
         out[-1] += [("" if begins else "   ", ""), (f"{name} ", "dim"), (value, "")]
         used += long if begins else 3 + long
-    return out
+    return [piece for line in out for piece in folded(line, width)]
 
 
 def table_lines(table: Table, width: int) -> list[Line]:
@@ -137,6 +137,34 @@ def _likewise(same: Sequence[Remark], width: int) -> str:
     lead = f"likewise {len(rest)} more" if alike else f"{len(rest)} more, each with its own figures"
     whole = f"{lead}: {', '.join(rest)}"
     return whole if len(whole) <= width else f"{whole[: max(width - 1, 0)]}…"
+
+
+def folded(line: Line, width: int) -> list[Line]:
+    """A line wider than the window as several, broken at spaces; what goes on stands two columns further in.
+
+    >>> [joined([piece]) for piece in folded([("why ", "dim"), ("positions mix here", "")], 12)]
+    ['why', '  positions', '  mix here']
+    """
+    plain = "".join(piece for piece, _ in line).rstrip()
+    indent = len(plain) - len(plain.lstrip())
+    cuts, begin, room = [0], 0, width
+    while len(plain) - begin > room:
+        cut = plain.rfind(" ", begin + (indent if begin == 0 else 0) + 1, begin + room + 1)
+        cut = plain.find(" ", begin + room) if cut < 0 else cut  # a word that is wider stays whole
+        if cut < 0:
+            break
+        begin = cut + len(plain[cut:]) - len(plain[cut:].lstrip())
+        cuts.append(begin)
+        room = max(width - indent - 2, 16)
+    out: list[Line] = []
+    for first, last in zip(cuts, [*cuts[1:], len(plain)], strict=True):
+        out.append([(" " * (indent + 2), "")] if first else [])
+        at = 0
+        for piece, style in line:
+            part = piece[max(first - at, 0) : max(last - at, 0)]
+            out[-1] += [(part, style)] if part else []
+            at += len(piece)
+    return out
 
 
 def _wrapped(sentence: str, width: int) -> list[str]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from stridewise.errors import MissingExtraError, StridewiseError, UsageError
 from stridewise.ir import Graph
-from stridewise.models.load import load, open_graph, resolve
+from stridewise.models.load import check_opaque, load, open_graph, resolve
 from stridewise.plans import Plan
 from stridewise.report.scale import Scale
 from stridewise.web.jobs import Report
@@ -159,13 +159,7 @@ class Workbench:
     def check_opaque(self) -> None:
         """Raises: UsageError for an --opaque that names no module and no op of any network that could be read."""
         graphs = [one.studied.graph for one in self.opened if one.studied is not None]
-        names = {name for graph in graphs for node in graph.nodes for name in (node.path, node.target, node.key)}
-        for asked in dict.fromkeys(name for one in self.opened for name in one.opaque):
-            if graphs and not any(name == asked or name.startswith(f"{asked}.") for name in names):
-                raise UsageError(
-                    f"--opaque {asked}: names no module and no op of {', '.join(g.model for g in graphs)}: "
-                    "`stridewise show` says where ops without a rule stand"
-                )
+        check_opaque(graphs, [name for one in self.opened for name in one.opaque])
 
     def find(self, number: Any) -> Opened:
         """The network of that number. Raises: UsageError."""
