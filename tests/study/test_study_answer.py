@@ -174,7 +174,11 @@ def test_search_wants_data_or_a_score_and_a_graph_with_it():
         (("search", "builtin:resnet20", "--data", "x", "--max-macs", "much"), 2, "write 0.8x"),
         (("search", "--resume", "nowhere"), 1, "no study to resume"),
         (("search", "m", "--data", "d", "--resume", "nowhere"), 2, "leave MODEL and --data out"),
-        (("search", "--resume", "nowhere", "--budget", "7", "--no-slots"), 2, "leave --slots and --budget out"),
+        (
+            ("search", "--resume", "nowhere", "--budget", "7", "--no-slots"),
+            2,
+            "leave --slots and --budget/--epochs out",
+        ),
         (("search", "--resume", "nowhere", "--workers", "0"), 1, "no study to resume"),
     ],
 )
