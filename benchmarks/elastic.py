@@ -30,9 +30,9 @@ import stridewise as sw
 from stridewise.data import Dataset, Picture, Sample
 from stridewise.switching.cascade import cascade_curve
 from stridewise.switching.elastic import Elastic
+from stridewise.tasks.backbone import recalibrate
 from stridewise.tasks.elastic import by_plan
 from stridewise.tasks.trained import Trained, load_trained
-from stridewise.tasks.weights import recalibrate
 
 NETWORK, COSTS = "builtin:resnet20-narrow", (0.5, 1.0, 2.0)
 

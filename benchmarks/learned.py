@@ -26,8 +26,8 @@ import stridewise as sw
 from stridewise.analyses import cost
 from stridewise.study.candidates import candidate
 from stridewise.study.training import TrainScore
-from stridewise.tasks.learned import learned_strides
 from stridewise.tasks.recipe import Recipe
+from stridewise.tasks.training import learned_strides
 
 STEPS = ("layers.0.0", "+layers.1", "+layers.3", "+layers.6")
 STARTS = {"as it is": (1, 1, 2, 2), "all 1": (1, 1, 1, 1), "far off": (1, 3, 2, 3)}

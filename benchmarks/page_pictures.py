@@ -66,6 +66,7 @@ def main() -> None:
             page.locator("#ladder .rise").last.focus()
             page.locator(".findings").wait_for(timeout=60_000)
             page.locator(".photo").evaluate("image => image.decode()")
+            page.locator("#old-grid").wait_for(timeout=60_000)  # the plan was tried on the model
             page.wait_for_timeout(400)
             kept(page, name)
         page = browser.new_page(viewport={"width": 1150, "height": 900}, color_scheme="light")

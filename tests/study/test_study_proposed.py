@@ -7,8 +7,8 @@ import pytest
 import stridewise as sw
 from stridewise.errors import UsageError
 from stridewise.study.training import TrainScore
-from stridewise.tasks.learned import learned_strides
 from stridewise.tasks.recipe import Recipe
+from stridewise.tasks.training import learned_strides
 
 
 def asked(**fields: object) -> sw.Study:
@@ -31,7 +31,7 @@ def test_a_learned_plan_is_one_candidate_more_and_learned_once(tmp_path, monkeyp
         learnt.append(how["checkpoint"])
         return Rounded(), 0.5
 
-    monkeypatch.setattr("stridewise.tasks.learned.learned_strides", learned_strides)
+    monkeypatch.setattr("stridewise.tasks.training.learned_strides", learned_strides)
     monkeypatch.setattr(TrainScore, "__call__", lambda self, plan, budget, seed, **more: 0.5 + len(plan.insert) / 10)
     monkeypatch.setattr(TrainScore, "latency", lambda self, plans: [])
     for _ in range(2):  # the second time the folder says what was learned
@@ -48,7 +48,7 @@ def test_a_learned_plan_beyond_a_limit_is_left_out(tmp_path, monkeypatch: pytest
         def plan(self) -> sw.Plan:
             return dear
 
-    monkeypatch.setattr("stridewise.tasks.learned.learned_strides", lambda *of, **how: (Rounded(), 0.5))
+    monkeypatch.setattr("stridewise.tasks.training.learned_strides", lambda *of, **how: (Rounded(), 0.5))
     monkeypatch.setattr(TrainScore, "__call__", lambda self, plan, budget, seed, **more: 0.5)
     monkeypatch.setattr(TrainScore, "latency", lambda self, plans: [])
     found = sw.search(asked(), run=tmp_path / "run")

@@ -9,7 +9,7 @@ from torch import nn
 
 import stridewise as sw
 from stridewise.errors import UsageError
-from stridewise.tasks.best import Average
+from stridewise.tasks.checkpoint import Average
 from stridewise.tasks.loop import share_of_rate
 from stridewise.tasks.recipe import Recipe
 

@@ -10,7 +10,7 @@ from torch import nn
 
 import stridewise as sw
 from stridewise.errors import DataError
-from stridewise.tasks.augment import augmented
+from stridewise.tasks.pictures import augmented
 
 CONV = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 NORM = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}

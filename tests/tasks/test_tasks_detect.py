@@ -16,11 +16,18 @@ from stridewise.data import Boxes
 from stridewise.errors import DataError, PlanError, UsageError
 from stridewise.plans import Plan, Setting
 from stridewise.surgery.features import levels
-from stridewise.tasks.assign import Cells, assigned, level_of
-from stridewise.tasks.box_loss import detection_loss, pair_overlaps, quality_focal
-from stridewise.tasks.detect import Detect, truth_of
-from stridewise.tasks.detector import as_cells, corners, kept_apart
-from stridewise.tasks.precision import average_precisions, interval, redrawn
+from stridewise.tasks.detect import Detect, average_precisions, interval, redrawn, truth_of
+from stridewise.tasks.detector import (
+    Cells,
+    as_cells,
+    assigned,
+    corners,
+    detection_loss,
+    kept_apart,
+    level_of,
+    pair_overlaps,
+    quality_focal,
+)
 from stridewise.tasks.trained import Described
 
 DATA = Described(name="squares", classes=("red", "green"), shape=(3, SIZE, SIZE))

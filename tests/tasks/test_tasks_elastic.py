@@ -15,13 +15,12 @@ from stridewise.cli import cli
 from stridewise.cli.train import parse_elastic
 from stridewise.errors import PlanError, UsageError
 from stridewise.plans import Plan, Setting
-from stridewise.tasks.best import Average
+from stridewise.tasks.checkpoint import Average
 from stridewise.tasks.classify import Classify
-from stridewise.tasks.elastic import elastic_network, taught, turns
-from stridewise.tasks.plan_scores import plan_scores
-from stridewise.tasks.run import task_of
+from stridewise.tasks.elastic import elastic_network, plan_scores, taught, turns
 from stridewise.tasks.segment import Segment
 from stridewise.tasks.trained import load_trained
+from stridewise.tasks.training import task_of
 
 PLANS = {
     "as it is": Plan(),

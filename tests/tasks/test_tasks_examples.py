@@ -15,7 +15,7 @@ import stridewise as sw
 from stridewise.plans import Plan
 from stridewise.tasks.classify import Classify
 from stridewise.tasks.detect import Detect
-from stridewise.tasks.examples import confusion, losses, shown
+from stridewise.tasks.folder import confusion, losses, shown
 from stridewise.tasks.segment import Segment
 
 

@@ -13,8 +13,7 @@ import stridewise as sw
 from stridewise.data import IGNORE, Mask
 from stridewise.errors import DataError, PlanError, UsageError
 from stridewise.plans import Plan, Setting
-from stridewise.tasks.overlap import Overlap
-from stridewise.tasks.segment import Segment
+from stridewise.tasks.segment import Overlap, Segment
 from stridewise.tasks.segment_heads import atrous_rates
 from stridewise.tasks.trained import Described
 

@@ -10,10 +10,10 @@ from task_nets import Exploding, Features, Small, gratings
 import stridewise as sw
 from stridewise.errors import DataError, LoadError, StridewiseError, UsageError
 from stridewise.plans import Plan, Setting
-from stridewise.tasks.augment import augmented
 from stridewise.tasks.backbone import build
 from stridewise.tasks.classify import Classify
 from stridewise.tasks.loop import share_of_rate
+from stridewise.tasks.pictures import augmented
 from stridewise.tasks.record import from_bits, to_bits, wilson
 
 FINER = Plan(sites={"second": Setting(stride=(1, 1), was=(2, 2))})

@@ -9,10 +9,10 @@ from torch import nn
 
 import stridewise as sw
 from stridewise.errors import LoadError, StridewiseError, UsageError
+from stridewise.tasks.backbone import fill, recalibrate
 from stridewise.tasks.classify import Classify
-from stridewise.tasks.memory import Pieces, out_of_memory
+from stridewise.tasks.loop import Pieces, out_of_memory
 from stridewise.tasks.trained import load_trained
-from stridewise.tasks.weights import fill, recalibrate
 
 
 class Normed(nn.Module):

@@ -41,8 +41,8 @@ def evaluate(
 ) -> None:
     """Judge, print, draw."""
     from stridewise.data import open_dataset
-    from stridewise.tasks.examples import shown
-    from stridewise.tasks.plan_scores import plan_scores
+    from stridewise.tasks.elastic import plan_scores
+    from stridewise.tasks.folder import shown
     from stridewise.tasks.train import evaluated
     from stridewise.tasks.trained import load_trained
 
@@ -90,7 +90,7 @@ def tell_pictures(
 ) -> None:
     """A line a picture, and an image each in the folder `out`. Raises: StridewiseError."""
     from stridewise.files import write_bytes
-    from stridewise.tasks.predict import find_pictures, predict
+    from stridewise.tasks.trained import find_pictures, predict
 
     found = find_pictures(pictures)
     try:

@@ -88,7 +88,7 @@ def command(
             **settings,
         )
     if sheet_path:
-        from stridewise.measuring.show_maps import draw_maps
+        from stridewise.measuring.maps import draw_maps
 
         draw_maps(name, changes, sheet_path, picture, given, settings["weights"], trust)
         click.echo(f"wrote {sheet_path}", err=True)
@@ -100,7 +100,7 @@ def command(
 def _subject(model: str, beside: tuple[str, ...], device: str) -> tuple[Any, str]:
     """What to measure: the name of a network, or trained ones; and how it is called."""
     from stridewise.models.load import resolve
-    from stridewise.tasks.measured import is_trained, ready
+    from stridewise.tasks.train import is_trained, ready
 
     if is_trained(model):
         return [ready(path, device=device) for path in (model, *beside)], model

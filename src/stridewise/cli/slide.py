@@ -136,7 +136,7 @@ def _own_filter(picture: str, own: str, strides: list[Any], settings: dict[str, 
 def _network(model: str, settings: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     """The live network, and how its pictures are given."""
     from stridewise.models.load import default_input, load, resolve
-    from stridewise.tasks.measured import is_trained, ready
+    from stridewise.tasks.train import is_trained, ready
 
     shape = parse_sizes("--input", settings["shape"]) if settings["shape"] else None
     if is_trained(model):

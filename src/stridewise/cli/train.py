@@ -13,7 +13,7 @@ from stridewise.cli.standing import counting
 from stridewise.errors import UsageError
 
 if TYPE_CHECKING:
-    from stridewise.tasks.report import Report
+    from stridewise.tasks.train import Report
 
 
 @click.command(

@@ -60,7 +60,7 @@ def measure(
     """A network as it is and under plans, measured beside each other: latency, memory, shift, detail, fields, accuracy.
 
     model: a name as `sw.load` takes it, a live module (its copies are changed, not it), or trained networks
-    (`tasks.measured.ready`). plans: by name, or files.
+    (`tasks.train.ready`). plans: by name, or files.
     data: a data set or what opens one; None: windows of two built-in photographs. images: pictures to measure on.
     mode, preset, drawn: of shift consistency (crop, roll, pad; "zhang2019"). batch, rounds, threads: of latency.
     Raises: StridewiseError in one line.

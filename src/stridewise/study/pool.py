@@ -207,7 +207,7 @@ def with_proposals(found: Pool, graph: Graph, study: Study, trains: TrainScore |
         raise UsageError(f"search: descent keeps to no {options}: leave it out, or --propose learned")
     text: str | None = store.note(_NOTE)
     if text is None:
-        from stridewise.tasks.learned import learned_strides
+        from stridewise.tasks.training import learned_strides
 
         task, recipe = trains.task, trains.recipe or Recipe()
         try:

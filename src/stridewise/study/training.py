@@ -54,7 +54,7 @@ class TrainScore:
     @property
     def task(self) -> Task:
         """The task with its options. Raises: UsageError."""
-        from stridewise.tasks.run import task_of
+        from stridewise.tasks.training import task_of
 
         return task_of(self.name, **self.options)
 
@@ -62,7 +62,7 @@ class TrainScore:
     def splits(self) -> Splits:
         """The data as tensors, read on first use. Raises: DataError."""
         if self._splits is None:
-            from stridewise.tasks.reading import read_splits
+            from stridewise.tasks.train import read_splits
 
             task = self.task
             dataset = self.data if isinstance(self.data, Dataset) else open_dataset(self.data, task.name)  # type: ignore[arg-type]
@@ -106,7 +106,7 @@ class TrainScore:
     def __call__(
         self, plan: Plan, budget: int, seed: int, progress: Progress | None = None, checkpoint: str | None = None
     ) -> TrainRecord:
-        from stridewise.tasks.run import run
+        from stridewise.tasks.training import run
 
         return run(
             self.task,
@@ -130,7 +130,7 @@ class TrainScore:
 
     def fits(self, model: nn.Module) -> bool:
         """Whether the weights fill a network, but for the layer of the classes; True without weights."""
-        from stridewise.tasks.weights import fill
+        from stridewise.tasks.backbone import fill
 
         if self.weights is None:
             return True
@@ -143,7 +143,7 @@ class TrainScore:
     def judges_untrained(self) -> bool:
         """Whether the weights fill all of the task's network, so that they can be judged before any training: not
         where its head or the layer of the classes is new. Raises: LoadError where they do not fit."""
-        from stridewise.tasks.weights import fill
+        from stridewise.tasks.backbone import fill
 
         if self.weights is None:
             return False

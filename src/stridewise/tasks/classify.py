@@ -17,8 +17,8 @@ from stridewise.data.picture import Size
 from stridewise.errors import DataError, LoadError, StridewiseError
 from stridewise.plans import Plan
 from stridewise.tasks.backbone import Prepare, backbone, first_answer
-from stridewise.tasks.libraries import accuracy_metric
 from stridewise.tasks.pictures import Pictures, Splits, as_pictures, common_size, divided, standard_of
+from stridewise.tasks.recipe import accuracy_metric
 from stridewise.tasks.record import wilson
 from stridewise.tasks.task import DataShape, Evaluation, Source, name_of
 

@@ -16,15 +16,41 @@ from torch import nn
 
 from stridewise.data.records import Progress
 from stridewise.errors import DataError, StridewiseError, UsageError
-from stridewise.tasks.augment import augmented
-from stridewise.tasks.best import Average, Best
-from stridewise.tasks.checkpoint import Checkpoint
+from stridewise.tasks.checkpoint import Average, Best, Checkpoint
 from stridewise.tasks.elastic import turns
-from stridewise.tasks.libraries import quiet
-from stridewise.tasks.memory import Pieces, out_of_memory
-from stridewise.tasks.pictures import Pictures
-from stridewise.tasks.recipe import Recipe, fabric_for
+from stridewise.tasks.pictures import Pictures, augmented
+from stridewise.tasks.recipe import Recipe, fabric_for, quiet
 from stridewise.tasks.record import Epoch
+
+_SIGNS = ("out of memory", "can't allocate memory", "not enough memory", "bad_alloc", "alloc_failed")
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out; torch on a CPU has no class of its own for it."""
+    text = str(error).lower()
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(sign in text for sign in _SIGNS)
+
+
+class Pieces:
+    """Into how many pieces a step of `size` pictures is cut. Halving a piece leaves the step, and so the training,
+    the same but for the batch norms, which see fewer pictures at once."""
+
+    def __init__(self, count: int, size: int) -> None:
+        self.count, self.size = count, size
+        self.note = ""
+
+    def halve(self, name: str, pictures: int) -> None:
+        """Twice as many pieces. Raises: StridewiseError where a piece is down to two pictures."""
+        if -(-pictures // (2 * self.count)) < 2:
+            raise StridewiseError(f"{name}: out of memory with {-(-pictures // self.count)} pictures: lower --size")
+        self.count *= 2
+        self.note = (
+            f"out of memory: the batch was halved to {-(-self.size // self.count)} pictures at a time, {self.count} "
+            "to a step"
+        )
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
 
 _LOOK_EVERY = 50  # steps between looks at the loss: each look waits for the device
 

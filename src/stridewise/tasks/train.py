@@ -1,29 +1,129 @@
-"""`train`: one network, one plan, one data set, one record; and the same network judged again from its file."""
+"""`train`: one network, one plan, one data set, one record, told epoch by epoch; the trained network judged again."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from stridewise.data import Dataset, open_dataset
+from stridewise.data import Report as DataReport
+from stridewise.data.grids import Grid
+from stridewise.data.picture import PictureError, Size
 from stridewise.data.records import Progress
-from stridewise.errors import UsageError
+from stridewise.errors import DataError, UsageError
+from stridewise.files import is_file
+from stridewise.measuring.intervals import Interval
+from stridewise.measuring.variants import Ready
 from stridewise.plans import Plan
+from stridewise.tasks.backbone import input_of
 from stridewise.tasks.elastic import Plans
 from stridewise.tasks.folder import RunFolder, title_of
-from stridewise.tasks.loop import as_it_is
+from stridewise.tasks.loop import as_it_is, share_of_rate
 from stridewise.tasks.pictures import Splits
-from stridewise.tasks.reading import read_splits
 from stridewise.tasks.recipe import Recipe, told_apart
 from stridewise.tasks.record import Epoch, TrainRecord
-from stridewise.tasks.report import Report, Teller
-from stridewise.tasks.run import run as _run
-from stridewise.tasks.run import task_of
-from stridewise.tasks.task import Source, Task
+from stridewise.tasks.task import Source, Task, name_of
 from stridewise.tasks.trained import Trained, check_same, load_trained
-from stridewise.tasks.training import Training, clocks
+from stridewise.tasks.training import Training, clocks, task_of
+from stridewise.tasks.training import run as _run
+
+_FINE = 1000  # parts of an epoch by which the rate at its end is read off its curve
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """One epoch: its number of `total`, mean loss, score by `metric`, the rate at its end, the seconds it took, and
+    whether no earlier one had a better score."""
+
+    number: int
+    total: int
+    loss: float
+    metric: str
+    score: float
+    rate: float
+    seconds: float
+    best: bool
+
+
+class Teller:
+    """Tells `each` of every epoch. Mutable on purpose: it holds the time of the one before."""
+
+    def __init__(self, each: Callable[[Report], None] | None, metric: str, epochs: int, recipe: Recipe) -> None:
+        self._each, self._metric, self._epochs, self._recipe = each, metric, epochs, recipe
+        self._before = time.monotonic()
+
+    def __call__(self, curve: Sequence[Epoch]) -> None:
+        """Tell of the last epoch of the curve so far."""
+        now = time.monotonic()
+        last, number = curve[-1], len(curve)
+        if self._each is not None:
+            self._each(
+                Report(
+                    number=number,
+                    total=self._epochs,
+                    loss=last.loss,
+                    metric=self._metric,
+                    score=last.score,
+                    rate=self._recipe.rate
+                    * share_of_rate(number * _FINE - 1, self._epochs * _FINE, self._recipe.warmup),
+                    seconds=now - self._before,
+                    best=last.score >= max(epoch.score for epoch in curve),
+                )
+            )
+        self._before = now
+
+
+def read_splits(task: Task, dataset: Dataset, size: Size | None, source: Source | None = None) -> Splits:
+    """What the task reads of a data set; pictures and masks that cannot be decoded are left out and counted in `notes`.
+
+    source: the network it is read for, with as many channels as that takes.
+    Raises: DataError where nothing is left, or the task cannot be learnt from it.
+    """
+    if source is not None:
+        dataset = suited(dataset, source)
+    try:
+        splits = task.read(dataset, size)
+    except PictureError:  # headers were fine: find all that are broken behind them
+        dataset = dataset.verified()
+        splits = task.read(dataset, size)
+    return replace(splits, notes=told(dataset.report))
+
+
+def suited(dataset: Dataset, source: Source) -> Dataset:
+    """The data set as a network takes it: colour or grey, a channel repeated or several averaged.
+
+    Raises: DataError where its axes are others than the data's, or its channels cannot be had.
+    """
+    wanted = input_of(source)
+    if wanted is None:
+        return dataset
+    channels, axes = wanted
+    if axes != dataset.axes:
+        raise DataError(
+            f"{name_of(source)}: reads data of {axes} axes, {dataset.name} has {_KINDS[dataset.axes]}: choose another "
+            "network or other data"
+        )
+    pictures = not any(isinstance(sample.picture, Grid) for sample in dataset.samples)
+    if channels == dataset.channels or (pictures and channels in (1, 3)):
+        return replace(dataset, channels=channels)
+    if pictures or (dataset.channels > 1 and channels > 1):
+        have = "1 or 3" if pictures else str(dataset.channels)
+        raise DataError(
+            f"{name_of(source)}: takes {channels} channels, {dataset.name} has {have}: choose another network"
+        )
+    return replace(dataset, channels=channels)
+
+
+_KINDS = {1: "signals, of 1 axis", 2: "pictures, of 2 axes", 3: "volumes, of 3 axes"}
+
+
+def told(report: DataReport) -> tuple[str, ...]:
+    """What a reader left out or changed, a line each; nothing where all was used as it was."""
+    used, *rest = str(report).splitlines()
+    return tuple(line.removeprefix("note: ") for line in ([used] if report.dropped else []) + rest)
 
 
 def train(
@@ -152,3 +252,36 @@ def _opened(task: Task, data: str | Path | Dataset, format: str | None) -> Datas
 
 def _few(classes: Sequence[str]) -> str:
     return ", ".join(classes[:4]) + (f", ... ({len(classes)})" if len(classes) > 4 else "")
+
+
+def ready(path: str | Path, *, device: str = "cpu") -> Ready:
+    """The trained network in a file or run folder. Raises: LoadError."""
+    found = load_trained(path)
+    found.model.to(device)
+    model: Any = found.model
+    scale = found.standard.white
+    return Ready(
+        name=str(path),
+        call=model.predict if found.task.name == "detect" else model,
+        model=found.model,
+        input=found.data.shape,
+        moments=(
+            tuple(v / scale for v in found.standard.mean),
+            tuple(v / scale for v in found.standard.deviation),
+        ),
+        metric=found.task.metric,
+        judge=lambda data: _judged(path, found, data, device),
+    )
+
+
+def is_trained(model: str) -> bool:
+    """Whether a model's name is a trained network: a run folder, or a .safetensors file."""
+    path = Path(model)
+    return path.suffix == ".safetensors" or is_file(path / "model.safetensors")
+
+
+def _judged(path: str | Path, found: Trained, data: str | Path | Dataset, device: str) -> Interval:
+    task: Any = found.task.name
+    dataset = data if isinstance(data, Dataset) else open_dataset(data, task)
+    score, _ = evaluated(path, found, dataset, device)
+    return Interval(value=score.score, low=score.low, high=score.high)

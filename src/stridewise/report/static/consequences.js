@@ -126,7 +126,7 @@ function Limits() {
 export function Consequences() {
   const v = view.value;
   const [all, setAll] = look("figures", false);
-  return html`<${Panel} id="consequences" title="Consequences" aside=${v.ms !== undefined && html`<span class="muted" title="how long this machine took to work out the plan">worked out in ${v.ms.toFixed(1)} ms</span>`}>
+  return html`<${Panel} id="consequences" title="Consequences" aside=${v.ms !== undefined && html`<span class="muted small-text" title="how long this machine took to work out the plan">worked out in ${v.ms < 0.1 ? "under 0.1" : v.ms.toFixed(1)} ms</span>`}>
     <dl class="facts first">${FIRST.map((of) => html`<${Fact} key=${of[0]} of=${of} bars />`)}${live ? html`<${Weights} />` : html`<${Fact} of=${REST[1]} bars />`}</dl>
     <details class="more" open=${all} onToggle=${(e) => setAll(e.target.open)}><summary>${all ? "Fewer figures" : `${REST.length + (live && kinds.value.includes("latency") ? 1 : 0)} more figures: memory, latency, parameters …`}</summary>
       <dl class="facts">${REST.map((of) => html`<${Fact} key=${of[0]} of=${of} bars />`)}
