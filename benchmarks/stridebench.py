@@ -50,8 +50,10 @@ def regrets(pool: Pool, name: str, repeats: int) -> np.ndarray:
     return out / len(LIMITS)
 
 
-def interval(values: np.ndarray, rng: np.random.Generator) -> tuple[float, float]:
-    """95 % of the mean over the first axis (then over the second, each resampled), by bootstrap."""
+def interval(values: np.ndarray, rng: np.random.Generator) -> tuple[float, float] | None:
+    """95 % of the mean over the first axis (then over the second, each resampled), by bootstrap; None of one value."""
+    if values.size < 2:
+        return None
     count = 2000
     if values.ndim == 1:
         means = values[rng.integers(len(values), size=(count, len(values)))].mean(1)
@@ -77,13 +79,19 @@ def summary(each: dict[str, np.ndarray], rng: np.random.Generator) -> dict[str, 
         paired[name] = {}
         for at, count in enumerate(counts):
             apart = (found - each["search"])[..., at]
-            low, high = interval(apart, rng)
+            found = interval(apart, rng)
             paired[name][count] = {
                 "mean": round(float(apart.mean()), 4),
-                "low": round(low, 4),
-                "high": round(high, 4),
+                "low": round(found[0], 4) if found else None,
+                "high": round(found[1], 4) if found else None,
             }
     return {"regret": mean, "paired": paired}
+
+
+def _written(paired: dict[str, Any]) -> str:
+    """A difference with its interval, where more than one replay gives it one."""
+    known = paired["low"] is not None
+    return f"{paired['mean']:+.3f} " + (f"({paired['low']:+.3f} to {paired['high']:+.3f})" if known else "(one replay)")
 
 
 def column_of(table: str, column: str, parts: Sequence[Pool], names: Sequence[str], repeats: int) -> dict[str, Any]:
@@ -104,7 +112,7 @@ def lines(found: dict[str, Any], shown: dict[str, Any]) -> list[str]:
     for name, means in shown["regret"].items():
         out.append(f"  {name:14s}" + "".join(f"{value:9.3f}" for value in means.values()))
     for name, by in shown["paired"].items():
-        cells = [f"{v['mean']:+.3f} ({v['low']:+.3f} to {v['high']:+.3f})" for v in by.values()]
+        cells = [_written(v) for v in by.values()]
         out.append(f"  {name} less search: " + ", ".join(cells))
     return out
 

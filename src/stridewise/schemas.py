@@ -234,6 +234,7 @@ _TABLE: dict[str, tuple[Callable[..., Schema], Mapping[str, Schema], Mapping[str
         },
         {},
     ),
+    "out-sizes": (_whole, {"layer": _TEXT, "lengths": _SIZES, "sizes": _SIZES}, {}),
     "lengths": (_whole, {"layer": _TEXT, "axis": _WHOLE, "formula": _many(_TEXT), "python": _TEXT}, {}),
     "places": (
         _whole,

@@ -1,5 +1,6 @@
 """What holds for every command: narrow windows, files of another format, streams that are not there, huge numbers."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from torch import nn
 from stridewise.analyses.findings import check
 from stridewise.cli import cli, main
 from stridewise.report.terminal import folded, joined
+from stridewise.schemas import schema_of
 from stridewise.tracing.trace import trace
 
 NET = "builtin:resnet20-narrow"
@@ -141,3 +143,12 @@ def test_output_that_is_lost_is_an_error(words, capsys, monkeypatch):
     code, _, told = said(capsys, *words.split())
     assert (code, told.count("\n")) == (1, 1)
     assert "standard output is closed" in told
+
+
+def test_lengths_as_json_keep_to_their_schema(capsys):
+    jsonschema = pytest.importorskip("jsonschema")
+    code, out, _ = said(capsys, "places", NET, "layers.4", "--lengths", "32,33", "--json")
+    assert code == 0
+    jsonschema.validate(json.loads(out), schema_of("out-sizes"))
+    assert len(json.loads(out)["sizes"]) == 2
+    assert said(capsys, "places", NET, "layers.4", "--lengths", "32", "--md")[0] == 2

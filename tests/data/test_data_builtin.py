@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stridewise.data import builtin, cache, digit_scenes, digits, hold_out, open_dataset
+from stridewise.data import builtin, digit_scenes, digits, hold_out, open_dataset
 from stridewise.data.scans import sources
 from stridewise.errors import UsageError
 
@@ -90,26 +90,26 @@ def test_a_broken_or_unwritable_cache_does_no_harm(fresh: Path, monkeypatch: pyt
         made.append(1)
         return {"x": np.arange(3)}
 
-    assert cache.cached("a", make)["x"].tolist() == [0, 1, 2]
-    assert cache.cached("a", make)["x"].tolist() == [0, 1, 2]
+    assert builtin.cached("a", make)["x"].tolist() == [0, 1, 2]
+    assert builtin.cached("a", make)["x"].tolist() == [0, 1, 2]
     assert len(made) == 1
     assert [p.name for p in fresh.iterdir()] == ["a.npz"]
     whole = (fresh / "a.npz").read_bytes()
     for broken in (b"", b"junk", whole[:50], whole[:-30]):
         (fresh / "a.npz").write_bytes(broken)
-        assert cache.cached("a", make)["x"].tolist() == [0, 1, 2]
+        assert builtin.cached("a", make)["x"].tolist() == [0, 1, 2]
     assert len(made) == 5
     (fresh / "file").write_text("")
     monkeypatch.setenv("STRIDEWISE_CACHE", str(fresh / "file" / "inside"))
-    assert cache.cached("a", make)["x"].tolist() == [0, 1, 2]
+    assert builtin.cached("a", make)["x"].tolist() == [0, 1, 2]
 
 
 def test_the_cache_folder_follows_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("STRIDEWISE_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert cache.cache_folder() == tmp_path / "stridewise"
+    assert builtin.cache_folder() == tmp_path / "stridewise"
     monkeypatch.delenv("XDG_CACHE_HOME")
-    assert cache.cache_folder().parts[-2:] == (".cache", "stridewise")
+    assert builtin.cache_folder().parts[-2:] == (".cache", "stridewise")
 
 
 def test_sizes_and_tasks_outside_the_range_are_refused() -> None:

@@ -10,8 +10,7 @@ import pytest
 from PIL import Image
 
 from stridewise.data import FORMATS, Dataset, open_dataset
-from stridewise.data.classes import read_class_file
-from stridewise.data.data_yaml import read_data_yaml
+from stridewise.data.classes import read_class_file, read_data_yaml
 from stridewise.errors import DataError, UsageError
 
 Build = Callable[[str], Path]

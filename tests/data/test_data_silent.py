@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from stridewise.data import Boxes, Picture, PictureError, open_dataset
-from stridewise.data.data_yaml import read_data_yaml
-from stridewise.data.shapes import Shape, Shapes, run_lengths, shape_pixels
+from stridewise.data.classes import read_data_yaml
+from stridewise.data.mask import Shape, Shapes, run_lengths, shape_pixels
 from stridewise.errors import DataError
 
 Build = Callable[[str], Path]

@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional
 
 from stridewise.errors import DataError
-from stridewise.measuring.bands import blocks, outside, share_outside, spread
+from stridewise.measuring.aliasing import blocks, outside, share_outside, spread
 from stridewise.measuring.capture import run_watched
 from stridewise.measuring.decoder import Pair, readable
 from stridewise.measuring.detail import aliasing_findings, detail, lost_at

@@ -9,9 +9,8 @@ from torch import nn
 
 from stridewise.errors import DataError, UsageError
 from stridewise.measuring.agreement import levels, never_changed, pair_agreement, stays_right
-from stridewise.measuring.offsets import coarsest, grid_offsets, made_by, pair_offsets, steps
+from stridewise.measuring.offsets import coarsest, grid_offsets, made_by, pair_offsets, steps, views, with_margin
 from stridewise.measuring.shift import Network, reach_of, run_views, shift
-from stridewise.measuring.views import views, with_margin
 from stridewise.tracing.trace import trace
 
 from .measure_nets import Largest, toy, whole_numbers, windows

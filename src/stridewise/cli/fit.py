@@ -8,7 +8,7 @@ import click
 from stridewise.cli.arguments import OutFile, say, scale_options, tell, write_page
 from stridewise.cli.standing import counting
 from stridewise.data import FORMATS, open_dataset
-from stridewise.data.look import look as pictured
+from stridewise.data.drawing import look as pictured
 from stridewise.data.picture import Size
 from stridewise.data.records import Task
 from stridewise.datafit import Limits, findings, fit, stride_set

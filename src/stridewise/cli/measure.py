@@ -88,7 +88,7 @@ def command(
             **settings,
         )
     if sheet_path:
-        from stridewise.measuring.show_maps import draw_maps
+        from stridewise.measuring.maps import draw_maps
 
         draw_maps(name, changes, sheet_path, picture, given, settings["weights"], trust)
         click.echo(f"wrote {sheet_path}", err=True)

@@ -93,7 +93,7 @@ def places(
         if markdown:
             raise UsageError("--lengths: numbers with commas between, or --json")
         found = out_size(graph, layer, wanted)
-        plain = {"schema": "stridewise.lengths/1", "layer": layer, "lengths": wanted, "sizes": list(map(int, found))}
+        plain = {"schema": "stridewise.out-sizes/1", "layer": layer, "lengths": wanted, "sizes": list(map(int, found))}
         click.echo(json.dumps(plain) if as_json else ",".join(map(str, found)))
     elif formula:
         rule = out_size(graph, layer)

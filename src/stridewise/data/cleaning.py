@@ -9,11 +9,10 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from stridewise.data.grids import SOUNDS, VOLUMES, Grid, suffix_of
-from stridewise.data.mask import Mask
+from stridewise.data.mask import Mask, Shapes
 from stridewise.data.picture import SUFFIXES, Header, Picture, PictureError, Size
 from stridewise.data.records import Boxes, Dataset, Progress, Sample, Task
 from stridewise.data.report import Tally
-from stridewise.data.shapes import Shapes
 from stridewise.errors import DataError
 
 _SPLITS = {
@@ -237,3 +236,25 @@ def step(progress: Progress | None, done: int, total: int) -> None:
     """Report progress when somebody listens."""
     if progress:
         progress(done, total)
+
+
+PICTURES = ("images", "JPEGImages", "img", "imgs", "image", "leftImg8bit", "imagesTr")
+
+
+def paired_folders(root: Path, others: tuple[str, ...]) -> list[tuple[str, Path, Path]]:
+    """(split, picture folder, other folder) for `images/train` + `other/train`, `train/images` + `train/other`, flat.
+
+    An empty list when `root` is laid out otherwise.
+    """
+    found = []
+    for parent, split in [(root, None), *((p, split_name(p.name)) for p in subfolders(root) if split_name(p.name))]:
+        for pictures in (parent / name for name in PICTURES if (parent / name).is_dir()):
+            for other in (parent / name for name in others if (parent / name).is_dir()):
+                found += [(split, pictures, other)] if split else _inner(pictures, other)
+    return found
+
+
+def _inner(pictures: Path, other: Path) -> list[tuple[str, Path, Path]]:
+    named = [(split_name(p.name), p) for p in subfolders(pictures)]
+    inner = [(split, p, other / p.name) for split, p in named if split and (other / p.name).is_dir()]
+    return inner or [("all", pictures, other)]

@@ -24,11 +24,10 @@ from stridewise.data.cleaning import (
     split_in,
     step,
 )
-from stridewise.data.mask import IGNORE, Mask
+from stridewise.data.mask import IGNORE, Mask, Polygon, Shape, Shapes, run_lengths
 from stridewise.data.picture import Header, Picture, Size, turned_corners
 from stridewise.data.records import Dataset, Progress, Sample, Task
 from stridewise.data.report import Tally
-from stridewise.data.shapes import Polygon, Shape, Shapes, run_lengths
 from stridewise.errors import DataError
 
 _OTHER_KINDS = ("captions_", "person_keypoints_", "panoptic_", "stuff_", "image_info_")

@@ -16,6 +16,7 @@ from stridewise.data.cleaning import (
     finish,
     ids_said,
     name_in,
+    paired_folders,
     picture_files,
     readable_header,
     source_of,
@@ -26,7 +27,6 @@ from stridewise.data.cleaning import (
 )
 from stridewise.data.grids import Grid
 from stridewise.data.mask import IGNORE, Codes, Mask, raw_codes
-from stridewise.data.paired import paired_folders
 from stridewise.data.picture import PictureError
 from stridewise.data.records import Dataset, Progress, Sample
 from stridewise.data.report import Tally

@@ -10,25 +10,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stridewise.data import masks
-from stridewise.data.classes import find_class_file, read_class_file, read_text
+from stridewise.data.classes import DataYaml, find_class_file, read_class_file, read_data_yaml, read_text
 from stridewise.data.cleaning import (
     clean_boxes,
     finish,
     ids_said,
     name_in,
+    paired_folders,
     picture_files,
     readable_size,
     split_name,
     step,
     subfolders,
 )
-from stridewise.data.data_yaml import DataYaml, read_data_yaml
-from stridewise.data.mask import Mask
-from stridewise.data.paired import paired_folders
+from stridewise.data.mask import Mask, Shape, Shapes
 from stridewise.data.picture import Picture, Size
 from stridewise.data.records import Boxes, Dataset, Progress, Sample, Task
 from stridewise.data.report import Tally
-from stridewise.data.shapes import Shape, Shapes
 from stridewise.errors import DataError
 
 _YAML = (".yaml", ".yml")

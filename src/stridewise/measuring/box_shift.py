@@ -13,9 +13,8 @@ import torch
 from stridewise.errors import DataError, UsageError
 from stridewise.measuring.intervals import Interval, difference, ratio
 from stridewise.measuring.matching import Found, agreement, average_precision
-from stridewise.measuring.offsets import DRAWN, Offsets, Step
+from stridewise.measuring.offsets import DRAWN, Offsets, Step, check_room, views, with_margin
 from stridewise.measuring.shift import Network, Predict, drawn_offsets, reach_of
-from stridewise.measuring.views import check_room, views, with_margin
 
 SURE = 0.3  # the least score of a box that takes part in agreement
 _SAID = ("boxes", "labels", "scores")

@@ -13,9 +13,8 @@ from stridewise.errors import UsageError
 from stridewise.measuring.box_shift import SURE, centred_in, common_area, run_boxes
 from stridewise.measuring.intervals import Floats
 from stridewise.measuring.matching import agreement
-from stridewise.measuring.offsets import Offsets
+from stridewise.measuring.offsets import Offsets, views
 from stridewise.measuring.shift import Predict, run_views
-from stridewise.measuring.views import views
 
 Tick = Callable[[int], None]
 

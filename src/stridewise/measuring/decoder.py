@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from stridewise.errors import DataError
-from stridewise.measuring.bands import blocks, outside, spread
+from stridewise.measuring.aliasing import blocks, outside, spread
 from stridewise.measuring.intervals import Floats
 
 REACH = 1

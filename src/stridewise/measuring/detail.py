@@ -13,8 +13,7 @@ from torch import nn
 from stridewise.errors import DataError, by
 from stridewise.findings import Finding
 from stridewise.ir import Graph
-from stridewise.measuring.aliasing import Aliasing, energy_at_stride_one
-from stridewise.measuring.bands import share_outside
+from stridewise.measuring.aliasing import Aliasing, energy_at_stride_one, share_outside
 from stridewise.measuring.capture import run_watched
 from stridewise.measuring.decoder import Pair, Readable, TooFewCellsError, readable, too_few
 from stridewise.measuring.intervals import Floats

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image, ImageDraw
 
+from stridewise.data import Dataset, Picture, Sample
 from stridewise.data.picture import Bytes
 from stridewise.errors import UsageError
 from stridewise.files import whole
 from stridewise.measuring.capture import run_watched
 from stridewise.measuring.intervals import Floats
 from stridewise.measuring.ladder import maps
-from stridewise.measuring.pictures import as_image
-from stridewise.measuring.variants import Variant
+from stridewise.measuring.pictures import as_image, load_pictures, photograph
+from stridewise.measuring.variants import Variant, variants
+from stridewise.plans import Plan
 
 _TEXT, _GAP = 16, 6
 _READABLE = 240
@@ -93,3 +96,27 @@ def write_sheet(path: str | Path, image: Image.Image) -> None:
     """Write a sheet as PNG. Raises: UsageError in one line where it cannot be written."""
     with whole(path, error=UsageError) as place:
         image.save(place, format="PNG")
+
+
+def draw_maps(
+    model: Any,
+    plans: Mapping[str, Plan],
+    path: str | Path,
+    picture: str | Path | None = None,
+    input: Sequence[int] | None = None,
+    weights: Any = None,
+    trust: bool = False,
+    seed: int = 0,
+) -> None:
+    """Write the maps of a model, as it is and under plans, for a photograph (None: a built-in one) to a PNG file.
+
+    The photograph is brought to the network's input size, aspect kept, its middle cut out. Raises: StridewiseError.
+    """
+    found = variants(model, plans, input=input, weights=weights, trust=trust, seed=seed)
+    data: Dataset | None = None
+    if picture is not None:
+        pixels = photograph(picture)
+        sample = Sample(picture=Picture(name=str(picture), source=pixels), size=pixels.shape[:2], label=0)
+        data = Dataset(task="classify", name=str(picture), classes=("",), splits={"all": (sample,)})
+    one = load_pictures(data, found.input[1:], 1, standard="imagenet", seed=seed)
+    write_sheet(path, sheet(found.every, one.x, np.ascontiguousarray(one.pixels[0])))

@@ -29,8 +29,16 @@ from stridewise.measuring.agreement import (
     stays_right,
 )
 from stridewise.measuring.intervals import Floats, Interval, difference, ratio
-from stridewise.measuring.offsets import DRAWN, Offsets, Step, grid_offsets, pair_offsets
-from stridewise.measuring.views import check_room, views, with_margin
+from stridewise.measuring.offsets import (
+    DRAWN,
+    Offsets,
+    Step,
+    check_room,
+    grid_offsets,
+    pair_offsets,
+    views,
+    with_margin,
+)
 
 Predict = Callable[[torch.Tensor], Any]
 PRESETS = ("zhang2019",)
