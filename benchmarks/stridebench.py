@@ -79,11 +79,11 @@ def summary(each: dict[str, np.ndarray], rng: np.random.Generator) -> dict[str, 
         paired[name] = {}
         for at, count in enumerate(counts):
             apart = (found - each["search"])[..., at]
-            found = interval(apart, rng)
+            ends = interval(apart, rng)
             paired[name][count] = {
                 "mean": round(float(apart.mean()), 4),
-                "low": round(found[0], 4) if found else None,
-                "high": round(found[1], 4) if found else None,
+                "low": round(ends[0], 4) if ends else None,
+                "high": round(ends[1], 4) if ends else None,
             }
     return {"regret": mean, "paired": paired}
 

@@ -289,7 +289,8 @@ def judge(drawn: Drawn) -> dict[str, str | bool | None]:
         case = opened(drawn)
         stated = fields(case.graph, grid_sizes(case.graph))
     except sw.StridewiseError as error:
-        return {"open": None if "no op describes" in str(error) or "is not followed" in str(error) else str(error)}
+        said = ("no op describes", "is not followed", "meet one position each")
+        return {"open": None if any(why in str(error) for why in said) else str(error)}
     asked = _gradients(case)
     live = any(span for _, _, _, spans in asked for reach in spans for span in reach)
     return {

@@ -148,3 +148,15 @@ def test_an_antialiased_resize_reads_what_torch_reads(mode, size, to):
         inside = [tap for tap in ours if 0 <= tap < size]
         assert set(read) <= set(inside)  # a cubic weight may be nought in between
         assert (read[0], read[-1]) == (inside[0], inside[-1])
+
+
+def test_antialiasing_keeps_half_pixel_centres_though_corners_are_to_be_aligned():
+    x = torch.rand(1, 1, 8, 4, dtype=torch.float64, requires_grad=True)
+    y = torch.nn.functional.interpolate(x, (12, 4), mode="bicubic", align_corners=True, antialias=True)
+    field = Resize(to=12, mode="cubic", align_corners=True, antialias=True).field(SELF, 8)
+    for position in range(12):
+        (gradient,) = torch.autograd.grad(y[0, 0, position].sum(), x, retain_graph=True)
+        hit = gradient[0, 0].abs().sum(1).nonzero().flatten().tolist()
+        first, last = field.at(position)
+        assert first <= hit[0]
+        assert hit[-1] <= last

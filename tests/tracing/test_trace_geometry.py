@@ -476,3 +476,24 @@ def test_positions_repeated_beside_a_pooled_axis_are_counted_or_unknown(f):
     plain = trace(Between(lambda y, w: f(F.adaptive_avg_pool2d(y, (4, 1)))).eval(), (3, 24, 24))
     made = plain.tensors[plain.nodes[-2].outputs[0]]
     assert grid_sizes(plain)[made.grid][0] == made.shape[2]
+
+
+def test_windows_on_a_pooled_map_alone_have_no_strides_to_show():
+    with pytest.raises(TraceError, match="meet one position each: it has no strides"):
+        trace(nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(3, 4, 1)), (3, 24, 24))
+
+
+def test_attention_to_one_token_alone_makes_no_positions():
+    class Alone(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.l, self.b = nn.Conv2d(3, 3, 3), nn.Linear(3, 9), nn.Conv2d(3, 4, 1)
+
+        def forward(self, x):
+            x = F.adaptive_max_pool2d(self.a(x), 1).permute(0, 2, 3, 1)
+            q, k, v = self.l(x).chunk(3, -1)
+            return self.b((q @ k.mT @ v).permute(0, 3, 1, 2))
+
+    graph = trace(Alone().eval(), (3, 8, 16))
+    out = graph.tensors[graph.outputs[0]]
+    assert not out.known or grid_sizes(graph)[out.grid] == (1, 1)

@@ -70,6 +70,11 @@ class Resize(BaseMap):
         assert self.factor is not None
         return self.factor
 
+    @property
+    def _cornered(self) -> bool:
+        """Whether position 0 lies on position 0; torch's antialiasing keeps half-pixel centres in any case."""
+        return self.asymmetric or (self.align_corners and not self.antialias)
+
     def step(self, size: int) -> Fraction:
         """Input positions per output position (nominal: without regard to align_corners)."""
         return 1 / self.factor if self.factor is not None else Fraction(size, self.out_size(size))
@@ -88,8 +93,7 @@ class Resize(BaseMap):
         return step.numerator, tuple(self._phase(r, step) for r in range(step.denominator))
 
     def _phase(self, position: int, step: Fraction) -> tuple[int, ...]:
-        cornered = self.align_corners or self.asymmetric
-        at = position * step if cornered else (position + Fraction(1, 2)) * step - Fraction(1, 2)
+        at = position * step if self._cornered else (position + Fraction(1, 2)) * step - Fraction(1, 2)
         if self.rounding:
             return (_ROUNDINGS[self.rounding](at),)
         if self.mode == "nearest":
@@ -119,7 +123,7 @@ class Resize(BaseMap):
         step = nominal.limit_denominator(MAX_PHASES)
         true = Fraction(advance, len(taps))
         drift = (self.out_size(size) - 1) * (true - step)
-        origin = Fraction(0) if self.align_corners or self.asymmetric else (true - 1) / 2
+        origin = Fraction(0) if self._cornered else (true - 1) / 2
         low, high = origin + min(drift, Fraction(0)), origin + max(drift, Fraction(0))
         radius = 2 if self.mode == "cubic" else 1
         if self.antialias and step > 1:

@@ -60,7 +60,7 @@ def product(call: Call, a: Value, b: Value, out: Dims, summed: tuple[Dim, int], 
         grid = max(kept)
     made = grid if grid is not None and grids[grid].node == call.draft.node else None
     # One number a row: the axis of a map that was pooled to one position, which a table makes several of again.
-    pooled = summed[1] == 1 and not gone and grid is not None and not any(grids[grid].local)
+    pooled = len(data) == summed[1] == 1 and not gone and grid is not None and not any(grids[grid].local)
     loose = (bool(facts.pop("flattened", False)) or pooled) and not kept
     return Reading(outs=[(out, grid)], grid=made, counted=True, macs=macs, attrs=facts, keeps="inputs", loose=loose)
 

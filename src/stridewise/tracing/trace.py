@@ -17,6 +17,7 @@ from stridewise.building.builder import Builder, frontier
 from stridewise.building.recorded import with_slots
 from stridewise.errors import StridewiseError, TraceError, by, staying
 from stridewise.ir import End, Graph
+from stridewise.ops.registry import op_named
 from stridewise.tracing.clone import Cloner
 from stridewise.tracing.constants import ended_at
 from stridewise.tracing.hints import hint, part_hint
@@ -79,6 +80,8 @@ def trace(
             raise TraceError(f"{where}: {graph.end}: there is no map yet")
         if graph.unknown:
             raise TraceError(f"{where}: nothing is known of its strides: {graph.unknown[0].message}")
+        if any(op_named(op.op).site for op in graph.nodes):
+            raise TraceError(f"{where}: its convolutions and pools meet one position each: it has no strides to show")
         raise TraceError(f"{where}: no convolution or pooling was met: it has no strides to show")
     return graph
 
