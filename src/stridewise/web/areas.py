@@ -147,7 +147,7 @@ def _part(part: Part) -> Json | None:
     if isinstance(part, Facts):
         return {"kind": "facts", "title": part.title, "rows": [list(row) for row in part.rows]}
     if isinstance(part, Table):
-        return {"kind": "table"} | part.to_json()
+        return {"kind": "table", "left": sorted(part.left)} | part.to_json()
     if isinstance(part, Remarks):
         rows = [{"label": r.label, "level": r.level, "about": r.about, "text": r.text} for r in part.remarks]
         return {"kind": "remarks", "title": part.title, "none": part.none, "rows": rows}

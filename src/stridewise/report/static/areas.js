@@ -53,8 +53,8 @@ export function InputSizes() {
   const channels = (Array.isArray(base.value.input) ? base.value.input : Object.values(base.value.input)[0])[1];
   const others = !Array.isArray(base.value.input);
   const set = (axis, n) => setText(near.map((old, i) => (i === axis ? n : old)).join("x"));
-  return html`<p class="muted">Which inputs the network runs on, worked out from every window, sum and reshape; below it who refuses the others, and what to do with a picture of your own size.</p>
-    <div class="tools" role="group" aria-label="Your picture">${near.map((n, axis) => html`<label key=${axis}>your ${near.length === 2 ? ["rows", "columns"][axis] : near.length === 1 ? "length" : `axis ${axis}`} <${NumberField} id=${`near-${axis}`} min="1" max="1000000" value=${n} onCommit=${(typed) => set(axis, typed)} /></label>`)}
+  return html`<p class="muted">Which inputs the network runs on, worked out from every window, sum and reshape; below it who refuses the others, and what to do with an input of your own size.</p>
+    <div class="tools" role="group" aria-label="Your input">${near.map((n, axis) => html`<label key=${axis}>your ${near.length === 2 ? ["rows", "columns"][axis] : near.length === 1 ? "length" : `axis ${axis}`} <${NumberField} id=${`near-${axis}`} min="1" max="1000000" value=${n} onCommit=${(typed) => set(axis, typed)} /></label>`)}
       ${!others && above.length > 0 && !above.includes(null) && above.some((n, i) => n !== shape[i]) && html`<span class="muted">to open it so: <code>stridewise serve ${quoted(networks.value[network.value].name)} --input ${[channels, ...above].join("x")}</code></span>`}</div>
     <${Sheet} answer=${answer} waiting="working out the sizes" />`;
 }

@@ -5,8 +5,8 @@ import { html } from "sw/ui";
 
 export const DataTable = ({ table }) => html`${table.title && html`<h3>${table.title}</h3>`}
   <div class="scroll" tabindex="0" role="region" aria-label=${table.title || "Figures"}><table>
-    <thead><tr>${table.head.map((cell, i) => html`<th scope="col" key=${i}>${cell}</th>`)}</tr></thead>
-    <tbody>${table.rows.map((row, at) => html`<tr key=${at} class=${table.strong.includes(at) ? "chosen" : ""}>${row.map((cell, i) => (i ? html`<td class=${["exact", "estimated", "measured"].includes(cell) ? `badge-cell ${cell}` : ""}>${cell}</td>` : html`<th scope="row" class=${cell.startsWith("  ") ? "under" : ""}>${placeName(cell.trim())}</th>`))}</tr>`)}</tbody></table></div>
+    <thead><tr>${table.head.map((cell, i) => html`<th scope="col" key=${i} class=${table.left?.includes(i) ? "words" : ""}>${cell}</th>`)}</tr></thead>
+    <tbody>${table.rows.map((row, at) => html`<tr key=${at} class=${table.strong.includes(at) ? "chosen" : ""}>${row.map((cell, i) => (i ? html`<td class=${["exact", "estimated", "measured"].includes(cell) ? `badge-cell ${cell}` : table.left?.includes(i) ? "words" : ""}>${cell}</td>` : html`<th scope="row" class=${cell.startsWith("  ") ? "under" : ""}>${placeName(cell.trim())}</th>`))}</tr>`)}</tbody></table></div>
   ${table.notes.map((note) => html`<p class="muted small-text" key=${note}>${note}</p>`)}`;
 
 const Bars = ({ bars }) => html`<h3>${bars.title}</h3><ul class="bars">${bars.rows.map((row, i) => html`<li key=${i}><span class="bar-name" title=${row.name}>${row.name}</span>
