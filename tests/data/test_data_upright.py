@@ -1,5 +1,6 @@
 """Pictures stored turned, with the EXIF tag that says so, are read as displayed; so are their boxes and masks."""
 
+import io
 import json
 from pathlib import Path
 
@@ -123,3 +124,26 @@ def test_eight_orientations_give_the_same_figures(tmp_path: Path) -> None:
 def test_broken_metadata_do_not_cost_a_picture(tmp_path: Path) -> None:
     Image.fromarray(picture()).save(tmp_path / "a.jpg", exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff")
     assert Picture(name="a", source=tmp_path / "a.jpg").load().shape == (HEIGHT, WIDTH, 3)
+
+
+@pytest.mark.parametrize("behind", [False, True])
+@pytest.mark.parametrize("orientation", [None, 1, 6])
+def test_a_png_says_its_orientation_before_or_behind_its_pixels(
+    monkeypatch: pytest.MonkeyPatch, behind: bool, orientation: int | None
+) -> None:
+    file = io.BytesIO()
+    exif = Image.Exif()
+    if orientation:
+        exif[0x0112] = orientation
+    Image.new("L", (20, 10), 7).save(file, "PNG", **({"exif": exif} if orientation else {}))
+    data = file.getvalue()
+    if behind and orientation:
+        start = data.index(b"eXIf") - 4
+        end = start + 12 + int.from_bytes(data[start : start + 4], "big")
+        data = data[:start] + data[end:-12] + data[start:end] + data[-12:]
+    header = Picture(name="x", source=data).header()
+    assert (header.orientation, header.size) == (orientation or 1, (20, 10) if orientation == 6 else (10, 20))
+    if not (behind and orientation):  # nothing need be decoded for it
+        monkeypatch.setattr(Image.Image, "load", lambda self: pytest.fail("decoded"))
+        monkeypatch.setattr("PIL.ImageFile.ImageFile.load", lambda self: pytest.fail("decoded"))
+        assert Picture(name="x", source=data).header() == header

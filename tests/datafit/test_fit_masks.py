@@ -168,3 +168,16 @@ def test_an_edge_is_widened_as_scipy_widens_it(size: tuple[int, ...], by: int) -
     edge = np.random.default_rng(by).random(size) < 0.03
     theirs = ndimage.maximum_filter(edge, size=2 * by + 1, mode="constant")
     np.testing.assert_array_equal(_widened(edge, by), theirs)
+
+
+@pytest.mark.parametrize("index", [0, 2, IGNORE])
+@pytest.mark.parametrize("size", [(1, 1), (7, 12), (33, 20), (5, 6, 7)])
+def test_a_mask_of_one_class_counts_as_the_others_do(index: int, size: tuple[int, ...]) -> None:
+    steps = [(s,) * len(size) for s in (1, 2, 5, 8)]
+    quick, whole = (MaskTotals(steps, ("a", "b", "c")) for _ in range(2))
+    for value in (index, 1):
+        mask = np.full(size, value, np.uint8)
+        quick.add("x", mask)
+        whole._add_mixed("x", mask)
+    assert quick.rows() == whole.rows()
+    np.testing.assert_array_equal(quick.areas, whole.areas)

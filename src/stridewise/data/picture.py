@@ -270,7 +270,9 @@ def turned_corners(corners: npt.NDArray[np.float64], stored: Size, orientation: 
 
 def _orientation(image: Image.Image) -> int:
     try:
-        found = image.getexif().get(_ORIENTATION, 1)
+        # PNG's own decodes the picture first, for what may lie behind its pixels
+        plain = image.format == "PNG" and "exif" not in image.info and _ends_in_pixels(image)
+        found = (Image.Image.getexif(image) if plain else image.getexif()).get(_ORIENTATION, 1)
     except (SyntaxError, ValueError, TypeError, KeyError, IndexError, OSError, struct.error):
         return 1  # metadata that cannot be read say nothing; the picture may still be fine
     return found if found in _UPRIGHT else 1
@@ -283,6 +285,25 @@ def _deep_colours(image: Image.Image) -> str:
     raw = args if isinstance(args, str) else args[0] if args else ""
     kind, _, order = str(raw).partition(";")
     return str(raw) if kind in {"RGB", "RGBA", "RGBX", "LA"} and order in {"16B", "16L", "16N"} else ""
+
+
+def _ends_in_pixels(image: Image.Image) -> bool:
+    """Whether nothing lies behind the pixels of a PNG that is not decoded yet. Source: PNG 3rd edition, 5.3: chunks of
+    length, name, data and check sum."""
+    file: Any = getattr(image, "fp", None)
+    if file is None:
+        return False
+    place, last = file.tell(), b""
+    try:
+        file.seek(8)
+        while len(head := file.read(8)) == 8:
+            if head[4:] == b"IEND":
+                return last == b"IDAT"
+            last = head[4:]
+            file.seek(int.from_bytes(head[:4], "big") + 4, io.SEEK_CUR)
+        return False
+    finally:
+        file.seek(place)
 
 
 def _rgb(image: Image.Image, name: str, white: int) -> Bytes:
