@@ -60,8 +60,10 @@ class Places(Shown):
     def document(self) -> Document:
         """A line a point."""
         to_pixels, scale = self.to == "pixels", self.scale
-        head = ("cell", "centre", "reads pixels") if to_pixels else ("pixel", "middle", "cells that see it")
-        rows = [
+        head: tuple[str, ...] = ("pixel", "middle", "cells that see it")
+        if to_pixels:
+            head = ("cell", "centre", "reads pixels")
+        rows: list[tuple[str, ...]] = [
             (by(point), ", ".join("–" if c is None else f"{c:g}" for c in centre), ", ".join(map(_span, box)))
             for point, centre, box in zip(self.points, self.centres, self.boxes, strict=True)
         ]
