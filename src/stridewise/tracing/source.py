@@ -5,10 +5,10 @@ from __future__ import annotations
 import dis
 import sys
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from itertools import zip_longest
+from typing import Any, TypeAlias
 
 import torch
 from torch import nn
@@ -17,16 +17,18 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from stridewise.tracing.clone import Later
 from stridewise.tracing.constants import line_of
 from stridewise.tracing.inputs import Argument
+from stridewise.tracing.targets import target_of
 
 
 class Source:
     """The structure of the model that a graph was traced from, as it was then: its modules in eval, weights as shapes
     alone. A pickled or copied graph does without."""
 
-    __slots__ = ("_model", "input")
+    __slots__ = ("_model", "_said", "input")
 
     def __init__(self, model: nn.Module, input: Mapping[str, Argument]) -> None:
         self._model = model
+        self._said: dict[tuple[int, ...], str] = {}  # by the sizes asked
         self.input = input
 
     @property
@@ -51,31 +53,31 @@ class Source:
     def refusal(self, sizes: Sequence[int]) -> str | None:
         """What the forward says at an input of these sizes (the channels as traced), "" where it runs; None where that
         can't be asked, as of several inputs."""
-        return self._tried(sizes, None)
-
-    def steered_at(self, sizes: Sequence[int], others: Sequence[int]) -> str:
-        """file:line of the first pad, crop, expansion or split that is another at `sizes` than at `others`, "" where
-        all are the same ones."""
-        calls = [_Steering(), _Steering()]
-        for asked, kept in zip((sizes, others), calls, strict=True):
-            if self._tried(asked, kept) is None:
-                return ""
-        one, other = (kept.found for kept in calls)
-        differ = (a[1] for a, b in zip(one, [*other, *[((), "")] * len(one)], strict=False) if a[0] != b[0])
-        return next(differ, "")
-
-    def _tried(self, sizes: Sequence[int], calls: TorchDispatchMode | None) -> str | None:
-        """`refusal`, its calls told to `calls`."""
         if len(self.input) != 1:
             return None
         ((key, argument),) = self.input.items()
         if argument.is_plain or argument.layout or not argument.is_float or argument.text or len(argument.sizes) < 2:
             return None
+        found = self._said.get(tuple(sizes))
+        if found is None:
+            found = self._said[tuple(sizes)] = self._run(key, argument.sizes[0], sizes)
+        return found
+
+    def steered_at(self, sizes: Sequence[int], others: Sequence[int]) -> str:
+        """file:line of the first pad, crop, expansion or split that is another at `sizes` than at `others`, "" where
+        all are the same ones. Of a model that `refusal` can be asked about."""
+        ((key, argument),) = self.input.items()
+        told: list[list[_Told]] = [[], []]
+        for asked, kept in zip((sizes, others), told, strict=True):
+            self._run(key, argument.sizes[0], asked, kept)
+        return next((a[1] for a, b in zip_longest(*told) if a and (b is None or a[0] != b[0])), "")
+
+    def _run(self, key: str, channels: int, sizes: Sequence[int], told: list[_Told] | None = None) -> str:
         model = self.model
         weights = (p.dtype for p in model.parameters() if p.is_floating_point())
-        x = torch.empty(1, argument.sizes[0], *sizes, device="meta", dtype=next(weights, torch.float32))
+        x = torch.empty(1, channels, *sizes, device="meta", dtype=next(weights, torch.float32))
         try:
-            with torch.no_grad(), warnings.catch_warnings(), calls or nullcontext():
+            with torch.no_grad(), warnings.catch_warnings(), _Answers(told):
                 warnings.simplefilter("ignore")
                 model(**{key: x}) if key else model(x)
         except Exception as error:  # noqa: BLE001 -- whatever a forward raises is its answer
@@ -89,24 +91,43 @@ class Source:
         return None
 
 
-class _Steering(TorchDispatchMode):
-    """The calls whose numbers may come from sizes: each with those numbers, and the line that asks for it."""
+_STEERED = ("pad", "slice", "alias", "expand", "split", "unfold")
+# A call whose numbers may come from sizes: what it is with those numbers, and the line that asks for it.
+_Told: TypeAlias = tuple[tuple[str, ...], str]
 
-    _KINDS = ("pad", "slice", "alias", "expand", "split", "unfold")
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.found: list[tuple[tuple[object, ...], str]] = []
+class _Answers(TorchDispatchMode):
+    """Gives out what is known of an op's output on the meta device, where its kernel takes most of a forward's time.
 
-    def __torch_dispatch__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        """Keep it and go on."""
-        name = str(func)
-        if any(kind in name for kind in self._KINDS):
+    told: a list that takes the calls whose numbers may come from sizes.
+    """
+
+    def __init__(self, told: list[_Told] | None = None) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.told = told
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # as in the tracer
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if self.told is not None and any(kind in (name := str(func)) for kind in _STEERED):
             numbers = [str(a) for a in args if isinstance(a, int | list)]
-            self.found.append(((name, *numbers), line_of(sys._getframe(1))))
-        return func(*args, **kwargs or {})
+            self.told.append(((name, *numbers), line_of(sys._getframe(1))))
+        answer = target_of(func).answer
+        out = answer(args, args) if answer is not None and not kwargs and _on_meta(args) else None
+        return func(*args, **kwargs or {}) if out is None else out
+
+
+def _on_meta(args: Sequence[Any]) -> bool:
+    """Whether no operand has values, which only a kernel refuses beside one that has none."""
+    for arg in args:
+        if isinstance(arg, torch.Tensor):
+            if not arg.is_meta:
+                return False
+        elif type(arg) is list and not _on_meta(arg):
+            return False
+    return True
 
 
 @lru_cache(maxsize=4096)
