@@ -244,3 +244,36 @@ def test_a_hook_on_all_modules_runs(long_way):
     finally:
         handle.remove()
     assert seen == [nn.Conv2d, nn.ReLU, nn.Sequential]
+
+
+class Choosy(nn.Module):
+    """Refuses by itself, in a kernel, and, where told, beside numbers on the CPU."""
+
+    def __init__(self, beside: bool) -> None:
+        super().__init__()
+        self.conv, self.norm, self.pool = nn.Conv2d(3, 4, 3, 2), nn.BatchNorm2d(4), nn.AvgPool2d(5)
+        self.scales = torch.rand(1, 4, 1, 1)  # few numbers: the structure keeps them as they are
+        self.beside = beside
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if x.shape[-1] % 4:
+            raise ValueError(f"{x.shape[-1]} is no multiple of 4")
+        x = self.pool(torch.relu(self.norm(self.conv(x))))
+        return torch.cat([x, x + self.scales if self.beside else x], 1) * x.mean((2, 3), keepdim=True)[:, :1]
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_a_model_asked_about_a_size_says_what_its_forward_does(beside, monkeypatch):
+    source = sw.trace(Choosy(beside), (3, 32, 32)).source
+    runs = []
+    forward = Choosy.forward
+    monkeypatch.setattr(Choosy, "forward", lambda self, x: runs.append(x) or forward(self, x))
+    for size in (2, 4, 8, 12, 30, 32, 33, 64):
+        try:
+            with torch.no_grad():
+                forward(source.model, torch.empty(1, 3, 32, size, device="meta"))
+            real = ""
+        except (ValueError, RuntimeError) as error:
+            real = " ".join(str(error).split())
+        assert source.refusal((32, size)) == source.refusal((32, size)) == real
+    assert len(runs) == 8
