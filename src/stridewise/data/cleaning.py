@@ -10,8 +10,8 @@ import numpy as np
 
 from stridewise.data.grids import SOUNDS, VOLUMES, Grid, suffix_of
 from stridewise.data.mask import Mask, Shapes
-from stridewise.data.picture import SUFFIXES, Header, Picture, PictureError, Size
-from stridewise.data.records import Boxes, Dataset, Progress, Sample, Task
+from stridewise.data.picture import SUFFIXES, Header, Picture, PictureError, Size, white_of
+from stridewise.data.records import Boxes, Dataset, Progress, Sample, Task, with_white
 from stridewise.data.report import Tally
 from stridewise.errors import DataError
 
@@ -78,7 +78,8 @@ def readable_header(picture: Picture | Mask | Grid, tally: Tally) -> Header | No
     if header.orientation != 1:
         tally.change(what, "turned upright, as its EXIF orientation says", picture.name)
     if header.deep and what == "picture":
-        tally.change(what, "of 16 bits or floats: 65535, or 1.0, becomes 255", picture.name)
+        tally.change(what, "of more than 8 bits a channel, brought to 8", picture.name)
+        tally.deep.add(picture.name)
     if header.pages > 1:
         tally.change(what, "holds several: the first one is used", picture.name)
     return header
@@ -171,6 +172,8 @@ def finish(splits: dict[str, list[Sample]], root: Path, task: Task, tally: Tally
     if len(axes) > 1:
         raise DataError(f"{root}: pictures of {axes[0]} and of {axes[-1]} axes in one data set: keep one kind")
     note_shared(kept, tally)
+    if tally.deep:
+        kept = _under_one_white(kept, tally)
     masks = [s.mask.source for part in kept.values() for s in part if s.mask is not None]
     if masks and all(isinstance(mask, Shapes) and not mask.shapes for mask in masks):
         raise DataError(f"{root}: no object has an outline to draw a mask of: read it with --task detect")
@@ -179,6 +182,16 @@ def finish(splits: dict[str, list[Sample]], root: Path, task: Task, tally: Tally
         why = "; ".join(str(entry) for entry in tally.report().dropped) or "there are no picture files"
         raise DataError(f"{root}: no picture is left to {task}: {why}. Check the folder and --format")
     return kept
+
+
+def _under_one_white(splits: Mapping[str, Sequence[Sample]], tally: Tally) -> dict[str, tuple[Sample, ...]]:
+    """The splits with one rule for all pictures of 16-bit numbers: 12 bits stored in 16 would come almost black."""
+    samples = [sample for part in splits.values() for sample in part]
+    deep = [s.picture for s in samples if isinstance(s.picture, Picture) and s.name in tally.deep]
+    white, largest = white_of(deep)
+    if largest:
+        tally.note(f"numbers of 16 bits: the largest met is {largest:,}, so {white:,} becomes 255 in all pictures")
+    return {name: tuple(with_white(sample, white) for sample in part) for name, part in splits.items()}
 
 
 def dataset_of(

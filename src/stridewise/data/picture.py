@@ -2,8 +2,9 @@
 
 import io
 import struct
+import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -23,6 +24,12 @@ Bytes = npt.NDArray[np.uint8]
 
 PIXEL_LIMIT = 64_000_000
 """A picture with more pixels than this is refused before it is decoded."""
+
+WHITE = 65535
+"""The value of a picture of 16-bit numbers that becomes 255, where nothing else is known."""
+
+_WHITES = (255, 1023, 4095, 16383, WHITE)  # numbers of 8, 10, 12, 14 and 16 bits, all stored in 16
+_LOOKED_AT = 64
 
 _UNREAD = frozenset({".heic", ".heif", ".jxl", ".jp2", ".raw", ".dng", ".cr2", ".nef"})
 """Pictures that Pillow alone does not read: counted as such."""
@@ -80,10 +87,14 @@ class Header:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Picture:
-    """A picture by its path, its encoded bytes, or its pixels; `load` decodes it, upright as EXIF says."""
+    """A picture by its path, its encoded bytes, or its pixels; `load` decodes it, upright as EXIF says.
+
+    white: what becomes 255 where it holds numbers of more than 8 bits; `white_of` finds it for a data set.
+    """
 
     name: str
     source: Path | bytes | Bytes
+    white: int = WHITE
 
     def header(self) -> Header:
         """Size and orientation from the header alone.
@@ -103,22 +114,75 @@ class Picture:
         """The pixels, (height, width, 3) RGB or (height, width, 1) grey, uint8, brought to `size` when given
         (antialiased, aspect not kept).
 
-        Sixteen bits are divided by 257, so that 65535 becomes 255; floats run from 0 to 1, or from 0 to 255.
+        Of sixteen bits, `white` and what lies above become 255; floats run from 0 to 1, or from 0 to 255.
 
         Raises: PictureError when it cannot be decoded to the end.
         """
         if channels not in (1, 3):
             raise PictureError(self.name, f"a picture of 1 or 3 channels where {channels} are wanted")
-        if isinstance(self.source, np.ndarray):
-            pixels = _three_channels(self.source)
-        else:
-            with opened(self.name, self.source) as image:
-                pixels = _rgb(upright(image), self.name)
+        pixels = _three_channels(self.source) if isinstance(self.source, np.ndarray) else self._decoded()
         if channels == 1:
             pixels = np.asarray(Image.fromarray(pixels).convert("L"))
         if size is not None and tuple(size) != pixels.shape[:2]:
             pixels = np.asarray(Image.fromarray(pixels).resize((size[1], size[0]), Image.Resampling.BILINEAR))
         return pixels if pixels.ndim == 3 else pixels[:, :, None]
+
+    def _decoded(self) -> Bytes:
+        with opened(self.name, self.source) as image:  # type: ignore[arg-type]
+            if self.white == WHITE or not _deep_colours(image):
+                return _rgb(upright(image), self.name, self.white)
+        numbers = self.numbers()
+        assert numbers is not None
+        return _three_channels(_eight_bits(numbers, self.white))
+
+    def numbers(self) -> npt.NDArray[Any] | None:
+        """What a picture of whole numbers of more than 8 bits holds, (height, width[, 3]); None of any other picture.
+
+        Raises: PictureError.
+        """
+        if isinstance(self.source, np.ndarray):
+            return None
+        with opened(self.name, self.source) as image:
+            if image.mode[0] == "I":
+                return np.asarray(upright(image))
+            kind, _, order = _deep_colours(image).partition(";")
+        if not kind:
+            return None
+        if kind == "LA":  # read as four bytes: those of the grey value come first
+            pair = self._bytes_as("RGBA").astype(np.uint16)
+            return pair[..., 0] << 8 | pair[..., 1]
+        # Pillow keeps the upper byte of a colour: read in the other byte order, it keeps the lower one.
+        big = order == "16B" or (order == "16N" and sys.byteorder == "big")
+        orders = ("16B", "16L") if big else ("16L", "16B")
+        high, low = (self._bytes_as(f"{kind};{each}")[..., :3].astype(np.uint16) for each in orders)
+        return high << 8 | low
+
+    def _bytes_as(self, raw: str) -> Bytes:
+        """The decoded bytes taken as Pillow's raw mode `raw`."""
+        with opened(self.name, self.source) as image:  # type: ignore[arg-type]
+            tiles: Any = image.tile  # type: ignore[attr-defined]
+            image.tile = [  # type: ignore[attr-defined]
+                tile._replace(args=raw if isinstance(tile.args, str) else (raw, *tile.args[1:])) for tile in tiles
+            ]
+            return np.asarray(upright(image))
+
+
+def white_of(pictures: Sequence[Picture]) -> tuple[int, int]:
+    """The value that is to become 255 in all of these, and the largest one that was met.
+
+    The least of 255, 1023, 4095, 16383 and 65535 (8 to 16 bits) that no value is above, of up to 64 pictures spread
+    evenly over those that hold whole numbers of more than 8 bits: cameras and scanners store 10 to 14 bits in 16.
+    """
+    count = min(len(pictures), _LOOKED_AT)
+    largest = 0
+    for place in range(count):
+        try:
+            numbers = pictures[place * (len(pictures) - 1) // max(count - 1, 1)].numbers()
+        except PictureError:  # counted where it is used
+            continue
+        if numbers is not None and numbers.size:
+            largest = max(largest, int(numbers.max()))
+    return next((white for white in _WHITES if 0 < largest <= white), WHITE), largest
 
 
 @contextmanager
@@ -159,6 +223,7 @@ def _readable() -> tuple[str, ...]:
 def header_of(image: Image.Image) -> Header:
     """The header of an image that is not decoded yet."""
     size: Size = (image.height, image.width)
+    deep = image.mode[0] in "IF" or bool(_deep_colours(image))  # asking for EXIF may decode the image
     orientation = _orientation(image)
     if image.format == "TIFF":  # Pillow names the displayed size from version 12 on, before that the stored one
         tags: Any = image.tag_v2  # type: ignore[attr-defined]
@@ -168,7 +233,7 @@ def header_of(image: Image.Image) -> Header:
         size = size[::-1]
     pages = getattr(image, "n_frames", 1) if image.format == "TIFF" else 1
     channels = 1 if image.mode in {"1", "L", "F"} or image.mode[0] == "I" else 3
-    return Header(size=size, orientation=orientation, deep=image.mode[0] in "IF", pages=pages, channels=channels)
+    return Header(size=size, orientation=orientation, deep=deep, pages=pages, channels=channels)
 
 
 def upright(image: Image.Image) -> Image.Image:
@@ -211,24 +276,37 @@ def _orientation(image: Image.Image) -> int:
     return found if found in _UPRIGHT else 1
 
 
-def _rgb(image: Image.Image, name: str) -> Bytes:
+def _deep_colours(image: Image.Image) -> str:
+    """Pillow's raw mode of colours of 16 bits an image is stored in, before it is decoded; empty of any other image."""
+    tiles: Any = getattr(image, "tile", ())
+    args = tiles[0].args if tiles else ""
+    raw = args if isinstance(args, str) else args[0] if args else ""
+    kind, _, order = str(raw).partition(";")
+    return str(raw) if kind in {"RGB", "RGBA", "RGBX", "LA"} and order in {"16B", "16L", "16N"} else ""
+
+
+def _rgb(image: Image.Image, name: str, white: int) -> Bytes:
     if image.mode.startswith("I") or image.mode == "F":
-        return _three_channels(_to_bytes(np.asarray(image), name, deep=image.mode != "F"))
+        return _three_channels(_to_bytes(np.asarray(image), name, None if image.mode == "F" else white))
     if image.mode == "P" and "transparency" in image.info:
         image = image.convert("RGBA")
     return np.asarray(image.convert("RGB"))
 
 
-def _to_bytes(values: npt.NDArray[Any], name: str, *, deep: bool) -> Bytes:
-    """One rule for every picture, so that a dark one stays darker than a bright one."""
+def _to_bytes(values: npt.NDArray[Any], name: str, white: int | None) -> Bytes:
+    """One rule for every picture, so that a dark one stays darker than a bright one. white: None of floats."""
     low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 0.0)
-    if deep:  # Pillow itself would clip sixteen bits to white
+    if white is not None:  # Pillow itself would clip sixteen bits to white
         if low < 0 or high > 65535:
             raise PictureError(name, "whole numbers outside 0..65535")
-        return (values // 257).astype(np.uint8)
+        return _eight_bits(values, white)
     if not (low >= 0.0 and high <= 255.0):  # also where one is no number
         raise PictureError(name, "floats outside 0..255")
     return np.round(values * (255.0 if high <= 1.0 else 1.0)).astype(np.uint8)
+
+
+def _eight_bits(numbers: npt.NDArray[Any], white: int) -> Bytes:
+    return (numbers.clip(max=white).astype(np.uint32) * np.uint32(255) // np.uint32(white)).astype(np.uint8)
 
 
 def _three_channels(pixels: Bytes) -> Bytes:

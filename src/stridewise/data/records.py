@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from stridewise.data.grids import Grid
 from stridewise.data.mask import Mask
-from stridewise.data.picture import Bytes, Picture, PictureError, Size
+from stridewise.data.picture import WHITE, Bytes, Picture, PictureError, Size
 from stridewise.data.report import Report, Tally
 from stridewise.errors import DataError, UsageError
 
@@ -75,6 +75,16 @@ class Dataset:
     def axes(self) -> int:
         """Of a picture: 2; 1 of a signal, 3 of a volume."""
         return next((len(sample.size) for sample in self.samples), 2)
+
+    @property
+    def white(self) -> int:
+        """The 16-bit number that becomes 255 in its pictures."""
+        return next((s.picture.white for s in self.samples if isinstance(s.picture, Picture)), WHITE)
+
+    def under_white(self, white: int) -> "Dataset":
+        """The same data with another `white`: that of the data a network was trained on."""
+        splits = {name: tuple(with_white(sample, white) for sample in part) for name, part in self.splits.items()}
+        return replace(self, splits=splits)
 
     @property
     def samples(self) -> tuple[Sample, ...]:
@@ -174,6 +184,13 @@ def loaded(sample: Sample, size: Size | None, channels: int) -> Values:
     if values.shape[-1] == 1:
         return np.repeat(values, channels, axis=-1)
     raise PictureError(sample.name, f"{values.shape[-1]} channels where {channels} are wanted")
+
+
+def with_white(sample: Sample, white: int) -> Sample:
+    """The sample with `white` as the 16-bit number that becomes 255 in its picture."""
+    if not isinstance(sample.picture, Picture) or sample.picture.white == white:
+        return sample
+    return replace(sample, picture=replace(sample.picture, white=white))
 
 
 def decodes(sample: Sample, tally: Tally) -> bool:

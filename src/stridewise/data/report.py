@@ -44,6 +44,8 @@ class Tally:
     def __init__(self, earlier: Report | None = None) -> None:
         self.found = earlier.found if earlier else 0
         self.kept = earlier.kept if earlier else 0
+        self.deep: set[str] = set()
+        """Names of the pictures of more than 8 bits a channel."""
         self._notes = list(earlier.notes) if earlier else []
         self._dropped: dict[tuple[str, str], tuple[int, tuple[str, ...]]] = {}
         self._changed: dict[tuple[str, str], tuple[int, tuple[str, ...]]] = {}

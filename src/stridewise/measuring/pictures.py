@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from PIL import Image
 
 from stridewise.data import Dataset, Picture, PictureError, open_dataset
 from stridewise.data.builtin import digits
-from stridewise.data.picture import Bytes
+from stridewise.data.picture import Bytes, white_of
 from stridewise.data.records import Sample, Values, loaded
 from stridewise.data.report import Report, Tally
 from stridewise.data.scans import photographs
@@ -211,8 +211,12 @@ def standardised(x: torch.Tensor, standard: Standard) -> torch.Tensor:
 
 
 def photograph(path: str | Path) -> Any:
-    """One picture file as uint8 (height, width, 3). Raises: PictureError (a DataError) in one line."""
-    return Picture(name=str(path), source=Path(path)).load()
+    """One picture file as uint8 (height, width, 3); of 16 bits, as `white_of` takes it alone.
+
+    Raises: PictureError (a DataError) in one line.
+    """
+    picture = Picture(name=str(path), source=Path(path))
+    return replace(picture, white=white_of([picture])[0]).load()
 
 
 def as_image(pixels: Bytes) -> Image.Image:

@@ -14,7 +14,7 @@ from torch.nn import functional
 from stridewise.data import Dataset, hold_out
 from stridewise.data.grids import Grid
 from stridewise.data.mask import IGNORE
-from stridewise.data.picture import Size
+from stridewise.data.picture import WHITE, Size
 from stridewise.data.records import Values
 from stridewise.errors import DataError, by
 
@@ -76,7 +76,7 @@ class Pictures:
 class Splits:
     """What a training reads: the pictures to learn from, the held-out ones, and the names of the classes.
 
-    notes: what was left out of the data, for the user.
+    notes: what was left out of the data, for the user. white: the 16-bit number that became 255.
     """
 
     name: str
@@ -84,6 +84,7 @@ class Splits:
     train: Pictures
     held_out: Pictures
     notes: tuple[str, ...] = ()
+    white: int = WHITE
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -89,7 +89,7 @@ def read_splits(task: Task, dataset: Dataset, size: Size | None, source: Source 
     except PictureError:  # headers were fine: find all that are broken behind them
         dataset = dataset.verified()
         splits = task.read(dataset, size)
-    return replace(splits, notes=told(dataset.report))
+    return replace(splits, notes=told(dataset.report), white=dataset.white)
 
 
 def suited(dataset: Dataset, source: Source) -> Dataset:
@@ -227,12 +227,16 @@ def evaluated(path: str | Path, found: Trained, dataset: Dataset, device: str = 
     begun = clocks()
     if dataset.axes != len(found.data.shape) - 1:
         raise UsageError(f"{path}: reads data of {len(found.data.shape) - 1} axes, {dataset.name} has {dataset.axes}")
+    own, dataset = dataset.white, dataset.under_white(found.data.white)
     splits = read_splits(found.task, replace(dataset, channels=found.data.shape[0]), found.data.shape[1:])
     if splits.classes != found.data.classes:
         raise UsageError(
             f"{path}: knows the classes {_few(found.data.classes)}; {splits.name} has {_few(splits.classes)}"
         )
     splits = splits.under(found.standard)
+    if own != found.data.white:
+        other = f"numbers of 16 bits are taken as in the training, where {found.data.white:,} became 255, not {own:,}"
+        splits = replace(splits, notes=(*splits.notes, other))
     training = Training(
         task=found.task,
         source=found.source,

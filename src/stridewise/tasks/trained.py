@@ -17,8 +17,8 @@ from torch import nn
 from stridewise.data.cleaning import picture_files, source_of
 from stridewise.data.drawing import with_boxes, with_class, with_mask
 from stridewise.data.grids import Grid
-from stridewise.data.picture import Bytes, Picture, PictureError, Size
-from stridewise.data.records import Sample, loaded
+from stridewise.data.picture import WHITE, Bytes, Picture, PictureError, Size
+from stridewise.data.records import Sample, loaded, with_white
 from stridewise.errors import DataError, LoadError, MissingExtraError
 from stridewise.files import whole
 from stridewise.plans import Plan
@@ -35,11 +35,13 @@ _FORMAT = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Described:
-    """What a network is built for: the data's name, its classes, channels and sizes of a picture."""
+    """What a network is built for: the data's name, its classes, channels and sizes of a picture, and the 16-bit number
+    that became 255."""
 
     name: str
     classes: tuple[str, ...]
     shape: tuple[int, ...]
+    white: int = WHITE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -72,6 +74,7 @@ def save_trained(path: Path, model: nn.Module, task: Task, source: Source, plan:
         "data": splits.name,
         "classes": list(splits.classes),
         "shape": list(splits.shape),
+        "white_of_16_bits": splits.white,
         "mean": list(splits.train.standard.mean),
         "deviation": list(splits.train.standard.deviation),
         "white": splits.train.standard.white,
@@ -101,7 +104,12 @@ def load_trained(path: str | Path, source: Source | None = None) -> Trained:
     try:
         task = task_of(told["task"], **told["options"])
         plan, plans = Plan.from_toml(told["plan"]), plans_of(told.get("plans", {}))
-        data = Described(name=told["data"], classes=tuple(told["classes"]), shape=tuple(told["shape"]))
+        data = Described(
+            name=told["data"],
+            classes=tuple(told["classes"]),
+            shape=tuple(told["shape"]),
+            white=int(told.get("white_of_16_bits", WHITE)),
+        )
         standard = Standard(
             mean=tuple(told["mean"]), deviation=tuple(told["deviation"]), white=told.get("white", 255.0)
         )
@@ -191,13 +199,13 @@ def predict(
         header = picture.header()
         if len(header.size) != len(size):
             raise PictureError(picture.name, f"{len(header.size)} axes where the network reads {len(size)}")
-        sample = Sample(picture=picture, size=header.size)
+        sample = with_white(Sample(picture=picture, size=header.size), trained.data.white)
         seen = loaded(sample, tuple(size), channels)
         x = trained.standard(torch.from_numpy(np.array(seen)).movedim(-1, 0)[None])
         if isinstance(picture, Grid):
             yield _of_grid(trained, x, picture.name, header.size)
             continue
-        pixels = picture.load()
+        pixels = loaded(sample, None, 3)
         values, line, image = _SAYS[trained.task.name](trained, x, pixels, least_score)
         out = io.BytesIO()
         image.save(out, format="PNG")
