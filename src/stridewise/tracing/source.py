@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dis
+import re
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from itertools import zip_longest
 from typing import Any, TypeAlias
@@ -14,6 +15,7 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from stridewise.errors import StridewiseError, TraceError
 from stridewise.tracing.clone import Later
 from stridewise.tracing.constants import line_of
 from stridewise.tracing.inputs import Argument
@@ -81,7 +83,7 @@ class Source:
                 warnings.simplefilter("ignore")
                 model(**{key: x}) if key else model(x)
         except Exception as error:  # noqa: BLE001 -- whatever a forward raises is its answer
-            return " ".join(str(error).split()) or type(error).__name__
+            return _said(error)
         return ""
 
     def __reduce__(self) -> Any:
@@ -89,6 +91,35 @@ class Source:
 
     def __deepcopy__(self, memo: Any) -> None:
         return None
+
+
+def refused_again(again: Callable[..., Any], source: Source) -> Callable[..., Any]:
+    """`again`, a trace at given shapes, which first asks the structure where a forward has refused before any op ran:
+    the same words but for the sizes in them are its answer, without another copy. Raises: TraceError as `again`."""
+    words: set[str] = set()
+
+    def trace(shapes: Mapping[str, Argument], **more: Any) -> Any:
+        ((key, here),) = source.input.items()
+        sizes = shapes[key].sizes
+        if words and sizes[1:] != here.sizes[1:] and sizes[0] == here.sizes[0]:
+            said = source.refusal(sizes[1:])
+            if said and _NUMBER.sub("", said) in words:
+                raise TraceError(said)
+        try:
+            return again(shapes, **more)
+        except StridewiseError as error:
+            if error.__cause__ is not None and getattr(error.__cause__, "stridewise_at_door", False):
+                words.add(_NUMBER.sub("", _said(error.__cause__)))
+            raise
+
+    return trace if len(source.input) == 1 else again
+
+
+_NUMBER = re.compile(r"\d+")
+
+
+def _said(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 _STEERED = ("pad", "slice", "alias", "expand", "split", "unfold")
