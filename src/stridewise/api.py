@@ -46,9 +46,7 @@ def plan(
     check_graph(graph, "plan")
     if request is not None and not isinstance(request, Mapping):
         request = _requests([request] if isinstance(request, str) else request)
-    made = planned_or_instead(graph, request or {}, output_stride, keep_weights, means)[0]
-    rehearsed(graph, made)
-    return made
+    return planned_or_instead(graph, request or {}, output_stride, keep_weights, means, rehearsed)[0]
 
 
 def _requests(texts: Sequence[str]) -> dict[str, str]:

@@ -246,7 +246,7 @@ _TABLE: dict[str, tuple[Callable[..., Schema], Mapping[str, Schema], Mapping[str
             "boxes": _many(_many(_maybe(_SIZES))),
             "approximate": _YES,
         },
-        {},
+        {"scale": _SCALE, "scaled": _by_name(_many(_ANY))},
     ),
     "cells": (
         _whole,
@@ -260,7 +260,7 @@ _TABLE: dict[str, tuple[Callable[..., Schema], Mapping[str, Schema], Mapping[str
             "off_corner": _STEPS,
             "off_middle": _STEPS,
         },
-        {},
+        {"scale": _SCALE, "scaled": _by_name(_many(_ANY))},
     ),
     "plan": (
         _whole,

@@ -145,6 +145,13 @@ def test_the_first_map_of_ssd300():
         (["--cell", "1"], "a cell is 2 whole numbers"),
         (["--cell", "axb"], "as 3x4"),
         (["--cell", "1x2", "--formula"], "one question at a time"),
+        (["--cell", "1x2", "--pixel", "2um"], "4, 8\n"),
+        (["--pixel", "4x4", "--pixel", "2um"], "8, 8"),
+        (["--pixel", "4x4", "--gsd", "0.5m"], "2, 2"),
+        (["--gsd", "0.5m"], "field, m"),
+        (["--pixel", "2um", "--gsd", "0.5m"], "one of them"),
+        (["--pixel", "2furlong"], "no unit 'furlong'"),
+        (["--formula", "--spacing", "1mm"], "count positions"),
     ],
 )
 def test_the_command_answers_one_question(capsys, tmp_path, argv, words):

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from linecache import getline
 
 import pytest
 from analysis_nets import Fn
@@ -63,11 +64,15 @@ def test_sizes_are_right_or_not_known(name):
         assert (n in found.axes[0]) == really(net, (3, n, size)), n
 
 
-@pytest.mark.parametrize("name", ["a crop that cuts nothing", "a pad of odd sizes"])
+@pytest.mark.parametrize("name", ["a crop that cuts nothing", "a pad of odd sizes", "filled windows"])
 def test_what_a_try_shows_is_said_with_the_size(name):
     forward, size, parts = NETS[name]
     notes = sw.sizes(trace(Fn(forward, **parts).eval(), (3, size, size))).notes
     assert any(re.match(r"axis 0: at \d+ it (runs|fails)", note) for note in notes), notes
+    line = re.search(r"numbers first differ at \S*test_analyses_steered.py:(\d+)", notes[0])
+    assert line is not None
+    said = getline(__file__, int(line[1]))
+    assert ("pad(y" in said) if "pad" in name or "filled" in name else ("CROP" in said), said
 
 
 def test_a_network_without_such_numbers_is_not_tried():

@@ -156,3 +156,26 @@ def test_the_options_say_the_same(capsys):
 def test_options_that_make_no_sense_are_one_line(capsys, options, text):
     code, _, err = run(capsys, "show", "builtin:resnet20", *options)
     assert (code, text in err, err.count("\n")) == (2, True, 1), err
+
+
+def test_places_lie_at_the_positions_times_the_step(flat):
+    by_cell = sw.map_points(flat, "1", [(1, 2), (0, 0)], scale="0.5x2mm")
+    found = json.loads(json.dumps(by_cell.to_json()))
+    jsonschema.validate(found, schema_of("places"))
+    assert found["scaled"]["centres"] == [[r * 0.5, c * 2] for r, c in found["centres"]]
+    assert found["scaled"]["boxes"] == [[[n * 0.5 for n in r], [n * 2 for n in c]] for r, c in found["boxes"]]
+    by_pixel = sw.map_points(flat, "1", (4, 6), to="cells", scale="0.5x2mm")
+    assert by_pixel.to_json()["scaled"] == {"points": [[2, 12]]}
+    assert "2, 12" in str(by_pixel)
+    grid = sw.cells(flat, "1", scale="0.5x2mm")
+    found = json.loads(json.dumps(grid.to_json()))
+    jsonschema.validate(found, schema_of("cells"))
+    for name in ("stride", "first", "field"):
+        assert found["scaled"][name] == [n * step for n, step in zip(found[name], (0.5, 2), strict=True)], name
+    assert found["scaled"]["centres_by_axis"][1] == [n * 2 for n in grid.centres_by_axis[1]]
+    assert "field, mm" in str(grid)
+    for plain in (sw.cells(flat, "1"), sw.map_points(flat, "1", (1, 2))):
+        assert "scaled" not in plain.to_json(), "nothing without a scale"
+    for ask in (lambda: sw.cells(flat, "1", scale="1x1x3mm"), lambda: sw.map_points(flat, "1", (1, 2), scale="16kHz")):
+        with pytest.raises(sw.UsageError, match=r"this one has 2|for 2 axes"):
+            ask()

@@ -89,6 +89,34 @@ def test_a_refusal_that_blames_no_name_stays_as_it_is():
     assert stop.value.instead == ()
 
 
+class Numbered(nn.Module):
+    """Its own forward allows a coarser or finer map behind `b` only, and runs `c` twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.d = (nn.Conv2d(c, 8, 3, 2, 1) for c in (3, 8, 8))
+        self.c = nn.Conv2d(8, 8, 3, 1, 1)
+
+    def forward(self, x):
+        y = self.b(self.a(x))
+        y = y.view(y.shape[0], 8, x.shape[2] // 4, x.shape[3] // 4)
+        return self.d(self.c(self.c(y)))
+
+
+@pytest.mark.parametrize("asked", [{"request": {"b": 1}}, {"output_stride": 2}, {"request": {"a": 1}}])
+def test_what_only_the_model_refuses_is_answered_by_what_it_runs(asked):
+    graph = sw.trace(Numbered(), (3, 32, 32))
+    with pytest.raises(
+        sw.PlanError, match=r"own forward does not allow.*these work: (d=1|output stride 4) gives 4 at"
+    ) as stop:
+        sw.plan(graph, **asked)
+    assert stop.value.instead
+    for one in stop.value.instead:
+        model, most = Numbered(), one.output_stride and int(one.output_stride)
+        sw.apply(model, sw.plan(graph, one.request, output_stride=most))
+        assert sw.trace(model, (3, 32, 32)).grids[-1].sizes == (8, 8)
+
+
 def test_the_command_prints_them_as_json(capsys):
     with pytest.raises(SystemExit) as stop:
         main(["set", "builtin:resnet20-narrow", "--output-stride", "3", "--json"])

@@ -103,6 +103,19 @@ def test_what_is_not_settled_is_said():
     assert verdict(None, [contender("A", 90, BETTER)]).kind == "none"
 
 
+@pytest.mark.parametrize(
+    ("cheap", "kind"),
+    [((0.5, 0.51, 0.49), "the default, surely"), ((0.82, 0.83, 0.81), "not settled"), (WORSE, "cheapest")],
+)
+def test_the_cheapest_is_the_default_where_every_cheaper_plan_surely_loses_more(cheap, kind):
+    others = [contender("A", 50, cheap), contender("dear", 200, (0.846, 0.854, 0.85))]
+    found = verdict(contender("default", 100, WORSE), others, aim="cheapest", margin=0.02)
+    assert (found.kind, found.plan) == (kind, "A" if kind == "cheapest" else "default")
+    if kind == "the default, surely":
+        assert found.reasons[0].endswith("surely loses more than 2 points: the default is the cheapest.")
+        assert "not settled" in found.reasons[2]  # what is dearer is open still
+
+
 def test_a_cheaper_plan_that_may_be_as_good_is_compared_with_the_rivals_too():
     default, rival = contender("default", 100, (0.8, 0.9, 0.85)), contender("input 8x8", 50, (0.5, 0.51, 0.49))
     others = [

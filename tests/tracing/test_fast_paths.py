@@ -10,6 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import stridewise as sw
 from stridewise.tracing import targets
+from stridewise.tracing.trace import trace as trace_once
 
 LAYERS = [
     nn.Conv1d(4, 6, 3, 2, 1),
@@ -277,3 +278,33 @@ def test_a_model_asked_about_a_size_says_what_its_forward_does(beside, monkeypat
             real = " ".join(str(error).split())
         assert source.refusal((32, size)) == source.refusal((32, size)) == real
     assert len(runs) == 8
+
+
+class Fixed(nn.Module):
+    """Takes one size only and, after its check, one constant that asks for traces at others."""
+
+    def __init__(self, at_door: bool) -> None:
+        super().__init__()
+        self.conv, self.at_door = nn.Conv2d(3, 4, 3, 2, 1), at_door
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.at_door and x.shape[-1] != 32:
+            raise ValueError(f"got {x.shape[-1]}, wanted 32")
+        x = self.conv(x)
+        if x.shape[-1] != 16:
+            raise ValueError(f"got {x.shape[-1]}, wanted 16")
+        return nn.functional.interpolate(x, size=(16, 16))
+
+
+@pytest.mark.parametrize("at_door", [True, False])
+def test_a_model_that_refuses_at_the_door_is_asked_on_its_first_copy(at_door, monkeypatch):
+    inside = trace_once.__globals__
+    fresh = []
+    once = inside["_trace_once"]
+    monkeypatch.setitem(inside, "_trace_once", lambda *a, **k: fresh.append(a[1]) or once(*a, **k))
+    graph = sw.trace(Fixed(at_door), (3, 32, 32))
+    asked = len(fresh)
+    monkeypatch.setitem(inside, "refused_again", lambda again, source: again)
+    plain = sw.trace(Fixed(at_door), (3, 32, 32))
+    assert repr((graph.nodes, graph.grids, graph.pins)) == repr((plain.nodes, plain.grids, plain.pins))
+    assert (asked < len(fresh) - asked) is at_door

@@ -1,6 +1,7 @@
 """What the page says when a number, a picture or a name is not as usual: nothing silent, nothing coded."""
 
 import io
+import re
 from typing import Any
 
 import pytest
@@ -38,7 +39,7 @@ def test_a_plain_picture_moves_nothing_and_its_name_is_read_out(page: Any, addre
         page.locator("input[type=file][accept*=image]").set_input_files(file)
     until(page, lambda: page.locator("#stage img.photo").get_attribute("alt") == name)
     page.locator("#room-shift").click()
-    page.get_by_role("button", name="run the shift test").click()
+    page.get_by_role("button", name=re.compile("^run (the shift test|again) for")).click()  # a test before may have
     page.locator("#room .note", has_text="Moving this picture changes nothing").wait_for()
     assert page.locator("#room svg.chart").count() == 0
     file = {"name": "rings.png", "mimeType": "image/png", "buffer": textured.getvalue()}

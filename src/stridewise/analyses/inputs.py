@@ -170,7 +170,9 @@ def _disproved(graph: Graph, axes: Sequence[AxisInputs]) -> Iterator[str]:
             said = source.refusal(sizes)
             if said is not None and (said == "") != (size in axis):
                 why = f"it fails ({said[:120]})" if said else f"it runs, though {axis.why(size)}"
-                yield f"axis {axis.axis}: at {size} {why}: what decides is not followed, and other sizes are not known"
+                line = source.steered_at(sizes, graph.grids[0].sizes)
+                decides = f"what decides (numbers first differ at {line})" if line else "what decides"
+                yield f"axis {axis.axis}: at {size} {why}: {decides} is not followed, and other sizes are not known"
                 break
 
 

@@ -19,6 +19,7 @@ from stridewise.axis import Field
 from stridewise.errors import UsageError, by
 from stridewise.ir import Graph, Sizes, check_graph
 from stridewise.report.document import Document, Table
+from stridewise.report.scale import Scale, Value
 from stridewise.report.values import of_fields
 from stridewise.shown import Shown
 
@@ -40,26 +41,52 @@ class Places(Shown):
     centres: tuple[tuple[float | None, ...], ...]
     boxes: tuple[tuple[tuple[int, int] | None, ...], ...]
     approximate: bool
+    scale: Scale | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values, schema "stridewise.places/1"."""
-        return {"schema": "stridewise.places/1", **of_fields(self)}
+        """Plain values, schema "stridewise.places/1"; with a scale what lies in the picture also in its unit."""
+        plain = {"schema": "stridewise.places/1", **of_fields(self, "scale")}
+        return plain if self.scale is None else {**plain, "scale": self.scale.to_json(), "scaled": self._scaled()}
+
+    def _scaled(self) -> dict[str, Any]:
+        """Positions of the picture in the unit: indices times what a position measures."""
+        scale = self.scale
+        assert scale is not None
+        if self.to == "cells":
+            return {"points": [scale.plain(point) for point in self.points]}
+        boxes = [[b and scale.along(axis, b) for axis, b in enumerate(box)] for box in self.boxes]
+        return {"centres": [scale.plain(centre) for centre in self.centres], "boxes": boxes}
 
     def document(self) -> Document:
         """A line a point."""
-        rows = tuple(
+        to_pixels, scale = self.to == "pixels", self.scale
+        head: tuple[str, ...] = ("pixel", "middle", "cells that see it")
+        if to_pixels:
+            head = ("cell", "centre", "reads pixels")
+        rows: list[tuple[str, ...]] = [
             (by(point), ", ".join("–" if c is None else f"{c:g}" for c in centre), ", ".join(map(_span, box)))
             for point, centre, box in zip(self.points, self.centres, self.boxes, strict=True)
-        )
-        head = ("cell", "centre", "reads pixels") if self.to == "pixels" else ("pixel", "middle", "cells that see it")
+        ]
+        if scale is not None:
+            head += (f"{'centre' if to_pixels else 'pixel'}, {scale.unit}",)
+            measured = [_listed(scale, values) for values in (self.centres if to_pixels else self.points)]
+            rows = [(*row, said) for row, said in zip(rows, measured, strict=True)]
         notes = ("upper bounds: behind a resize that does not divide",) if self.approximate else ()
-        return Document(title=self.layer, parts=(Table(title="", head=head, rows=rows),), notes=notes, quiet=True)
+        return Document(
+            title=self.layer, parts=(Table(title="", head=head, rows=tuple(rows)),), notes=notes, quiet=True
+        )
 
     def _records(self) -> list[dict[str, Any]]:
         return [
             {"point": list(p), "centre": list(c), "box": list(b)}
             for p, c, b in zip(self.points, self.centres, self.boxes, strict=True)
         ]
+
+
+def _listed(scale: Scale, values: Sequence[Value]) -> str:
+    """Positions in the unit with commas between, as positions are."""
+    found = scale.of(values) or ()
+    return ", ".join("–" if v is None else f"{float(v):g}" for v in found)
 
 
 def _span(box: tuple[int, int] | None) -> str:
@@ -81,6 +108,7 @@ class Cells(Shown):
     first: tuple[Fraction, ...]
     field: tuple[int, ...]
     centres_by_axis: tuple[tuple[float, ...], ...]
+    scale: Scale | None = None
 
     @property
     def centres(self) -> list[tuple[float, ...]]:
@@ -103,17 +131,23 @@ class Cells(Shown):
     def to_json(self) -> dict[str, Any]:
         """Plain values, schema "stridewise.cells/1"."""
         more = {"off_corner": self.off_corner, "off_middle": self.off_middle}
-        return {"schema": "stridewise.cells/1", **of_fields(self, **more)}
+        plain = {"schema": "stridewise.cells/1", **of_fields(self, "scale", **more)}
+        scale = self.scale
+        if scale is None:
+            return plain
+        scaled = scale.json(stride=self.stride, first=self.first, field=self.field)
+        along = [scale.along(axis, centres) for axis, centres in enumerate(self.centres_by_axis)]
+        return {**plain, "scale": scale.to_json(), "scaled": {**scaled, "centres_by_axis": along}}
 
     def document(self) -> Document:
         """The grid, and how published conventions lie beside it."""
-        rows = tuple(
+        rows: tuple[tuple[str, ...], ...] = tuple(
             (str(axis), *(_number(n) for n in row))
             for axis, row in enumerate(
                 zip(self.size, self.stride, self.first, self.field, self.off_corner, self.off_middle, strict=True)
             )
         )
-        head = (
+        head: tuple[str, ...] = (
             "axis",
             "cells",
             "stride",
@@ -122,6 +156,14 @@ class Cells(Shown):
             "i*stride is before",
             "i*stride+stride/2 is before",
         )
+        scale = self.scale
+        if scale is not None:
+            head += tuple(f"{name}, {scale.unit}" for name in ("stride", "centre of cell 0", "field"))
+            ours = zip(self.stride, self.first, self.field, strict=True)
+            rows = tuple(
+                (*row, *(scale.said(axis, value) for value in values))
+                for axis, (row, values) in enumerate(zip(rows, ours, strict=True))
+            )
         notes = (
             "Centres are pixel indices. The last two columns: by how many pixels the points of RetinaNet (i*stride) "
             "and FCOS (i*stride + stride/2) lie before the real centres; negative: behind.",
@@ -133,11 +175,13 @@ def _number(value: Fraction | int) -> str:
     return f"{float(value):g}"
 
 
-def cells(graph: Graph, layer: str = "", size: Sequence[int] | None = None) -> Cells:
+def cells(
+    graph: Graph, layer: str = "", size: Sequence[int] | None = None, *, scale: str | Scale | None = None
+) -> Cells:
     """The cells of a layer's map: strides, centres and fields, beside what detectors publish.
 
-    layer: "" is the last map. size: the input's sizes, as traced where none are given.
-    Raises: UsageError, GeometryError.
+    layer: "" is the last map. size: the input's sizes, as traced where none are given. scale: what a position
+    measures, "0.3m" or "1x1x3mm": lengths in that unit too. Raises: UsageError, GeometryError.
 
     >>> graph = sw.trace(sw.load("builtin:resnet20-narrow"), (3, 32, 32))
     >>> grid = sw.cells(graph, "layers.9")
@@ -145,6 +189,7 @@ def cells(graph: Graph, layer: str = "", size: Sequence[int] | None = None) -> C
     ([4.0, 4.0], (8, 8), (1.5, 1.5))
     """
     fields, sizes = _fields(graph, layer, size)
+    measured = None if scale is None else Scale.read(scale).over(graph.axes)
     return Cells(
         layer=layer or graph.model,
         size=sizes,
@@ -154,17 +199,25 @@ def cells(graph: Graph, layer: str = "", size: Sequence[int] | None = None) -> C
         centres_by_axis=tuple(
             tuple(float(_centre(f, i)) for i in range(n)) for f, n in zip(fields, sizes, strict=True)
         ),
+        scale=measured,
     )
 
 
 def map_points(
-    graph: Graph, layer: str, points: Any, *, to: str = "pixels", size: Sequence[int] | None = None
+    graph: Graph,
+    layer: str,
+    points: Any,
+    *,
+    to: str = "pixels",
+    size: Sequence[int] | None = None,
+    scale: str | Scale | None = None,
 ) -> Places:
     """Cells of a layer's map as pixels (their field's centre and box), or pixels as the cells that see them.
 
     points: whole numbers, an entry an axis, one point or many. to: "pixels" (points are cells) or "cells" (points are
     pixels). size: the input's sizes, as traced where none are given. Each position's own field is meant, whatever its
-    phase. Raises: UsageError where a point lies outside or has other axes, GeometryError for sizes that don't run.
+    phase. scale: what a position measures, "0.3m": pixels in that unit too. Raises: UsageError where a point lies
+    outside or has other axes, GeometryError for sizes that don't run.
 
     >>> graph = sw.trace(sw.load("builtin:resnet20-narrow"), (3, 32, 32))
     >>> place = sw.map_points(graph, "layers.9", (2, 3))
@@ -174,6 +227,7 @@ def map_points(
     check_graph(graph, "map_points")
     if to not in ("pixels", "cells"):
         raise UsageError(f"map_points: to='pixels' or to='cells', not {to!r}")
+    measured = None if scale is None else Scale.read(scale).over(graph.axes)
     fields, sizes = _fields(graph, layer, size)
     bounds = sizes if to == "pixels" else tuple(size) if size else graph.grids[0].sizes
     many = _points(points, bounds, "cell" if to == "pixels" else "pixel")
@@ -190,6 +244,7 @@ def map_points(
         centres=tuple(tuple(None if b is None else (b[0] + b[1]) / 2 for b in box) for box in boxes),
         boxes=boxes,
         approximate=any(f.approximate for f in fields),
+        scale=measured,
     )
 
 

@@ -129,12 +129,13 @@ class _ScaleType(click.ParamType):  # type: ignore[type-arg]  # generic from cli
         return Scale.read(value, "scale" if param is None else param.opts[0], self.bare)
 
 
-def scale_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """--rate, --spacing, --gsd and --pixel: what a position of the input measures, handed on as `scale`."""
+def scale_options(command: Callable[..., Any], pixel: bool = True) -> Callable[..., Any]:
+    """--rate, --spacing, --gsd and --pixel: what a position of the input measures, handed on as `scale`; pixel=False
+    where --pixel is the command's own, which then reads both kinds."""
 
     @functools.wraps(command)
     def run(*args: Any, **given: Any) -> Any:
-        said = {name: found for name in names if (found := given.pop(name)) is not None}
+        said = {name: found for name in names if (found := given.pop(name, None)) is not None}
         if len(said) > 1:
             raise UsageError(f"{' and '.join(f'--{name}' for name in said)}: say one of them")
         return command(*args, scale=next(iter(said.values()), None), **given)
@@ -146,7 +147,8 @@ def scale_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ("--spacing", "", "1x1x3mm", "Of the voxels, an entry an axis or one for all: lengths in this unit too."),
         ("--rate", "Hz", "HZ", "Samples a second, 16000 or 16kHz: lengths in ms too."),
     ):
-        run = click.option(option, type=_ScaleType(bare), metavar=metavar, help=about)(run)
+        if pixel or option != "--pixel":
+            run = click.option(option, type=_ScaleType(bare), metavar=metavar, help=about)(run)
     return run
 
 

@@ -107,7 +107,7 @@ def tell_pictures(
         write_bytes(path, said.image)
         rows.append({"picture": said.name, "image": str(path), **said.values})
         if not as_json:
-            say(said.line)
+            click.echo(said.line)  # a line a picture, also where it is long: scripts read it
     if as_json:
         click.echo(json.dumps({"schema": "stridewise.predict/1", "pictures": rows}, allow_nan=False))
     click.echo(f"wrote {len(rows)} images to {out}", err=True)

@@ -72,13 +72,12 @@ def command(
     cap = None if output_stride is None else parse_sizes("--output-stride", output_stride, "8 or 8x16")
     graph = open_model(model, inputs, trust, opaque)
     try:
-        made = planned_or_instead(graph, request, cap, keep_weights, means)[0]
+        made, certificate = planned_or_instead(graph, request, cap, keep_weights, means, rehearsed)
     except PlanError as error:
         if as_json and error.instead:
             near = [one.to_json() for one in error.instead]
             click.echo(json.dumps({"schema": "stridewise.set/1", "error": str(error), "instead": near}))
         raise
-    certificate = rehearsed(graph, made)
     seen = preview(graph, made)
     lines = _lines(spec, made, trust) if code else None
     told = _verify(spec, made, trust) if verify else None

@@ -85,7 +85,7 @@ class Scale:
         said = self.number(values)
         return f" = {said} {self.unit}" if said else ""
 
-    def said(self, axis: int, value: int) -> str:
+    def said(self, axis: int, value: Fraction | int) -> str:
         """One number of positions along an axis, in the unit."""
         return _short(value * self.step[axis])
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from itertools import islice
 from math import log2
@@ -16,10 +16,10 @@ from stridewise.errors import GeometryError, Instead, PlanError, once
 from stridewise.ir import Graph, Slot
 from stridewise.plans import Plan
 from stridewise.report.units import count
+from stridewise.rewrites.certify import Certificate
 from stridewise.rewrites.completion import planned
 from stridewise.rewrites.kinds import steps_now
 from stridewise.rewrites.request import Wish, parse_wish, per_axis, resolved
-from stridewise.rewrites.restride import Restrided
 
 Stride: TypeAlias = int | Sequence[int] | None
 
@@ -28,23 +28,37 @@ _STEPS = (1, 2, 3, 4, 8)
 
 
 def planned_or_instead(
-    graph: Graph, request: Mapping[str, Any], stride: Stride = None, keep_weights: bool = False, means: str = "dense"
-) -> tuple[Plan, Restrided]:
-    """`planned`. Raises: PlanError, with the nearest requests that do work in its text and as its `instead`."""
+    graph: Graph,
+    request: Mapping[str, Any],
+    stride: Stride,
+    keep_weights: bool,
+    means: str,
+    rehearsed: Callable[[Graph, Plan], Certificate | None],
+) -> tuple[Plan, Certificate | None]:
+    """The plan and what a rehearsal of it says. Raises: PlanError, of planning or of the rehearsal, with the nearest
+    requests that do work in both in its text and as its `instead`."""
     try:
-        return planned(graph, request, output_stride=stride, keep_weights=keep_weights, means=means)
+        made = planned(graph, request, output_stride=stride, keep_weights=keep_weights, means=means)[0]
+        return made, rehearsed(graph, made)
     except PlanError as error:
-        error.instead = instead(graph, request, str(error), stride, keep_weights, means)
+        error.instead = instead(graph, request, str(error), stride, keep_weights, means, rehearsed)
         if error.instead:
             error.args = (f"{error}; these work: {', '.join(map(_in_words, error.instead))} multiply-adds",)
         raise
 
 
 def instead(
-    graph: Graph, request: Mapping[str, Any], why: str, stride: Stride, keep_weights: bool, means: str
+    graph: Graph,
+    request: Mapping[str, Any],
+    why: str,
+    stride: Stride,
+    keep_weights: bool,
+    means: str,
+    rehearsed: Callable[[Graph, Plan], object] | None = None,
 ) -> tuple[Instead, ...]:
     """At most five requests near a refused one that do work, the nearest first; none where a name or setting of it
-    means nothing here. why: the refusal, which says what is to blame."""
+    means nothing here. why: the refusal, which says what is to blame. rehearsed: tries each on
+    the model, and raises PlanError where it cannot be carried out."""
     try:
         resolved(graph, request)
         tries = _near(graph, request, why, stride)
@@ -56,12 +70,15 @@ def instead(
                 continue
             try:
                 plan, changed = planned(graph, changes, output_stride=most, keep_weights=keep_weights, means=means)
+                one = _told(changed.graph, changes, most)
+                if not plan or (one.strides, one.macs) in found:  # another way to the same is no other choice
+                    continue
+                if rehearsed is not None:
+                    rehearsed(graph, plan)
             except (PlanError, GeometryError):
                 continue
-            one = _told(changed.graph, changes, most)
-            if plan and (one.strides, one.macs) not in found:  # another way to the same is no other choice
-                found[one.strides, one.macs] = one
-                same += is_same
+            found[one.strides, one.macs] = one
+            same += is_same
     except (PlanError, GeometryError):
         return ()
     return tuple(found.values())
@@ -99,6 +116,7 @@ def _near(
                 yield {**changes, name: once([1] * len(now))}, None, False
         return
     blamed = [name for name in changes if why.startswith(name)] + [name for name in changes if name in why]
+    blamed += changes if len(changes) == 1 else []
     if not blamed:
         return
     name = blamed[0]

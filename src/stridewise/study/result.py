@@ -202,11 +202,17 @@ def method(result: SearchResult) -> list[str]:
     limits = ", ".join(
         f"{name.replace('_', ' ')} {value}" for name, value in result.limits.items() if value is not None
     )
+    if result.front:
+        chosen = [
+            f"{len(result.front)} plans lie on the {'exact ' if result.known == 'exact' else ''}front of "
+            f"multiply-adds, activations and peak memory{f' within {limits}' if limits else ''}."
+            + ("" if result.known == "exact" else f" {_thinned(result)}."),
+            f"{plans} plans, far from each other, make the shortlist, the default always among them.",
+        ]
+    else:
+        chosen = [f"{plans} plans to choose from: the default and those that were given."]
     return [
-        f"{len(result.front)} plans lie on the {'exact ' if result.known == 'exact' else ''}front of multiply-adds, "
-        f"activations and peak memory{f' within {limits}' if limits else ''}."
-        + ("" if result.known == "exact" else f" {_thinned(result)}."),
-        f"{plans} plans, far from each other, make the shortlist, the default always among them.",
+        *chosen,
         *([f"{len(result.refused)} others would not serve, the first: {result.refused[0]}."] if result.refused else []),
         *(f"Rung {n}: {text}." for n, text in enumerate(rungs, 1)),
         f"The finalists: {schedule.budget} epochs with two fresh seeds each, the default and the rivals always among "

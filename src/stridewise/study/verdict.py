@@ -119,6 +119,10 @@ def _among(default: Contender | None, others: Sequence[Contender], ask: Question
     if worse and ask.aim != "cheapest":
         said = "Every plan that was compared is surely less accurate than the default, which stays."
         return Verdict(kind="the default, surely", plan="default", reasons=(said, *_rest(None, compared, default, ask)))
+    saving = [d for c, d in within if c.cost < default.cost]
+    if ask.aim == "cheapest" and saving and all(above(d, -ask.margin) is False for d in saving):
+        said = f"Every cheaper plan that was compared surely loses more than {loses}: the default is the cheapest."
+        return Verdict(kind="the default, surely", plan="default", reasons=(said, *_rest(None, compared, default, ask)))
     reason = (
         f"No cheaper plan surely loses less than {loses}, so the default stays."
         if ask.aim == "cheapest"

@@ -37,10 +37,10 @@ class Ended(Exception):  # noqa: N818  no error: what was seen until then is kep
         super().__init__(why)
         self.why = why
         self.stored = stored
-        self.where = where or _asking(sys._getframe(1))
+        self.where = where or line_of(sys._getframe(1))
 
 
-def _asking(frame: FrameType | None) -> str:
+def line_of(frame: FrameType | None) -> str:
     """The place in the network's own code that called, as file:line; in torch's where there is none."""
     while frame is not None and frame.f_back is not None and frame.f_code.co_filename.startswith(_OURS):
         frame = frame.f_back
@@ -77,7 +77,7 @@ def ended_at(error: Exception) -> Ended | None:
     found = _READS.search(_source(last.tb_frame.f_code, last.tb_lasti))
     if found is None:
         return None
-    return Ended(f"{found[2] or found[3]} asks for values that depend on the input", _asking(last.tb_frame))
+    return Ended(f"{found[2] or found[3]} asks for values that depend on the input", line_of(last.tb_frame))
 
 
 def _source(code: CodeType, at: int) -> str:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import dis
+import re
+import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from itertools import zip_longest
+from typing import Any, TypeAlias
 
 import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from stridewise.errors import StridewiseError, TraceError
 from stridewise.tracing.clone import Later
+from stridewise.tracing.constants import line_of
 from stridewise.tracing.inputs import Argument
 from stridewise.tracing.targets import target_of
 
@@ -60,16 +65,25 @@ class Source:
             found = self._said[tuple(sizes)] = self._run(key, argument.sizes[0], sizes)
         return found
 
-    def _run(self, key: str, channels: int, sizes: Sequence[int]) -> str:
+    def steered_at(self, sizes: Sequence[int], others: Sequence[int]) -> str:
+        """file:line of the first pad, crop, expansion or split that is another at `sizes` than at `others`, "" where
+        all are the same ones. Of a model that `refusal` can be asked about."""
+        ((key, argument),) = self.input.items()
+        told: list[list[_Told]] = [[], []]
+        for asked, kept in zip((sizes, others), told, strict=True):
+            self._run(key, argument.sizes[0], asked, kept)
+        return next((a[1] for a, b in zip_longest(*told) if a and (b is None or a[0] != b[0])), "")
+
+    def _run(self, key: str, channels: int, sizes: Sequence[int], told: list[_Told] | None = None) -> str:
         model = self.model
         weights = (p.dtype for p in model.parameters() if p.is_floating_point())
         x = torch.empty(1, channels, *sizes, device="meta", dtype=next(weights, torch.float32))
         try:
-            with torch.no_grad(), warnings.catch_warnings(), _Answers():
+            with torch.no_grad(), warnings.catch_warnings(), _Answers(told):
                 warnings.simplefilter("ignore")
                 model(**{key: x}) if key else model(x)
         except Exception as error:  # noqa: BLE001 -- whatever a forward raises is its answer
-            return " ".join(str(error).split()) or type(error).__name__
+            return _said(error)
         return ""
 
     def __reduce__(self) -> Any:
@@ -79,17 +93,58 @@ class Source:
         return None
 
 
-class _Answers(TorchDispatchMode):
-    """Gives out what is known of an op's output on the meta device, where its kernel takes most of a forward's time."""
+def refused_again(again: Callable[..., Any], source: Source) -> Callable[..., Any]:
+    """`again`, a trace at given shapes, which first asks the structure where a forward has refused before any op ran:
+    the same words but for the sizes in them are its answer, without another copy. Raises: TraceError as `again`."""
+    words: set[str] = set()
 
-    def __init__(self) -> None:
+    def trace(shapes: Mapping[str, Argument], **more: Any) -> Any:
+        ((key, here),) = source.input.items()
+        sizes = shapes[key].sizes
+        if words and sizes[1:] != here.sizes[1:] and sizes[0] == here.sizes[0]:
+            said = source.refusal(sizes[1:])
+            if said and _NUMBER.sub("", said) in words:
+                raise TraceError(said)
+        try:
+            return again(shapes, **more)
+        except StridewiseError as error:
+            if error.__cause__ is not None and getattr(error.__cause__, "stridewise_at_door", False):
+                words.add(_NUMBER.sub("", _said(error.__cause__)))
+            raise
+
+    return trace if len(source.input) == 1 else again
+
+
+_NUMBER = re.compile(r"\d+")
+
+
+def _said(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+_STEERED = ("pad", "slice", "alias", "expand", "split", "unfold")
+# A call whose numbers may come from sizes: what it is with those numbers, and the line that asks for it.
+_Told: TypeAlias = tuple[tuple[str, ...], str]
+
+
+class _Answers(TorchDispatchMode):
+    """Gives out what is known of an op's output on the meta device, where its kernel takes most of a forward's time.
+
+    told: a list that takes the calls whose numbers may come from sizes.
+    """
+
+    def __init__(self, told: list[_Told] | None = None) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        self.told = told
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
         return False  # as in the tracer
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if self.told is not None and any(kind in (name := str(func)) for kind in _STEERED):
+            numbers = [str(a) for a in args if isinstance(a, int | list)]
+            self.told.append(((name, *numbers), line_of(sys._getframe(1))))
         answer = target_of(func).answer
         out = answer(args, args) if answer is not None and not kwargs and _on_meta(args) else None
         return func(*args, **kwargs or {}) if out is None else out

@@ -25,7 +25,7 @@ from stridewise.tracing.inputs import Argument, arguments_of, called, with_layou
 from stridewise.tracing.inputs import InputSpec as InputSpec
 from stridewise.tracing.layouts import Looking, Misread
 from stridewise.tracing.settled import settled
-from stridewise.tracing.source import Source
+from stridewise.tracing.source import Source, refused_again
 from stridewise.tracing.steps import FOLLOWING
 from stridewise.tracing.targets import forget_targets
 from stridewise.tracing.tracer import Tracer
@@ -73,7 +73,7 @@ def trace(
             found = hint(model, shapes, lambda other: _read(model, other, name, opaque)[1])
             found = found or part_hint(model, lambda part: _read(part, shapes, name, opaque)[1])
             raise TraceError(f"{error}; {found}" if found else str(error)) from error
-        graph = settled(model, graph, once, shapes)
+        graph = settled(model, graph, once if graph.source is None else refused_again(once, graph.source), shapes)
     if not any(op.site for op in graph.nodes):
         where = name or type(model).__name__
         if graph.end is not None:
@@ -206,6 +206,7 @@ def _run(
         raise
     except Exception as error:
         where = getattr(error, "stridewise_where", "")
+        error.stridewise_at_door = not tracer.builder.nodes  # type: ignore[attr-defined]
         ended = ended_at(error)
         if ended is not None:
             raise _Left(End(why=ended.why, where=ended.where, path=where, stored=ended.stored)) from error
