@@ -75,6 +75,21 @@ def test_what_a_try_shows_is_said_with_the_size(name):
     assert ("pad(y" in said) if "pad" in name or "filled" in name else ("CROP" in said), said
 
 
+@pytest.mark.parametrize("name", ["a crop that cuts nothing", "a pad of odd sizes", "filled windows"])
+def test_near_a_picture_the_model_itself_answers_where_the_sets_are_disproved(name):
+    forward, size, parts = NETS[name]
+    net = Fn(forward, **parts).eval()
+    graph = trace(net, (3, size, size))
+    answers = []
+    for n in range(2, 40):
+        near = sw.sizes(graph, near=(n, n)).near
+        answers.append(near.works)
+        assert near.works == (near.above == near.below == (n, n)) == really(net, (3, n, n)), n
+        assert near.works or (near.why and n not in near.below + near.above)
+    assert True in answers
+    assert str(sw.sizes(graph)).splitlines()[1].startswith("not known: axis 0: at ")
+
+
 def test_a_network_without_such_numbers_is_not_tried():
     graph = trace(nn.Sequential(A, nn.MaxPool2d(2)), (3, 16, 16))
     asked = []

@@ -87,13 +87,18 @@ class Near:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inputs(Shown):
-    """The input sizes that a network takes. ties: what makes axes depend on each other; notes: what isn't known."""
+    """The input sizes that a network takes. ties: what makes axes depend on each other; notes: what isn't known.
+
+    disproved: those notes on sizes at which the model itself, tried on shapes, does otherwise than the sets say. Then
+    the sets are not known beside the traced sizes, and `near` says what the model does at that size.
+    """
 
     model: str
     input: object
     axes: tuple[AxisInputs, ...]
     ties: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    disproved: tuple[str, ...] = ()
     near: Near | None = None
     scale: Scale | None = None
 
@@ -156,8 +161,9 @@ class Inputs(Shown):
                 parts.append(Table(title="", head=head, rows=rows, left=frozenset({0, 1, 2})))
         if self.near is not None:
             parts.append(_near_facts(self.near, scale))
-        lead = (f"{self.model}: the input sizes on which it runs",)
-        return Document(title="Input sizes", lead=lead, parts=tuple(parts), notes=(*self.ties, *self.notes), quiet=True)
+        lead = (f"{self.model}: the input sizes on which it runs", *(f"not known: {why}" for why in self.disproved))
+        notes = (*self.ties, *(note for note in self.notes if note not in self.disproved))
+        return Document(title="Input sizes", lead=lead, parts=tuple(parts), notes=notes, quiet=True)
 
 
 def _same(axis: AxisInputs, other: AxisInputs) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
-from stridewise.analyses.input_sets import AxisInputs, Inputs, Refusal
+from stridewise.analyses.input_sets import AxisInputs, Inputs, Near, Refusal
 from stridewise.analyses.limits import AxisSizes, Step, axes_as_traced
 from stridewise.analyses.pace import Outlook, columns, outlook
 from stridewise.analyses.progressions import divisor, progressions
@@ -57,15 +57,34 @@ def sizes(graph: Graph, near: Sequence[int] | None = None, scale: str | Scale | 
         if key not in done:
             done[key] = _along(graph, along, alone)
         axes.append(replace(done[key], axis=axis))
+    disproved = tuple(_disproved(graph, axes))
     found = Inputs(
         model=graph.model,
         input=plain(graph.input),
         axes=tuple(axes),
         ties=_ties(graph, several),
-        notes=(*_notes(graph), *_disproved(graph, axes)),
+        notes=(*_notes(graph), *disproved),
+        disproved=disproved,
         scale=measured,
     )
-    return found if near is None else replace(found, near=found.around(near))
+    if near is None:
+        return found
+    around = found.around(near)
+    if not disproved or graph.source is None or (said := graph.source.refusal([*near])) is None:
+        return replace(found, near=around)
+    return replace(found, near=_tried(around, said))
+
+
+def _tried(near: Near, said: str) -> Near:
+    """The sizes around a picture's where the sets are not all there is and the model itself said, on shapes, what it
+    does at that size: "" or its refusal."""
+    if not said:
+        return replace(near, works=True, why=(), below=near.size, above=near.size)
+    below, above, even = (
+        tuple(None if m == n else m for m, n in zip(each, near.size, strict=True))
+        for each in (near.below, near.above, near.even)
+    )
+    return replace(near, works=False, why=(said,), below=below, above=above, even=even)
 
 
 def _several(graph: Graph) -> tuple[int, ...]:
