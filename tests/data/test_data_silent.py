@@ -73,6 +73,17 @@ def test_a_link_that_leads_back_is_not_followed(build: Build, target: str) -> No
     assert len(dataset.samples) == 8
 
 
+def test_a_linked_folder_that_is_not_followed_is_counted(build: Build, tmp_path: Path) -> None:
+    root = build("folders")
+    (tmp_path / "elsewhere").mkdir()
+    (root / "train" / "cat" / "more").symlink_to(tmp_path / "elsewhere")
+    dataset = open_dataset(root)
+    assert [str(d) for d in dataset.report.dropped] == [
+        "1 folder: a link to a folder, which is not followed (cat/more)"
+    ]
+    assert len(dataset.samples) == 8
+
+
 def test_a_yaml_that_would_grow_is_not_expanded(tmp_path: Path) -> None:
     lines = ["a: &a [x, x, x, x, x, x, x, x, x]"]
     lines += [f"{c}: &{c} [{', '.join([f'*{b}'] * 9)}]" for b, c in zip("abcdefgh", "bcdefghi", strict=True)]

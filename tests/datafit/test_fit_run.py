@@ -1,6 +1,7 @@
 """From a data set to a result, its text, JSON, page and findings, and the command that prints them."""
 
 import doctest
+import errno
 import importlib
 import json
 import subprocess
@@ -251,3 +252,28 @@ def test_stride_sets_read_as_they_are_written() -> None:
     assert stride_set("16, 8x4,16") == ((8, 4), (16, 16))
     assert stride_set([(8, 16), 4]) == ((4, 4), (8, 16))
     assert fit(dataset_of(boxed([[0, 0, 30, 30]])), strides=[[(8, 16)]]).rows[0].strides == ((8, 16),)
+
+
+@pytest.mark.parametrize(
+    ("problem", "code"), [(OSError(errno.ENOSPC, "No space left on device"), 1), (KeyboardInterrupt(), 130)]
+)
+@pytest.mark.parametrize("step", ["write_bytes", "replace"])
+@pytest.mark.parametrize("before", [None, "an earlier page"])
+def test_a_page_cut_short_leaves_no_part_of_it(
+    npz: str, monkeypatch: pytest.MonkeyPatch, step: str, problem: BaseException, code: int, before: str | None
+) -> None:
+    page = Path(npz).with_name("page.html")
+    if before:
+        page.write_text(before)
+    whole = Path.write_bytes
+
+    def cut(place: Path, data: object) -> int:
+        if step == "write_bytes":
+            whole(place, bytes(data)[:100])  # type: ignore[call-overload]
+        raise problem
+
+    monkeypatch.setattr(Path, step, cut)
+    assert run("--data", npz, "--strides", "2", "--html", str(page)) == code
+    monkeypatch.undo()
+    assert {path.name for path in page.parent.iterdir()} == {"p.npz", *([page.name] if before else [])}
+    assert not before or page.read_text() == before

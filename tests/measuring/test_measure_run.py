@@ -1,5 +1,6 @@
 """`measure` from the library and the command line: plans side by side, and what is refused in one line."""
 
+import errno
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from stridewise.data import Dataset, Picture, Sample
 from stridewise.datafit.network import output_strides
 from stridewise.errors import DataError, PlanError, StridewiseError, UsageError
 from stridewise.findings import Finding
-from stridewise.measuring.maps import as_colours
+from stridewise.measuring.maps import as_colours, write_sheet
 from stridewise.measuring.memory import peak_memory
 from stridewise.measuring.pictures import load_pictures
 from stridewise.measuring.variants import first_output, kind_of
@@ -275,3 +276,24 @@ def test_a_file_is_measured_at_the_sizes_it_states(tmp_path):
     file = tmp_path / "grey.onnx"
     torch.onnx.export(nn.Conv2d(1, 4, 3, 2, 1), (torch.zeros(1, 1, 20, 24),), file, dynamo=False)
     assert sw.measure(str(file), what=("latency",), rounds=10).input == (1, 20, 24)
+
+
+@pytest.mark.parametrize("problem", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
+@pytest.mark.parametrize("step", ["save", "replace"])
+def test_maps_cut_short_leave_no_part_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, problem: BaseException
+) -> None:
+    def cut(image: object, place: Path, **options: object) -> None:
+        if step == "save":
+            Path(place).write_bytes(b"\x89PNG")
+        raise problem
+
+    monkeypatch.setattr(*((Image.Image, "save") if step == "save" else (Path, "replace")), cut)
+    sheet = tmp_path / "maps.png"
+    wanted = UsageError if isinstance(problem, OSError) else KeyboardInterrupt
+    with pytest.raises(wanted):
+        write_sheet(sheet, Image.new("RGB", (64, 64)))
+    monkeypatch.undo()
+    assert list(tmp_path.iterdir()) == []
+    write_sheet(sheet, Image.new("RGB", (64, 64)))
+    assert [path.name for path in tmp_path.iterdir()] == ["maps.png"]

@@ -125,9 +125,15 @@ def readable_size(picture: Picture | Mask | Grid, tally: Tally) -> Size | None:
     return None if header is None else header.size
 
 
-def picture_files(folder: Path, *, deep: bool = False) -> list[Path]:
-    """The picture files in `folder` (and below it when `deep`) by suffix, in order; hidden ones are skipped."""
-    found = folder.rglob("*") if deep else folder.iterdir()
+def picture_files(folder: Path, *, deep: bool = False, tally: Tally | None = None) -> list[Path]:
+    """The picture files in `folder` (and below it when `deep`) by suffix, in order; hidden ones are skipped.
+
+    Links to folders below it are not followed: `tally` counts them.
+    """
+    found = list(folder.rglob("*") if deep else folder.iterdir())
+    if deep and tally is not None:
+        for path in (p for p in found if p.is_symlink() and p.is_dir()):
+            tally.drop("folder", "a link to a folder, which is not followed", f"{folder.name}/{name_in(folder, path)}")
     known = SUFFIXES | SOUNDS | VOLUMES
     return sorted(p for p in found if suffix_of(p) in known and not p.name.startswith((".", "__")))
 

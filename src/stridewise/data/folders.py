@@ -66,7 +66,7 @@ def _first_picture(folder: Path) -> bool:
 
 
 def _listed(folder: Path, root: Path, tally: Tally) -> list[Path]:
-    files = picture_files(folder, deep=True)
+    files = picture_files(folder, deep=True, tally=tally)
     if not files:
         tally.drop("folder", "holds no pictures", name_in(root, folder))
     return files

@@ -104,13 +104,17 @@ def _sample(root: Path, path: Path, mask: Mask, tally: Tally) -> Sample | None:
     return None
 
 
-def _folders(root: Path, suffix: str | None) -> Iterator[tuple[str, dict[Path, Path], list[Path], list[Path]]]:
+def _folders(
+    root: Path, suffix: str | None, tally: Tally | None = None
+) -> Iterator[tuple[str, dict[Path, Path], list[Path], list[Path]]]:
     """Split, masks by their pictures, pictures without a mask, masks without a picture; folder by folder."""
     apart = [row for home in homes(root) for row in paired_folders(home, MASKS)]
     for split, pictures, masks in apart:
         lists = split_lists(masks.parent, "Segmentation") if masks.name == "SegmentationClass" else {}
-        by_stem = _by_stem(picture_files(masks, deep=True), suffix)
-        files = [path for path in picture_files(pictures, deep=True) if not lists or stem_of(path) in lists]
+        by_stem = _by_stem(picture_files(masks, deep=True, tally=tally), suffix)
+        files = [
+            path for path in picture_files(pictures, deep=True, tally=tally) if not lists or stem_of(path) in lists
+        ]
         paired = {path: by_stem.pop(_stem(path)) for path in files if _stem(path) in by_stem}
         for part in sorted(set(lists.values())) or [split]:
             own = {path: mask for path, mask in paired.items() if not lists or lists[stem_of(path)] == part}
@@ -146,7 +150,7 @@ def _stem(picture: Path) -> str:
 
 def _pairs(root: Path, tally: Tally, suffix: str | None) -> list[tuple[str, Path, Path]]:
     pairs = []
-    for split, paired, lonely, masks in _folders(root, suffix):
+    for split, paired, lonely, masks in _folders(root, suffix, tally):
         pairs += [(split, path, mask) for path, mask in paired.items()]
         for path in lonely:
             tally.drop("picture", "no mask of its name", name_in(root, path))

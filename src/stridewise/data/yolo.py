@@ -112,7 +112,9 @@ def _described(root: Path) -> DataYaml:
 def _entries(root: Path, yaml: DataYaml, tally: Tally) -> Iterator[_Entry]:
     """The pictures by split: as the data.yaml says where that is there, else by looking."""
     home = root.parent if root.is_file() else root
-    listed = [entry for split, texts in yaml.splits.items() for text in texts for entry in _at(split, text, home, yaml)]
+    listed = [
+        entry for split, texts in yaml.splits.items() for text in texts for entry in _at(split, text, home, yaml, tally)
+    ]
     if listed:
         missing = [split for split in yaml.splits if split not in {entry.split for entry in listed}]
         if missing:
@@ -128,14 +130,14 @@ def _entries(root: Path, yaml: DataYaml, tally: Tally) -> Iterator[_Entry]:
             yield from (_Entry(split=part, picture=p, label=p.with_suffix(".txt")) for p in mixed)
 
 
-def _at(split: str, text: str, home: Path, yaml: DataYaml) -> Iterator[_Entry]:
+def _at(split: str, text: str, home: Path, yaml: DataYaml, tally: Tally) -> Iterator[_Entry]:
     """The pictures in a folder, or in a text file of paths, that a data.yaml names."""
     tries = [home / yaml.path / text, home / text, home / text.removeprefix("../")]
     place = next((path.resolve() for path in tries if path.exists()), None)
     if place is None:
         return
     if place.is_dir():
-        files = picture_files(place, deep=True)
+        files = picture_files(place, deep=True, tally=tally)
     else:
         rows = (row.strip() for row in read_text(place).splitlines())
         files = [place.parent / row if row.startswith("./") else home / yaml.path / row for row in rows if row]
