@@ -11,7 +11,6 @@ from torch.nn import functional as F  # noqa: N812
 import stridewise as sw
 from stridewise.cli.set import command
 from stridewise.errors import PlanError, UsageError
-from stridewise.rewrites.completion import make_plan
 
 
 def run(*arguments: str) -> str:
@@ -169,32 +168,19 @@ def test_the_calls_of_a_shared_module_step_each_as_planned():
     assert torch.equal(model(x), before)
 
 
-@pytest.mark.parametrize(("site", "named"), [("again#2", "again"), ("again#3", "again"), ("pool#2", "pool")])
-def test_calls_of_a_shared_module_that_would_differ_are_refused_with_kept_weights(site, named):
-    model = Shared()
-    graph = sw.trace(model, (3, 64, 64))
-    with pytest.raises(PlanError, match=f"{named}: runs more than once in a forward"):
-        sw.plan(graph, {site: 1}, keep_weights=True)
-    plan = make_plan(graph, {site: 1}, keep_weights=True)
-    state = {name: dict(vars(module)) for name, module in model.named_modules()}
-    with pytest.raises(PlanError, match=f"{named}: runs more than once in a forward"):
-        sw.apply(model, plan)
-    assert all(vars(module) == state[name] for name, module in model.named_modules())
-
-
 @pytest.mark.parametrize("more", [(), ("--verify",), ("-o", "{tmp}/p.toml"), ("--json",)])
-def test_calls_that_would_differ_are_refused_before_anything_is_printed(tmp_path, more):
-    source = tmp_path / "shared.py"
+def test_a_forward_that_does_not_take_the_plan_is_refused_before_anything_is_printed(tmp_path, more):
+    source = tmp_path / "flat.py"
     source.write_text(
         "from torch import nn\n"
         "def make():\n"
-        "    again = nn.Conv2d(3, 3, 3, 2, 1)\n"
-        "    return nn.Sequential(again, nn.ReLU(), again, nn.Conv2d(3, 3, 3))\n"
+        "    last = nn.Linear(9408, 2)\n"
+        "    return nn.Sequential(nn.Conv2d(3, 3, 3, 2, 1), nn.Conv2d(3, 3, 3, 2, 1), nn.Flatten(), last)\n"
     )
     asked = [part.format(tmp=tmp_path) for part in more]
     found = CliRunner().invoke(command, [f"{source}:make", "--output-stride", "2", "--keep-weights", *asked])
     assert isinstance(found.exception, PlanError)
-    assert "0: runs more than once in a forward, and its calls would have to differ" in str(found.exception)
+    assert "its size cannot grow by 2" in str(found.exception)
     assert not found.stdout
     assert not (tmp_path / "p.toml").exists()
 

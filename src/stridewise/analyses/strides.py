@@ -116,9 +116,25 @@ def components(graph: Graph, axis: int = 0) -> Components:
     return Components(axis=axis, of=of, count=len(order), edges=tuple(edges), inner=frozenset(inner))
 
 
-def inputs_of(graph: Graph, parts: Components) -> set[int]:
-    """The components of the inputs: their sizes are given, so no plan moves them."""
-    return {parts.of[grid.index] for grid in _inputs(graph, parts.axis)} - {-1}
+@lru_cache(maxsize=64)
+def roots(graph: Graph, axis: int = 0) -> Mapping[int, int]:
+    """The components whose sizes no plan moves, each with its first grid: of the inputs, then of every map that nothing
+    before it says the size of (resized to a fixed one, or behind an op without a rule)."""
+    parts = components(graph, axis)
+    known: set[int] = set()
+    out: dict[int, int] = {}
+    for grid in (*_inputs(graph, axis), *graph.grids):
+        home = parts.of[grid.index]
+        if home < 0 or (home in known and grid.kind != "input"):
+            continue
+        out.setdefault(home, grid.index)
+        todo = [home]
+        while todo:
+            at = todo.pop()
+            known.add(at)
+            ends = [e.target if e.source == at else e.source for e in parts.edges if at in (e.source, e.target)]
+            todo += [end for end in ends if end not in known]
+    return out
 
 
 def _inputs(graph: Graph, axis: int) -> list[Grid]:

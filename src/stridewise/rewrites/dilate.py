@@ -127,31 +127,6 @@ def _check_known(graph: Graph, multipliers: Sequence[Multipliers]) -> None:
             raise PlanError(f"{unknown.message}; keeping the weights needs a rule for what comes here")
 
 
-def check_shared(found: Dilation) -> None:
-    """Refuse a live module that runs more than once and would have to do something else each time (PlanError).
-
-    A file has a node for every call and never needs to.
-    """
-    graph = found.graph
-    calls: dict[str, dict[int, list[Action | None]]] = {}
-    for node in graph.nodes:
-        action = found.actions.get(node.index)
-        does = action if action is not None and action.kind != "mixes" else None
-        calls.setdefault(node.path, {}).setdefault(node.call, []).append(does)
-    for path, by_call in calls.items():
-        first, *rest = by_call.values()
-        if any(call != first for call in rest):
-            raise calls_differ(path or graph.model)
-
-
-def calls_differ(module: str) -> PlanError:
-    """The refusal of a module whose calls would have to differ."""
-    return PlanError(
-        f"{module}: runs more than once in a forward, and its calls would have to differ; "
-        "give each place a module of its own (weights may be shared)"
-    )
-
-
 def dilated_graph(found: Dilation, inputs: Sizes | None = None) -> Graph:
     """The graph whose windows are dilated, at the traced or the given input size."""
     graph = found.graph

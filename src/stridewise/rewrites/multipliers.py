@@ -10,7 +10,7 @@ from fractions import Fraction
 from typing import TypeAlias
 
 from stridewise.analyses.sizes import where
-from stridewise.analyses.strides import Components, components, site_grids
+from stridewise.analyses.strides import Components, components, roots, site_grids
 from stridewise.axis import Adaptive, Window
 from stridewise.errors import PlanError
 from stridewise.ir import Graph, Grid
@@ -27,11 +27,27 @@ def steps_of(graph: Graph, axis: int) -> Mapping[int, int]:
 
 
 def cumulative(graph: Graph, parts: Components, steps: Mapping[int, int]) -> list[Fraction]:
-    """The cumulative stride of every component when site n steps by steps[n]."""
-    reach: list[Fraction | None] = [Fraction(1), *[None] * (parts.count - 1)] if parts.count else []
+    """The cumulative stride of every component when site n steps by steps[n]; of what lies behind a map resized to a
+    fixed size, counted from that map."""
+    reach: list[Fraction | None] = [None] * parts.count
     ratios = [(e.source, e.target, Fraction(steps[e.node]) if e.site else e.ratio) for e in parts.edges]
-    spread(reach, ratios)
+    for root, grid in roots(graph, parts.axis).items():
+        if reach[root] is None:
+            reach[root] = _first(graph, graph.grids[grid], parts, reach)
+            spread(reach, ratios)
     return [Fraction(1) if c is None else c for c in reach]
+
+
+def _first(graph: Graph, grid: Grid, parts: Components, reach: Sequence[Fraction | None]) -> Fraction:
+    """The cumulative stride of a map that no path ties to an input: 1, or of one resized to a fixed size by the same
+    factor on all axes its operand's times that, where it is whole."""
+    if grid.kind == "fixed":
+        source = graph.grids[grid.sources[0]]
+        before = reach[home] if (home := parts.of[source.index]) >= 0 else None
+        factors = {Fraction(n, m) for n, m in zip(source.sizes, grid.sizes, strict=True)}
+        if before is not None and len(factors) == 1 and (before * (factor := factors.pop())).denominator == 1:
+            return before * factor
+    return Fraction(1)
 
 
 def spread(reach: list[Fraction | None], edges: Sequence[tuple[int, int, Fraction]]) -> None:
@@ -86,14 +102,19 @@ def _after(
     graph: Graph, parts: Components, steps: Mapping[int, int], before: Sequence[Fraction]
 ) -> list[Fraction | None]:
     """The new cumulative stride of each component; a resize gives way to what sites say of its other side."""
-    after: list[Fraction | None] = [Fraction(1), *[None] * (parts.count - 1)] if parts.count else []
+    after: list[Fraction | None] = [None] * parts.count
+    first = iter(roots(graph, parts.axis))
     sites = [(e.source, e.target, Fraction(steps[e.node])) for e in parts.edges if e.site]
     while True:
         spread(after, sites)
         ready = (e for e in parts.edges if not e.site and after[e.target] is None)
         found = next(((e, a) for e in ready if (a := after[e.source]) is not None), None)
         if found is None:
-            return after
+            root = next((r for r in first if after[r] is None), None)
+            if root is None:
+                return after
+            after[root] = before[root]
+            continue
         edge, source = found
         after[edge.target] = _beyond(graph, edge.grid, parts.axis, source, before[edge.target], edge.ratio)
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
 from stridewise.analyses.sizes import where
-from stridewise.analyses.strides import Components, Edge, inputs_of, site_grids
+from stridewise.analyses.strides import Components, Edge, roots, site_grids
 from stridewise.axis import Adaptive
 from stridewise.errors import PlanError
 from stridewise.ir import Graph
@@ -31,7 +31,8 @@ def cap(graph: Graph, parts: Components, steps: dict[int, int], most: int, keep_
     if most > max(reach, default=1):
         top = max(reach, default=Fraction(1))
         raise PlanError(f"output stride {most}: the network's is {top}; name a site or slot that should step more")
-    new = [min(c, Fraction(most)) for c in reach]
+    given = roots(graph, parts.axis)
+    new = [c if at in given else min(c, Fraction(most)) for at, c in enumerate(reach)]
     for edge in parts.edges:
         step = new[edge.target] / new[edge.source]
         name = graph.nodes[edge.node].key or where(graph, graph.grids[edge.grid])
@@ -94,7 +95,7 @@ def _move(
         cost = 0 if other is edge else _cost(graph, other, steps, factor, open_, done)
         arcs.append((other.source, other.target, cost))
         arcs.append((other.target, other.source, ENDLESS))
-    for given in inputs_of(graph, parts) - {edge.source}:  # sizes that are given stay what they are
+    for given in set(roots(graph, parts.axis)) - {edge.source}:  # sizes that are given stay what they are
         arcs.append((edge.source, given, ENDLESS))
         arcs.append((given, edge.source, 0))
     capacity, before = smallest_cut(parts.count, arcs, edge.source, edge.target)

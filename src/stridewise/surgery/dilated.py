@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import nn
@@ -17,7 +17,7 @@ from stridewise.errors import PlanError, once
 from stridewise.ir import Graph, Node
 from stridewise.ops.registry import op_named
 from stridewise.rewrites.actions import Action, may_read_nothing
-from stridewise.rewrites.dilate import Dilation, calls_differ
+from stridewise.rewrites.dilate import Dilation
 from stridewise.rewrites.multipliers import Multipliers
 from stridewise.surgery.actions import replacement
 from stridewise.surgery.patched import Beginning, Coarse, Fit, Override, Quiet, Something, Swap
@@ -65,18 +65,30 @@ def dilate(
     for index, action in found.actions.items():
         if action.kind != "mixes":
             paths.setdefault(_owner(graph, site.made_by, index), {})[index] = action
-    steps: list[Callable[[Undo], list[str]]] = []
+    steps: dict[str, Callable[[Undo], list[str]]] = {}
+    swaps: dict[str, list[_Made]] = {}
     for path, actions in paths.items():
         nodes = [graph.nodes[i] for i in actions]
         turns = {call.turn for call in calls if call.path == path}
         one = _agreed(nodes, actions)
         plain = not by_calls and len(turns) == len(nodes)
         if one is not None and plain and _by_attributes(modules[path], nodes[0]):
-            steps.append(partial(_set, modules[path], path, nodes[0], one))
+            steps[path] = partial(_set, modules[path], path, nodes[0], one)
         else:
-            steps.append(partial(_swap, site, path, _swaps(site, path, actions)))
-    steps += [partial(_enter, modules[path], path, m_in) for path, m_in in found.entries.items()]
-    return [line for step in steps for line in step(undo)]
+            swaps[path] = _swaps(site, path, actions)
+            steps[path] = partial(_swap, site, path, [swap for _, swap in _of_first_turn(swaps[path])])
+    owners = _owners(site, swaps)
+    whole: dict[str, list[_Made]] = {}
+    for path, made in swaps.items():
+        outer = {_around(call, owners): None for call, _ in made}
+        for owner in outer:
+            if owner is not None:
+                steps.pop(path, None)
+                inside = whole.setdefault(owner, [])
+                steps.setdefault(f"{owner} and what it runs", partial(_swap_inside, site, owner, inside))
+                inside += [each for each in made if _around(each[0], owners) == owner]
+    entries = [partial(_enter, modules[path], path, m_in) for path, m_in in found.entries.items()]
+    return [line for step in (*steps.values(), *entries) for line in step(undo)]
 
 
 def _enter(module: nn.Module, path: str, m_in: Multipliers, undo: Undo) -> list[str]:
@@ -163,16 +175,17 @@ def _flat(value: Any, axes: int) -> tuple[int, ...]:
     return tuple(value) if isinstance(value, list | tuple) else (value,) * axes
 
 
-def _swaps(site: _Site, path: str, actions: Mapping[int, Action]) -> list[Swap]:
+_Made: TypeAlias = tuple[FunctionCall, Swap]
+
+
+def _swaps(site: _Site, path: str, actions: Mapping[int, Action]) -> list[_Made]:
     """The function calls of the module at `path` to replace. Raises PlanError where one has no dilated form."""
-    # Every call of the module counts, also one in which nothing is to be replaced.
-    turns: dict[int, dict[tuple[str, int], Swap]] = {c.turn: {} for c in site.calls if c.path == path}
+    made: dict[tuple[int, str, int], _Made] = {}
     for index, action in actions.items():
         call = site.made_by[index]
-        key = (call.name, call.number)
-        turn = turns[call.turn]
-        if key in turn:  # one call, several axes: it comes as the first node's operand and goes as the last's
-            before = turn[key].action
+        key = (call.turn, call.name, call.number)
+        if key in made:  # one call, several axes: it comes as the first node's operand and goes as the last's
+            before = made[key][1].action
             cuts = tuple(a if a[0] != IDENTITY else b for a, b in zip(action.cuts, before.cuts, strict=False))
             action = replace(action, m_in=before.m_in, cuts=cuts)
         op = op_named(site.graph.nodes[index].op)
@@ -181,26 +194,69 @@ def _swaps(site: _Site, path: str, actions: Mapping[int, Action]) -> list[Swap]:
             raise PlanError(f"{where}: '{call.name}' has no dilated form")
         if action.kind == "window":
             action = _of_axes(action, _axes_of(call.name))
-        turn[key] = Swap(name=call.name, number=call.number, action=action, op=op.name)
-    first, *rest = turns.values()
-    if any(turn != first for turn in rest):
-        raise calls_differ(path or site.graph.model)
-    return list(first.values())
+        made[key] = call, Swap(name=call.name, number=call.number, action=action, op=op.name)
+    return list(made.values())
+
+
+def _of_first_turn(made: Sequence[_Made]) -> list[_Made]:
+    return [each for each in made if each[0].turn == made[0][0].turn]
+
+
+def _owners(site: _Site, swaps: Mapping[str, Sequence[_Made]]) -> set[str]:
+    """Modules that run once, around the calls of shared ones that would have to differ: there each call has a number of
+    its own."""
+    many = {path for call in site.calls for path, turn in zip(call.chain, call.turns, strict=True) if turn > 1}
+
+    def alike(path: str) -> bool:
+        """Whether in every call of a module the same is to be replaced."""
+        turns: dict[int, list[Swap]] = {call.turn: [] for call in site.calls if call.path == path}
+        for call, swap in swaps[path]:
+            turns[call.turn].append(swap)
+        first, *rest = turns.values()
+        return all(turn == first for turn in rest)
+
+    owners: set[str] = set()
+    apart = [path for path in swaps if not alike(path)]
+    while apart:
+        owners |= {next(p for p in call.chain if p not in many) for path in apart for call, _ in swaps[path]}
+        inside = {path: {_around(call, owners) is not None for call, _ in made} for path, made in swaps.items()}
+        apart = [path for path, each in inside.items() if len(each) > 1]
+    return owners
+
+
+def _around(call: FunctionCall, owners: Collection[str]) -> str | None:
+    """The outermost of `owners` that a call runs in."""
+    return next((path for path in reversed(call.chain) if path in owners), None)
 
 
 def _swap(site: _Site, path: str, swaps: Sequence[Swap], undo: Undo) -> list[str]:
     """An override on the module at `path`; modules inside that make calls of the same names stay out of it."""
-    module = site.modules[path]
+    override = _overridden(site.modules[path], swaps, undo)
+    for child in dict.fromkeys(_children(path, set(override.swaps), site.calls)):
+        undo.method(site.modules[child], "forward", Quiet(site.modules[child], override))
+    return [f"{path or site.graph.model}: {_said(swap)}" for swap in swaps]
+
+
+def _swap_inside(site: _Site, owner: str, made: Sequence[_Made], undo: Undo) -> list[str]:
+    """An override on a module for calls that modules inside it make."""
+    numbers = [replace(swap, number=call.within[call.chain.index(owner)]) for call, swap in made]
+    _overridden(site.modules[owner], numbers, undo)
+    return [
+        f"{call.path or site.graph.model}{f'#{call.turn}' if call.turn > 1 else ''}: {_said(swap)}"
+        for call, swap in made
+    ]
+
+
+def _overridden(module: nn.Module, swaps: Sequence[Swap], undo: Undo) -> Override:
     override = _override(module, swaps)
     undo.method(module, "forward", override)
     if callable(getattr(type(module), "forward_features", None)):
         undo.method(module, "forward_features", Beginning(module, "forward_features", override))
-    for child in dict.fromkeys(_children(path, set(override.swaps), site.calls)):
-        undo.method(site.modules[child], "forward", Quiet(site.modules[child], override))
-    name = path or site.graph.model
-    return [
-        f"{name}: {s.name} as {_SAID[s.action.kind].format(once(s.action.m_in), once(s.action.m_out))}" for s in swaps
-    ]
+    return override
+
+
+def _said(swap: Swap) -> str:
+    return f"{swap.name} as {_SAID[swap.action.kind].format(once(swap.action.m_in), once(swap.action.m_out))}"
 
 
 def _override(module: nn.Module, swaps: Sequence[Swap]) -> Override:

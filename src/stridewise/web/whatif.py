@@ -27,7 +27,7 @@ from stridewise.report.scale import Scale
 from stridewise.report.values import plain
 from stridewise.rewrites.certify import Certificate, certify
 from stridewise.rewrites.completion import planned
-from stridewise.rewrites.dilate import check_shared, dilation
+from stridewise.rewrites.dilate import dilation
 from stridewise.rewrites.instead import instead
 from stridewise.rewrites.kinds import kinds_at
 from stridewise.rewrites.restride import Restrided, restride
@@ -50,11 +50,10 @@ _columns = attrgetter(*_FIELDS)
 
 @dataclass(frozen=True, slots=False, kw_only=True, eq=False)
 class Studied:
-    """A traced network with what every what-if is compared with, computed once. live: it is no file. scale: of a
-    pixel, in whose unit the page says lengths too."""
+    """A traced network with what every what-if is compared with, computed once. scale: of a pixel, in whose
+    unit the page says lengths too."""
 
     graph: Graph
-    live: bool = True
     scale: Scale | None = None
     turn: Lock = field(default_factory=Lock)
 
@@ -143,10 +142,7 @@ class Studied:
         """What the plan leaves of trained weights, as counted; `tried` says what a trial on the model makes of it."""
         if not plan.keep_weights:
             return weights_json(plan, None)
-        dilated = dilation(self.graph, plan)
-        if self.live:
-            check_shared(dilated)
-        return weights_json(plan, certify(dilated)) | {"tried": False}
+        return weights_json(plan, certify(dilation(self.graph, plan))) | {"tried": False}
 
     def offers(self, request: Json) -> list[Json]:
         """The requests nearest to a refused one that do work: the library's, and weights that need not be kept. now:

@@ -63,7 +63,7 @@ class Opened:
                 self.name = str(spec)
                 graph = open_graph(spec, self.input, trust=self.trust, opaque=self.opaque)
                 _refuse_no_picture(graph)
-                studied = Studied(graph=graph, live=spec.kind != "onnx", scale=self.scale)
+                studied = Studied(graph=graph, scale=self.scale)
                 _ = studied.original
                 self.studied = studied
             except StridewiseError as error:
