@@ -87,7 +87,9 @@ def dilate(
                 inside = whole.setdefault(owner, [])
                 steps.setdefault(f"{owner} and what it runs", partial(_swap_inside, site, owner, inside))
                 inside += [each for each in made if _around(each[0], owners) == owner]
-    entries = [partial(_enter, modules[path], path, m_in) for path, m_in in found.entries.items()]
+    entries: list[Callable[[Undo], list[str]]] = [
+        partial(_enter, modules[path], path, m_in) for path, m_in in found.entries.items()
+    ]
     return [line for step in (*steps.values(), *entries) for line in step(undo)]
 
 
