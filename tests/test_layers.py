@@ -58,6 +58,7 @@ ROOMS = {
         "rules",
     },
     "tasks": {
+        "fronts",
         "tracing",
         "surgery",
         "models",

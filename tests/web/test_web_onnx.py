@@ -1,5 +1,7 @@
 """An ONNX file on the page runs as the model it was made from does; what it cannot do is said before it is asked."""
 
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from stridewise.web.server import make_app
 from stridewise.web.work import WORKS
 from stridewise.web.workbench import Opened, Workbench, kinds_here, refusals
 
-pytest.importorskip("onnx")
+onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
 
@@ -189,3 +191,26 @@ def test_an_exported_program_is_run_as_it_is(model: torch.nn.Module, tmp_path: P
     plans = [{"name": "plan B", "changes": {opened.wait().graph.sites[0].key: "1"}}]
     with pytest.raises(sw.PlanError, match=r"plan B: .* can be changed from outside"):
         done("latency", opened, {"plans": plans})
+
+
+def test_a_file_s_slider_over_cost_needs_no_torch(tmp_path: Path):
+    weights = [onnx.numpy_helper.from_array(np.ones((4, c, 3, 3), np.float32), f"w{i}") for i, c in enumerate((3, 4))]
+    nodes = [
+        onnx.helper.make_node("Conv", [x, f"w{i}"], [y], name=f"conv{i}", pads=[1] * 4, strides=[2, 2])
+        for i, (x, y) in enumerate((("x", "y"), ("y", "z")))
+    ]
+    ends = [onnx.helper.make_tensor_value_info(n, 1, [1, c, s, s]) for n, c, s in (("x", 3, 64), ("z", 4, 16))]
+    graph = onnx.helper.make_graph(nodes, "g", ends[:1], ends[1:], weights)
+    file = tmp_path / "two.onnx"
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)]), file)
+    code = (
+        "import sys; sys.modules['torch'] = None\n"
+        "from stridewise.web.areas import elastic_plans\n"
+        "from stridewise.web.workbench import Workbench\n"
+        "print(*[row['name'] for row in elastic_plans(Workbench([sys.argv[1]]).opened[0])['plans']])"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code, str(file)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert {"0.5x", "1x"} <= set(ran.stdout.split())

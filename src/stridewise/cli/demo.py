@@ -1,12 +1,19 @@
 """`stridewise demo`: the whole path on built-in data, in a few minutes."""
 
+from __future__ import annotations
+
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from stridewise.cli.arguments import going_on, say, tell
+
+if TYPE_CHECKING:
+    from stridewise.fronts.result import Points
+    from stridewise.ir import Graph
+    from stridewise.study.value import Study
 
 MODEL, DATA = "builtin:resnet20-narrow", "builtin:digits"
 # Sized for two cores: 3 epochs over 6,000 pictures of 24 pixels, three plans, three seeds each on average. Small
@@ -30,6 +37,17 @@ WITHIN = 2.0
 """Points that the last answer accepts to lose."""
 
 
+def question() -> tuple[Graph, Points, Study]:
+    """The network, its plans of the best places for their cost, and the study of the cheapest and the dearest."""
+    from stridewise.fronts.front import front
+    from stridewise.models.load import open_graph
+    from stridewise.study.value import Study
+
+    graph = open_graph(MODEL, (3, *SETTINGS["size"]))
+    choices = front(graph, sites=[f"+{slot.key}" for slot in graph.slots], **LIMITS).points
+    return graph, choices, Study.of(MODEL, data=DATA, plans=(choices[0].plan, choices[-1].plan), **SETTINGS)
+
+
 @click.command(name="demo")
 @click.option(
     "--run",
@@ -45,26 +63,21 @@ def command(run: Path, workers: int | None) -> None:
     Takes a few minutes on two cores. Ctrl-C leaves what is known by then; the same command goes on.
     """
     from stridewise.cli.standing import standing
-    from stridewise.fronts.front import front
-    from stridewise.models.load import open_graph
     from stridewise.showing.show import show
     from stridewise.study.executors import Workers, cores
     from stridewise.study.search import search
     from stridewise.study.settings import check_libraries
-    from stridewise.study.value import Study
 
     check_libraries(trains=True)
-    graph = open_graph(MODEL, (3, *SETTINGS["size"]))
+    graph, choices, study = question()
     say(f"1. The network: {MODEL}, ten layers for small pictures. Where does it step, and what does it cost?\n")
     tell(show(graph))
-    choices = front(graph, sites=[f"+{slot.key}" for slot in graph.slots], **LIMITS).points
     say(
         "\n2. The question: where should its two steps stand to read small handwritten digits, and what does each cost "
         f"buy?\n   {len(choices)} plans have the best places for their exact cost. Trained are the network as it is, "
         "the cheapest (plan 1:\n   steps early) and the dearest (plan 2: steps late), two seeds each, then more where "
         "the answer hangs.\n"
     )
-    study = Study.of(MODEL, data=DATA, plans=(choices[0].plan, choices[-1].plan), **SETTINGS)
     on = Workers(min(4, cores()) if workers is None else workers)
     with going_on(f"what is known by now is in {run}; the same command goes on"), standing() as progress:
         result = search(study, on=on, run=run, tell=progress)

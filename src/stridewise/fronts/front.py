@@ -20,7 +20,7 @@ from stridewise.fronts.space import Space, space
 from stridewise.fronts.sweep import NO_ROWS, Limits, Rows, TooManyPointsError, swept
 from stridewise.fronts.watch import Wanted
 from stridewise.ir import Graph, Sizes, check_graph
-from stridewise.plans import check_stride
+from stridewise.plans import Plan, check_stride
 from stridewise.report.units import binary, count, once
 from stridewise.rewrites.restride import with_sizes
 
@@ -198,3 +198,38 @@ def _fewest(found: Space, asked: Asked) -> int:
         else:
             low = limit or 0
     return high
+
+
+def plans_at(graph: Graph, costs: Sequence[float]) -> dict[str, Plan]:
+    """The plan that computes most within each cost, by name ("0.5x"): of the network's exact cost front.
+
+    Raises: PlanError naming the cost that no plan of its own has.
+    """
+    if any(not share > 0 for share in costs):
+        raise PlanError(f"a cost is a share above 0 of the network as it is, not {min(costs):g}")
+    now = cost.macs(graph, [grid.sizes for grid in graph.grids])
+    plans: dict[str, Plan] = {}
+    for share in costs:
+        name = f"{share:g}x"
+        if share == 1:
+            plans[name] = Plan(model=graph.model, fingerprint=graph.fingerprint, input=graph.input)
+            continue
+        best = _most_within(graph, int(share * now))
+        if best is None:
+            raise PlanError(f"{graph.model}: no consistent plan costs {name} or less; leave that cost out")
+        if any(best == plan for plan in plans.values()):
+            raise PlanError(f"{graph.model}: no plan of its own costs {name}; leave that cost out")
+        plans[name] = best
+    return plans
+
+
+def _most_within(graph: Graph, macs: int) -> Plan | None:
+    """The plan that computes most within so many multiply-adds: with the sites' own steps if any will do, else with
+    steps inserted at slots, else with steps of 4."""
+    for slots, steps in ((None, (1, 2)), (True, (1, 2)), (True, (1, 2, 4))):
+        try:
+            points = front(graph, max_macs=macs, slots=slots, steps=steps).points
+        except PlanError:  # none is as cheap
+            continue
+        return max(points, key=lambda p: (p.activations, -p.macs)).plan
+    return None

@@ -17,7 +17,7 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from stridewise.analyses import cost
 from stridewise.errors import PlanError
-from stridewise.fronts.front import front
+from stridewise.fronts.front import plans_at
 from stridewise.ir import Graph
 from stridewise.measuring.latency import Latency, latency
 from stridewise.plans import Plan
@@ -301,46 +301,6 @@ def elastic(
     trial = Elastic(model, {str(number): plan for number, plan in enumerate(plans)}, input=spec)
     trial._changes[trial.active].everything()
     return Elastic(model, _named_by_cost(plans, trial.costs.values()), input=spec, own_affine=own_affine)
-
-
-def plans_at(graph: Graph, costs: Sequence[float]) -> dict[str, Plan]:
-    """The plan that computes most within each cost, by name ("0.5x"): of the network's exact cost front.
-
-    Raises: PlanError naming the cost that no plan of its own has.
-    """
-    if any(not share > 0 for share in costs):
-        raise PlanError(f"elastic: a cost is a share above 0 of the network as it is, not {min(costs):g}")
-    now = _macs(graph)
-    found: dict[str, Plan] = {}
-    for share in costs:
-        name = f"{share:g}x"
-        if share == 1:
-            found[name] = Plan(model=graph.model, fingerprint=graph.fingerprint, input=_spec_of(graph))
-            continue
-        best = _most_within(graph, int(share * now))
-        if best is None:
-            raise PlanError(f"{graph.model}: no consistent plan costs {name} or less; leave that cost out")
-        if any(best == plan for plan in found.values()):
-            raise PlanError(f"{graph.model}: no plan of its own costs {name}; leave that cost out")
-        found[name] = best
-    return found
-
-
-def _most_within(graph: Graph, macs: int) -> Plan | None:
-    """The plan that computes most within so many multiply-adds: with the sites' own steps if any will do, else with
-    steps inserted at slots, else with steps of 4."""
-    for slots, steps in ((None, (1, 2)), (True, (1, 2)), (True, (1, 2, 4))):
-        try:
-            points = front(graph, max_macs=macs, slots=slots, steps=steps).points
-        except PlanError:  # none is as cheap
-            continue
-        return max(points, key=lambda p: (p.activations, -p.macs)).plan
-    return None
-
-
-def _spec_of(graph: Graph) -> Any:
-    shapes = {name: graph.tensors[tensor].shape[1:] for name, tensor in graph.inputs}
-    return next(iter(shapes.values())) if len(shapes) == 1 else shapes
 
 
 def _macs(graph: Graph) -> int:

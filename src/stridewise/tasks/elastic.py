@@ -15,6 +15,7 @@ from torch import nn
 
 from stridewise.data.mask import IGNORE
 from stridewise.errors import PlanError
+from stridewise.fronts.front import plans_at
 from stridewise.measuring.latency import Latency, latency
 from stridewise.plans import Plan
 from stridewise.report.document import Document, Table
@@ -23,7 +24,7 @@ from stridewise.shown import Shown
 from stridewise.surgery.features import Features, named_levels
 from stridewise.surgery.undo import Undo
 from stridewise.switching.cascade import CascadePoint, cascade_curve
-from stridewise.switching.elastic import Elastic, plans_at
+from stridewise.switching.elastic import Elastic
 from stridewise.tasks.backbone import Prepare, recalibrate
 from stridewise.tasks.detector import Detector
 from stridewise.tasks.pictures import Pictures

@@ -115,7 +115,7 @@ def elastic_of(model: Any, graph: Graph) -> Elastic:
 
 def _at_costs(graph: Graph) -> dict[str, Plan]:
     """The plans that there are at the costs offered, the cheapest first."""
-    from stridewise.switching.elastic import plans_at
+    from stridewise.fronts.front import plans_at
 
     found: dict[str, Plan] = {}
     for share in COSTS:
