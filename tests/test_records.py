@@ -1,12 +1,18 @@
 """Quick records are the frozen dataclasses they were: only their constructor is another."""
 
 import copy
+import gc
 import inspect
 import pickle
+import weakref
 from dataclasses import FrozenInstanceError, dataclass, field, replace
 
 import pytest
+from torch import nn
 
+import stridewise as sw
+from stridewise.analyses.limits import axes_as_traced
+from stridewise.analyses.strides import components
 from stridewise.records import quick
 
 
@@ -67,3 +73,16 @@ def test_a_record_is_of_its_class_locked_and_equal_to_its_copies(make):
         assert twin == record
         assert type(twin) is type(record)
     assert hash(QuickPair(3)) == hash(SlowPair(3))
+
+
+def test_what_is_remembered_of_a_graph_goes_with_it():
+    graph = sw.trace(nn.Sequential(nn.Conv2d(3, 4, 3, 2), nn.ReLU(), nn.Conv2d(4, 4, 3)), (3, 16, 16))
+    assert components(graph, 0) is components(graph, 0)
+    assert components(graph, 0) is not components(replace(graph, model="another"), 0)
+    axes_as_traced(graph)
+    assert graph.answers
+    assert not pickle.loads(pickle.dumps(replace(graph, source=None))).answers
+    seen = weakref.ref(graph)
+    del graph
+    gc.collect()
+    assert seen() is None

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from fractions import Fraction
-from typing import Any, Literal, TypeAlias
+from functools import wraps
+from typing import Any, Concatenate, Literal, ParamSpec, TypeAlias, TypeVar
 
 from stridewise.axis import IDENTITY, AxisMap
 from stridewise.errors import UsageError, by
@@ -21,6 +22,8 @@ from stridewise.shown import Shown
 
 Sizes: TypeAlias = tuple[int, ...]
 GridSizes: TypeAlias = Sequence[Sizes]
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 @quick
@@ -259,7 +262,7 @@ class Graph(Shown):
     tensor each gave out last. given: arguments that shapes alone do not say ("77:int64", "=2.0"), as they were written.
     source: the structure it was traced from (`tracing.source.Source`), None for a file's graph.
 
-    Two graphs are equal when they are the same object, so that analyses may remember what they found for one.
+    Two graphs are equal when they are the same object. answers: what analyses remember of it (`remembered`).
 
     >>> graph = sw.trace(sw.load("builtin:resnet20-narrow"), (3, 32, 32))
     >>> graph.axes, graph.size, len(graph.sites)
@@ -285,6 +288,14 @@ class Graph(Shown):
     end: End | None = None
     given: tuple[tuple[str, str], ...] = ()
     source: Any = field(default=None, repr=False)
+    answers: dict[Any, Any] = field(default_factory=dict, repr=False, init=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {f.name: getattr(self, f.name) for f in fields(self)} | {"answers": {}}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        for name, value in state.items():
+            object.__setattr__(self, name, value)
 
     @property
     def sites(self) -> tuple[Node, ...]:
@@ -335,6 +346,20 @@ class Graph(Shown):
             if node.key and (node.key == key or f"{node.key}#1" == key):
                 return node
         return None
+
+
+def remembered(function: Callable[Concatenate[Graph, P], R]) -> Callable[Concatenate[Graph, P], R]:
+    """The same function, which works each answer out once for a graph; the answers go when the graph does."""
+
+    @wraps(function)
+    def recall(graph: Graph, /, *args: P.args, **named: P.kwargs) -> R:
+        key = (function, *args, *named.items())
+        if key not in graph.answers:
+            graph.answers[key] = function(graph, *args, **named)
+        answer: R = graph.answers[key]
+        return answer
+
+    return recall
 
 
 def check_graph(found: object, asker: str) -> None:

@@ -54,7 +54,7 @@ def lifetimes(graph: Graph) -> Lifetimes:
     return _lifetimes(_Executed(graph))
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=8)
 def _lifetimes(executed: _Executed) -> Lifetimes:
     graph = executed.graph
     born: dict[int, int] = {t: -1 for _, t in graph.inputs}

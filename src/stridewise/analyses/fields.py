@@ -36,7 +36,7 @@ def fields(graph: Graph, sizes: Sequence[Sizes], maps: Maps = _NO_MAPS, smallest
     everything: list[bool] = []
     misaligned: list[tuple[int, int, tuple[Fraction, ...]]] = []
     cropped: list[bool] = []
-    repeats = any(_repeats(graph, grid) for grid in graph.grids)  # in few networks; where none does, no crop matters
+    repeats = any(_repeats(graph, grid) for grid in graph.grids)  # in few networks; else no crop matters
     for grid in graph.grids:
         sources = grid.sources
         full.append(field_of(graph, grid, full, sizes, maps))
@@ -50,7 +50,7 @@ def fields(graph: Graph, sizes: Sequence[Sizes], maps: Maps = _NO_MAPS, smallest
             least.append(full[-1])
         elif smallest:
             least.append(field_of(graph, grid, least, sizes, maps, smallest_field))
-        if len(sources) > 1 and grid.kind == "join" and any(full[s] != full[sources[0]] for s in sources):
+        if len(sources) > 1 and grid.kind == "join" and any(full[s] != full[sources[0]] for s in sources[1:]):
             before: dict[int, Field] = {}
             for axis, those in enumerate(_sources_by_axis(graph, grid)):
                 parts = {id(full[s][axis]): full[s][axis] for s in those}  # mostly one and the same object
@@ -88,7 +88,7 @@ def _drifts(graph: Graph, grid: Grid, full: Sequence[tuple[Field, ...]]) -> bool
     if grid.kind not in ("join", "concat"):
         return False
     first = full[grid.sources[0]]
-    if all(full[s] is first for s in grid.sources):
+    if all(full[s] is first for s in grid.sources[1:]):
         return False
     for axis, those in enumerate(_sources_by_axis(graph, grid)):
         jump = full[those[0]][axis].jump
@@ -163,16 +163,17 @@ def _joined(
     return tuple(out)
 
 
-def _sources_by_axis(graph: Graph, grid: Grid) -> list[list[int]]:
+def _sources_by_axis(graph: Graph, grid: Grid) -> list[tuple[int, ...]]:
     """Per axis the sources that have positions there (the first where none has)."""
+    sources, local = grid.sources, grid.local
     if grid.mixes:
-        return [[grid.sources[0]]] * len(grid.sizes)
-    if all(grid.local) and all(graph.grids[s].local == grid.local for s in grid.sources):
-        return [list(grid.sources)] * len(grid.sizes)
+        return [sources[:1]] * len(grid.sizes)
+    if all(local) and all(graph.grids[s].local == local for s in sources):
+        return [sources] * len(grid.sizes)
     out = []
     for axis in range(len(grid.sizes)):
-        local = [s for s in grid.sources if graph.grids[s].local[axis]]
-        out.append(local or list(grid.sources[:1]))
+        there = tuple([s for s in sources if graph.grids[s].local[axis]])
+        out.append(there or sources[:1])
     return out
 
 

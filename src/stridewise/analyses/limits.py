@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, TypeVar
 
 from stridewise.analyses.sizes import Maps, spreads_one
 from stridewise.axis import AxisMap, Computed, Slice, Window
 from stridewise.errors import GeometryError
-from stridewise.ir import Graph, Grid, Pin
+from stridewise.ir import Graph, Grid, Pin, remembered
 
 # Sizes tried above the traced one before a search gives up.
 _FURTHEST = 4096
@@ -317,7 +316,7 @@ def _by_axis(graph: Graph, maps: Maps, ask: Callable[[AxisSizes], Found]) -> tup
     return tuple(found[id(sizes)] for sizes in axes)
 
 
-@lru_cache(maxsize=64)
+@remembered
 def axes_as_traced(graph: Graph) -> tuple[AxisSizes, ...]:
     return axes_of(graph, {})
 

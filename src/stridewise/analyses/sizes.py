@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 from stridewise.axis import AxisMap
 from stridewise.errors import GeometryError, by
-from stridewise.ir import Graph, Grid, Node, Sizes
+from stridewise.ir import Graph, Grid, Node, Sizes, remembered
 
 # Grids whose maps a plan replaces.
 Maps: TypeAlias = Mapping[int, tuple[AxisMap, ...]]
@@ -24,10 +25,25 @@ def name_of(graph: Graph, node: Node) -> str:
     """A node's key, else its module and op; of several in one module the second is "#2"."""
     if node.key:
         return node.key
-    name = f"{node.path}/{node.op}" if node.path else node.op
-    # Those before it: most stand alone in their module, which begins not far behind.
-    at = sum(1 for n in graph.nodes[: node.index] if n.path == node.path and n.op == node.op and not n.key)
+    name, at = _unnamed(node), _calls_before(graph)[node.index]
     return f"{name}#{at + 1}" if at else name
+
+
+def _unnamed(node: Node) -> str:
+    return f"{node.path}/{node.op}" if node.path else node.op
+
+
+@remembered
+def _calls_before(graph: Graph) -> Mapping[int, int]:
+    """By node without a key, how many of its name stand before it."""
+    count: Counter[str] = Counter()
+    out: dict[int, int] = {}
+    for node in graph.nodes:
+        if not node.key:
+            name = _unnamed(node)
+            out[node.index] = count[name]
+            count[name] += 1
+    return out
 
 
 def grid_sizes(

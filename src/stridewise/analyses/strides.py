@@ -10,10 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import lru_cache
 
 from stridewise.axis import IDENTITY, Resize, Slice, Whole, Window
-from stridewise.ir import Graph, Grid
+from stridewise.ir import Graph, Grid, remembered
 from stridewise.records import quick
 
 _ONE = IDENTITY.step(1)  # the very number that windows say: telling two apart takes longer
@@ -74,7 +73,7 @@ def is_site_window(graph: Graph, grid: Grid) -> bool:
     )
 
 
-@lru_cache(maxsize=64)
+@remembered
 def components(graph: Graph, axis: int = 0) -> Components:
     """The components of one axis."""
     parent = list(range(len(graph.grids)))
@@ -116,7 +115,7 @@ def components(graph: Graph, axis: int = 0) -> Components:
     return Components(axis=axis, of=of, count=len(order), edges=tuple(edges), inner=frozenset(inner))
 
 
-@lru_cache(maxsize=64)
+@remembered
 def roots(graph: Graph, axis: int = 0) -> Mapping[int, int]:
     """The components whose sizes no plan moves, each with its first grid: of the inputs, then of every map that nothing
     before it says the size of (resized to a fixed one, or behind an op without a rule)."""
@@ -309,7 +308,7 @@ def _through(graph: Graph, edges: Sequence[Edge]) -> tuple[int, ...]:
     return tuple(int(max(r[a] for r in reach.values())) for a in range(graph.axes))
 
 
-@lru_cache(maxsize=64)
+@remembered
 def site_grids(graph: Graph) -> Mapping[int, int]:
     """The grid that each steppable site (node index) makes."""
     return {g.node: g.index for g in graph.grids if g.node is not None and is_site_window(graph, g)}

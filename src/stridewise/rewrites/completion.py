@@ -105,13 +105,12 @@ def _settings(graph: Graph, steps: _Steps, kinds: Mapping[int, Wish]) -> dict[st
     """A setting for each site that steps otherwise than today, or by another kind."""
     today = [steps_of(graph, axis) for axis in range(graph.axes)]
     settings = {}
-    for node in graph.nodes:
-        if node.index not in today[0]:
-            continue
-        new, was = (tuple(s[node.index] for s in each) for each in (steps, today))
-        wish = kinds.get(node.index, Wish(stride=None))
+    moved = {n for now, was in zip(steps, today, strict=True) if now != was for n in was if now[n] != was[n]}
+    for index in sorted(moved.union(n for n in kinds if n in today[0])):
+        new, was = (tuple([s[index] for s in each]) for each in (steps, today))
+        wish = kinds.get(index, Wish(stride=None))
         if new != was or wish.downsample != "stride":
-            settings[node.key] = _setting(wish, new, was)
+            settings[graph.nodes[index].key] = _setting(wish, new, was)
     return {_alone(graph, settings, key): setting for key, setting in settings.items()}
 
 

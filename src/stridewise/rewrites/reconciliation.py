@@ -11,14 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import lru_cache
 from typing import TypeAlias
 
 from stridewise.analyses.sizes import grid_sizes, size_of, where
 from stridewise.analyses.strides import components, is_site_window
 from stridewise.axis import AxisMap, Slice, Window
 from stridewise.errors import GeometryError
-from stridewise.ir import Graph, Grid, Sizes
+from stridewise.ir import Graph, Grid, Sizes, remembered
 
 # join -> per source (that has positions on the axis) the windows that may be padded for it, the nearest first.
 Paddable: TypeAlias = Mapping[int, tuple[tuple[int, ...], ...]]
@@ -105,7 +104,7 @@ def local_sources(graph: Graph, grid: Grid, axis: int) -> list[int]:
     return [s for s in grid.sources if graph.grids[s].local[axis]] if grid.local[axis] else []
 
 
-@lru_cache(maxsize=64)
+@remembered
 def paddable_windows(graph: Graph, axis: int) -> Paddable:
     """The joins whose parts may differ in size under some plan, and what may be padded for each."""
     inner = components(graph, axis).inner

@@ -208,13 +208,16 @@ def _marks(state: State) -> tuple[Mark, ...]:
     graph, found = state.graph, []
     forks = {grid for grid, _, _ in state.fields.misaligned}
     before = list(accumulate(map(is_layer, graph.nodes), initial=0))
+    full = state.fields.full
     for grid in graph.grids:
-        if grid.node is None or not grid.sources or not all(grid.local) or is_layer(graph.nodes[grid.node]):
+        if grid.node is None or not grid.sources or is_layer(graph.nodes[grid.node]) or not all(grid.local):
             continue
-        came = tuple(f.jump for f in state.fields.full[grid.sources[0]])
-        stride = tuple(f.jump for f in state.fields.full[grid.index])
-        if len(came) == len(stride) and (came != stride or grid.index in forks):
-            fork = grid.index in forks
+        fork = grid.index in forks
+        if full[grid.index] is full[grid.sources[0]] and not fork:
+            continue
+        came = tuple([f.jump for f in full[grid.sources[0]]])
+        stride = tuple([f.jump for f in full[grid.index]])
+        if len(came) == len(stride) and (came != stride or fork):
             name, size = where(graph, grid), state.sizes[grid.index]
             found.append(Mark(at=before[grid.node], name=name, came=came, stride=stride, size=size, fork=fork))
     return tuple(found)
@@ -264,8 +267,11 @@ def _geometry(state: State, tensor: Tensor) -> tuple[tuple[Fraction | None, ...]
         return (), ()
     fields = state.fields.full[tensor.grid]
     local = state.graph.grids[tensor.grid].local
-    gone = _is_placeless(tensor)
-    strides = tuple([f.jump if here and not gone else None for f, here in zip(fields, local, strict=True)])
+    if _is_placeless(tensor):
+        return (None,) * len(fields), tuple([f.size for f in fields])
+    if fields.count(fields[0]) == len(fields) and all(local):  # axes are mostly alike
+        return (fields[0].jump,) * len(fields), (fields[0].size,) * len(fields)
+    strides = tuple([f.jump if here else None for f, here in zip(fields, local, strict=True)])
     return strides, tuple([f.size for f in fields])
 
 
@@ -298,7 +304,7 @@ def _layer(state: State, node: Node, batch: int) -> Layer:
         windows = state.windows(node)
         in_size = sizes[state.incoming(node)]
     else:
-        in_size = next((_size(state, graph.tensors[t]) for t in node.inputs), ())
+        in_size = _size(state, graph.tensors[node.inputs[0]]) if node.inputs else ()
     strides, reach = _geometry(state, made)
     fields = state.fields.full[grid] if grid is not None else ()
     whole = sizes[0]
