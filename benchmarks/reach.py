@@ -53,7 +53,8 @@ def ultralytics() -> Iterator[Network]:
 
     sizes = square(320, (256, 416))
     for name in "yolov3-tiny yolov5n yolov8n yolov8n-p2 yolov8n-p6 yolov10n yolo11n yolo12n yolo26n".split():
-        yield name, lambda name=name: DetectionModel(f"{name}.yaml", verbose=False), sizes
+        own = square(320, (256, 448)) if name.endswith("-p6") else sizes  # which takes multiples of 64
+        yield name, lambda name=name: DetectionModel(f"{name}.yaml", verbose=False), own
     yield "yolov8n-seg", lambda: SegmentationModel("yolov8n-seg.yaml", verbose=False), sizes
     yield "yolov8n-pose", lambda: PoseModel("yolov8n-pose.yaml", verbose=False), sizes
 

@@ -85,7 +85,8 @@ class Grid:
     mixes: the op lets every position in (attention, group statistics); a join that mixes takes its sizes from its
     first source alone. along: the axes that it mixes along, each line by itself; () for all of them together.
     placed: values that the forward made from the map's own sizes (coordinates, masks) come in here; at another size
-    they are others.
+    they are others. alone: the picture cut, padded or resized by numbers that are not followed: its size is known where
+    its source measures what was traced, and nowhere else.
     """
 
     index: int
@@ -99,6 +100,7 @@ class Grid:
     mixes: bool = False
     along: tuple[int, ...] = ()
     placed: bool = False
+    alone: bool = False
 
     def followed(self, axis: int) -> int:
         """Of a grid that follows another: the source whose size an axis takes, its operand's where that is kept."""
@@ -118,6 +120,7 @@ class Grid:
             mixes=self.mixes,
             along=self.along,
             placed=self.placed,
+            alone=self.alone,
         )
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 
 import stridewise as sw
 from stridewise.analyses.cost import macs
@@ -14,6 +15,7 @@ from stridewise.axis import Window
 from stridewise.cli import main
 from stridewise.ops.draft import Reading
 from stridewise.ops.registry import unregister
+from stridewise.rewrites.restride import restride
 from stridewise.tracing.trace import trace
 
 
@@ -194,3 +196,45 @@ def test_what_is_announced_on_the_command_line_is_not_reported(tmp_path, capsys)
     assert "pass --opaque 1" in said("show")
     assert "topk" not in said("show", "--opaque", "1")
     assert "output stride unknown -> unknown" in said("set", "0=1", "--opaque", "1")
+
+
+class KeepsShape(nn.Module):
+    """A picture brought to 32 positions along its shorter side, then filled up to whole steps, as detectors do."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.Conv2d(4, 4, 3, 2, 1), nn.Conv2d(4, 4, 3, 1, 1))
+
+    def forward(self, x):
+        scale = 32 / min(x.shape[-2:])
+        x = functional.interpolate(x, [int(n * scale) for n in x.shape[-2:]], mode="bilinear")
+        high, wide = (-n % 8 for n in x.shape[-2:])
+        return self.body(functional.pad(x, (0, wide, 0, high)))
+
+
+@pytest.mark.parametrize("size", [(32, 32), (40, 40), (24, 50), (61, 35)])
+@torch.no_grad()
+def test_a_picture_brought_to_a_size_that_is_not_followed_is_known_at_its_own_alone(size):
+    torch.manual_seed(0)
+    net = KeepsShape().double().eval()
+    graph = sw.trace(net, (3, *size))
+    x = torch.rand(1, 3, *size, dtype=torch.double)
+    before = net(x)
+    assert not graph.unknown
+    assert graph.grids[graph.tensors[graph.outputs[0]].grid].sizes == before.shape[2:]
+    found = sw.sizes(graph)
+    assert "other sizes need another trace" in found.disproved[0]
+    with pytest.raises(sw.errors.UsageError, match="other sizes need another trace"):
+        sw.out_size(graph)
+    with pytest.raises(sw.errors.StridewiseError, match="other sizes need another trace"):
+        restride(graph, sw.Plan(), (size[0] + 8, size[1]))
+    done = sw.apply(net, sw.plan(graph, output_stride=2, keep_weights=True))
+    assert done.certificate.exact
+    assert torch.allclose(net(x)[..., ::2, ::2], before, atol=1e-12)
+
+
+def test_a_picture_resized_to_one_size_is_known_at_every_size():
+    net = nn.Sequential(nn.Upsample((32, 40)), nn.Conv2d(3, 4, 3, 2, 1))
+    graph = sw.trace(net, (3, 20, 50))
+    assert not sw.sizes(graph).disproved
+    assert sw.out_size(graph, lengths=[7, 99]) == [16, 16]

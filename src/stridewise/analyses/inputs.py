@@ -15,7 +15,7 @@ from stridewise.analyses.input_sets import AxisInputs, Inputs, Near, Refusal
 from stridewise.analyses.limits import AxisSizes, Step, axes_as_traced
 from stridewise.analyses.pace import Outlook, columns, outlook
 from stridewise.analyses.progressions import divisor, progressions
-from stridewise.analyses.sizes import name_of, where
+from stridewise.analyses.sizes import known_alone, name_of, where
 from stridewise.errors import GeometryError
 from stridewise.ir import Graph, Pin, check_graph
 from stridewise.report.scale import Scale
@@ -57,7 +57,8 @@ def sizes(graph: Graph, near: Sequence[int] | None = None, scale: str | Scale | 
         if key not in done:
             done[key] = _along(graph, along, alone)
         axes.append(replace(done[key], axis=axis))
-    disproved = tuple(_disproved(graph, axes))
+    alone_here = [f"{where(graph, g)} {known_alone(graph, g)}" for g in graph.grids if g.alone]
+    disproved = (*alone_here[:1], *_disproved(graph, axes))
     found = Inputs(
         model=graph.model,
         input=plain(graph.input),

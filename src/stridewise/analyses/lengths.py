@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from stridewise.analyses.limits import AxisSizes, Step, axes_as_traced
+from stridewise.analyses.sizes import known_alone, where
 from stridewise.errors import GeometryError, UsageError
 from stridewise.ir import Graph, check_graph
 from stridewise.report.document import Document, Facts
@@ -95,6 +96,12 @@ def out_size(graph: Graph, layer: str = "", lengths: Any = None, *, axis: int = 
     grid = grid_of(graph, layer)
     if not 0 <= axis < graph.axes:
         raise UsageError(f"axis {axis}: the input has {graph.axes} with positions, counted from 0")
+    around = [graph.grids[grid]]
+    while around:
+        one = around.pop()
+        if one.alone:
+            raise UsageError(f"layer '{layer}': {where(graph, one)} {known_alone(graph, one)}")
+        around += [graph.grids[s] for s in one.sources]
     sizes = axes_as_traced(graph)[axis]
     rule = _rule(sizes, grid, layer, axis)
     if lengths is None:

@@ -109,6 +109,8 @@ class AxisSizes:
         sources = [self.slots[s] for s in grid.sources]
         if grid.kind == "input":
             slot = 0 if size == self.traced else self._constant(grid, size)
+        elif grid.alone:  # elsewhere not known, which `sizes` and `out_size` say
+            slot = self._constant(grid, size)
         elif grid.kind == "map":
             slot = self._mapped(sources[0], maps[self.axis], grid, _reflected(graph, grid, self.axis))
         elif grid.kind == "join":

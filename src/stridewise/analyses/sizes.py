@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 from stridewise.axis import AxisMap
-from stridewise.errors import GeometryError
+from stridewise.errors import GeometryError, by
 from stridewise.ir import Graph, Grid, Node, Sizes, remembered
 
 # Grids whose maps a plan replaces.
@@ -74,6 +74,8 @@ def grid_sizes(
 def size_of(graph: Graph, grid: Grid, sizes: Sequence[Sizes], given: Mapping[int, Sizes], maps: Maps) -> Sizes:
     """One grid's sizes, those before it known. Raises: GeometryError naming the op."""
     kind = grid.kind
+    if grid.alone and sizes[grid.sources[0]] != graph.grids[grid.sources[0]].sizes:
+        raise GeometryError(f"{where(graph, grid)}: {known_alone(graph, grid)}")
     if kind == "map":
         source = sizes[grid.sources[0]]
         used = maps.get(grid.index, grid.maps)
@@ -92,6 +94,12 @@ def size_of(graph: Graph, grid: Grid, sizes: Sequence[Sizes], given: Mapping[int
         first[grid.axis] = sum(sizes[s][grid.axis] for s in grid.sources)
         return tuple(first)
     return grid.sizes
+
+
+def known_alone(graph: Graph, grid: Grid) -> str:
+    """Why no size follows from another input's, in words."""
+    before = graph.grids[grid.sources[0]].sizes
+    return f"makes {by(grid.sizes)} of {by(before)} by numbers that are not followed: other sizes need another trace"
 
 
 def spreads_one(graph: Graph, grid: Grid) -> bool:

@@ -8,13 +8,14 @@ from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any
 
+from stridewise.axis import IDENTITY, Window
 from stridewise.building.recorded import ModuleCall, Seen, keys_of, node_of
 from stridewise.errors import GeometryError
 from stridewise.ir import NOTHING, Graph, Grid, Node, Tensor, Unknown, Volume
 from stridewise.ops.call import Call
 from stridewise.ops.draft import Draft, Reading, Value
 from stridewise.ops.join import LISTED
-from stridewise.ops.layout import TURNED, Digit, Dims, Extra, LayoutError, atom_size, is_turned
+from stridewise.ops.layout import TURNED, Digit, Dims, Extra, LayoutError, atom_size, is_turned, relabelled
 from stridewise.ops.registry import Op, op_named
 
 # Ops that make positions where there was one.
@@ -174,12 +175,15 @@ class Builder:
         try:
             if op is None:
                 raise LayoutError(f"no op describes '{target}'")
-            if len(self.nodes) in self.doubts:
-                raise LayoutError(self.doubts[len(self.nodes)])
+            doubt = self.doubts.get(len(self.nodes), "")
+            if doubt and not self._of_picture(operands):
+                raise LayoutError(doubt)
             if self.draft.turned and not (op.pointwise or op.name in _TURNING) and any(map(_is_turned, operands)):
                 raise LayoutError(TURNED)
             read = (op.read_onnx or op.read) if onnx else op.read
             reading = read(Call(target, args, kwargs, shapes, self.draft, path))
+            if doubt:
+                reading = self._known_alone(marks[0], reading, doubt)
             if op.name in _MAKING:
                 return self._with_made(op, reading, shapes, operands)
             return reading
@@ -188,6 +192,37 @@ class Builder:
                 raise  # no framework ran before: a size that does not fit is found here
             del self.draft.grids[marks[0] :], self.draft.pins[marks[1] :]
             return self._unread(op, target, args, shapes, operands, str(error), path)
+
+    def _of_picture(self, operands: Sequence[Value]) -> bool:
+        """Whether all that comes in is an input, however cut, padded or resized: no window read it yet."""
+        todo = [v.grid for v in operands if v.origin == "data" and _positions(v)]
+        while todo:
+            index = todo.pop()
+            if index is None:
+                return False
+            grid = self.draft.grids[index]
+            site = grid.node is not None and self.nodes[grid.node].reading.site
+            if len(grid.sources) > 1 or (site and any(isinstance(m, Window) for m in grid.maps)):
+                return False
+            todo += grid.sources
+        return True
+
+    def _known_alone(self, first: int, reading: Reading, doubt: str) -> Reading:
+        """The reading of a call on a picture with its grids, those from `first` on, known at this size alone.
+
+        Raises: LayoutError where it is a window, or puts several together.
+        """
+        if len(self.draft.grids) == first and len(reading.outs) == 1:  # at this size it moves nothing
+            dims, grid = reading.outs[0]
+            if dims is not None and grid is not None:
+                same = self.draft.mapped(grid, [IDENTITY] * len(self.draft.grids[grid].sizes))
+                reading = replace(reading, outs=[(relabelled(dims, {grid: same}), same)], grid=same)
+        made = self.draft.grids[first:]
+        windows = reading.site and any(isinstance(m, Window) for grid in made for m in grid.maps)
+        if not made or windows or any(len(grid.sources) != 1 for grid in made):
+            raise LayoutError(doubt)
+        self.draft.grids[first:] = [replace(grid, alone=True) for grid in made]
+        return reading
 
     def _with_made(
         self, op: Op, reading: Reading, shapes: Sequence[tuple[int, ...]], operands: Sequence[Value]

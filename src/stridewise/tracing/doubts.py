@@ -87,10 +87,16 @@ def doubtful(graph: Graph, twins: Sequence[Graph]) -> Mapping[int, str]:
             if grid.node in exempt:
                 sizes.append(said or grid.sizes)
                 continue
+            if grid.alone:
+                sizes.append(real or grid.sizes)
+                continue
             if grid.node in filling and real != said:
                 nodes = min(nodes, grid.node or 0)
                 break
-            sizes.append(real if real is not None else said or grid.sizes)
+            if real is None and not there and len(grid.sources) == 1:  # it moved nothing there
+                sizes.append(sizes[grid.sources[0]])
+            else:
+                sizes.append(real if real is not None else said or grid.sizes)
             if grid.node is not None and real != said:
                 found[grid.node] = NOT_FOLLOWED
         # What moves nothing at this size (all that is left taken, one position split) and makes positions at another.

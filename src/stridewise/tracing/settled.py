@@ -113,7 +113,7 @@ def _tried(graph: Graph, again: Again, shapes: Shapes) -> Graph | Mapping[int, s
         for _ in range(2):
             grids = [g for g in graph.grids if len(g.maps) > axis and all(g.local)]
             lenient = [g for g in grids if g.kind == "map" and _is_lenient(g.maps[axis])]
-            fixed = [g for g in grids if g.kind == "fixed"]
+            fixed = [g for g in grids if g.kind == "fixed" and not g.alone]
             least = smallest_alone(graph)[axis] if lenient or fixed else None
             if least is None or least == graph.grids[0].sizes[axis]:
                 break
@@ -176,6 +176,10 @@ def _linked(
         if not cuts and kinds - {"follow"} and twins:
             twins = [*twins, *_twins(graph, again, shapes, _STEPS[1:])]
             linked = with_links(graph, twins)
+        if graph.axes > 1 and any(g.kind == "fixed" and not g.alone and 0 in g.sources for g in linked.grids):
+            # A picture brought to a size of its own keeps its shape where that is all that the forward looks at.
+            other = _larger(again, shapes, [0], *_STEPS[0], 37)
+            twins = [*twins, *([] if other is None else [aligned(graph, other)])]
         graph = with_cuts(linked, twins)
     graph = settled_padding(graph, lambda step: _larger(again, shapes, range(_most_axes(shapes)), step))
     if not twins and is_asking(graph, lambda path: _pads_by_itself(_layer_at(model, path))):

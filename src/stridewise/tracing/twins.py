@@ -126,7 +126,7 @@ def with_links(graph: Graph, twins: Sequence[Graph]) -> Graph:
                     grid=grid.index,
                     node=grid.node,
                     sizes=grid.sizes,
-                    message=f"resized to {by}, a constant",
+                    message=f"resized to {by}, {'known at this input size alone' if grid.alone else 'a constant'}",
                 )
             )
     return replace(graph, grids=tuple(grids), pins=tuple(pins))
