@@ -34,6 +34,9 @@ NETWORKS = {
     "gated": Gated,
     "stride 4, dilated": lambda: Straight(nn.Conv2d(3, 6, 5, 4, 2), nn.Conv2d(6, 6, 3, 2, 2, dilation=2)),
     "subsampling pools": lambda: Straight(nn.Conv2d(3, 6, 3, 2, 1), nn.MaxPool2d(1, 2), nn.MaxPool2d(2, 4)),
+    "a mean by a pool larger than every map": lambda: Straight(
+        nn.Conv2d(3, 6, 3, 2, 1), nn.Conv2d(6, 6, 3, 2, 1), nn.AvgPool2d(64, ceil_mode=True), nn.Conv2d(6, 6, 1)
+    ),
     "even kernels": lambda: Straight(nn.Conv2d(3, 6, 2, 2), nn.Conv2d(6, 6, 4, 2, 1), nn.Conv2d(6, 6, 2, 1)),
 }
 

@@ -98,3 +98,38 @@ def test_a_table_that_cannot_be_made_anew_is_refused_by_the_plan(pairs, said):
     net = Relative(pairs)
     with pytest.raises(PlanError, match=said):
         sw.plan(sw.trace(net, (3, 64, 64)), {"patches": 8})
+
+
+class Distances(nn.Module):
+    """A table with an entry for every distance between two rows, picked by distances of the map's own size."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.patches, self.how = nn.Conv2d(3, 8, 4, 4), how
+        self.table = nn.Parameter(torch.randn(31, 8))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.patches(x)
+        rows = torch.arange(x.shape[2])
+        far = (rows[:, None] - rows[None]) + 15
+        if self.how == "index":
+            picked = self.table[far]
+        elif self.how == "embedding":
+            picked = functional.embedding(far, self.table)
+        elif self.how == "select":
+            picked = self.table.index_select(0, far.flatten()).view(*far.shape, 8)
+        else:
+            picked = self.table.gather(0, far.view(-1, 1).expand(-1, 8)).view(*far.shape, 8)
+        return torch.einsum("bchw,hkc->bhwk", x, picked)
+
+
+@pytest.mark.parametrize("how", ["index", "embedding", "select", "gather"])
+def test_a_table_that_is_too_short_for_the_plan_is_refused_by_it(how):
+    net, x = Distances(how), torch.rand(1, 3, 64, 64)
+    graph = sw.trace(net, (3, 64, 64))
+    sw.apply(net, sw.plan(graph, {"patches": 8})).undo()
+    with pytest.raises(PlanError, match=r"index \d+ is out of bounds for dimension 0 with size 31"):
+        sw.plan(graph, {"patches": 2})
+    net.patches.stride = (2, 2)
+    with pytest.raises((IndexError, RuntimeError)):  # as torch says it of the model itself
+        net(x)

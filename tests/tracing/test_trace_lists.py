@@ -24,6 +24,21 @@ class Head(nn.Module):
         return listed.sigmoid() if self.after is None else self.after(listed)
 
 
+class Written(nn.Module):
+    """Part of the list weighed by a convolution of one position, part written over, as heads for poses do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weigh = nn.Conv2d(3, 1, 1, bias=False)
+
+    def forward(self, listed: torch.Tensor) -> torch.Tensor:
+        weighed = self.weigh(listed.view(listed.shape[0], 3, 2, -1).softmax(1)).squeeze(1)
+        out = listed.clone()
+        out[:, :2] = out[:, :2].sigmoid()
+        out[:, 2:4] = weighed
+        return out
+
+
 @pytest.mark.parametrize("after", [None, nn.Conv1d(6, 2, 1)])
 def test_a_list_of_predictions_is_told_and_its_maps_are_known(after):
     report = sw.show(sw.trace(Head(after), (3, 64, 64)))
@@ -42,9 +57,10 @@ def test_a_window_over_the_list_is_unknown():
         sw.plan(graph, output_stride=4)
 
 
-def test_the_maps_behind_a_list_keep_their_values():
+@pytest.mark.parametrize("after", [None, Written()])
+def test_the_maps_behind_a_list_keep_their_values(after):
     torch.manual_seed(0)
-    model, x = Head().double(), torch.randn(1, 3, 64, 64, dtype=torch.float64)
+    model, x = Head(after).double(), torch.randn(1, 3, 64, 64, dtype=torch.float64)
     coarse: list[torch.Tensor] = []
     model.say[1].register_forward_hook(lambda _m, _i, out: coarse.append(out.detach()))
     model(x)

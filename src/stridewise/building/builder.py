@@ -363,7 +363,7 @@ def _windows_behind(nodes: Sequence[Node], tensors: Sequence[Tensor], index: int
     reached = set(nodes[index].outputs)
     for node in nodes[index + 1 :]:
         if not reached.isdisjoint(node.inputs):
-            if op_named(node.op).site:
+            if op_named(node.op).site and not _may_be_pointwise(node, tensors):
                 return True
             reached.update(node.outputs)
     return False

@@ -93,6 +93,9 @@ def action_of(
     if any(isinstance(m, Whole) for m in maps) and "slice" not in forms:
         return _whole(graph, key, node, grid, m_in, m_out, means)
     if "window" in forms and all(isinstance(m, Window) for m in maps):
+        before = graph.grids[source].sizes
+        if all(n < m.stride for n, m in zip(before, maps, strict=True) if isinstance(m, Window)) and max(m_out) == 1:
+            return Action(kind="coarse", m_in=m_in, m_out=m_out)  # it takes all there is to one position
         return _windowed(key, node, m_in, m_out, maps)
     if m_in == m_out and ("pad" in forms or "phases" in forms):
         return Action(kind="pad" if "pad" in forms else "phases", m_in=m_in, m_out=m_out)

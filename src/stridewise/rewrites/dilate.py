@@ -67,7 +67,10 @@ def _entries(graph: Graph, multipliers: list[Multipliers]) -> dict[str, Multipli
         closed = next((path for path in around if _lets_nothing_out(graph, path, multipliers, m_in)), None)
         if closed is None:
             what = pin.message if pin.kind == "window" else f"{pin.message} ({pin.kind})"
-            raise PlanError(f"{node.key or node.path or node.target}: {what}; its size cannot grow by {max(m_in)}")
+            anew = "; a plan that does not keep weights makes it anew" if pin.table is not None else ""
+            raise PlanError(
+                f"{node.key or node.path or node.target}: {what}; its size cannot grow by {max(m_in)}{anew}"
+            )
         entries[closed] = m_in
         for grid in graph.grids:
             if grid.node is not None and is_within(graph.nodes[grid.node].path, closed):

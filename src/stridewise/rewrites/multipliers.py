@@ -10,7 +10,7 @@ from fractions import Fraction
 from typing import TypeAlias
 
 from stridewise.analyses.sizes import where
-from stridewise.analyses.strides import Components, components, roots, site_grids
+from stridewise.analyses.strides import Components, Edge, components, roots, site_grids
 from stridewise.axis import Adaptive, Window
 from stridewise.errors import PlanError
 from stridewise.ir import Graph, Grid
@@ -104,10 +104,12 @@ def _after(
     """The new cumulative stride of each component; a resize gives way to what sites say of its other side."""
     after: list[Fraction | None] = [None] * parts.count
     first = iter(roots(graph, parts.axis))
-    sites = [(e.source, e.target, Fraction(steps[e.node])) for e in parts.edges if e.site]
+    free = [not e.site or takes_all(graph, e, parts.axis) for e in parts.edges]
+    alike = zip(parts.edges, free, strict=True)
+    sites = [(e.source, e.target, Fraction(steps[e.node])) for e, is_free in alike if not is_free]
     while True:
         spread(after, sites)
-        ready = (e for e in parts.edges if not e.site and after[e.target] is None)
+        ready = (e for e, is_free in zip(parts.edges, free, strict=True) if is_free and after[e.target] is None)
         found = next(((e, a) for e in ready if (a := after[e.source]) is not None), None)
         if found is None:
             root = next((r for r in first if after[r] is None), None)
@@ -117,6 +119,14 @@ def _after(
             continue
         edge, source = found
         after[edge.target] = _beyond(graph, edge.grid, parts.axis, source, before[edge.target], edge.ratio)
+
+
+def takes_all(graph: Graph, edge: Edge, axis: int) -> bool:
+    """Whether a site's step is larger than its map, so that one position is left whatever comes in: a mean in effect,
+    whose size no plan changes."""
+    grid = graph.grids[edge.grid]
+    change, size = grid.maps[axis], graph.grids[grid.sources[0]].sizes[axis]
+    return edge.site and isinstance(change, Window) and change.stride > size and grid.sizes[axis] == 1
 
 
 def _whole(graph: Graph, grid: Grid, old: Fraction, new: Fraction) -> int:
@@ -137,6 +147,6 @@ def _beyond(graph: Graph, grid: int, axis: int, source: Fraction, target: Fracti
     source: the new one before it; target: the old one behind it. A map that enlarges never makes it finer than both.
     """
     change = graph.grids[grid].maps[axis]
-    if isinstance(change, Adaptive):
+    if isinstance(change, Adaptive | Window):
         return target
     return min(target, source) if ratio < 1 else source * ratio

@@ -14,7 +14,7 @@ from stridewise.analyses.strides import Components, Edge, roots, site_grids
 from stridewise.axis import Adaptive
 from stridewise.errors import PlanError
 from stridewise.ir import Graph
-from stridewise.rewrites.multipliers import cumulative
+from stridewise.rewrites.multipliers import cumulative, takes_all
 
 # What changing an unnamed parallel site costs: one that steps today before one that does not, a window that covers
 # the new step before one that would leave positions unread.
@@ -28,12 +28,16 @@ def cap(graph: Graph, parts: Components, steps: dict[int, int], most: int, keep_
     a fixed factor ties the strides on its two sides, or where no cumulative stride lies above `most`.
     """
     reach = cumulative(graph, parts, steps)
+    one = {e.target for e in parts.edges if takes_all(graph, e, parts.axis)}
+    reach = [Fraction(1) if at in one else c for at, c in enumerate(reach)]
     if most > max(reach, default=1):
         top = max(reach, default=Fraction(1))
         raise PlanError(f"output stride {most}: the network's is {top}; name a site or slot that should step more")
     given = roots(graph, parts.axis)
     new = [c if at in given else min(c, Fraction(most)) for at, c in enumerate(reach)]
     for edge in parts.edges:
+        if edge.target in one or edge.source in one:
+            continue
         step = new[edge.target] / new[edge.source]
         name = graph.nodes[edge.node].key or where(graph, graph.grids[edge.grid])
         if not edge.site and step != edge.ratio and not (keep_weights and _absorbs(graph, edge, parts.axis)):

@@ -156,6 +156,22 @@ class Constants:
             return tensor
         return None if id(tensor) in self.originals else self._beside.get(id(tensor))
 
+    def check_picks(self, target: Target, args: Any) -> None:
+        """Raise IndexError, as torch does, where a call picks entries that are not there by numbers that are known."""
+        if target.called == "embedding":
+            picks = [(0, args[1])]
+        elif target.called in ("index", "_unsafe_index"):
+            picks = [(at, table) for at, table in enumerate(args[1]) if table is not None]
+            if any(table.dtype in (torch.bool, torch.uint8) for _, table in picks):
+                return
+        else:
+            picks = [(args[1], args[2])]
+        for dim, table in picks:
+            values, size = self._held(table), args[0].shape[dim] if args[0].dim() else 1
+            if values is not None and values.numel() and not -size <= int(values.min()) <= int(values.max()) < size:
+                wrong = int(values.max()) if int(values.max()) >= size else int(values.min())
+                raise IndexError(f"index {wrong} is out of bounds for dimension {dim} with size {size}")
+
     def _asked(self, func: Any, target: Target, args: Any, kwargs: Mapping[str, Any], tensors: Any) -> Any:
         """The output of an op that asks for values."""
         values = {id(t): self.value(t) for t in tensors}

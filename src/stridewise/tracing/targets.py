@@ -39,6 +39,7 @@ class Target:
         "name",
         "op",
         "outputs",
+        "picks",
         "seeded",
         "varies",
         "writes",
@@ -64,6 +65,8 @@ class Target:
         self.varies = name not in _FILLS and (self.op is None or self.op.name in _VARYING or name.startswith("rand"))
         # Whether its output, or the shape of that, follows from the values of what comes in.
         self.asks = not _ASKING.isdisjoint(func.tags)
+        # Whether it picks entries by numbers, which no kernel without values holds against the sizes.
+        self.picks = self.called in _PICKING
         self.seeded = torch.Tag.nondeterministic_seeded in func.tags
         self.axes = self._axes(func)
         # Statistics are for training; in eval they are empty.
@@ -83,6 +86,7 @@ class Target:
 
 _FILLS = frozenset("zeros ones full empty empty_strided scalar_tensor fill zero zeros_like ones_like full_like".split())
 _VARYING = frozenset(("softmax", "triangle", "pad", "write", "concat", "stack"))  # of constants they make others
+_PICKING = frozenset(("index", "_unsafe_index", "index_select", "gather", "embedding"))
 _TARGETS: dict[Any, Target] = {}
 _known_at = [generation()]
 

@@ -93,6 +93,8 @@ class Tracer(TorchDispatchMode):
                 self._constant(out, ())
                 return out
         target = target_of(func)
+        if target.picks:
+            self.constants.check_picks(target, args)
         values = self.values
         operands: list[Value] = []
         plain = []
