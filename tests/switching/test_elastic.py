@@ -9,11 +9,12 @@ from pathlib import Path
 import onnxruntime
 import pytest
 import torch
+import torch.distributed as dist
 from torch import nn
 
 import stridewise as sw
 from strategies import network
-from stridewise.errors import PlanError
+from stridewise.errors import PlanError, UsageError
 from stridewise.switching.cascade import Cascade, cascade_curve
 from stridewise.switching.elastic import Elastic
 
@@ -217,17 +218,39 @@ def test_drawn_networks_give_what_each_plan_gives_alone(seed: int) -> None:
         assert torch.equal(net.use(name)(x), alone[name]), name
 
 
-def test_training_steps_in_any_order_of_plans_are_repeatable() -> None:
-    weights = []
-    for _ in range(2):
-        net = made().train()
-        optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
-        for step, name in enumerate(["coarse", "fine", "kept", "as it is", "coarse"]):
+@pytest.mark.parametrize("seed", range(4))
+def test_steps_in_any_order_of_plans_are_those_of_a_plain_network(seed: int) -> None:
+    net = made().train()
+    order = random.Random(seed).choices(list(net.plans), k=5)
+    torch.manual_seed(0)
+    plain = Net().train()
+    optimizers = [torch.optim.SGD(each.parameters(), lr=0.1, momentum=0.9) for each in (net, plain)]
+    for step, name in enumerate(order):
+        done = sw.apply(plain, net.plans[name], input=INPUT) if net.plans[name] else None
+        for model, optimizer in zip((net.use(name), plain), optimizers, strict=True):
             optimizer.zero_grad()
-            net.use(name)(picture(4, step)).square().mean().backward()
+            model(picture(4, step)).square().mean().backward()
             optimizer.step()
-        weights.append(net.state_dict())
-    assert all(torch.equal(weights[0][k], weights[1][k]) for k in weights[0])
+        if done is not None:
+            done.undo()
+        for one, other in zip(net.parameters(), plain.parameters(), strict=True):
+            assert torch.equal(one, other), (order, step)
+
+
+def test_gradients_of_a_wrapped_one_are_its_own(tmp_path: Path) -> None:
+    dist.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
+    try:
+        net, twin = made().train(), made().train()
+        wrapped = nn.parallel.DistributedDataParallel(net)
+        for step, name in enumerate(["coarse", "fine", "kept", "coarse"]):
+            net.use(name)
+            twin.use(name)
+            wrapped(picture(4, step)).square().mean().backward()
+            twin(picture(4, step)).square().mean().backward()
+            for one, other in zip(net.parameters(), twin.parameters(), strict=True):
+                assert torch.equal(one.grad, other.grad), name
+    finally:
+        dist.destroy_process_group()
 
 
 def test_compiled_it_keeps_a_graph_for_every_plan() -> None:
@@ -257,6 +280,49 @@ def test_calibrate_measures_the_norms_anew() -> None:
     assert torch.equal(net.use("coarse").model.main[1].running_mean, torch.zeros(12))
     assert not net.training
     assert net.model.main[1].momentum == 0.1
+
+
+def test_calibrate_leaves_no_norm_without_statistics() -> None:
+    net = made().train()
+    for step, name in enumerate(net.plans):
+        net.use(name)(picture(4, step))
+    before = {k: v.clone() for k, v in net.state_dict().items()}
+
+    def same() -> bool:
+        return all(torch.equal(v, before[k]) for k, v in net.state_dict().items())
+
+    once = iter([picture(4)])
+    for batches in (lambda: iter(()), lambda: iter([picture(4), torch.zeros(4, 2, 45, 39)])):
+        with pytest.raises((PlanError, RuntimeError)):
+            net.calibrate(batches)
+        assert same()
+    with pytest.raises(PlanError, match="gave none for plan 'fine': it is called anew"):
+        net.calibrate(lambda: once)
+    before = {k: v.clone() for k, v in net.state_dict().items()}
+    norms = [module for module in net.modules() if isinstance(module, nn.BatchNorm2d)]
+    for norm in norms:
+        norm.eval()
+    net.calibrate(lambda: iter([picture(4, 9)]))
+    assert same()
+    assert net.training
+    assert not norms[0].training
+    net.reset_norms("coarse")
+    with pytest.raises(PlanError, match=r"'stem\.1' is frozen and has no statistics"):
+        net.calibrate(lambda: iter([picture(4)]))
+
+
+def test_measure_takes_it_apart() -> None:
+    net = made().eval().use("fine")
+    before = {name: net.use(name)(picture()) for name in net.plans}
+    parts = net.use("fine").apart()
+    found = sw.measure(parts, what=["latency", "memory"], input=INPUT, rounds=10)
+    assert [row.name for row in found.rows] == list(net.plans)
+    macs = [row.exact.macs for row in found.rows]
+    assert [m / macs[0] for m in macs] == pytest.approx(list(net.costs.values()))
+    assert all(torch.equal(parts[name](picture()), before[name]) for name in parts)
+    assert net.active == "fine"
+    with pytest.raises(UsageError, match="without plans"):
+        sw.measure(parts, {"fine": net.plans["fine"]}, input=INPUT)
 
 
 def test_plans_by_cost_and_a_budget() -> None:

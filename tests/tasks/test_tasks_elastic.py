@@ -144,6 +144,18 @@ def test_the_command_trains_and_evaluates_by_plan(tmp_path, monkeypatch):
     assert coarse["cost"] < 0.7
     assert same["time"]["median"] > 0
     assert json.loads(done.stdout)["cascade"]
+    done = CliRunner().invoke(cli, [*"measure r --what latency,accuracy --data g.npz --rounds 10 --json".split()])
+    assert done.exit_code == 0, done.output
+    rows = json.loads(done.stdout)["plans"]
+    assert [row["plan"] for row in rows] == ["r at same", "r at coarse"]
+    assert [row["accuracy"]["value"] for row in rows] == [same["score"], coarse["score"]]
+    done = CliRunner().invoke(cli, [*"fit --data g.npz --model r --json".split()])
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)["plans"]
+    assert {name: row["model_strides"] for name, row in found.items()} == {
+        "r at same": [[4, 4]],
+        "r at coarse": [[8, 8]],
+    }
 
 
 def test_costs_are_read_from_words():

@@ -497,3 +497,70 @@ def test_attention_to_one_token_alone_makes_no_positions():
     graph = trace(Alone().eval(), (3, 8, 16))
     out = graph.tensors[graph.outputs[0]]
     assert not out.known or grid_sizes(graph)[out.grid] == (1, 1)
+
+
+def _tokens(y, w):
+    t = y.flatten(2).transpose(1, 2)
+    return F.scaled_dot_product_attention(t, t, t).transpose(1, 2).reshape(y.shape)
+
+
+def _rows(y, w):
+    return y.unsqueeze(3).expand(*y.shape[:3], 3, y.shape[3]).reshape(*y.shape[:2], -1, y.shape[3])
+
+
+def _features(y, w):
+    return F.linear(y.movedim(1, -1), w).movedim(-1, 1)
+
+
+@pytest.mark.parametrize("f", [_tokens, _rows, _features], ids=["tokens", "rows repeated", "features"])
+@pytest.mark.parametrize("width", [1, 2])
+def test_an_axis_of_one_position_is_an_axis(f, width):
+    model = Between(f, table=(4, 4))
+    model.b = nn.ConvTranspose2d(4, 4, 3, 2)
+    graph = trace(model.eval(), (3, 5, width))
+    assert not [pin for pin in graph.pins if pin.kind == "flatten"]
+    for wide in (width, width + 2):
+        with torch.no_grad():
+            assert (
+                grid_sizes(graph, (5, wide))[graph.tensors[graph.last].grid]
+                == model(torch.rand(1, 3, 5, wide)).shape[2:]
+            )
+
+
+def test_one_position_is_spread_where_the_model_spreads_it():
+    class Sum(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = nn.Conv2d(3, 4, 3, 1, 1), nn.MaxPool2d((4, 1), (4, 1))
+
+        def forward(self, x):
+            y = self.a(x)
+            return self.b(y)[:, :, :1] + F.max_pool2d(y, (4, 1))
+
+    model = Sum().eval()
+    graph = trace(model, (3, 7, 5))
+    assert grid_sizes(graph, (9, 5))[-1] == model(torch.rand(1, 3, 9, 5)).shape[2:] == (2, 5)
+    assert fields(graph, grid_sizes(graph, (9, 5))).everything[-1]
+
+
+def test_a_wrapped_border_of_a_map_cut_short_may_read_anything():
+    model = nn.Sequential(
+        nn.Conv2d(3, 4, 3, 3), nn.ConvTranspose2d(4, 4, 4, 3, 2), nn.Conv2d(4, 4, 3, 1, 1, padding_mode="circular")
+    )
+    graph = trace(model, (3, 30, 30))
+    assert fields(graph, grid_sizes(graph)).everything[-1]
+    model[1] = nn.ConvTranspose2d(4, 4, 4, 2, 1)  # what is cut off reads beyond the map as well
+    graph = trace(model, (3, 30, 30))
+    assert not fields(graph, grid_sizes(graph)).everything[-1]
+
+
+def test_a_single_window_says_that_others_are_not_known():
+    def windows(y, w):
+        t = y.movedim(1, -1).unflatten(1, (y.shape[2] // 2, 2)).movedim(2, -2)
+        return (t * t.softmax(-2)).movedim(-2, 2).flatten(1, 2).movedim(-1, 1)
+
+    model = Between(windows)
+    model.a = nn.Sequential(nn.Conv2d(3, 4, 3, 3), nn.AvgPool2d((3, 1), (2, 1), ceil_mode=True))
+    model.b = nn.Conv2d(4, 4, 1)
+    assert trace(model.eval(), (3, 17, 11)).unknown
+    assert not trace(model.eval(), (3, 26, 11)).unknown

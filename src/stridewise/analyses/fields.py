@@ -9,7 +9,18 @@ from fractions import Fraction
 from typing import Any, TypeAlias
 
 from stridewise.analyses.sizes import Maps, grid_sizes
-from stridewise.axis import SELF, AxisMap, Computed, Field, Resize, Slice, Window, join_fields, smallest_field
+from stridewise.axis import (
+    SELF,
+    AxisMap,
+    Computed,
+    Field,
+    Resize,
+    Slice,
+    Transposed,
+    Window,
+    join_fields,
+    smallest_field,
+)
 from stridewise.ir import Graph, Grid, Node, Sizes
 
 _NO_MAPS: Maps = {}
@@ -45,7 +56,10 @@ def fields(graph: Graph, sizes: Sequence[Sizes], maps: Maps = _NO_MAPS, smallest
             cut = any(map(_crops, grid.maps, sizes[sources[0]], sizes[grid.index])) if grid.maps else False
             cropped.append(cut or any(cropped[s] for s in sources))
             mixed = mixed or (_repeats(graph, grid) and (cropped[-1] or _has_gaps(full[-1])))
-        everything.append(mixed or (len(sources) > 1 and _drifts(graph, grid, full)))
+        if len(sources) > 1 and not mixed:  # one position spread over many is not where its field says
+            spread = grid.kind == "join" and any(sizes[s] != sizes[grid.index] for s in sources)
+            mixed = spread or _drifts(graph, grid, full)
+        everything.append(mixed)
         if smallest and grid.kind == "map" and least[sources[0]] == full[sources[0]]:
             least.append(full[-1])
         elif smallest:
@@ -71,6 +85,9 @@ def _crops(change: AxisMap, size: int, out: int) -> bool:
     if isinstance(change, Resize) and change.factor is not None and not change.align_corners:
         return math.ceil(out / change.factor) < size
     change = change.inner if isinstance(change, Computed) else change
+    if isinstance(change, Transposed):  # the first position left away reads no input beyond the map's end
+        begin, end = change.pad_begin, change.pad_end - change.output_padding
+        return max(begin, end) > 0 and (change.kernel - 1) * change.dilation < max(begin, end) + change.stride - 1
     return isinstance(change, Slice) or (isinstance(change, Window) and min(change.pad_begin, change.pad_end) < 0)
 
 

@@ -84,7 +84,7 @@ def size_of(graph: Graph, grid: Grid, sizes: Sequence[Sizes], given: Mapping[int
         except GeometryError as error:
             raise GeometryError(f"{where(graph, grid)}: {error}") from error
     if kind == "join":
-        return _joined(graph, grid, sizes)
+        return _joined(graph, grid, sizes, not maps)
     if kind == "input":
         return tuple(given.get(grid.index, grid.sizes))
     if kind == "follow":
@@ -108,8 +108,9 @@ def spreads_one(graph: Graph, grid: Grid) -> bool:
     return node is not None and node.op == "join" and not f"{node.target}.".split(".")[1].endswith("_")
 
 
-def _joined(graph: Graph, grid: Grid, sizes: Sequence[Sizes]) -> Sizes:
-    """The size all sources share, per axis, leaving out those that have no positions there any more."""
+def _joined(graph: Graph, grid: Grid, sizes: Sequence[Sizes], spread: bool) -> Sizes:
+    """The size all sources share, per axis, leaving out those that have no positions there any more; spread: one
+    position may be spread over many, which a plan is not to rely on."""
     first = sizes[grid.sources[0]]
     if grid.mixes:  # attention and statistics: the first source says where, the others are let in
         return first
@@ -118,6 +119,8 @@ def _joined(graph: Graph, grid: Grid, sizes: Sequence[Sizes]) -> Sizes:
     out = []
     for axis, local in enumerate(grid.local):
         found = [(s, sizes[s][axis]) for s in grid.sources if graph.grids[s].local[axis]]
+        if spread and {size for _, size in found} - {1} and spreads_one(graph, grid):
+            found = [(s, size) for s, size in found if size > 1]
         if len({size for _, size in found}) > 1:
             parts = ", ".join(f"{size} from {where(graph, graph.grids[s])}" for s, size in dict(found).items())
             raise GeometryError(f"{where(graph, grid)}: sizes on axis {axis} differ: {parts}")

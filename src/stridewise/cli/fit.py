@@ -15,8 +15,8 @@ from stridewise.datafit import Limits, findings, fit, stride_set
 from stridewise.datafit.strides import DEFAULT, Stride, StrideSet, written
 from stridewise.errors import UsageError
 from stridewise.files import write_bytes
-from stridewise.findings import Finding
 from stridewise.report.scale import Scale
+from stridewise.report.values import plain
 
 
 def _pair(ctx: click.Context, option: click.Parameter, value: str | None) -> Stride | None:
@@ -40,7 +40,7 @@ def _sets(ctx: click.Context, option: click.Parameter, value: tuple[str, ...]) -
     "--strides", metavar="S,S,...", callback=_sets, multiple=True, help="Output strides, 8,16,32; repeatable."
 )
 @click.option("--receptive-field", metavar="HxW", callback=_pair, help="Of the network, to compare with objects.")
-@click.option("--model", help="A network whose real output strides are compared with the data (finding SW301).")
+@click.option("--model", help="A network, or a run folder of `train`, whose real output strides are compared (SW301).")
 @scale_options
 @click.option("--min-reachable", type=click.FloatRange(0, 1), default=Limits().reachable, show_default=True)
 @click.option("--min-cells", type=click.IntRange(0), default=Limits().cells, show_default=True)
@@ -84,10 +84,10 @@ def command(
     if data is None:
         raise UsageError("fit wants --data, a folder or file of pictures, or nnU-Net's plans.json")
     limits = Limits(reachable=min_reachable, cells=min_cells, miou=min_miou, energy=min_energy)
-    network = _network(model, resize) if model else None
-    if network is not None:
-        strides = (*(strides or DEFAULT), network[0])
-        receptive_field = receptive_field or network[1]
+    networks = _networks(model, resize) if model else {}
+    if networks:
+        strides = (*(strides or DEFAULT), *dict.fromkeys(own for own, _ in networks.values()))
+        receptive_field = receptive_field or next(iter(networks.values()))[1]
     with counting("pictures") as progress:
         dataset = open_dataset(data, task, format, mask_suffix=mask_suffix, progress=progress)
         result = fit(
@@ -105,19 +105,23 @@ def command(
     if look:
         write_bytes(look, pictured(dataset, split=result.split))
         click.echo(f"wrote {look}", err=True)
-    found = () if network is None else findings(result, network[0])
+    found = {name: findings(result, own) for name, (own, _) in networks.items()}
     if html:
         write_page(html, result.to_html())
     if as_json:
-        more = {} if network is None else _as_json(network[0], found)
-        click.echo(json.dumps({**result.to_json(), **more}, allow_nan=False))
+        more = [
+            {"model_strides": [list(s) for s in own], "findings": plain(found[name])}
+            for name, (own, _) in networks.items()
+        ]
+        by_plan = {} if len(more) < 2 else {"plans": dict(zip(found, more, strict=True))}
+        click.echo(json.dumps({**result.to_json(), **(more[0] if more else {}), **by_plan}, allow_nan=False))
         return
     tell(result)
-    if network is not None:
-        say(f"\n{model}: output strides {written(network[0])}, receptive field {_pixels(network[1])}")
-        for finding in found:
+    for name, (own, field) in networks.items():
+        say(f"\n{name}: output strides {written(own)}, receptive field {_pixels(field)}")
+        for finding in found[name]:
             say(f"{finding.rule} {finding.severity}: {finding.message}")
-        if not found:
+        if not found[name]:
             click.echo(
                 "no findings" if result.task != "classify" else "no findings: classes need no cells of their own"
             )
@@ -139,24 +143,26 @@ def _of_plans(plans: str, as_json: bool, context: click.Context) -> None:
     tell(compared(plans, read_network(plans), graph_of), as_json=as_json)
 
 
-def _network(model: str, resize: Size | None) -> tuple[StrideSet, Size | None]:
-    """The real output strides and the receptive field of a network, at the size the pictures are brought to."""
+def _networks(model: str, resize: Size | None) -> dict[str, tuple[StrideSet, Size | None]]:
+    """The real output strides and the receptive field of a network, at the size the pictures are brought to; of a
+    trained one at its own size, an elastic one's under each plan."""
     from stridewise.datafit.network import output_strides, receptive_field
     from stridewise.models.load import default_input, open_graph, resolve
+    from stridewise.tasks.train import is_trained
 
-    spec = resolve(model)
-    if spec.note:
-        click.echo(spec.note, err=True)
-    given = default_input(spec)
-    shape = (3, *resize) if resize and spec.kind != "onnx" else None if spec.kind == "onnx" else given
-    graph = open_graph(spec, shape)
-    return output_strides(graph), receptive_field(graph)
+    if is_trained(model):
+        from stridewise.tasks.train import ready_by_plan
+        from stridewise.tracing.trace import trace
 
-
-def _as_json(strides: StrideSet, found: tuple[Finding, ...]) -> dict[str, object]:
-    from stridewise.report.values import plain
-
-    return {"model_strides": [list(s) for s in strides], "findings": plain(found)}
+        graphs = {run.name: trace(run.model, run.input, name=run.name) for run in ready_by_plan(model)}
+    else:
+        spec = resolve(model)
+        if spec.note:
+            click.echo(spec.note, err=True)
+        given = default_input(spec)
+        shape = (3, *resize) if resize and spec.kind != "onnx" else None if spec.kind == "onnx" else given
+        graphs = {model: open_graph(spec, shape)}
+    return {name: (output_strides(graph), receptive_field(graph)) for name, graph in graphs.items()}
 
 
 def _pixels(field: Size | None) -> str:

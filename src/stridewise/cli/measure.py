@@ -24,7 +24,8 @@ _WHAT = "latency, memory, shift, detail, fields, accuracy"
 @click.command(
     "measure",
     help="Latency, memory, shift consistency, detail and accuracy of a network as it is and under plans, measured in "
-    f"one run; or of trained ones: MODEL may be a run folder of `stridewise train`.\n\n{MODEL_HELP}",
+    "one run; or of trained ones: MODEL may be a run folder of `stridewise train`, an elastic one is measured under "
+    f"each of its plans.\n\n{MODEL_HELP}",
 )
 @model_options
 @force_option
@@ -100,10 +101,10 @@ def command(
 def _subject(model: str, beside: tuple[str, ...], device: str) -> tuple[Any, str]:
     """What to measure: the name of a network, or trained ones; and how it is called."""
     from stridewise.models.load import resolve
-    from stridewise.tasks.train import is_trained, ready
+    from stridewise.tasks.train import is_trained, ready_by_plan
 
     if is_trained(model):
-        return [ready(path, device=device) for path in (model, *beside)], model
+        return [one for path in (model, *beside) for one in ready_by_plan(path, device=device)], model
     if beside:
         raise UsageError(f"--beside: {model} is no trained network: name run folders of `stridewise train`")
     spec = resolve(model)

@@ -59,8 +59,8 @@ def measure(
 ) -> Measured:
     """A network as it is and under plans, measured beside each other: latency, memory, shift, detail, fields, accuracy.
 
-    model: a name as `sw.load` takes it, a live module (its copies are changed, not it), or trained networks
-    (`tasks.train.ready`). plans: by name, or files.
+    model: a name as `sw.load` takes it, a live module (its copies are changed, not it), modules by name (an elastic
+    network's `apart()`), or trained networks (`tasks.train.ready`). plans: by name, or files.
     data: a data set or what opens one; None: windows of two built-in photographs. images: pictures to measure on.
     mode, preset, drawn: of shift consistency (crop, roll, pad; "zhang2019"). batch, rounds, threads: of latency.
     Raises: StridewiseError in one line.

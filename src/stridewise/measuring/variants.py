@@ -105,6 +105,8 @@ def variants(
         return _trained((model,), plans, input)
     if isinstance(model, Sequence) and not isinstance(model, str):
         return _trained(model, plans, input)
+    if isinstance(model, Mapping):
+        return _apart(model, plans, tuple(input or (3, 224, 224)), device)
     if isinstance(model, nn.Module):
         name, live, shape = type(model).__name__, model, tuple(input or (3, 224, 224))
         standard = "own"
@@ -129,6 +131,14 @@ def variants(
         except StridewiseError as error:
             raise type(error)(f"plan {label}: {error}") from error
     return Variants(model=name, input=shape, standard=standard, every=tuple(found))
+
+
+def _apart(models: Mapping[str, nn.Module], plans: Mapping[str, Plan], shape: tuple[int, ...], device: str) -> Variants:
+    """Modules by name beside each other. Raises: UsageError for plans, or for none at all."""
+    if plans or not models:
+        raise UsageError("measure: modules by name are measured as they are, one or more, without plans")
+    every = tuple(_live(label, module, shape, label, device) for label, module in models.items())
+    return Variants(model=" and ".join(models), input=shape, standard="own", every=every)
 
 
 def _trained(found: Sequence[Ready], plans: Mapping[str, Plan], input: Sequence[int] | None) -> Variants:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from stridewise.axis import IDENTITY, AxisMap, Repeat, Whole
@@ -148,6 +149,28 @@ class Call:
                 return None
         return index
 
+    def with_ones(self, value: Value, where: Sequence[int]) -> Value:
+        """The value with axes of one position, of which a view through merged dims leaves no trace, where they have to
+        be: among the dims `where`, of which as many are plain and measure 1."""
+        dims, grid = value.known, value.grid
+        if grid is None or value.loose or len(where) != len(self.draft.grids[grid].sizes):
+            return value
+        of = self.draft.grids[grid]
+        there = {d.axis for dim in dims for d in digits(dim) if d.grid == grid}
+        gone = [
+            a for a, (n, here) in enumerate(zip(of.sizes, of.local, strict=True)) if a not in there and here and n == 1
+        ]
+        free = [w for w in where if dims[w] == (1,)]
+        if not gone or len(gone) != len(free):
+            return value
+        place = dict(zip(free, gone, strict=True))
+        order = [place[w] if w in place else min((d.axis for d in digits(dims[w])), default=-1) for w in where]
+        if len(gone) > 1 and order != sorted(order):  # a map that was turned: which is which is not known
+            return value
+        return replace(
+            value, dims=tuple((Digit(grid, place[i], 1, 1),) if i in place else dim for i, dim in enumerate(dims))
+        )
+
     def settle(self, value: Value, where: Sequence[int]) -> Value:
         """The value with its positions on one grid, each of the dims `where` a whole axis of it or plain.
 
@@ -214,6 +237,7 @@ class Call:
         source = self.aligned(value, where)
         if source is not None:
             return value, self.mapped(source, maps)
+        value = self.with_ones(value, where)
         kept = not self.is_settled(value, where) and all(
             change == IDENTITY or (_is_inner(value.known[w]) and change.out_size(value.shape[w]) == value.shape[w])
             for w, change in zip(where, maps, strict=True)

@@ -105,6 +105,9 @@ def merged(atoms: Sequence[Atom]) -> Dim:
 
 def reshaped(dims: Dims, shape: Sequence[int]) -> Dims:
     """The dimensions of a row-major view as `shape`. Raises LayoutError where a digit does not divide."""
+    if len(shape) == 2 < len(dims) and is_plain(dims[-1]) and shape[1] == math.prod(map(atom_size, dims[-1])) > 1:
+        # Rows of features, as a linear layer makes them: an axis of one position belongs to the rows.
+        return (*reshaped(dims[:-1], shape[:1]), dims[-1])
     atoms: list[Atom] = []
     for dim in dims:
         if dim and isinstance(dim[0], Extra):
@@ -133,6 +136,9 @@ def reshaped(dims: Dims, shape: Sequence[int]) -> Dims:
             product *= count
         if size == 1 and atoms and atom_size(atoms[-1]) == 1:
             taken.append(atoms.pop())
+        elif any(isinstance(a, Digit) for a in taken) and 1 not in shape[index + 1 : index + 2]:
+            while atoms and isinstance(atoms[-1], Digit) and atom_size(atoms[-1]) == 1:
+                taken.append(atoms.pop())  # an axis of one position belongs to the positions before it
         # Digits that count one position go with the dimension before them when no dimension is left for them.
         left = len(shape) - index - 1
         taken_next = any(n > 1 for n in shape[index + 1 :])

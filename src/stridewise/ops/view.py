@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import Any
 
 from stridewise.ops.call import Call
@@ -43,7 +44,9 @@ def reshaping(call: Call) -> Reading:
             call.pin("window", grid, f"positions are split into parts ({by} on axis {axis})", (axis,), blocks=blocks)
     # One part of as many positions as there are: at another size there may be more.
     alone = len(dims) > len(x.shape) and (1,) in dims[1:] and any(map(digits, dims))
-    return Reading(outs=[(dims, x.grid)], spread=x.spread, attrs={"whole": True} if alone else {})
+    behind = {whole.axis for one, dim in pairwise(dims[1:]) if one == (1,) and (whole := call.whole(dim)) is not None}
+    facts = {"whole": tuple(behind)} if alone else {}
+    return Reading(outs=[(dims, x.grid)], spread=x.spread, attrs=facts)
 
 
 def _is_all_in_channels(call: Call, x: Value, dims: Dims) -> bool:
@@ -67,7 +70,9 @@ def _is_remade(call: Call, x: Value, dims: Dims) -> bool:
 def _rearranged(call: Call, value: Value) -> Value | None:
     """The value on a grid of its own where a view has made it a map again whose positions are repeated, or gathered
     into channels (a pixel shuffle or space-to-depth written out). None where it is no such map."""
-    dims, rank = value.known, len(value.shape)
+    rank = len(value.shape)
+    value = call.with_ones(value, range(2, rank))
+    dims = value.known
     where = [i for i, dim in enumerate(dims) if isinstance(dim[0], Digit)]
     if not where or call.is_settled(value, range(rank)) or len({d.grid for dim in dims for d in digits(dim)}) != 1:
         return None

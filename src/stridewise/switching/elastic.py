@@ -6,6 +6,7 @@ switchable batch norms do for widths: Yu et al. 2019, "Slimmable Neural Networks
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -176,6 +177,14 @@ class Elastic(nn.Module):
             for module, was in modes:
                 module.training = was
 
+    def apart(self) -> dict[str, nn.Module]:
+        """A copy of the network under each plan, by name: what `sw.measure` takes to compare them."""
+        out = {}
+        for name in self.plans:
+            with self.using(name):
+                out[name] = copy.deepcopy(self).model
+        return out
+
     def reset_norms(self, plan: str | Plan | None = None) -> None:
         """Forget the statistics of the batch norms under one plan, or all, so that they are measured anew."""
         for name in self.plans if plan is None else [self._name(plan)]:
@@ -184,22 +193,54 @@ class Elastic(nn.Module):
                     norm.reset_running_stats()
 
     def calibrate(self, batches: Callable[[], Iterator[torch.Tensor]], plan: str | Plan | None = None) -> None:
-        """Measure the statistics of the batch norms anew, as plain means over `batches()`, under one plan or all."""
-        was = self.training
-        momentum = {path: norm.momentum for path, norm in self._norms.items()}
+        """Measure the statistics of the batch norms anew, as plain means over `batches()`, under one plan or all.
+
+        A norm that is frozen (in eval mode while the network trains), or that no batch reaches, keeps what it has.
+        Raises: PlanError where `batches()` gives none, or a frozen norm has no statistics; a plan then keeps its own.
+        """
+        modes = [(module, module.training) for module in self.modules()]
+        frozen = [norm for norm in self._norms.values() if self.training and not norm.training]
         try:
             for name in self.plans if plan is None else [self._name(plan)]:
-                self.reset_norms(name)
                 with self.using(name), torch.no_grad():
                     self.train()
-                    for norm in self._norms.values():
-                        norm.momentum = None  # torch: the plain mean of all batches
-                    for batch in batches():
-                        self(batch)
+                    for norm in frozen:
+                        norm.eval()
+                    self._measure_norms(name, batches)
         finally:
-            for path, norm in self._norms.items():
-                norm.momentum = momentum[path]
-            self.train(was)
+            for module, was in modes:
+                module.training = was
+
+    def _measure_norms(self, name: str, batches: Callable[[], Iterator[torch.Tensor]]) -> None:
+        """`calibrate` under the plan in use, called `name`."""
+        before = []
+        for path, norm in self._norms.items():
+            if norm.running_mean is None or norm.running_var is None:
+                continue
+            if norm.training:
+                held: list[Any] = [norm._buffers[kind] for kind in _STATISTICS]
+                before.append((norm, norm.momentum, [(buffer, buffer.clone()) for buffer in held]))
+            elif not norm.running_mean.any() and bool((norm.running_var == 1).all()):
+                raise PlanError(
+                    f"calibrate: the norm '{path}' is frozen and has no statistics: let it train, or load weights that "
+                    "have them"
+                )
+        count, whole = 0, False
+        try:
+            for norm, _, _ in before:
+                norm.reset_running_stats()
+                norm.momentum = None  # torch: the plain mean of all batches
+            for batch in batches():
+                self(batch)
+                count += 1
+            if not count:
+                raise PlanError(f"calibrate: batches() gave none for plan '{name}': it is called anew for every plan")
+            whole = True
+        finally:
+            for norm, momentum, values in before:
+                norm.momentum = momentum
+                for buffer, value in () if whole and norm.num_batches_tracked else values:
+                    buffer.copy_(value)
 
     def state_dict(self, *args: Any, **kwargs: Any) -> Any:
         """One set of weights, the same whichever plan is in use."""

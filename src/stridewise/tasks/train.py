@@ -259,13 +259,29 @@ def _few(classes: Sequence[str]) -> str:
 
 
 def ready(path: str | Path, *, device: str = "cpu") -> Ready:
-    """The trained network in a file or run folder. Raises: LoadError."""
+    """The trained network in a file or run folder, an elastic one under its dearest plan. Raises: LoadError."""
+    return _ready(str(path), path, load_trained(path), device)
+
+
+def ready_by_plan(path: str | Path, *, device: str = "cpu") -> tuple[Ready, ...]:
+    """The trained network in a file or run folder, an elastic one under each of its plans. Raises: LoadError."""
     found = load_trained(path)
+    if found.elastic is None:
+        return (_ready(str(path), path, found, device),)
+    return tuple(
+        _ready(
+            f"{path} at {name}", path, replace(found, model=model, plan=found.elastic.plans[name], elastic=None), device
+        )
+        for name, model in found.elastic.apart().items()
+    )
+
+
+def _ready(name: str, path: str | Path, found: Trained, device: str) -> Ready:
     found.model.to(device)
     model: Any = found.model
     scale = found.standard.white
     return Ready(
-        name=str(path),
+        name=name,
         call=model.predict if found.task.name == "detect" else model,
         model=found.model,
         input=found.data.shape,

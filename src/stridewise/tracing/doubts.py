@@ -125,16 +125,23 @@ _NEAR = 2  # sizes that differ by no more often leave the same number of positio
 
 
 def _unproven(graph: Graph, twins: Sequence[Graph]) -> dict[int, str]:
-    """What looks like a constant where the network takes hardly another size, and at none of these another number of
-    positions comes in."""
+    """What looks like a constant along an axis on which the network takes hardly another size, and at none of these
+    another number of positions comes in."""
     here = graph.grids[0].sizes if graph.grids else ()
-    if not twins or any(abs(n - m) > _NEAR for t in twins for n, m in zip(t.grids[0].sizes, here, strict=True)):
-        return {}
+    near = [a for a, n in enumerate(here) if twins and all(abs(t.grids[0].sizes[a] - n) <= _NEAR for t in twins)]
     found = {}
+    for node in graph.nodes if near else ():
+        of = graph.tensors[node.inputs[0]].grid if node.op == "view" and "whole" in node.attrs else None
+        if of is not None:  # one part of as many positions as there are
+            others = [t.grids[of].sizes for t, count in reaching(graph, twins) if of < count]
+            if any(a in node.attrs["whole"] and len({sizes[a] for sizes in others}) < 2 for a in near):
+                found[node.index] = NOT_FOLLOWED
     for grid in graph.grids:
         if grid.node is None or not grid.maps or grid.kind == "follow":
             continue
         for axis, (change, size) in enumerate(zip(grid.maps, graph.grids[grid.sources[0]].sizes, strict=True)):
+            if axis not in near:
+                continue
             is_cut = isinstance(change, Slice) and (change.stop is not None or change.start >= max(size // 2, 1))
             if isinstance(change, Slice) and change.stop is not None and change.stop > 0:
                 found[grid.node] = NOT_FOLLOWED

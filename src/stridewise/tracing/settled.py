@@ -6,7 +6,7 @@ other sizes than they show is doubted, and the network is traced once more witho
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TypeAlias
@@ -25,7 +25,7 @@ from stridewise.tracing.doubts import NOT_FOLLOWED, NOTHING_CUT, doubtful, is_as
 from stridewise.tracing.inputs import Argument
 from stridewise.tracing.steps import Reach
 from stridewise.tracing.targets import is_own_forward
-from stridewise.tracing.twins import aligned, has_constant_sizes, has_open_cuts, with_cuts, with_links
+from stridewise.tracing.twins import aligned, has_constant_sizes, has_open_cuts, reaching, with_cuts, with_links
 
 Shapes: TypeAlias = Mapping[str, Argument]
 Again: TypeAlias = Callable[..., Graph]
@@ -67,11 +67,23 @@ def settled(model: nn.Module, graph: Graph, again: Again, shapes: Shapes) -> Gra
         doubts[wrong] = "its sizes do not follow from those it is made of"
         graph, twins = _linked(model, again(shapes, doubts=doubts), partial(again, doubts=doubts), shapes)
         graph = _in_blocks(graph, twins)
-    if any(p.message == OWN_ORDER for p in graph.pins) and (
-        _all_larger(graph, twins) or _larger(again, shapes, range(_most_axes(shapes)), 64, None)
-    ):
-        graph = replace(graph, pins=tuple(p for p in graph.pins if p.message != OWN_ORDER))
+    if any(p.message == OWN_ORDER for p in graph.pins):
+        graph = replace(graph, pins=tuple(_ordered(graph, twins, again, shapes)))
     return graph
+
+
+def _ordered(graph: Graph, twins: Sequence[Graph], again: Again, shapes: Shapes) -> Iterator[Pin]:
+    """The pins, an order of positions of its own held to the axes alone on which the network takes no other number."""
+    if _all_larger(graph, twins) or _larger(again, shapes, range(_most_axes(shapes)), 64, None):
+        yield from (pin for pin in graph.pins if pin.message != OWN_ORDER)
+        return
+    for pin in graph.pins:
+        there = [t.grids[pin.grid].sizes for t, count in reaching(graph, twins) if pin.grid < count]
+        fixed = tuple([a for a, n in enumerate(pin.sizes) if all(sizes[a] == n for sizes in there)])
+        if pin.message != OWN_ORDER:
+            yield pin
+        elif fixed:
+            yield replace(pin, axes=fixed)
 
 
 def _takes_numbers(model: nn.Module, graph: Graph) -> bool:
