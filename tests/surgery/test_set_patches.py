@@ -140,7 +140,7 @@ class Windowed(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.stem, self.down = nn.Conv2d(3, 8, 8, 8), nn.Conv2d(8, 8, 2, 2)
+        self.stem, self.down = nn.Conv2d(3, 8, 3, 8, 1), nn.Conv2d(8, 8, 2, 2)
         self.table = nn.ParameterList([nn.Parameter(torch.randn(1, 16, 16)) for _ in range(2)])
 
     def windows(self, x: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
@@ -155,9 +155,7 @@ class Windowed(nn.Module):
         return self.windows(self.down(self.windows(self.stem(x), self.table[0])), self.table[1])
 
 
-@pytest.mark.parametrize(
-    ("request_", "side"), [({"stem": 4}, 8), ({"down": 1}, 8), ({"stem": 5}, 8), ({"stem": 16}, 4)]
-)
+@pytest.mark.parametrize(("request_", "side"), [({"stem": 4}, 8), ({"stem": 2}, 16), ({"down": 1}, 8)])
 def test_tables_for_the_windows_of_a_map_hold_at_its_other_sizes(request_, side):
     net, x = Windowed().eval(), torch.rand(1, 3, 64, 64)
     graph = sw.trace(net, (3, 64, 64))
@@ -167,5 +165,5 @@ def test_tables_for_the_windows_of_a_map_hold_at_its_other_sizes(request_, side)
     found.undo()
     for name, step in request_.items():
         if step < getattr(net, name).stride[0]:
-            with pytest.raises(PlanError, match="cannot grow|does not divide|not followed"):
+            with pytest.raises(PlanError, match=r"cannot grow|not followed"):
                 sw.plan(graph, {name: step}, keep_weights=True)
