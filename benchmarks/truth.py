@@ -8,12 +8,14 @@ Networks are those of `tests/strategies.py`. Each row asks one thing, and a netw
     size      a tensor's grid is the tensor, at the traced size and at two others; an axis said to have no positions
               left (pooled, then spread) is right where the map is one and the same all along it
     field     every position that autograd's gradient reaches lies in the stated field, or `global` is said
-    stride    the field moves with the position as the gradient does, no wider than it (linear networks)
+    stride    the field moves with the position as the gradient does, no wider than it (linear networks; where a map is
+              so small that every position lies at a border of some map, at larger inputs)
     smallest  the smallest input is what trying gives
     macs      multiply-adds are those that torch's FlopCounterMode counts
 
-`control` counts the networks in which a field made one position narrower is caught by the same gradients. Prints a
-table, then one JSON line. `--list` names each fault by its seed; `--only` takes one seed apart.
+A network that takes more than 8 GB is left out, its seed listed. `control` counts the networks in which a field made
+one position narrower is caught by the same gradients. Prints a table, then one JSON line. `--list` names each fault by
+its seed; `--only` takes one seed apart.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import resource
 import sys
 import time
 import warnings
@@ -48,6 +51,7 @@ from stridewise.analyses.sizes import grid_sizes
 from stridewise.axis import Field
 from stridewise.ir import Graph, Tensor
 
+_MOST_BYTES = 8 * 10**9
 ROWS = ("size", "field", "stride", "smallest", "macs")
 
 
@@ -113,7 +117,10 @@ def size(case: Case) -> str | None:
         try:
             said = grid_sizes(case.graph, given)
         except sw.StridewiseError as error:
-            return f"torch runs at {given}: {error}"
+            if not any(grid.alone for grid in case.graph.grids):
+                return f"torch runs at {given}: {error}"
+            told = True
+            continue
         for key, tensor in case.tensors.items():
             if not tensor.known:
                 told = True
@@ -179,16 +186,16 @@ def outside(found: Field, at: int, span: tuple[int, int] | None, size: int) -> b
     return span is not None and (said is None or span[0] < max(said[0], 0) or span[1] > min(said[1], size - 1))
 
 
-def _gradients(case: Case) -> list[tuple[str, Tensor, list[tuple[int, ...]], list[Any]]]:
+def _gradients(case: Case, shape: Sequence[int]) -> list[tuple[str, Tensor, list[tuple[int, ...]], list[Any]]]:
     """For the last map and one other that are known: the places asked and what the gradient reaches from there."""
     rng = random.Random(case.drawn.seed)
     known = [k for k, t in case.tensors.items() if t.known and t.grid is not None]
     out = []
     for key in {known[-1], rng.choice(known)} if known else ():
         tensor, steps = case.tensors[key], int(key.removeprefix("steps.")) + 1
-        sizes = maps_of(case.drawn.model, case.drawn.shape)[key]
+        sizes = maps_of(case.drawn.model, shape)[key]
         places = _places(sizes, rng)
-        out.append((key, tensor, places, reached(case.drawn.model, case.drawn.shape, steps, places)))
+        out.append((key, tensor, places, reached(case.drawn.model, shape, steps, places)))
     return out
 
 
@@ -200,6 +207,8 @@ def in_field(case: Case, asked: Any, stated: Fields) -> str | None:
         if stated.everything[tensor.grid]:
             continue
         wraps = any(step.wraps for step in case.drawn.model.steps)
+        if len(stated.full[tensor.grid]) != len(places[0]):
+            continue  # another number of axes than the map has: the row of sizes says so
         for place, reach in zip(places, spans, strict=True):
             for axis, (found, at, span) in enumerate(zip(stated.full[tensor.grid], place, reach, strict=True)):
                 limit, said = case.drawn.shape[1 + axis], found.at(at)
@@ -210,8 +219,23 @@ def in_field(case: Case, asked: Any, stated: Fields) -> str | None:
     return ""
 
 
-def no_wider(case: Case, asked: Any, stated: Fields) -> str | None:
-    """In networks without maxima or hulls the gradient reaches both ends of the field."""
+def moves(case: Case, asked: Any, stated: Fields) -> str | None:
+    """In networks without maxima or hulls the gradient reaches both ends of the field, here or at a larger input."""
+    said = no_wider(case, asked, stated, case.drawn.shape)
+    for more in (16, 47) if said else ():
+        channels, *sizes = case.drawn.shape
+        shape = (channels, *(n + more for n in sizes))
+        try:
+            larger = fields(case.graph, grid_sizes(case.graph, shape[1:]))
+            if not no_wider(case, _gradients(case, shape), larger, shape):
+                return ""
+        except (sw.StridewiseError, RuntimeError, ValueError, IndexError):
+            continue
+    return said
+
+
+def no_wider(case: Case, asked: Any, stated: Fields, shape: Sequence[int]) -> str | None:
+    """The same at one input."""
     if not asked or any(step.picks or step.wraps for step in case.drawn.model.steps):
         return None if not asked else ""
     for key, tensor, places, spans in asked:
@@ -221,7 +245,7 @@ def no_wider(case: Case, asked: Any, stated: Fields) -> str | None:
         for axis, found in enumerate(stated.full[tensor.grid]):
             if found.approximate:
                 continue
-            limit = case.drawn.shape[1 + axis] - 1
+            limit = shape[1 + axis] - 1
             ends = [
                 (span, (max(said[0], 0), min(said[1], limit)))
                 for place, reach in zip(places, spans, strict=True)
@@ -269,7 +293,7 @@ def smallest(case: Case) -> str | None:
     right = tried(case.drawn.model, case.drawn.shape)
     if said == right:
         return ""
-    if case.graph.unknown:
+    if case.graph.unknown or None in said:
         return None
     return f"{said} said, {right} by trying"
 
@@ -291,12 +315,12 @@ def judge(drawn: Drawn) -> dict[str, str | bool | None]:
     except sw.StridewiseError as error:
         said = ("no op describes", "is not followed", "meet one position each")
         return {"open": None if any(why in str(error) for why in said) else str(error)}
-    asked = _gradients(case)
+    asked = _gradients(case, drawn.shape)
     live = any(span for _, _, _, spans in asked for reach in spans for span in reach)
     return {
         "size": size(case),
         "field": in_field(case, asked, stated),
-        "stride": no_wider(case, asked, stated),
+        "stride": moves(case, asked, stated),
         "smallest": smallest(case),
         "macs": work(case),
         "live": live,
@@ -310,8 +334,15 @@ def networks(count: int, seed: int, kinds: tuple[str, ...] = (), tell: Callable[
     notes: Counter[str] = Counter()
     began = time.monotonic()
     for at in range(seed * 1_000_003, seed * 1_000_003 + count):
-        drawn = network(at, kinds)
-        answers = judge(drawn)
+        try:
+            drawn = network(at, kinds)
+            answers = judge(drawn)
+        except (MemoryError, RuntimeError) as error:
+            if not isinstance(error, MemoryError) and "allocate" not in str(error):
+                raise
+            notes["too large"] += 1
+            tell(f"{at}: takes more memory than there is for one network")
+            continue
         for name, answer in answers.items():
             if name in ("live", "control"):
                 notes[name] += bool(answer)
@@ -350,6 +381,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--only", type=int, help="one network, taken apart")
     parser.add_argument("--list", action="store_true", help="name each fault")
     given = parser.parse_args(arguments)
+    resource.setrlimit(resource.RLIMIT_AS, (_MOST_BYTES, _MOST_BYTES))
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     kinds = tuple(given.kinds.split(",")) if given.kinds else ()

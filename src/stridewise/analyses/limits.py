@@ -270,8 +270,11 @@ def smallest_input(graph: Graph, maps: Maps | None = None) -> tuple[int | None, 
     """Fewest positions of the main input on which the network runs: per axis, the other axes as traced.
 
     Where statistics of a single number are refused (instance norm on one position), axes depend on each other: if
-    those sizes fail together, the smallest number that will do on every axis at once.
+    those sizes fail together, the smallest number that will do on every axis at once. None: no size up to the traced
+    one will do, or what other sizes do is not known.
     """
+    if any(grid.alone for grid in graph.grids):
+        return (None,) * graph.axes
     alone, axes, grids = _alone(graph, maps)
     traced = tuple(sizes.traced for sizes in axes)
     least = [n or 0 for n in alone]

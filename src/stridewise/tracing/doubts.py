@@ -128,7 +128,10 @@ def _unproven(graph: Graph, twins: Sequence[Graph]) -> dict[int, str]:
     """What looks like a constant along an axis on which the network takes hardly another size, and at none of these
     another number of positions comes in."""
     here = graph.grids[0].sizes if graph.grids else ()
-    near = [a for a, n in enumerate(here) if twins and all(abs(t.grids[0].sizes[a] - n) <= _NEAR for t in twins)]
+    apart = [[abs(t.grids[0].sizes[a] - n) for t in twins] for a, n in enumerate(here)]
+    near = [a for a, along in enumerate(apart) if along and max(along) <= _NEAR]
+    if len(near) < len(here):  # an axis with one size alone is held to it by something that says so
+        near = [a for a in near if any(apart[a])]
     found = {}
     for node in graph.nodes if near else ():
         of = graph.tensors[node.inputs[0]].grid if node.op == "view" and "whole" in node.attrs else None
