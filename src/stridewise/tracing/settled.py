@@ -6,6 +6,7 @@ other sizes than they show is doubted, and the network is traced once more witho
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -179,13 +180,14 @@ def _of_parts(pin: Pin, graph: Graph, twins: Sequence[Graph]) -> Pin | None:
     """A table that met a map of another size elsewhere is made for the parts of it, as biases of window attention are:
     None where the split is pinned, else the map as one such part."""
     path = graph.nodes[pin.node].path
+    axes = pin.axes or range(len(pin.sizes))
     others = [
-        p.sizes
+        math.prod(p.sizes[a] for a in axes)
         for twin in twins
         for p in twin.pins
         if p.kind == pin.kind and p.message == pin.message and twin.nodes[p.node].path == path
     ]
-    if pin.kind != "position table" or all(sizes == pin.sizes for sizes in others):
+    if pin.kind != "position table" or all(count == math.prod(pin.sizes[a] for a in axes) for count in others):
         return pin
     if any(p.kind == "window" and p.grid == pin.grid for p in graph.pins):
         return None
