@@ -196,7 +196,8 @@ class Pin:
     axes: those it fixes; all of them where it is empty. blocks: of what is split into parts, the size of one along each
     axis; multiple: any whole number of them will do. spreads: one position alone is spread over all of them.
     table: of a position table how it is laid out, where it can be made anew for other sizes. anew: a number of a file
-    that is written anew where a plan changes what comes in, since nothing else could stand there.
+    that is written anew where a plan changes what comes in, since nothing else could stand there. ends: a number of a
+    file at which a slice ends, as the map does: nothing says whether it would end there on a larger map.
     """
 
     kind: Literal["position table", "window", "flatten", "size"]
@@ -210,6 +211,7 @@ class Pin:
     spreads: bool = False
     table: Table | None = None
     anew: bool = False
+    ends: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -465,3 +465,55 @@ def test_a_step_before_a_loop_changes(tmp_path: Path) -> None:
     sw.apply(tmp_path / "m.onnx", plan, out=tmp_path / "n.onnx")
     after = run((tmp_path / "n.onnx").read_bytes(), np.zeros((1, 3, 40, 36), np.float32))[0]
     assert after.shape == sw.preview(read_onnx(data), plan).graph.tensors[-1].shape == (1, 2, 3, 36)
+
+
+@pytest.mark.parametrize("pools", [False, True])
+def test_a_branch_that_is_not_known_reads_what_it_captures(pools: bool) -> None:
+    net = Net(1, 3, 17, 17)
+    x = net.conv("x", 4, 3, 3, 3, strides=[2, 2])
+    facts = {"kernel_shape": [2, 2], "strides": [2, 2]} if pools else {}
+    nodes = [helper.make_node("Identity", [x], ["a"])]
+    nodes.append(helper.make_node("MaxPool" if pools else "Relu", [x], ["b"], **facts))
+    info = helper.make_tensor_value_info
+    one, other = (helper.make_graph([n], "b", [], [info(n.output[0], TensorProto.FLOAT, None)]) for n in nodes)
+    asks = net.add("Greater", net.add("ReduceMean", x, keepdims=0), net.constant(np.float32(0)))
+    y = net.add("If", asks, then_branch=one, else_branch=other)
+    graph = read_onnx(net.bytes(net.conv(y, 4, 4, 3, 3, strides=[2, 2])))
+    assert [unknown.op for unknown in graph.unknown] == ["If"]
+    with pytest.raises(PlanError, match="keeping the weights needs a rule for what comes here"):
+        sw.plan(graph, {"Conv": 1}, keep_weights=True)
+
+
+def cut(*bounds: tuple[int, ...]) -> Net:
+    """A step, a convolution and slices x[starts:ends] along the axes 2 and 3 of its 17x17, added to what they fit."""
+    net = Net(1, 3, 32, 32, opset=17)
+    x = net.conv("x", 4, 3, 3, 3, strides=[2, 2], pads=[1, 1, 1, 1])
+    y = net.conv(x, 4, 4, 4, 4, pads=[2, 2, 2, 2])
+    for starts, ends in zip(bounds[::2], bounds[1::2], strict=True):
+        y = net.add("Slice", y, net.ints(*starts), net.ints(*ends), net.ints(2, 3))
+    net.last = net.add("Add", x, y)
+    return net
+
+
+@pytest.mark.parametrize(
+    ("bounds", "said"),
+    [
+        (((0, 0), (16, 16)), "sizes on axis 0 differ"),
+        (((1, 1), (17, 17)), "sliced up to 17, a constant of the file"),
+        (((0, 1), (17, 17), (0, 0), (16, 16)), "sizes on axis 0 differ"),
+    ],
+)
+def test_slices_that_end_at_numbers(tmp_path: Path, bounds: tuple[tuple[int, ...], ...], said: str) -> None:
+    net = cut(*bounds)
+    model = net.model(net.last)
+    model.graph.output[0].CopyFrom(helper.make_tensor_value_info(net.last, TensorProto.FLOAT, [1, 4, None, None]))
+    file = tmp_path / "m.onnx"
+    file.write_bytes(model.SerializeToString())
+    graph = read_onnx(file)
+    with pytest.raises(PlanError, match=said):
+        sw.plan(graph, {"Conv#1": 1})
+    if len(bounds) > 2:  # which cuts nothing along one axis, so that the file would go on cutting there
+        with pytest.raises(PlanError, match="nothing says where it would end then"):
+            sw.plan(graph, {"Conv#1": 1}, keep_weights=True)
+    else:
+        assert sw.verify(file, sw.plan(graph, {"Conv#1": 1}, keep_weights=True)).holds

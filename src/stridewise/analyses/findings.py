@@ -171,7 +171,7 @@ def _pinned(state: State) -> Iterator[Finding]:
             key=name,
             message=f"{name}: {pin.message}, made for {times(pin.sizes)}"
             + (f" but {times(now)} arrive: the forward fails" if missed else "")
-            + f". {_ADVICE[pin.kind]}",
+            + f". {'Export the network with open sizes' if pin.ends else _ADVICE[pin.kind]}",
         )
 
 

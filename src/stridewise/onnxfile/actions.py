@@ -131,7 +131,7 @@ def sliced(job: Job) -> str:
     spot, action = job.spot, job.action
     if spot.node.op_type != "Slice":
         raise job.refuse("cuts positions apart; it has no dilated form")
-    maps = job.old.maps
+    maps = [change for change, _ in action.cuts]
     if job.old.kind == "follow" and action.m_in == action.m_out and all(getattr(m, "start", 0) == 0 for m in maps):
         return "cut to the size of the other map, as before"
     value = job.value(job.x)

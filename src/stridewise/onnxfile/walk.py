@@ -325,7 +325,7 @@ class Walk:
         weighed = self._weighed(met)
         alias = met.first.index if node.op_type in VIEWS and met.first is not None else None
         outs = [(shapes[n] or (), itemsize(elem), alias) for n, elem in zip(names, elems, strict=True)]
-        given = [v for v in weighed if v is not None]
+        given = [v for v in (*weighed, *self._captured(node)) if v is not None]
         try:
             values = self.builder.add(op, node.op_type, weighed, met.facts, outs, owner, given, onnx=True)
         except (GeometryError, TraceError) as error:
@@ -339,6 +339,14 @@ class Walk:
             if n in self.static and self.static[n].shape != value.shape:
                 self.other.add(n)
         self.owners.made([value.index for value in values if value.index is not None])
+
+    def _captured(self, node: onnx.NodeProto) -> list[Value]:
+        """What the graphs in a node's attributes read from outside."""
+        inner = [attribute.g for attribute in node.attribute if attribute.type == onnx.AttributeProto.GRAPH]
+        names = dict.fromkeys(name for graph in inner for n in graph.node for name in n.input)
+        made = {name for graph in inner for n in graph.node for name in n.output}
+        found = [self.values[name] for name in names if name in self.values and name not in made]
+        return found + [value for graph in inner for n in graph.node for value in self._captured(n)]
 
     def _shapes(
         self, met: Met, kinds: dict[str, Kind | None], names: Sequence[str], pointwise: bool

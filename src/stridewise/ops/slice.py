@@ -165,6 +165,10 @@ def _read_onnx(call: Call) -> Reading:
         size = x.shape[dim]
         start, stop, step = slice(*map(whole, bounds)).indices(size)
         count = len(range(start, stop, step))
+        if digits(x.known[dim]) and whole(bounds[1]) == size and not isinstance(bounds[1], Extent):
+            where = tuple(sorted({d.axis for d in digits(x.known[dim])}))
+            held = digits(x.known[dim])[0].grid
+            call.pin("size", held, f"sliced up to {size}, a constant of the file", where, ends=True)
         if count == size and step == 1:
             continue
         if digits(x.known[dim]) and (step < 0 or isinstance(bounds[1], Extent)):

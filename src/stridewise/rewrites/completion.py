@@ -8,8 +8,9 @@ from typing import Any, TypeAlias
 
 from stridewise.analyses.sizes import name_of
 from stridewise.analyses.strides import components
+from stridewise.axis import IDENTITY
 from stridewise.errors import PlanError, by
-from stridewise.ir import Graph, Slot
+from stridewise.ir import Graph, Pin, Slot
 from stridewise.plans import Plan, Setting
 from stridewise.rewrites.multipliers import steps_of
 from stridewise.rewrites.phases import spans_of
@@ -69,22 +70,36 @@ def planned(
         means=means,
     )
     changed = restride(graph, plan, shapes=False)
-    check_pins(graph, changed.graph)
+    check_pins(graph, changed.graph, keep_weights)
     return plan, changed
 
 
-def check_pins(before: Graph, after: Graph) -> None:
+def check_pins(before: Graph, after: Graph, keep_weights: bool = False) -> None:
     """Refuse a plan that changes the size of a map which a flattened head or a table is made for."""
     for old, new in zip(before.pins, after.pins, strict=True):
         made, now = before.grids[old.grid].sizes, after.grids[new.grid].sizes
         if old.anew and made != now and "repeated" in before.nodes[old.node].attrs:
             raise PlanError(f"{name_of(before, before.nodes[old.node])}: {old.message}, and {IN_A_LOOP}")
+        # With kept weights a slice is written anew from what it was; one that cut nothing is left alone.
+        if old.ends and _along(old, made) != _along(old, now) and not (keep_weights and _cuts(before, old)):
+            raise PlanError(
+                f"{name_of(before, before.nodes[old.node])}: {old.message}; the plan would make that map {by(now)}, "
+                "and nothing says where it would end then: export the network with open sizes"
+            )
         if old.kind in ("flatten", "position table") and made != now and new.sizes != now:
             node = before.nodes[old.node]
             raise PlanError(
                 f"{node.key or node.path or node.target}: {old.message} ({old.kind}); the plan would make that map "
                 f"{by(now)}: leave its size as it is, or give the network a head for the new one first"
             )
+
+
+def _along(pin: Pin, sizes: Sequence[int]) -> list[int]:
+    return [sizes[axis] for axis in pin.axes]
+
+
+def _cuts(graph: Graph, pin: Pin) -> bool:
+    return any(g.node == pin.node and all(g.maps[axis] != IDENTITY for axis in pin.axes) for g in graph.grids)
 
 
 def _stepping(

@@ -60,7 +60,7 @@ def _entries(graph: Graph, multipliers: list[Multipliers]) -> dict[str, Multipli
     entries: dict[str, Multipliers] = {}
     for pin in graph.pins:
         node, m_in = graph.nodes[pin.node], multipliers[pin.grid]
-        if pin.anew or all(m == 1 for m in m_in) or any(is_within(node.path, entry) for entry in entries):
+        if pin.anew or pin.ends or all(m == 1 for m in m_in) or any(is_within(node.path, entry) for entry in entries):
             continue
         parts = node.path.split(".")
         around = [".".join(parts[:n]) for n in range(len(parts), 0, -1)] if node.path else []
