@@ -564,3 +564,8 @@ def test_a_single_window_says_that_others_are_not_known():
     model.b = nn.Conv2d(4, 4, 1)
     assert trace(model.eval(), (3, 17, 11)).unknown
     assert not trace(model.eval(), (3, 26, 11)).unknown
+
+
+def test_an_adaptive_pool_says_where_positions_are():
+    drawn = network(222001583)  # it pools a picture without a convolution before, then attends
+    assert trace(drawn.model, drawn.shape).size == drawn.shape[1:]
