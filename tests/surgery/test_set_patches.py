@@ -133,3 +133,37 @@ def test_a_table_that_is_too_short_for_the_plan_is_refused_by_it(how):
     net.patches.stride = (2, 2)
     with pytest.raises((IndexError, RuntimeError)):  # as torch says it of the model itself
         net(x)
+
+
+class Windowed(nn.Module):
+    """Attention in windows of 4x4 with a table of biases for the pairs in one; the second map is one window."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.down = nn.Conv2d(3, 8, 3, 8, 1), nn.Conv2d(8, 8, 2, 2)
+        self.table = nn.ParameterList([nn.Parameter(torch.randn(1, 16, 16)) for _ in range(2)])
+
+    def windows(self, x: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
+        x = functional.pad(x, (0, -x.shape[3] % 4, 0, -x.shape[2] % 4))
+        n, c, high, wide = x.shape
+        x = x.view(n, c, high // 4, 4, wide // 4, 4).permute(0, 2, 4, 3, 5, 1).reshape(-1, 16, c)
+        x = (x @ x.transpose(1, 2) + table).softmax(-1) @ x
+        x = x.view(n, high // 4, wide // 4, 4, 4, c).permute(0, 5, 1, 3, 2, 4)
+        return x.reshape(n, c, high, wide)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.windows(self.down(self.windows(self.stem(x), self.table[0])), self.table[1])
+
+
+@pytest.mark.parametrize(("request_", "side"), [({"stem": 4}, 8), ({"stem": 2}, 16), ({"down": 1}, 8)])
+def test_tables_for_the_windows_of_a_map_hold_at_its_other_sizes(request_, side):
+    net, x = Windowed().eval(), torch.rand(1, 3, 64, 64)
+    graph = sw.trace(net, (3, 64, 64))
+    plan = sw.plan(graph, request_)
+    found = sw.apply(net, plan)
+    assert net(x).shape == (1, 8, side, side)
+    found.undo()
+    for name, step in request_.items():
+        if step < getattr(net, name).stride[0]:
+            with pytest.raises(PlanError, match=r"cannot grow|not followed"):
+                sw.plan(graph, {name: step}, keep_weights=True)

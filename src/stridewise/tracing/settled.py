@@ -6,6 +6,7 @@ other sizes than they show is doubted, and the network is traced once more witho
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -171,7 +172,26 @@ def _in_blocks(graph: Graph, twins: Sequence[Graph]) -> Graph:
             for other in others
         )
 
-    return replace(graph, pins=tuple(replace(p, multiple=True) if free(p) else p for p in graph.pins))
+    pins = (replace(p, multiple=True) if free(p) else _of_parts(p, graph, twins) for p in graph.pins)
+    return replace(graph, pins=tuple(p for p in pins if p is not None))
+
+
+def _of_parts(pin: Pin, graph: Graph, twins: Sequence[Graph]) -> Pin | None:
+    """A table that met a map of another size elsewhere is made for the parts of it, as biases of window attention are:
+    None where the split is pinned, else the map as one such part."""
+    path = graph.nodes[pin.node].path
+    axes = pin.axes or range(len(pin.sizes))
+    others = [
+        math.prod(p.sizes[a] for a in axes)
+        for twin in twins
+        for p in twin.pins
+        if p.kind == pin.kind and p.message == pin.message and twin.nodes[p.node].path == path
+    ]
+    if pin.kind != "position table" or all(count == math.prod(pin.sizes[a] for a in axes) for count in others):
+        return pin
+    if any(p.kind == "window" and p.grid == pin.grid for p in graph.pins):
+        return None
+    return replace(pin, kind="window", message=f"{pin.message}, for parts as large", blocks=pin.sizes, multiple=True)
 
 
 def _linked(
