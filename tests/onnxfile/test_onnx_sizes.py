@@ -400,15 +400,15 @@ def test_weights_given_as_inputs() -> None:
     assert graph.params == wanted.params
 
 
-def looped(trips: int, *, ends: bool = False, inner: int = 0) -> Net:
+def looped(trips: int, *, ends: bool = False, inner: int = 0, first: int = 1) -> Net:
     """A step of 2x1 in the body of a Loop; ends: the body says when it is enough; inner: as many Loops around it."""
     net = Net(1, 3, 40, 36, opset=17)
-    x = net.conv("x", 4, 3, 3, 3, pads=[1, 1, 1, 1])
+    x = net.conv("x", 4, 3, 3, 3, pads=[1, 1, 1, 1], strides=[first, 1])
     weight, one, yes = net.weight(4, 4, 3, 3), net.constant(np.int64(1)), net.constant(np.array(True))
     infos = [("i", TensorProto.INT64, []), ("go", TensorProto.BOOL, []), ("in", TensorProto.FLOAT, [1, 4, None, None])]
     given = [helper.make_tensor_value_info(*info) for info in infos]
     made = [helper.make_tensor_value_info("more", TensorProto.BOOL, [])]
-    made.append(helper.make_tensor_value_info("out", TensorProto.FLOAT, None))
+    made.append(helper.make_tensor_value_info("out", TensorProto.FLOAT, [1, 4, None, None]))
     nodes = [helper.make_node("Less", ["i", one], ["more"]) if ends else helper.make_node("Identity", ["go"], ["more"])]
     nodes.append(helper.make_node("Conv", ["in", weight], ["t"], name="step", strides=[2, 1], pads=[1, 1, 1, 1]))
     nodes.append(helper.make_node("Relu", ["t"], ["out"]))
@@ -442,9 +442,26 @@ def test_loops_inside_loops_end() -> None:
         read_onnx(net.bytes(net.last))
 
 
-def test_a_step_in_a_loop_is_refused_by_name(tmp_path: Path) -> None:
+def test_a_loop_is_refused_by_the_plan() -> None:
     net = looped(3)
-    (tmp_path / "m.onnx").write_bytes(net.bytes(net.last))
-    plan = sw.plan(read_onnx(tmp_path / "m.onnx"), {"step#2": 1})
-    with pytest.raises(PlanError, match="step: runs several times, in a Loop"):
-        sw.apply(tmp_path / "m.onnx", plan, out=tmp_path / "n.onnx")
+    graph = read_onnx(net.bytes(net.last))
+    with pytest.raises(PlanError, match="step#2: runs several times, in a Loop"):
+        sw.plan(graph, {"step#2": 1})
+    with pytest.raises(PlanError, match=r"step#3 has a fixed factor of 1/2"):
+        sw.plan(graph, output_stride=(4, 1))
+    finer = looped(3, first=2)
+    with pytest.raises(PlanError, match="step: runs several times, in a Loop"):  # each run would have to read less
+        sw.plan(read_onnx(finer.bytes(finer.last)), {"Conv": 1}, keep_weights=True)
+    assert not [slot for slot in graph.slots if "step" in slot.key]
+
+
+def test_a_step_before_a_loop_changes(tmp_path: Path) -> None:
+    net = looped(3)
+    model = net.model(net.last)
+    model.graph.output[0].CopyFrom(helper.make_tensor_value_info(net.last, TensorProto.FLOAT, [1, 2, None, None]))
+    data = model.SerializeToString()
+    (tmp_path / "m.onnx").write_bytes(data)
+    plan = sw.plan(read_onnx(data), {"Conv#1": (2, 1)})
+    sw.apply(tmp_path / "m.onnx", plan, out=tmp_path / "n.onnx")
+    after = run((tmp_path / "n.onnx").read_bytes(), np.zeros((1, 3, 40, 36), np.float32))[0]
+    assert after.shape == sw.preview(read_onnx(data), plan).graph.tensors[-1].shape == (1, 2, 3, 36)

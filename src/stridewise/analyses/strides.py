@@ -68,6 +68,7 @@ def is_site_window(graph: Graph, grid: Grid) -> bool:
         grid.kind == "map"
         and grid.node is not None
         and graph.nodes[grid.node].site
+        and "repeated" not in graph.nodes[grid.node].attrs
         and len(grid.maps) == graph.axes  # a window on an input with other axes is none of the plan's
         and any(isinstance(m, Window) for m in grid.maps)
     )

@@ -12,6 +12,7 @@ from onnx import defs, helper, numpy_helper, version_converter
 
 from stridewise.errors import PlanError, StridewiseError
 from stridewise.onnxfile.walk import Walk
+from stridewise.rewrites.places import IN_A_LOOP
 
 # From here on Slice, Pad, Unsqueeze and the reductions take what they need as operands.
 OPERANDS = 13
@@ -38,7 +39,7 @@ class Editor:
         part, place = self.walk.made[index]
         if part in self.walk.repeated:
             node = self.walk.parts[part].node[place]
-            raise PlanError(f"{node.name or node.op_type}: runs several times, in a Loop; its runs cannot change apart")
+            raise PlanError(f"{node.name or node.op_type}: {IN_A_LOOP}")
         return Spot(self, self.walk.parts[part].node[place], *self.new.setdefault((part, place), ([], [])))
 
     def needs(self, version: int) -> None:

@@ -99,7 +99,19 @@ def _read(
     graph = _with_links(walk.builder.graph(name, found, sum(walk.params.values())))
     if not any(node.site for node in graph.nodes):
         raise TraceError(f"{name}: no convolution or pooling was met: it has no strides to show")
-    return with_slots(graph, walk.builder.layouts, walk.owners.close()), walk
+    graph = with_slots(_with_repeated(graph, walk), walk.builder.layouts, walk.owners.close())
+    made_by = {tensor: node for node in graph.nodes for tensor in node.outputs}
+    kept = (s for s in graph.slots if s.tensor not in made_by or "repeated" not in made_by[s.tensor].attrs)
+    return replace(graph, slots=tuple(kept)), walk
+
+
+def _with_repeated(graph: Graph, walk: Walk) -> Graph:
+    """The graph with nodes told apart that stand in the body of a Loop, of which the file has one for all its runs."""
+    runs = [part in walk.repeated for part, _ in walk.made]
+    nodes = (
+        replace(n, attrs={**n.attrs, "repeated": True}) if run else n for n, run in zip(graph.nodes, runs, strict=True)
+    )
+    return replace(graph, nodes=tuple(nodes)) if any(runs) else graph
 
 
 def _with_links(graph: Graph) -> Graph:

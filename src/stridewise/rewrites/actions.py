@@ -18,6 +18,7 @@ from stridewise.errors import PlanError
 from stridewise.ir import Graph, Grid, Node
 from stridewise.ops.registry import Dilated, op_named
 from stridewise.rewrites.multipliers import Multipliers, cumulative, steps_of
+from stridewise.rewrites.places import IN_A_LOOP
 
 Kind: TypeAlias = Literal["window", "pad", "drop", "slice", "resize", "coarse", "phases", "mixes"]
 
@@ -67,6 +68,8 @@ def action_of(
     if all(m == 1 for each in (m_in, m_out, *held) for m in each):
         return None
     forms, key = op_named(node.op).dilated, where(graph, grid)
+    if "repeated" in node.attrs:
+        raise PlanError(f"{key}: {IN_A_LOOP}")
     if len(grids) == 1 and grid.along and all(m_in[axis] == 1 for axis in grid.along):
         return None  # each line by itself, of as many positions as before
     if grid.kind in ("join", "concat"):

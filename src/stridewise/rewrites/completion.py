@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
 
+from stridewise.analyses.sizes import name_of
 from stridewise.analyses.strides import components
 from stridewise.errors import PlanError, by
 from stridewise.ir import Graph, Slot
 from stridewise.plans import Plan, Setting
 from stridewise.rewrites.multipliers import steps_of
 from stridewise.rewrites.phases import spans_of
-from stridewise.rewrites.places import calls_of
+from stridewise.rewrites.places import IN_A_LOOP, calls_of
 from stridewise.rewrites.request import Request, Wish, per_axis, resolved
 from stridewise.rewrites.restride import Restrided, restride
 from stridewise.rewrites.solver import cap, complete
@@ -76,6 +77,8 @@ def check_pins(before: Graph, after: Graph) -> None:
     """Refuse a plan that changes the size of a map which a flattened head or a table is made for."""
     for old, new in zip(before.pins, after.pins, strict=True):
         made, now = before.grids[old.grid].sizes, after.grids[new.grid].sizes
+        if old.anew and made != now and "repeated" in before.nodes[old.node].attrs:
+            raise PlanError(f"{name_of(before, before.nodes[old.node])}: {old.message}, and {IN_A_LOOP}")
         if old.kind in ("flatten", "position table") and made != now and new.sizes != now:
             node = before.nodes[old.node]
             raise PlanError(

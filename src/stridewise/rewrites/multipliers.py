@@ -118,7 +118,8 @@ def _after(
             after[root] = before[root]
             continue
         edge, source = found
-        after[edge.target] = _beyond(graph, edge.grid, parts.axis, source, before[edge.target], edge.ratio)
+        old = before[edge.target]  # which a mean keeps
+        after[edge.target] = old if edge.site else _beyond(graph, edge.grid, parts.axis, source, old, edge.ratio)
 
 
 def takes_all(graph: Graph, edge: Edge, axis: int) -> bool:
@@ -147,6 +148,6 @@ def _beyond(graph: Graph, grid: int, axis: int, source: Fraction, target: Fracti
     source: the new one before it; target: the old one behind it. A map that enlarges never makes it finer than both.
     """
     change = graph.grids[grid].maps[axis]
-    if isinstance(change, Adaptive | Window):
+    if isinstance(change, Adaptive):
         return target
     return min(target, source) if ratio < 1 else source * ratio

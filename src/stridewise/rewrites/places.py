@@ -18,6 +18,8 @@ from stridewise.ir import Graph, Node
 from stridewise.ops.registry import op_named
 from stridewise.plans import Plan, Setting
 
+IN_A_LOOP = "runs several times, in a Loop; its runs cannot change apart"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:

@@ -14,7 +14,7 @@ from stridewise.ops.registry import op_named
 from stridewise.plans import BORDERS, KINDS, check_stride
 from stridewise.rewrites.kinds import steps_now
 from stridewise.rewrites.multipliers import steps_of
-from stridewise.rewrites.places import calls_of, is_within
+from stridewise.rewrites.places import IN_A_LOOP, calls_of, is_within
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +124,8 @@ def _nearest(name: str, known: Sequence[str]) -> str:
 
 
 def _why_no_site(graph: Graph, node: Node) -> str:
+    if "repeated" in node.attrs:
+        return IN_A_LOOP
     if node.attrs.get("transposed"):
         return "a transposed convolution; its stride is fixed and ties the strides on both of its sides"
     if "resize" in op_named(node.op).dilated:
