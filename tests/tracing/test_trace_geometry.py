@@ -564,3 +564,13 @@ def test_a_single_window_says_that_others_are_not_known():
     model.b = nn.Conv2d(4, 4, 1)
     assert trace(model.eval(), (3, 17, 11)).unknown
     assert not trace(model.eval(), (3, 26, 11)).unknown
+
+
+def test_an_adaptive_pool_says_where_positions_are():
+    drawn = network(222001583)  # it pools a picture without a convolution before, then attends
+    assert trace(drawn.model, drawn.shape).size == drawn.shape[1:]
+
+
+def test_features_in_place_of_a_pooled_axis_are_not_followed():
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveMaxPool2d((4, 1)), nn.Linear(1, 5), nn.Conv2d(4, 4, 1))
+    assert "along an axis on which none are left" in trace(model, (3, 12, 10)).unknown[0].message

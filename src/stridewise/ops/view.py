@@ -58,9 +58,15 @@ def _is_all_in_channels(call: Call, x: Value, dims: Dims) -> bool:
 
 def _is_remade(call: Call, x: Value, dims: Dims) -> bool:
     """Whether what was spread over a dimension of its own becomes an axis on which no position was left, or one alone
-    that is not told apart any more."""
+    that is not told apart any more; so do the features of rows (of a linear layer along such an axis)."""
     assert x.grid is not None
     grid = call.draft.grids[x.grid]
+    if len(x.shape) == 2 and len(dims) == 2 + len(grid.sizes) and not x.spread:
+        at = [call.whole(dim) for dim in dims[2:]]
+        if any(d is not None and d.axis == axis for axis, d in enumerate(at)):
+            return any(
+                not here and is_plain(dim) and dim != (1,) for here, dim in zip(grid.local, dims[2:], strict=True)
+            )
     return len(dims) == 2 + len(grid.sizes) < len(x.shape) and any(
         size > 1 and (not here or (was == 1 and not digits(dim)))
         for here, was, size, dim in zip(grid.local, grid.sizes, call.outs[0][2:], dims[2:], strict=True)

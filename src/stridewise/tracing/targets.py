@@ -78,7 +78,7 @@ class Target:
 
     def _axes(self, func: Any) -> int:
         """Of a window over a map: how many axes it has, -1 where only its arguments say so; 0 for any other op."""
-        if self.op is None or not self.op.site or "window" not in self.op.dilated:
+        if self.op is None or not ((self.op.site and "window" in self.op.dilated) or self.op.name == "adaptive_pool"):
             return 0
         named = re.search(r"(\d)d", self.name)
         return int(named[1]) if named else -1
