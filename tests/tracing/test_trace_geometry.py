@@ -574,3 +574,14 @@ def test_an_adaptive_pool_says_where_positions_are():
 def test_features_in_place_of_a_pooled_axis_are_not_followed():
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveMaxPool2d((4, 1)), nn.Linear(1, 5), nn.Conv2d(4, 4, 1))
     assert "along an axis on which none are left" in trace(model, (3, 12, 10)).unknown[0].message
+
+
+def test_narrow_asks_for_its_positions_behind_a_norm_over_each_picture():
+    drawn = network(444002632)
+    assert smallest_input(trace(drawn.model, drawn.shape))[1] == 5
+
+
+def test_a_product_along_an_axis_beside_one_of_one_position():
+    drawn = network(444003995)
+    graph = trace(drawn.model, drawn.shape)
+    assert grid_sizes(graph)[-1] == drawn.model(torch.rand(1, *drawn.shape, dtype=torch.float64)).shape[2:]

@@ -29,7 +29,9 @@ def product(call: Call, a: Value, b: Value, out: Dims, summed: tuple[Dim, int], 
     sources = [v.grid for v in data if v.grid is not None]
     grid: int | None = sources[0] if sources else None
     if gone and len(data) == 1:
-        made_along = None if brings is None or summed[0] != (gone[0],) else _along_axis(call, out, gone[0], brings)
+        lines = [d for d in gone if d.count > 1] or gone[:1]  # beside axes of one position
+        is_axis = brings is not None and len(lines) == 1 and len(summed[0]) == len(gone)
+        made_along = _along_axis(call, out, lines[0], brings) if is_axis and brings is not None else None
         if made_along is not None:
             out, grid = made_along
             return Reading(outs=[(out, grid)], grid=grid, counted=True, macs=macs, attrs=facts, keeps="inputs")

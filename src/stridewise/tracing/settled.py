@@ -53,7 +53,7 @@ def settled(model: nn.Module, graph: Graph, again: Again, shapes: Shapes) -> Gra
             continue
         doubts |= more
         graph = again(shapes, doubts=doubts)
-    graph = _in_blocks(graph, twins)
+    graph = _ordered(_in_blocks(graph, twins), twins, again, shapes)
     tried = _tried(graph, again, shapes)
     if isinstance(tried, Graph):
         graph = tried
@@ -68,16 +68,19 @@ def settled(model: nn.Module, graph: Graph, again: Again, shapes: Shapes) -> Gra
         doubts[wrong] = "its sizes do not follow from those it is made of"
         graph, twins = _linked(model, again(shapes, doubts=doubts), partial(again, doubts=doubts), shapes)
         graph = _in_blocks(graph, twins)
-    if any(p.message == OWN_ORDER for p in graph.pins):
-        graph = replace(graph, pins=tuple(_ordered(graph, twins, again, shapes)))
-    return graph
+    return _ordered(graph, twins, again, shapes)
 
 
-def _ordered(graph: Graph, twins: Sequence[Graph], again: Again, shapes: Shapes) -> Iterator[Pin]:
-    """The pins, an order of positions of its own held to the axes alone on which the network takes no other number."""
+def _ordered(graph: Graph, twins: Sequence[Graph], again: Again, shapes: Shapes) -> Graph:
+    """The graph, an order of positions of its own held to the axes alone on which it takes no other number of them."""
+    if all(pin.message != OWN_ORDER for pin in graph.pins):
+        return graph
     if _all_larger(graph, twins) or _larger(again, shapes, range(_most_axes(shapes)), 64, None):
-        yield from (pin for pin in graph.pins if pin.message != OWN_ORDER)
-        return
+        return replace(graph, pins=tuple(pin for pin in graph.pins if pin.message != OWN_ORDER))
+    return replace(graph, pins=tuple(_held(graph, twins)))
+
+
+def _held(graph: Graph, twins: Sequence[Graph]) -> Iterator[Pin]:
     for pin in graph.pins:
         there = [t.grids[pin.grid].sizes for t, count in reaching(graph, twins) if pin.grid < count]
         fixed = tuple([a for a, n in enumerate(pin.sizes) if all(sizes[a] == n for sizes in there)])
