@@ -16,11 +16,14 @@ import torch
 from torch import nn
 
 from stridewise.analyses.fields import fields
+from stridewise.analyses.strides import components
 from stridewise.errors import by
 from stridewise.findings import Finding
 from stridewise.ir import Graph, Sizes
+from stridewise.rewrites.multipliers import cumulative, steps_of
 
-_OF_STRIDES = re.compile(r"stride|reduction|downsampl|subsampl", re.I)
+_OF_STRIDES = re.compile(r"stride|reduction|downsampl|subsampl|^steps$", re.I)
+_OF_SCALES = re.compile(r"scales$", re.I)  # positions of a map for one of the picture, as pools of regions hold them
 _OF_SIZES = re.compile(r"(feat|grid|map|input|img|image|anchor|spatial).*(size|shape|resolution)|resolution|hw$", re.I)
 # What belongs to the op: its geometry is the plan's, and its weights have channels, not positions.
 _OPS = (
@@ -58,6 +61,9 @@ def still_assumed(model: nn.Module, before: Graph, after: Graph) -> tuple[Findin
 
 
 def _attribute(where: str, name: str, value: Any, gone: set[int], left: set[Sizes]) -> Iterator[Finding]:
+    if _OF_SCALES.search(name) and isinstance(value, list | tuple):
+        value = [round(1 / n, 6) if isinstance(n, float) and 0 < n < 1 else n for n in value]
+        yield from _stale(where, _numbers(value) or (), gone)
     numbers = _numbers(value)
     if numbers is None:
         return
@@ -123,9 +129,11 @@ def _numbers(value: Any) -> list[int] | None:
 
 
 def _strides(graph: Graph) -> set[int]:
-    """Whole cumulative strides of all maps, along any axis."""
+    """Whole cumulative strides of all maps, along any axis; of the input, and of what the forward resizes it to."""
     known = fields(graph, [grid.sizes for grid in graph.grids], smallest=False).full
     every = [f.jump for grid, found in zip(graph.grids, known, strict=True) if all(grid.local) for f in found]
+    for axis in range(graph.axes):
+        every += cumulative(graph, components(graph, axis), steps_of(graph, axis))
     return {int(jump) for jump in every if jump.denominator == 1}
 
 
