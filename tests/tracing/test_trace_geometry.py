@@ -585,3 +585,28 @@ def test_a_product_along_an_axis_beside_one_of_one_position():
     drawn = network(444003995)
     graph = trace(drawn.model, drawn.shape)
     assert grid_sizes(graph)[-1] == drawn.model(torch.rand(1, *drawn.shape, dtype=torch.float64)).shape[2:]
+
+
+class InPatches(nn.Module):
+    """Patches of 2x2 brought into the batch by views whose rows lie among the channels for a while, and back."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Conv2d(3, 8, 3, 2, 1), nn.Conv2d(8, 8, 3, 2, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.first(x)
+        n, c, high, wide = x.shape
+        rows, columns = high // 2, wide // 2
+        x = x.reshape(n * c * rows, 2, columns, 2).transpose(1, 2).reshape(n, c, rows * columns, 4)
+        x = x.transpose(1, 3).reshape(n * 4, rows * columns, c).softmax(-1)
+        x = x.view(n, 4, rows * columns, c).transpose(1, 3).reshape(n * c * rows, columns, 2, 2)
+        return self.last(x.transpose(1, 2).reshape(n, c, high, wide))
+
+
+@pytest.mark.parametrize("size", [(32, 32), (36, 40), (28, 64)])
+def test_rows_that_lie_among_the_channels_for_a_while_come_back(size: tuple[int, int]) -> None:
+    graph = trace(InPatches().eval(), (3, *size))
+    assert not graph.unknown
+    assert show(graph).totals.output_stride == (4, 4)
+    assert [p.blocks for p in graph.pins if p.kind == "window"] == [(2, 0), (0, 2)]

@@ -90,7 +90,8 @@ def _rearranged(call: Call, value: Value) -> Value | None:
         del where[0]
     axes = [digits(dims[i])[0].axis for i in where]
     gathered = [d for i, dim in enumerate(dims) if i not in where for d in digits(dim)]
-    if rank == len(sizes) + 2 and where[0] > 1 and {d.axis for d in gathered} - set(axes):
+    apart = len(set(axes)) == len(axes)  # one axis in two parts is no map yet
+    if rank == len(sizes) + 2 and where[0] > 1 and apart and {d.axis for d in gathered} - set(axes):
         raise LayoutError("an axis put among the channels as a whole")
     if rank != len(sizes) + 2 or sorted(axes) != left or where[0] == 0:
         return None
