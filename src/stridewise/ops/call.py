@@ -156,6 +156,7 @@ class Call:
         if grid is None or value.loose or len(where) != len(self.draft.grids[grid].sizes):
             return value
         of = self.draft.grids[grid]
+        dims = tuple([_without_ones(dim) if i in where else dim for i, dim in enumerate(dims)])
         there = {d.axis for dim in dims for d in digits(dim) if d.grid == grid}
         gone = [
             a for a, (n, here) in enumerate(zip(of.sizes, of.local, strict=True)) if a not in there and here and n == 1
@@ -336,6 +337,13 @@ class Call:
     def volume(self, dims: Dims | None, shape: Sequence[int]) -> Volume:
         """The elements of a tensor of `shape` laid out as `dims`."""
         return self.draft.volume(dims, shape)
+
+
+def _without_ones(dim: Dim) -> Dim:
+    """A dimension that holds positions without the axes of one position merged into it."""
+    if len(dim) < 2 or all(d.count == 1 for d in digits(dim)):
+        return dim
+    return tuple([a for a in dim if not isinstance(a, Digit) or a.count > 1])
 
 
 def _is_inner(dim: Dim) -> bool:
