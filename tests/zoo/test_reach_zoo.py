@@ -67,6 +67,19 @@ def test_levels_of_ultralytics_move_with_their_declared_strides(name):
     assert [int(s) for s in model.stride] == stated
 
 
+@pytest.mark.parametrize("name", ["fasterrcnn_resnet50_fpn", "retinanet_resnet50_fpn", "ssd300_vgg16"])
+def test_detectors_of_torchvision_open_at_any_picture_and_keep_their_weights(name):
+    declare_missing_ops()
+    pytest.importorskip("torchvision")
+    model, sizes = next((make(), sizes) for n, make, sizes in reach.torchvision_detectors() if n == name)
+    model.eval()
+    wide = sw.trace(model, (3, 240, 330))
+    assert len(wide.outputs) > 4
+    assert ("another trace" in "".join(sw.sizes(wide).disproved)) == (name != "ssd300_vgg16")
+    found = reach.planned(model, sw.trace(model, sizes[0]), 8, sizes)
+    assert found["verdict"] == "exact", found
+
+
 @pytest.mark.parametrize("name", reach.VITS.split())
 def test_patches_take_another_step_or_the_plan_says_why_not(name):
     declare_missing_ops()
