@@ -184,15 +184,15 @@ SOURCES: dict[str, Callable[[], Iterator[Network]]] = {
 
 
 def opened(make: Callable[[], nn.Module], size: Spec) -> tuple[nn.Module, sw.Graph, dict[str, Any]]:
-    """The network, its graph and what opening it said; milliseconds from the live model to the finished report."""
+    """The network, its graph and what opening it said; CPU milliseconds from the live model to the finished report."""
     torch.manual_seed(0)
     model = make().eval()
     spent = []
     for _ in range(2):  # the second without what torch looks up once
-        start = time.perf_counter()
+        start = time.process_time()
         graph = sw.trace(model, size)
         report = sw.show(graph).to_json()
-        spent.append(1000 * (time.perf_counter() - start))
+        spent.append(1000 * (time.process_time() - start))
     strides = dict.fromkeys(str(o["cumulative_stride"][0]) for o in report["outputs"] if o["cumulative_stride"])
     found = {"opens": True, "ms": round(min(spent), 1), "unknown": len(report["unknown"]), "strides": [*strides]}
     return model, graph, found | {"end": graph.end and graph.end.where}
@@ -306,7 +306,7 @@ def table() -> str:
     out[-1] += f" torch {torch.__version__}, one thread."
     out += [
         "",
-        "| source | networks | open | median ms | with unknown ops | os 16: refused / failed / applied / exact |",
+        "| source | networks | open | median CPU ms | with unknown ops | os 16: refused / failed / applied / exact |",
     ]
     out[-1] += " os 8: refused / failed / applied / exact |"
     out += ["| --- | ---: | ---: | ---: | ---: | --- | --- |"]
@@ -325,7 +325,7 @@ def table() -> str:
         out += [f"| {source} | {len(mine)} | {len(good)} | {middle} | {unknown} | {both[0]} | {both[1]} |"]
     out += [
         "",
-        "| network | ms | strides of its outputs | ends at | os 16 | os 8 |",
+        "| network | CPU ms | strides of its outputs | ends at | os 16 | os 8 |",
         "| --- | ---: | --- | --- | --- | --- |",
     ]
     for r in rows:

@@ -127,6 +127,7 @@ class Distances(nn.Module):
 def test_a_table_that_is_too_short_for_the_plan_is_refused_by_it(how):
     net, x = Distances(how), torch.rand(1, 3, 64, 64)
     graph = sw.trace(net, (3, 64, 64))
+    assert not graph.unknown
     sw.apply(net, sw.plan(graph, {"patches": 8})).undo()
     with pytest.raises(PlanError, match=r"index \d+ is out of bounds for dimension 0 with size 31"):
         sw.plan(graph, {"patches": 2})

@@ -134,6 +134,7 @@ def _trace_once(
     forget_targets()
     builder = Builder(opaque=tuple(opaque), doubts=doubts)
     tracer = Tracer(builder, looking)
+    tracer.holds_picks |= beside is not None
     cloner = Cloner(tracer.wrap, tracer.known)
     copy = cloner.module(model)
     params = sum(p.numel() for p in cloner.parameters.values())

@@ -63,6 +63,7 @@ class Tracer(TorchDispatchMode):
         self.calls: list[ModuleCall] = []
         self.counts: dict[str, int] = {}
         self.looking = looking
+        self.holds_picks = looking is not None  # not where only sizes are asked, of inputs that it may not take
         self.hooked = bool(_has_any_global_hook())
         self.written: Written | None = None
         self.provenance: Provenance | None = None
@@ -93,7 +94,7 @@ class Tracer(TorchDispatchMode):
                 self._constant(out, ())
                 return out
         target = target_of(func)
-        if target.picks:
+        if target.picks and self.holds_picks:
             self.constants.check_picks(target, args)
         values = self.values
         operands: list[Value] = []
