@@ -54,15 +54,20 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-def digits() -> Dataset:
-    """The scans as a data set, in an order of its own: the writers follow each other in the file."""
+def digits(times: int = 2) -> Dataset:
+    """The scans as a data set, each pixel so many times as wide and high, in an order of its own: the writers follow
+    each other in the file."""
     found = load_digits()
-    pixels = np.repeat((found.images * (255 / 16)).astype(np.uint8)[..., None], 3, axis=-1).repeat(2, 1).repeat(2, 2)
+    pixels = (
+        np.repeat((found.images * (255 / 16)).astype(np.uint8)[..., None], 3, axis=-1).repeat(times, 1).repeat(times, 2)
+    )
     order = np.random.default_rng(0).permutation(len(pixels))
     parts = {"train": order[: len(order) * 2 // 3], "val": order[len(order) * 2 // 3 :]}
     splits = {
         split: tuple(
-            Sample(picture=Picture(name=str(i), source=pixels[i]), size=(16, 16), label=int(found.target[i]))
+            Sample(
+                picture=Picture(name=str(i), source=pixels[i]), size=(8 * times, 8 * times), label=int(found.target[i])
+            )
             for i in part
         )
         for split, part in parts.items()

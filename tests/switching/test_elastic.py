@@ -148,6 +148,54 @@ def test_a_load_through_a_parent_holds_for_the_plan_in_use(assign: bool) -> None
         assert torch.equal(twin.use(name)(picture()), net.use(name)(picture())), name
 
 
+class Placed(nn.Module):
+    """A table of positions, one for each of its map's, and a buffer beside it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 4, 3, 2, 1)
+        self.pos = nn.Parameter(torch.randn(1, 4, 8, 8))
+        self.fc = nn.Linear(4, 5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.fc((self.stem(x) + self.pos).relu().mean((2, 3)))
+
+
+@pytest.mark.parametrize("first", ["as it is", "fine"])
+def test_a_position_table_is_each_plan_s_own(first: str) -> None:
+    def net(seed: int) -> Elastic:
+        torch.manual_seed(seed)
+        model = Placed()
+        fine = sw.plan(sw.trace(model, (3, 16, 16)), {"stem": 1})
+        named = {"as it is": sw.Plan(), "fine": fine, "again": sw.Plan(input=(3, 16, 16))}
+        return sw.elastic(model, {first: named[first], **named}, input=(3, 16, 16))
+
+    one, x = net(0), torch.randn(2, 3, 16, 16)
+    assert one.use("fine").model.pos.shape == (1, 4, 16, 16)
+    assert one.use("as it is").model.pos.shape == (1, 4, 8, 8)
+    orders = [[(key, id(p)) for key, p in one.use(name).named_parameters()] for name in one.plans]
+    assert orders[0] == orders[1] == orders[2]
+    optimizer = torch.optim.SGD(one.parameters(), lr=0.1)
+    before = {name: one.use(name).model.pos.detach().clone() for name in one.plans}
+    for learns in ("fine", "again"):
+        optimizer.zero_grad()
+        one.use(learns)(x).square().sum().backward()
+        optimizer.step()
+        assert not torch.equal(one.model.pos, before[learns])
+        assert torch.equal(one.use("as it is").model.pos, before["as it is"])
+    said = {name: one.use(name)(x) for name in one.plans}
+    for saved, active in (("as it is", "fine"), ("fine", "as it is"), ("fine", "fine")):
+        state = {f"net.{key}": value.clone() for key, value in one.use(saved).state_dict().items()}
+        for assign in (False, True):
+            twin = net(1).use(active)
+            nn.ModuleDict({"net": twin}).load_state_dict(state, assign=assign)
+            for name in (active, *one.plans):
+                assert torch.equal(twin.use(name)(x), said[name]), (saved, active, name)
+    wide = copy.deepcopy(one.use("fine")).double()
+    assert all(wide.use(name).model.pos.dtype == torch.float64 for name in wide.plans)
+    assert torch.allclose(wide.use("fine")(x.double()).float(), said["fine"], atol=1e-5)
+
+
 def test_parameters_come_in_one_order_whatever_is_in_use() -> None:
     net = made(own_affine=True)
     orders = [[(name, id(p)) for name, p in net.use(plan).named_parameters()] for plan in net.plans]

@@ -155,6 +155,17 @@ class Undo:
         for change in self.changes:
             change.redo()
 
+    def take_tensors(self) -> list[tuple[nn.Module, str, Any]]:
+        """(module, name, value) of the weights and buffers among what is set, which from now on the caller sets."""
+        out = [
+            change
+            for change in self.changes
+            if isinstance(change, _Attribute)
+            and (change.name in change.module._parameters or change.name in change.module._buffers)
+        ]
+        self.changes = [change for change in self.changes if not any(change is one for one in out)]
+        return [(change.module, change.name, change.new) for change in out]
+
     def _make(self, change: Change) -> None:
         self.changes.append(change)
         change.redo()

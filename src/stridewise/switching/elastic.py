@@ -34,10 +34,12 @@ _STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 _AFFINE = ("weight", "bias")
 
 
-class _Norms(nn.Module):
-    """What the batch norms hold under one plan, by module path."""
+class _Own(nn.Module):
+    """What is one plan's own, by module path: what the batch norms hold, and tables that a plan makes anew."""
 
-    def __init__(self, norms: Mapping[str, _NormBase], affine: bool, fresh: bool) -> None:
+    def __init__(
+        self, norms: Mapping[str, _NormBase], tables: Mapping[tuple[str, str], torch.Tensor], affine: bool, fresh: bool
+    ) -> None:
         super().__init__()
         for path, norm in norms.items():
             for name in _STATISTICS:
@@ -45,13 +47,24 @@ class _Norms(nn.Module):
                 self.register_buffer(_key(path, name), value.clone() if fresh and value is not None else value)
             for name in _AFFINE if affine else ():
                 parameter = norm._parameters.get(name)
-                if fresh and parameter is not None:
-                    parameter = nn.Parameter(parameter.detach().clone(), requires_grad=parameter.requires_grad)
-                self.register_parameter(_key(path, name), parameter)
+                self.register_parameter(
+                    _key(path, name), _twin(parameter) if fresh and parameter is not None else parameter
+                )
+        for (path, name), value in tables.items():
+            if isinstance(value, nn.Parameter):
+                self.register_parameter(_key(path, name), value)
+            else:
+                self.register_buffer(_key(path, name), value)
+
+
+def _twin(value: torch.Tensor) -> Any:
+    """The same numbers, to be learnt apart."""
+    copied = value.detach().clone()
+    return nn.Parameter(copied, value.requires_grad) if isinstance(value, nn.Parameter) else copied
 
 
 def _key(path: str, name: str) -> str:
-    """A name for a buffer of the norm at `path`: names of buffers hold no dots."""
+    """A name for a tensor of the module at `path`: names of buffers hold no dots."""
     return f"{path.replace('.', '/')}:{name}"
 
 
@@ -60,8 +73,9 @@ class Elastic(nn.Module):
 
     plans: by name, in the order given. costs: multiply-adds under each, as a share of the network as it is. active: the
     name of the plan in use, the first to begin with. inside: path of the part of `model` the plans are for; the norms
-    of all of it keep statistics of their own. adapt: called with `model` under every plan in turn, to make further
-    changes that go with it. A layer is replaced (by a synchronised norm, say) before, not after.
+    of all of it keep statistics of their own. A position table that any plan resamples is each plan's own. adapt:
+    called with `model` under every plan in turn, to make further changes that go with it. A layer is replaced (by a
+    synchronised norm, say) before, not after.
     """
 
     def __init__(
@@ -85,6 +99,8 @@ class Elastic(nn.Module):
         self.active = next(iter(plans))
         part = model.get_submodule(inside)
         self._changes: dict[str, Undo] = {}
+        made: dict[str, dict[tuple[str, str], torch.Tensor]] = {}
+        paths = {module: path for path, module in model.named_modules()}
         self.costs: dict[str, float] = {}
         now = _macs(graph)
         for name, plan in plans.items():
@@ -101,16 +117,34 @@ class Elastic(nn.Module):
             finally:
                 done.undo()
             self._changes[name] = done._undo
+            made[name] = {(paths[owner], key): value for owner, key, value in done._undo.take_tensors()}
+        held = {(path, key): getattr(model.get_submodule(path), key) for each in made.values() for path, key in each}
         self._norms = {path: m for path, m in model.named_modules() if isinstance(m, _NormBase)}
         self.statistics = nn.ModuleDict(
-            {_entry(name): _Norms(self._norms, own_affine, fresh=number > 0) for number, name in enumerate(plans)}
+            {
+                _entry(name): _Own(
+                    self._norms,
+                    {key: made[name].get(key, _twin(value) if number else value) for key, value in held.items()},
+                    own_affine,
+                    fresh=number > 0,
+                )
+                for number, name in enumerate(plans)
+            }
         )
-        self._links = [(norm, kind, _key(path, kind)) for path, norm in self._norms.items() for kind in _STATISTICS]
+        self._links: list[tuple[nn.Module, str, str]] = [
+            (norm, kind, _key(path, kind)) for path, norm in self._norms.items() for kind in _STATISTICS
+        ]
         own = self._norms.items() if own_affine else ()
-        self._affine = [(norm, kind, _key(path, kind)) for path, norm in own for kind in _AFFINE]
+        self._affine: list[tuple[nn.Module, str, str]] = [
+            (norm, kind, _key(path, kind)) for path, norm in own for kind in _AFFINE
+        ]
+        for (path, kind), value in held.items():
+            links = self._affine if isinstance(value, nn.Parameter) else self._links
+            links.append((model.get_submodule(path), kind, _key(path, kind)))
         self._places = [(model.get_submodule(p.rpartition(".")[0]), p.rpartition(".")[2]) for p in self._norms if p]
         self.register_load_state_dict_post_hook(_relink)  # type: ignore[no-untyped-call]
         self._changes[self.active].again()
+        self._link(self.active)
 
     def use(self, plan: str | Plan) -> Elastic:
         """Run under this plan, by its name or itself, from now on; returns the module. Raises: PlanError."""
@@ -257,6 +291,11 @@ class Elastic(nn.Module):
         with self._parked():
             return iter(list(super().named_parameters(*args, **kwargs)))
 
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        """Also of a load through a parent: what is loaded is of the first plan."""
+        self._link(next(iter(self.plans)))
+        super()._load_from_state_dict(*args, **kwargs)
+
     def _apply(self, *args: Any, **kwargs: Any) -> Any:
         """As torch's (device, dtype). A tensor that the model and the first plan share is shared again after it."""
         with self._parked():
@@ -273,15 +312,15 @@ class Elastic(nn.Module):
             self._link(self.active)
 
     def _link(self, name: str) -> None:
-        """Let the batch norms hold what they hold under a plan."""
+        """Let batch norms and tables hold what they hold under a plan."""
         for (parent, last), norm in zip(self._places, (n for p, n in self._norms.items() if p), strict=True):
             if parent._modules[last] is not norm:
                 raise PlanError(f"use: the norm '{last}' was replaced since: replace layers first, then sw.elastic")
         held: Any = self.statistics[_entry(name)]
-        for norm, kind, key in self._links:
-            norm._buffers[kind] = held._buffers[key]
-        for norm, kind, key in self._affine:
-            norm._parameters[kind] = held._parameters[key]
+        for module, kind, key in self._links:
+            module._buffers[kind] = held._buffers[key]
+        for module, kind, key in self._affine:
+            module._parameters[kind] = held._parameters[key]
 
     def _name(self, plan: str | Plan) -> str:
         if isinstance(plan, str):
@@ -339,8 +378,7 @@ def elastic(
         return Elastic(model, plans, input=input, own_affine=own_affine)
     spec = input or next((p.input for p in plans if p.input), None) or (3, 224, 224)
     _check({str(number): plan for number, plan in enumerate(plans)})
-    trial = Elastic(model, {str(number): plan for number, plan in enumerate(plans)}, input=spec)
-    trial._changes[trial.active].everything()
+    trial = Elastic(copy.deepcopy(model), {str(number): plan for number, plan in enumerate(plans)}, input=spec)
     return Elastic(model, _named_by_cost(plans, trial.costs.values()), input=spec, own_affine=own_affine)
 
 
