@@ -1,6 +1,6 @@
 """What racing is worth: how often a study is settled, and how often wrongly, beside a fixed number of seeds.
 
-    python benchmarks/racing.py [--studies 2000]      one JSON line a case
+    python benchmarks/racing.py [--studies 2000] [--only TABLE ...]      one JSON line a case
 
 Noise: the deviations over seeds that four tables give plan by plan (ResNet-20 on CIFAR-10, NAS-Bench-Macro, DiffStride,
 balanced supernets), each scaled so that their mean is `noise` points: with short trainings on small data, as a search
@@ -9,6 +9,8 @@ finalists, whose true differences are drawn as `gap` points times a normal devia
 surely loses less than a point (all are cheaper here), or for one that is surely better.
 
 fixed   as many seeds for every finalist, Welch's interval at 95 % for each pair: what `search` did
+known   as many seeds, the noise of each plan known exactly, the error shared as race shares it: what a way to estimate
+        noise can reach at most
 race    stridewise.study.racing, the code of `search`, stopped when it is settled, with the same number of trainings at
         most
 
@@ -24,6 +26,7 @@ import os
 from pathlib import Path
 
 import numpy as np
+from scipy.stats import norm
 from scipy.stats import t as student
 
 from stridewise.study.jobs import Outcome
@@ -55,6 +58,14 @@ def fixed(gaps: np.ndarray, noise: np.ndarray, seeds: int, line: float, rng: np.
     return (low > line).tolist()
 
 
+def known(gaps: np.ndarray, noise: np.ndarray, seeds: int, line: float, rng: np.random.Generator) -> list[bool]:
+    """The same with a normal interval of the true noise, the error shared by the pairs."""
+    mean = (gaps[:, None] + noise[:, None] * rng.normal(size=(len(gaps), seeds))).mean(1)
+    error = min(0.05, 2 * 0.05 / (len(gaps) - 1))
+    low = mean[1:] - mean[0] + norm.ppf(error / 2) * np.sqrt((noise[1:] ** 2 + noise[0] ** 2) / seeds)
+    return (low > line).tolist()
+
+
 def raced(
     gaps: np.ndarray, noise: np.ndarray, most: int, line: float, aim: str, rng: np.random.Generator
 ) -> tuple[list[bool], int]:
@@ -83,7 +94,7 @@ def raced(
 def case(spread: np.ndarray, studies: int, *, noise: float, gap: float, finalists: int, aim: str, seeds: int) -> dict:
     """Shares of studies settled and wrong, of both ways."""
     line = -1.0 if aim == "cheapest" else 0.0
-    out = {"fixed": [], "race": []}
+    out: dict[str, list[tuple[float, float, float]]] = {"fixed": [], "known": [], "race": []}
     for study in range(studies):
         rng = np.random.default_rng((study, finalists, seeds))
         gaps = np.concatenate([[0.0], gap * rng.normal(size=finalists - 1)])
@@ -91,6 +102,7 @@ def case(spread: np.ndarray, studies: int, *, noise: float, gap: float, finalist
         good = gaps[1:] > line
         total = seeds * finalists
         out["fixed"].append(_row(fixed(gaps, own, seeds, line, rng), good, total))
+        out["known"].append(_row(known(gaps, own, seeds, line, np.random.default_rng((study, 2))), good, total))
         called, spent = raced(gaps, own, total, line, aim, np.random.default_rng((study, 1)))
         out["race"].append(_row(called, good, spent))
     return {
@@ -107,9 +119,10 @@ def main() -> None:
     """Simulate and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--studies", type=int, default=2000)
+    parser.add_argument("--only", nargs="+", choices=list(TABLES), default=list(TABLES), help="Noise of these tables.")
     asked = parser.parse_args()
     folder = Path(os.environ["STRIDEWISE_TRUTH"])
-    for name in TABLES:
+    for name in asked.only:
         spread = deviations(folder, name)
         for aim in ("cheapest", "best"):
             for noise, gap in ((1.0, 1.0), (2.0, 1.0), (1.0, 0.0)):

@@ -3,11 +3,12 @@
 The bound may be looked at after every training. Of the error that a pair may make, looks up to a share t of those
 that it can have spend t squared (the power family of Kim and DeMets 1987). What a look has, given those before it, is
 worked out from their joint distribution (Lan and DeMets 1983; Armitage, McPherson and Rowe 1969): means of many seeds
-repeat most of what the means of fewer said, and a sum of the looks' errors would count that twice. The seeds'
-variance is pooled over all finalists, Student's t with the pooled degrees of freedom: three of three seeds leave six,
-six of them twelve, where two alone leave two to four. The pairs of a study share an error of 5 % that any is called
-better and is not. benchmarks/racing.py simulates it, also where the plans' variances differ. A study that is
-lengthened later has another 5 % to spend.
+repeat most of what the means of fewer said, and a sum of the looks' errors would count that twice. Three seeds alone
+say little of a plan's variance, and plans differ: an early step's may be three times as noisy. So each plan's variance
+is its own, drawn towards the one that is pooled over all finalists as if that were `_BORROWED` more seeds (as the
+moderated t of Smyth 2004), and two are compared by Welch's t with the degrees of both, at most those of all plans. The
+pairs of a study share an error of 5 % that any is called better and is not. benchmarks/racing.py simulates it, also
+where the plans' variances differ. A study that is lengthened later has another 5 % to spend.
 """
 
 from __future__ import annotations
@@ -32,7 +33,10 @@ MARKS = (0.5, 0.75, 1.0, 1.5, 2.0)
 _ROUND = 1 + 1e-9
 _SIDE = 0.975  # of the 95 % of a mean
 _DEVIATIONS, _MESH = 6.0, 0.02  # of the integration
-_ERROR = 0.034  # of the 5 %: a third is kept back, for plans whose noise differs (benchmarks/racing.py)
+_BORROWED = 2
+# Two-sided, of a pair and of all of a study: half of it is that of "better". Of the 5 % some is kept back, for plans
+# whose noise differs (benchmarks/racing.py).
+_ERROR, _TOGETHER = 0.027, 0.085
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,15 +77,15 @@ class Noise:
         return Noise(variance=pooled, degrees=degrees, pairs=max(1, pairs), reach=max(SURE, reach))
 
     def mean(self, outcomes: Sequence[Outcome]) -> Estimate:
-        """The mean score of one plan, with its 95 % interval by the pooled variance, or by its own where that is more.
+        """The mean score of one plan, with its 95 % interval.
 
-        With two seeds its own alone has one degree of freedom, and an interval wider than any score.
+        With two seeds its own variance alone has one degree of freedom, and an interval wider than any score.
         """
         mean, seeds = fmean(o.value for o in outcomes), len(outcomes)
         if not self.degrees or seeds < FIRST:
             return estimate(outcomes)
-        spread = max(self.variance, variance(o.value for o in outcomes)) / seeds + of_pictures(shares(outcomes))
-        half = _t(_SIDE, self.degrees) * math.sqrt(spread)
+        spread, degrees = self._of_mean(outcomes)
+        half = _t(_SIDE, degrees) * math.sqrt(spread + of_pictures(shares(outcomes)))
         return Estimate(mean=mean, low=mean - half, high=mean + half, seeds=seeds)
 
     def difference(self, ours: Sequence[Outcome], theirs: Sequence[Outcome]) -> Estimate:
@@ -93,18 +97,24 @@ class Noise:
         mean = fmean(o.value for o in ours) - fmean(o.value for o in theirs)
         if not self.degrees or seeds < FIRST:
             return Estimate(mean=mean, low=None, high=None, seeds=seeds)
-        error = self.level(seeds)
-        own = sum(variance(o.value for o in some) / len(some) for some in (ours, theirs))
-        # Where these two are noisier than the others, their own variance counts: the pooled one would be too sure.
-        spread = max(self.variance * (1 / len(ours) + 1 / len(theirs)), own)
+        (one, of_one), (other, of_other) = self._of_mean(ours), self._of_mean(theirs)
+        over = one**2 / of_one + other**2 / of_other
+        degrees = min(self.degrees, (one + other) ** 2 / over) if over > 0 else self.degrees
         apart = [x - y for x, y in zip(shares(ours), shares(theirs), strict=False)]
-        half = _t(1 - error / 2, self.degrees) * math.sqrt(spread + of_pictures(apart))
+        half = _t(1 - self.level(seeds) / 2, degrees) * math.sqrt(one + other + of_pictures(apart))
         return Estimate(mean=mean, low=mean - half, high=mean + half, seeds=seeds)
+
+    def _of_mean(self, outcomes: Sequence[Outcome]) -> tuple[float, float]:
+        """(variance of a plan's mean over seeds, its degrees of freedom), some of both borrowed from all plans."""
+        own = len(outcomes) - 1
+        borrowed = min(_BORROWED, self.degrees - own) if self.degrees > own else 0
+        pooled = borrowed * self.variance + own * variance(o.value for o in outcomes)
+        return pooled / (borrowed + own) / len(outcomes), borrowed + own
 
     def level(self, seeds: int) -> float:
         """The error of an interval at so many seeds (two-sided), of the pair's own; more seeds than were reckoned with
         have that of the last look."""
-        own = levels(self.reach, min(_ERROR, 2 * _ERROR / self.pairs))
+        own = levels(self.reach, min(_ERROR, _TOGETHER / self.pairs))
         return own[min(max(seeds - SURE, 0), len(own) - 1)]
 
 
