@@ -218,7 +218,7 @@ def method(result: SearchResult) -> list[str]:
         f"The finalists: {schedule.budget} epochs with two fresh seeds each, the default and the rivals always among "
         f"them; then more where the answer hangs, at most {schedule.seeds} each on average, until it is settled.",
         "A difference is settled with three seeds or more of both and an interval that holds at every look, the seeds' "
-        "variance pooled over the finalists.",
+        "variance drawn towards that of all finalists.",
         _began(result),
     ]
 
